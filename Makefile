@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all a newcomer needs; each makes its own virtual environment when it must.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types lock migrations clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast
+	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
+
+test: .venv/dev ## the whole suite, on SQLite and on Postgres
+	@$(BIN)/python -m tests
+
+lint: .venv/dev ## style, imports and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy .
+
+lock: ## write the locked dependencies anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/production.txt
+	uv pip compile pyproject.toml --group local --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.txt
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/dev.txt
+
+clean: ## remove what the demo and the tests left
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Making the virtual environment …"
+	@$(PYTHON) -m venv .venv
+
+.venv/local: requirements/local.txt | .venv/bin/python
+	@echo "Installing (once) …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@touch $@
+
+.venv/dev: requirements/dev.txt | .venv/bin/python
+	@echo "Installing what tests need (once) …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch .venv/local $@

@@ -1,0 +1,118 @@
+"""API keys: `sk_live_spl_<30 random base62><6 base62 of their CRC32>`.
+
+The tail lets a client, or a secret scanner, tell a mistyped or invented key without asking us (the scheme GitHub
+describes for its own tokens: https://github.blog/engineering/behind-githubs-new-authentication-token-formats/).
+178 random bits need no slow hash: SHA-256 is stored, and the row is found by the key's public prefix.
+"""
+
+import datetime as dt
+import hashlib
+import hmac
+import secrets
+import string
+import zlib
+
+from django.utils import timezone
+
+from accounts.errors import Forbidden, Unauthorized
+from accounts.models import Account, ApiKey, every_scope
+
+MARK = "sk_live_spl_"
+RANDOM_CHARS, TAIL_CHARS, PREFIX_CHARS = 30, 6, 20
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+LAST_USED_EVERY = dt.timedelta(minutes=1)  # a write per request would make every read a write
+
+
+def tail(body: str) -> str:
+    """Return the six base62 digits of `body`'s CRC32."""
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(TAIL_CHARS):
+        number, digit = divmod(number, 62)
+        digits = BASE62[digit] + digits
+    return digits
+
+
+def well_formed(secret: str) -> bool:
+    """Whether `secret` has a key's form and its tail fits; asks nobody."""
+    body = secret[:-TAIL_CHARS]
+    return (
+        secret.startswith(MARK)
+        and len(secret) == len(MARK) + RANDOM_CHARS + TAIL_CHARS
+        and secret.isascii()
+        and hmac.compare_digest(secret[-TAIL_CHARS:], tail(body))
+    )
+
+
+def digest(secret: str) -> str:
+    """Return what we store of a key."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create(
+    account: Account,
+    *,
+    name: str,
+    scopes: list[str] | None = None,
+    spell_keys: list[str] | None = None,
+    expires_at: dt.datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes."""
+    body = MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
+    secret = body + tail(body)
+    key = ApiKey(
+        account=account,
+        name=name,
+        prefix=secret[:PREFIX_CHARS],
+        digest=digest(secret),
+        scopes=every_scope() if scopes is None else scopes,
+        spell_keys=spell_keys,
+        expires_at=expires_at,
+    )
+    key.full_clean()
+    key.save(force_insert=True)
+    return key, secret
+
+
+def authenticate(secret: str) -> ApiKey:
+    """Return the key that `secret` opens; raise Unauthorized, saying what to mend, if it opens none."""
+    if not well_formed(secret):
+        raise Unauthorized(
+            "That is not a whole API key: a key is sk_live_spl_ and 36 letters and digits. Was it cut when copied?"
+        )
+    key = ApiKey.objects.select_related("account").filter(prefix=secret[:PREFIX_CHARS]).first()
+    if key is None or not hmac.compare_digest(key.digest, digest(secret)):
+        raise Unauthorized("This API key is not known here. Was it made on another installation?")
+    if key.revoked_at is not None:
+        raise Unauthorized("This API key was revoked. Ask whoever manages your account's keys for another.")
+    if not key.usable:
+        raise Unauthorized("This API key has expired. Ask whoever manages your account's keys for another.")
+    now = timezone.now()
+    if key.last_used_at is None or key.last_used_at < now - LAST_USED_EVERY:
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+    return key
+
+
+def revoke(key: ApiKey) -> bool:
+    """Close a key for good; return whether this call did it."""
+    return bool(ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def create_below(
+    maker: ApiKey,
+    *,
+    name: str,
+    scopes: list[str] | None = None,
+    spell_keys: list[str] | None = None,
+    expires_at: dt.datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key that can do no more than `maker`; raise Forbidden, naming what is too much."""
+    scopes = list(maker.scopes) if scopes is None else scopes
+    if excess := [scope for scope in scopes if scope not in maker.scopes]:
+        raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")
+    if maker.spell_keys is not None:
+        spell_keys = list(maker.spell_keys) if spell_keys is None else spell_keys
+        if excess := [key for key in spell_keys if key not in maker.spell_keys]:
+            raise Forbidden(f"Your key may not cast {', '.join(excess)}, so it can't make a key that may.")
+    if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
+        raise Forbidden(f"Your key expires at {maker.expires_at.isoformat()}; the new one must not outlive it.")
+    return create(maker.account, name=name, scopes=scopes, spell_keys=spell_keys, expires_at=expires_at)

@@ -1,0 +1,55 @@
+"""Make an API key on the command line."""
+
+import datetime as dt
+from argparse import ArgumentParser
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import SCOPES, Account
+
+
+class Command(BaseCommand):
+    help = "Make an API key and print it, this once. The account is made if there is none of that name."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the account and what the key may do."""
+        parser.add_argument("account", help="the account's name")
+        parser.add_argument("--name", default="command line", help="what or whom the key is for")
+        parser.add_argument("--scopes", help=f"separated by commas, of: {', '.join(SCOPES)} (default: all)")
+        parser.add_argument("--spells", help="the only spells it may cast, separated by commas (default: all)")
+        parser.add_argument("--days", type=int, help="days until it expires (default: never)")
+        parser.add_argument("--cap-cents", type=int, help="for a new account: cents per month (default: no cap)")
+
+    def handle(
+        self,
+        *,
+        account: str,
+        name: str,
+        scopes: str | None,
+        spells: str | None,
+        days: int | None,
+        cap_cents: int | None,
+        **options: object,
+    ) -> None:
+        """Make it; the secret goes to stdout alone, so that it can be piped."""
+        if days is not None and days < 1:
+            raise CommandError("--days is 1 or more")
+        owner = Account.objects.filter(name=account).first() or Account(name=account, monthly_cap_cents=cap_cents)
+        try:
+            if owner.pk is None:
+                owner.full_clean()
+                owner.save()
+            key, secret = keys.create(
+                owner,
+                name=name,
+                scopes=scopes.split(",") if scopes else None,
+                spell_keys=spells.split(",") if spells else None,
+                expires_at=timezone.now() + dt.timedelta(days=days) if days else None,
+            )
+        except ValidationError as exc:
+            raise CommandError("; ".join(exc.messages)) from exc
+        self.stderr.write(f"API key {key.pk} for {owner}, shown this once:")
+        self.stdout.write(secret)

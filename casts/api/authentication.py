@@ -1,0 +1,122 @@
+"""Who asks, and what they may see."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.auth import get_user
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts import keys
+from accounts.errors import Forbidden, SpellError, Unauthorized
+from accounts.models import ApiKey
+from casts import links
+from casts.models import Cast
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it imports this module, by its setting
+
+HOW = "Send an API key: Authorization: Bearer sk_live_spl_…"
+
+
+class CastNotFound(SpellError):
+    """No such cast, or another account's, which is the same to the caller."""
+
+    code, status, title = "CAST_NOT_FOUND", 404, "Cast not found"
+
+
+class ApiRequest(Request):
+    """DRF's request, with what authentication attached."""
+
+    auth: ApiKey
+
+
+def bearer(request: HttpRequest | Request) -> str | None:
+    """Return the request's API key, or None if it carries no Authorization; raise Unauthorized for another scheme."""
+    header = request.headers.get("Authorization", "")
+    if not header:
+        return None
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized(HOW)
+    return secret.strip()
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer sk_live_spl_…`."""
+
+    def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey]:
+        """Return the key; raise Unauthorized."""
+        secret = bearer(request)
+        if secret is None:
+            raise Unauthorized(HOW)
+        key = keys.authenticate(secret)
+        return key, key
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what a 401 asks for."""
+        return 'Bearer realm="spell-platform"'
+
+
+def require(key: ApiKey, scope: str) -> None:
+    """Raise Forbidden unless the key has this scope."""
+    if scope not in key.scopes:
+        raise Forbidden(f"This API key lacks the scope {scope}; it has {', '.join(key.scopes)}.", required_scope=scope)
+
+
+class HasScope(BasePermission):
+    """The key has the scope that the view names for this method."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raise Forbidden, naming the scope, if it is missing."""
+        scopes: dict[str, str] = getattr(view, "scopes", {})
+        method = "GET" if request.method in ("HEAD", "OPTIONS") else str(request.method)
+        if method in scopes:
+            require(cast(ApiKey, request.auth), scopes[method])
+        return True
+
+
+def visible_cast(account_casts: Any, cast_id: str) -> Cast:
+    """Return one of these casts by the id in a path; raise CastNotFound."""
+    try:
+        found: Cast | None = account_casts.select_related("spell").filter(pk=uuid.UUID(cast_id)).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
+    return found
+
+
+def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
+    """Return a cast that a browser or a client may read: by signed link, API key, or session.
+
+    Raise Unauthorized if nothing usable was shown, CastNotFound if it opens other casts, not this one.
+    """
+    token = request.GET.get("token")
+    if token is not None:
+        if links.opens(cast_id, token):
+            return visible_cast(Cast.objects.all(), cast_id)
+        raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
+    secret = bearer(request)
+    if secret is not None:
+        key = keys.authenticate(secret)
+        require(key, "casts:read")
+        return visible_cast(Cast.objects.of(key.account), cast_id)
+    user = session_user(request)
+    if user is None:
+        raise Unauthorized(f"{HOW}, or open the cast's progress_url, which carries a token.")
+    casts = Cast.objects.all() if user.is_staff else Cast.objects.filter(account__members=user)
+    return visible_cast(casts, cast_id)
+
+
+def session_user(request: HttpRequest) -> Any:
+    """Return who is logged in, or None. API paths run without the session middleware, so it is asked here."""
+    if not hasattr(request, "session"):
+        SessionMiddleware(lambda r: HttpResponse()).process_request(request)
+    user = get_user(request)
+    return user if user.is_authenticated else None

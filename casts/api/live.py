@@ -1,0 +1,198 @@
+"""The API's views that wait or stream: they hold no thread and no database connection while they do."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import quote
+
+from django.core.files.base import File
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.response import Response
+
+from accounts.errors import SpellError
+from casts import lifecycle, streams
+from casts.api.authentication import readable_cast
+from casts.api.problems import of_error, problem
+from casts.api.views import cast_answer
+from casts.events import ENDED_BY
+from casts.models import Artifact, Cast
+from casts.offload import in_thread, rendered
+from casts.streams import Frame
+
+MAX_WAIT = 60  # seconds
+FILE_CHUNK = 256 * 1024
+
+
+class Malformed(SpellError):
+    """A header or parameter that can't be read."""
+
+    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"
+
+
+class ArtifactNotFound(SpellError):
+    """The cast has no such artifact."""
+
+    code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
+
+
+class ArtifactExpired(SpellError):
+    """It was there; its retention has passed."""
+
+    code, status, title = "ARTIFACT_EXPIRED", 410, "Artifact expired"
+
+
+class ArtifactNotReady(SpellError):
+    """It is still being copied from GitHub."""
+
+    code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
+
+
+def wait_seconds(request: HttpRequest) -> int:
+    """Return N of `Prefer: wait=N` (RFC 7240), 0 without it; raise Malformed for an N that is none."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait":
+            if not (value := value.strip().strip('"')).isascii() or not value.isdigit() or not 1 <= int(value) <= MAX_WAIT:
+                raise Malformed(f"Prefer: wait=N takes whole seconds from 1 to {MAX_WAIT}; not {value[:20]!r}.")
+            return int(value)
+    return 0
+
+
+def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
+    """Make a blocking view of one cast obey `Prefer: wait=N`: answer when the cast ends, or when N has passed."""
+
+    @csrf_exempt
+    async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        try:
+            seconds = wait_seconds(request)
+        except SpellError as exc:
+            return of_error(exc)
+        response = await in_thread(request, rendered, view, request, **kwargs)
+        shown = getattr(response, "data", None)
+        if not seconds or response.status_code not in (200, 201) or not isinstance(shown, dict) or "final" not in shown:
+            return response
+        if not shown["final"]:
+            with streams.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:
+                # It may have ended before we subscribed; what ends it afterwards, we are told.
+                response = await in_thread(request, answer_again, shown["cast_id"], response)
+                if not response.data["final"]:
+                    await streams.wait_until_final(subscriber, seconds)
+                    response = await in_thread(request, answer_again, shown["cast_id"], response)
+        response["Preference-Applied"] = f"wait={seconds}"
+        return response
+
+    return run
+
+
+def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
+    """Return the cast as it is now, with the status and Location that the first answer had."""
+    cast = Cast.objects.select_related("spell").get(pk=cast_id)
+    after = cast_answer(cast, status=before.status_code)
+    for name in ("accepted_renderer", "accepted_media_type", "renderer_context"):
+        setattr(after, name, getattr(before, name))
+    if "Location" in before.headers:
+        after["Location"] = before.headers["Location"]
+    return after.render()
+
+
+def position(request: HttpRequest) -> int | None:
+    """Return the number of the last event that the client has, None if it has none; raise Malformed."""
+    given = request.GET.get("after")
+    if given is None:
+        given = request.headers.get("Last-Event-ID")
+    if given is None or given == "":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", given):
+        raise Malformed(f"The last event's number is a whole number, as our ids are; not {given[:20]!r}.")
+    return int(given)
+
+
+def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast, list[Frame], int]:
+    """Return a cast that the caller may read, the frames to send first, and the number that they follow.
+
+    Without a position the newest event comes first: each holds the whole state, so it is the snapshot.
+    """
+    cast = readable_cast(request, cast_id)
+    if after is None:
+        after = cast.last_seq - 1
+        if cast.final:  # a re-run's note may follow the end in the history; the stream ends with the end
+            after = cast.events.filter(kind=ENDED_BY).values_list("seq", flat=True)[0] - 1
+    news = lifecycle.history(cast.pk, after=after)
+    if cast.final and not any(event.kind == ENDED_BY for event in news):
+        news = []
+    return cast, [streams.frame(event) for event in news], after
+
+
+@csrf_exempt
+async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
+    """Stream a cast's events: resumed after Last-Event-ID or `?after=`, else a snapshot and then live; 204 after the end."""
+    if request.method != "GET":
+        return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
+    with ExitStack() as held:
+        try:
+            after = position(request)
+            # Subscribed before the table is read, so that nothing falls in between; who may not read gets nothing.
+            name = streams.topic_name(cast_id)
+            subscriber = held.enter_context(streams.hub().subscribe(name)) if name else streams.Subscriber()
+            cast, first, after = await in_thread(request, opening, request, cast_id, after)
+        except SpellError as exc:
+            return of_error(exc)
+        if cast.final and not first:
+            return HttpResponse(status=204)
+        streams.hub().seen(cast.pk, first[-1].seq if first else after)
+        frames = streams.stream(subscriber, first, after=after, done=held.pop_all().close)
+    return StreamingHttpResponse(
+        frames,
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+    )
+
+
+@csrf_exempt
+async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpResponseBase:
+    """Send our copy of one artifact, byte for byte, with its digest."""
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "METHOD_NOT_ALLOWED", "Read artifacts with GET.", headers={"Allow": "GET, HEAD"})
+    try:
+        found, file = await in_thread(request, opened_artifact, request, cast_id, name)
+    except SpellError as exc:
+        return of_error(exc)
+    digest = bytes.fromhex(found.sha256)
+    response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
+    response["Content-Length"] = str(found.size_bytes)
+    response["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(found.file_name)}"
+    response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
+    response["ETag"] = f'"{found.sha256}"'
+    response["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
+    """Return a stored artifact and its open file; raise what says why there is none."""
+    cast = readable_cast(request, cast_id)
+    found = cast.artifacts.filter(name=name).first()
+    match found:
+        case None:
+            raise ArtifactNotFound(f"This cast has no artifact {name!r}. GET {request.path.rsplit('/', 2)[0]} lists them.")
+        case Artifact(state=Artifact.State.EXPIRED):
+            raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
+        case Artifact(state=Artifact.State.FAILED):
+            raise ArtifactExpired(f"Artifact {name!r} could not be copied: {found.error}")
+        case Artifact(state=Artifact.State.PENDING):
+            raise ArtifactNotReady(f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"})
+    return found, found.file.open("rb")
+
+
+async def file_chunks(request: HttpRequest, file: File[bytes]) -> AsyncIterator[bytes]:
+    """Yield a file's bytes, read in threads, then close it."""
+    try:
+        while chunk := await in_thread(request, file.read, FILE_CHUNK):
+            yield chunk
+    finally:
+        file.close()

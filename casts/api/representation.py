@@ -1,0 +1,43 @@
+"""How casts and spells look on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from casts import events, links
+from casts.models import Cast, Spell
+from casts.streams import with_links
+
+
+def cast_out(cast: Cast) -> dict[str, Any]:
+    """Return a cast as the API shows it."""
+    shown = with_links(cast.pk, events.snapshot(cast))
+    return {
+        "cast_id": str(cast.pk),
+        "spell_key": cast.spell.key,
+        "spell_name": cast.spell.name,
+        "cost_cents": cast.cost_cents,
+        "created_at": events.stamp(cast.created_at),
+        "expires_at": events.stamp(cast.expires_at),
+        **shown,
+        "input": cast.input,
+        "metadata": cast.metadata,
+        "callback_url": cast.callback_url or None,
+        "progress_url": links.progress_url(cast.pk),
+        "events_url": links.events_url(cast.pk),
+    }
+
+
+def spell_out(spell: Spell) -> dict[str, Any]:
+    """Return a spell as the API shows it: what a caller needs, not where it runs."""
+    return {
+        "spell_key": spell.key,
+        "name": spell.name,
+        "description": spell.description,
+        "input_schema": spell.input_schema,
+        "output_schema": spell.output_schema,
+        "price_cents": spell.price_cents,
+        "ttl_seconds": spell.ttl_seconds,
+        "timeout_seconds": spell.timeout_seconds,
+        "artifact_retention_days": spell.artifact_retention_days,
+    }

@@ -1,0 +1,204 @@
+"""What requests must look like, and, for the OpenAPI description, what answers look like."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from accounts.models import SCOPES
+from casts import schemas
+from casts.api.parsers import InputTooLarge
+from casts.api.problems import InvalidInput
+from casts.models import CastStatus, Spell
+
+METADATA_KEYS, METADATA_CHARS = 50, 500
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses names that it does not know: a misspelt option must not be ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check for unknown names, then as usual."""
+        unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
+        if unknown:
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError({name: [f"Not known here. Known: {known}."] for name in sorted(unknown)})
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """An integer; not text that looks like one, and not true."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse what is not a JSON integer."""
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictCharField(serializers.CharField):
+    """Text; not a number or a boolean that could be read as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is not a JSON string."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class CastRequest(StrictSerializer):
+    """A request to run a spell."""
+
+    spell_key = StrictCharField(max_length=64, help_text="Which spell.")
+    input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
+    ttl_seconds = StrictIntegerField(
+        min_value=1, max_value=30 * 24 * 3600, required=False, help_text="It must start within this time, or it expires."
+    )
+    callback_url = serializers.URLField(
+        max_length=2000, required=False, help_text="Kept with the cast; calls to it are not made yet."
+    )
+    metadata = serializers.DictField(
+        child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True),
+        required=False,
+        help_text=f"Up to {METADATA_KEYS} strings of your own.",
+    )
+
+    def validate_callback_url(self, url: str) -> str:
+        """Take http and https only."""
+        if not url.startswith(("https://", "http://")):
+            raise serializers.ValidationError("Use an https:// address.")
+        return url
+
+    def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
+        """Bound the number of entries."""
+        if len(metadata) > METADATA_KEYS:
+            raise serializers.ValidationError(f"At most {METADATA_KEYS} entries.")
+        return metadata
+
+
+def checked_input(spell: Spell, given: Any) -> Any:
+    """Return the input with the schema's defaults; raise ValidationError listing every violation, or InputTooLarge."""
+    filled = schemas.with_defaults(spell.input_schema, given)
+    text = json.dumps(filled, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > settings.CAST_INPUT_MAX_CHARS:
+        raise InputTooLarge(
+            f"The input is {len(text)} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS} can be handed to a "
+            "workflow. Pass a link to bulky data instead.",
+            max_chars=settings.CAST_INPUT_MAX_CHARS,
+        )
+    if problems := schemas.violations(spell.input_schema, filled, at="/input"):
+        raise InvalidInput(f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems)
+    return filled
+
+
+class NewKey(StrictSerializer):
+    """A request for an API key."""
+
+    name = StrictCharField(max_length=100)
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=list(SCOPES)), min_length=1, required=False)
+    spell_keys = serializers.ListField(child=StrictCharField(max_length=64), required=False, allow_null=True)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+# --- For the OpenAPI description -------------------------------------------------------------------------------
+
+
+class ArtifactLine(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    file_name = serializers.CharField()
+    state = serializers.ChoiceField(choices=["pending", "stored", "failed", "expired"])
+    size_bytes = serializers.IntegerField(allow_null=True)
+    digest = serializers.CharField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    url = serializers.URLField()
+
+
+class CastLine(serializers.Serializer[Any]):
+    """One cast."""
+
+    cast_id = serializers.UUIDField()
+    spell_key = serializers.CharField()
+    spell_name = serializers.CharField()
+    cost_cents = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    status = serializers.ChoiceField(choices=CastStatus.choices)
+    status_reason = serializers.CharField()
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    message = serializers.CharField()
+    step = serializers.CharField(allow_null=True)
+    run_url = serializers.URLField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    duration_ms = serializers.IntegerField(allow_null=True)
+    steps = serializers.ListField(child=serializers.DictField())
+    artifacts = ArtifactLine(many=True)
+    artifact_url = serializers.URLField(allow_null=True)
+    output = serializers.JSONField(allow_null=True)
+    error = serializers.DictField(allow_null=True)
+    final = serializers.BooleanField()
+    input = serializers.JSONField()
+    metadata = serializers.DictField(child=serializers.CharField())
+    callback_url = serializers.URLField(allow_null=True)
+    progress_url = serializers.URLField()
+    events_url = serializers.URLField()
+
+
+class SpellLine(serializers.Serializer[Any]):
+    """One spell."""
+
+    spell_key = serializers.CharField()
+    name = serializers.CharField()
+    description = serializers.CharField()
+    input_schema = serializers.DictField()
+    output_schema = serializers.DictField(allow_null=True)
+    price_cents = serializers.IntegerField()
+    ttl_seconds = serializers.IntegerField()
+    timeout_seconds = serializers.IntegerField()
+    artifact_retention_days = serializers.IntegerField()
+
+
+class BudgetLine(serializers.Serializer[Any]):
+    """This month's money, in cents."""
+
+    month = serializers.DateField()
+    cap_cents = serializers.IntegerField(allow_null=True)
+    held_cents = serializers.IntegerField()
+    captured_cents = serializers.IntegerField()
+    remaining_cents = serializers.IntegerField(allow_null=True)
+    resets_at = serializers.DateTimeField()
+
+
+class KeyLine(serializers.Serializer[Any]):
+    """One API key, without its secret."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    prefix = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    spell_keys = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class KeyMade(KeyLine):
+    """A new API key with its secret, which is shown this once."""
+
+    secret = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
+    """What went wrong (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    request_id = serializers.CharField()
+    errors = serializers.ListField(child=serializers.DictField(), required=False)

@@ -1,0 +1,218 @@
+"""The API's blocking views: read the request, call one function, write the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from django.db.models import Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import Exact
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.pagination import CursorPagination
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import budget, keys
+from accounts.errors import Forbidden, SpellError
+from accounts.models import ApiKey
+from casts import lifecycle
+from casts.api import serializers as s
+from casts.api.authentication import ApiRequest, visible_cast
+from casts.api.representation import cast_out, spell_out
+from casts.links import cast_url
+from casts.models import Cast, CastStatus, Spell
+
+
+class SpellNotFound(SpellError):
+    """No such spell for this key."""
+
+    code, status, title = "SPELL_NOT_FOUND", 404, "Spell not found"
+
+
+class BadQuery(SpellError):
+    """A query parameter that can't be used."""
+
+    code, status, title = "VALIDATION_ERROR", 422, "Not valid"
+
+
+WAIT = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: answer when the cast ends, or after N (1–60) seconds."
+)
+PROBLEMS = {code: s.Problem for code in (400, 401, 402, 403, 404, 413, 422)}
+
+
+class CastPages(CursorPagination):
+    """Newest first; ids sort by time."""
+
+    ordering = "-id"
+    page_size = 20
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+
+def castable(key: ApiKey, spell_key: str) -> Spell:
+    """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
+    spell = Spell.objects.castable_by(key).filter(key=spell_key).first()
+    if spell is not None:
+        return spell
+    if not key.allows_spell(spell_key) and Spell.objects.filter(key=spell_key, active=True).exists():
+        raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys)}.")
+    raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
+
+
+class Casts(APIView):
+    scopes = {"POST": "casts:write", "GET": "casts:read"}
+
+    @extend_schema(
+        operation_id="cast", request=s.CastRequest, parameters=[WAIT], responses={201: s.CastLine, **PROBLEMS}
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """Cast a spell. Answers at once; the run starts behind it."""
+        body = s.CastRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        wanted: dict[str, Any] = dict(body.validated_data)
+        spell = castable(request.auth, wanted.pop("spell_key"))
+        wanted["input"] = s.checked_input(spell, wanted["input"])
+        cast = lifecycle.accept(api_key=request.auth, spell=spell, **wanted)
+        return Response(cast_out(cast), status=201, headers={"Location": cast_url(cast.pk)})
+
+    @extend_schema(
+        operation_id="list_casts",
+        parameters=[
+            OpenApiParameter("status", str, enum=CastStatus.values),
+            OpenApiParameter("spell_key", str),
+            OpenApiParameter("created_after", str, description="RFC 3339"),
+            OpenApiParameter("created_before", str, description="RFC 3339"),
+            OpenApiParameter("metadata.KEY", str, description="Casts whose metadata has this value under KEY."),
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("page_size", int),
+        ],
+        responses={200: s.CastLine(many=True), **PROBLEMS},
+    )
+    def get(self, request: ApiRequest) -> Response:
+        """List the account's casts, newest first."""
+        casts = self.filtered(request).select_related("spell").prefetch_related("artifacts")
+        pages = CastPages()
+        page = pages.paginate_queryset(casts, request, view=self) or []
+        return pages.get_paginated_response([cast_out(cast) for cast in page])
+
+    def filtered(self, request: ApiRequest) -> Any:
+        """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
+        casts = Cast.objects.of(request.auth.account)
+        for name, value in request.query_params.items():
+            if name == "status":
+                if value not in CastStatus.values:
+                    raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")
+                casts = casts.filter(status=value)
+            elif name == "spell_key":
+                casts = casts.filter(spell__key=value)
+            elif name in ("created_after", "created_before"):
+                moment = parse_moment(name, value)
+                casts = casts.filter(**{f"created_at__{'gte' if name == 'created_after' else 'lt'}": moment})
+            elif name.startswith("metadata."):
+                held = KeyTextTransform(name.removeprefix("metadata."), "metadata")
+                casts = casts.filter(Exact(held, Value(value)))
+            elif name not in ("cursor", "page_size"):
+                known = "status, spell_key, created_after, created_before, metadata.KEY, cursor and page_size"
+                raise BadQuery(f"There is no filter {name!r}; use {known}.")
+        return casts
+
+
+def parse_moment(name: str, value: str) -> Any:
+    """Return a time from a query; raise BadQuery."""
+    try:
+        moment = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
+    except ValueError:
+        moment = None
+    if moment is None or timezone.is_naive(moment):
+        raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
+    return moment
+
+
+class OneCast(APIView):
+    scopes = {"GET": "casts:read"}
+
+    @extend_schema(operation_id="get_cast", parameters=[WAIT], responses={200: s.CastLine, **PROBLEMS})
+    def get(self, request: ApiRequest, cast_id: str) -> Response:
+        """One cast, with its output, error and artifacts."""
+        cast = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        return cast_answer(cast, request.headers.get("If-None-Match", ""))
+
+
+def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Response:
+    """Return a cast with its ETag, or 304. Links in it are signed anew each time, so they don't count."""
+    shown = cast_out(cast)
+    steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
+    steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
+    etag = '"' + hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:32] + '"'
+    if etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+        return Response(status=304, headers={"ETag": etag})
+    return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
+
+
+class Spells(APIView):
+    scopes = {"GET": "spells:read"}
+
+    @extend_schema(operation_id="list_spells", responses={200: s.SpellLine(many=True), **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """What this key may cast, with schemas and prices."""
+        return Response({"results": [spell_out(spell) for spell in Spell.objects.castable_by(request.auth)]})
+
+
+class OneSpell(APIView):
+    scopes = {"GET": "spells:read"}
+
+    @extend_schema(operation_id="get_spell", responses={200: s.SpellLine, **PROBLEMS})
+    def get(self, request: ApiRequest, spell_key: str) -> Response:
+        """One spell."""
+        return Response(spell_out(castable(request.auth, spell_key)))
+
+
+class Budget(APIView):
+    scopes = {"GET": "budget:read"}
+
+    @extend_schema(operation_id="get_budget", responses={200: s.BudgetLine, **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """This month's cap, what is held and what was spent."""
+        period = budget.current(request.auth.account)
+        return Response(s.BudgetLine(period).data)
+
+
+class Keys(APIView):
+    scopes = {"GET": "keys", "POST": "keys"}
+
+    @extend_schema(operation_id="list_keys", responses={200: s.KeyLine(many=True), **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """The account's keys; their secrets are not to be had."""
+        return Response({"results": s.KeyLine(request.auth.account.api_keys.all(), many=True).data})
+
+    @extend_schema(operation_id="create_key", request=s.NewKey, responses={201: s.KeyMade, **PROBLEMS})
+    def post(self, request: ApiRequest) -> Response:
+        """Make a key. It can do no more than the key that makes it."""
+        body = s.NewKey(data=request.data)
+        body.is_valid(raise_exception=True)
+        key, secret = keys.create_below(request.auth, **body.validated_data)
+        return Response({**s.KeyLine(key).data, "secret": secret}, status=201)
+
+
+class OneKey(APIView):
+    scopes = {"DELETE": "keys"}
+
+    @extend_schema(operation_id="revoke_key", responses={204: None, **PROBLEMS})
+    def delete(self, request: ApiRequest, key_id: int) -> Response:
+        """Revoke a key, at once and for good."""
+        key = request.auth.account.api_keys.filter(pk=key_id).first()
+        if key is None:
+            raise KeyNotFound(f"There is no API key {key_id} in this account.")
+        keys.revoke(key)
+        return Response(status=204)
+
+
+class KeyNotFound(SpellError):
+    """No such key in this account."""
+
+    code, status, title = "KEY_NOT_FOUND", 404, "API key not found"

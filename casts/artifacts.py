@@ -1,0 +1,124 @@
+"""Our copies of what runs leave behind: stream in, compare the digest, keep, and delete when retention ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import tempfile
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from casts.due import DueQuerySet
+from casts.models import Artifact, Cast
+from casts.runtime import ArtifactGone, NotNow, runtime_of
+
+logger = logging.getLogger(__name__)
+
+State = Artifact.State
+SPOOL_BYTES = 1024 * 1024  # larger artifacts go to a temporary file while their digest is taken
+RETRY_SECONDS = (5, 30, 120, 600, 3600)
+
+
+class ArtifactWork:
+    """Copies that were not in when their cast ended, and copies whose retention is over."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of artifacts."""
+        return Artifact.due_rows()
+
+    def step(self, row: Artifact) -> dt.datetime | None:
+        """Copy or expire one artifact; return when to look again."""
+        if row.state == State.STORED:
+            if row.expires_at is not None and row.expires_at > timezone.now():
+                return row.expires_at
+            expire(row)
+            return None
+        if row.state != State.PENDING:
+            return None
+        try:
+            copy(row)
+        except NotNow as exc:
+            wait = RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1]
+            return exc.retry_at or timezone.now() + dt.timedelta(seconds=wait)
+        row.refresh_from_db(fields=["expires_at"])
+        return row.expires_at
+
+
+def bring_in(cast: Cast) -> bool:
+    """List and copy a claimed cast's artifacts; True when none is left to copy. Raise NotNow when GitHub can't."""
+    for remote in runtime_of(cast).artifacts(cast):
+        if remote.expired:
+            continue
+        Artifact.objects.get_or_create(
+            cast=cast, name=remote.name, defaults={"remote_id": remote.id, "remote_digest": remote.digest}
+        )
+    for artifact in cast.artifacts.filter(state=State.PENDING):
+        copy(artifact)
+    return not cast.artifacts.filter(state=State.PENDING).exists()
+
+
+def leave_to_copier(cast: Cast) -> None:
+    """Hand what is still pending to ArtifactWork, which tries on after the cast has ended."""
+    cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
+
+
+def copy(artifact: Artifact) -> None:
+    """Copy one pending artifact into our storage; what can't ever be copied is marked failed, with the reason."""
+    try:
+        download = runtime_of(artifact.cast).download(artifact)
+    except ArtifactGone:
+        fail(artifact, "It is no longer on GitHub.")
+        return
+    digest, size = hashlib.sha256(), 0
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        for chunk in download.chunks:
+            size += len(chunk)
+            if size > settings.ARTIFACT_MAX_BYTES:
+                fail(artifact, f"It is larger than {settings.ARTIFACT_MAX_BYTES} bytes, the cap for one artifact.")
+                return
+            digest.update(chunk)
+            spool.write(chunk)
+        found = f"sha256:{digest.hexdigest()}"
+        if artifact.remote_digest.startswith("sha256:") and artifact.remote_digest != found:
+            raise NotNow(f"artifact {artifact.name} arrived damaged: {found}, not {artifact.remote_digest}")
+        spool.seek(0)
+        zipped = spool.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # by content: an unzipped upload has the same URL
+        spool.seek(0)
+        try:
+            stored = default_storage.save(f"{artifact.cast_id}/{artifact.pk}", File(spool))
+        except OSError as exc:
+            raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
+    now = timezone.now()
+    kept = Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
+        state=State.STORED,
+        file=stored,
+        file_name=f"{artifact.name}.zip" if zipped else artifact.name,
+        size_bytes=size,
+        sha256=digest.hexdigest(),
+        stored_at=now,
+        expires_at=(expires_at := now + dt.timedelta(days=artifact.cast.spell.artifact_retention_days)),
+        due_at=expires_at,
+        error="",
+    )
+    if not kept:  # somebody else's copy was first
+        default_storage.delete(stored)
+
+
+def fail(artifact: Artifact, why: str) -> None:
+    """Note that an artifact can't be copied, ever."""
+    Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(state=State.FAILED, error=why, due_at=None)
+    logger.warning("artifact not copied", extra={"cast_id": str(artifact.cast_id), "artifact": artifact.name, "why": why})
+
+
+def expire(artifact: Artifact) -> None:
+    """Delete a copy whose retention has passed; the row stays and answers 410."""
+    name = artifact.file.name
+    with transaction.atomic():
+        Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")
+    if name:
+        default_storage.delete(name)

@@ -1,0 +1,100 @@
+"""The end of a cast whose run has ended: copy its artifacts, learn why it failed, read its result, settle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from casts import artifacts, lifecycle, results
+from casts.models import Artifact, Cast, CastStatus
+from casts.runtime import Failure, NotNow, runtime_of
+
+logger = logging.getLogger(__name__)
+
+RETRY = dt.timedelta(seconds=3)
+# How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
+SUCCESS = ("success", "neutral")
+RUN_FAULT = ("failure", "timed_out")
+
+
+def collect(cast: Cast) -> dt.datetime | None:
+    """Bring in what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, end without."""
+    assert cast.run_finished_at is not None
+    patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
+    complete, failure = False, Failure()
+    try:
+        complete = artifacts.bring_in(cast)
+        if conclusion_of(cast) not in SUCCESS:
+            failure = runtime_of(cast).failure(cast)
+    except NotNow as exc:
+        logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        if patient:
+            return min(exc.retry_at or timezone.now() + RETRY, timezone.now() + 10 * RETRY)
+    except Exception:
+        logger.exception("the run's end could not be read", extra={"cast_id": str(cast.pk)})
+        if patient:
+            return timezone.now() + RETRY
+    if not complete and patient:
+        return timezone.now() + RETRY
+    artifacts.leave_to_copier(cast)
+    finish(cast, failure)
+    return None
+
+
+def conclusion_of(cast: Cast) -> str:
+    """Return the run's conclusion as GitHub gave it."""
+    return str((cast.observation or {}).get("conclusion") or "unknown")
+
+
+def finish(cast: Cast, failure: Failure) -> None:
+    """End the cast by its run's conclusion."""
+    conclusion = conclusion_of(cast)
+    if conclusion == "cancelled":
+        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github")
+    elif conclusion in SUCCESS:
+        finish_success(cast)
+    else:
+        reason = "run_failed" if conclusion == "failure" else conclusion
+        where = " in step " + repr(failure.step) if failure.step else ""
+        message = f"The run failed{where}." if conclusion == "failure" else f"The run ended as {conclusion} on GitHub."
+        error: dict[str, Any] = {"reason": reason, "message": message, "failed_job": failure.job or None}
+        error |= {"failed_step": failure.step or None, "log_tail": list(failure.log_tail), "run_url": cast.run_url}
+        charge = conclusion in RUN_FAULT and cast.spell.charge_failed_runs
+        lifecycle.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge)
+
+
+def finish_success(cast: Cast) -> None:
+    """End a cast whose run succeeded, unless its result breaks the spell's promise of what comes out."""
+    result = cast.artifacts.filter(name=results.ARTIFACT, state=Artifact.State.STORED).first()
+    output, problems = results.read(result, cast.spell.output_schema)
+    still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
+    if problems and not (result is None and still_coming):
+        message = "The run succeeded, but its result does not keep to the spell's output schema."
+        error = {"reason": "output_invalid", "message": message, "errors": problems}
+        charge = cast.spell.charge_failed_runs
+        lifecycle.end(
+            cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, output=output, charge=charge
+        )
+        return
+    message = "Done." if not still_coming else "Done; some artifacts are still being copied."
+    lifecycle.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, output=output, charge=True)
+
+
+ENDED_BY_US = {
+    "expired": (CastStatus.FAILED, "It was not started in time."),
+    "timed_out": (CastStatus.FAILED, "It ran longer than the spell allows and was cancelled."),
+    "cancelled_by_caller": (CastStatus.CANCELLED, "Cancelled, as asked."),
+    "cancelled_on_github": (CastStatus.CANCELLED, "Somebody cancelled the run on GitHub."),
+}
+
+
+def end_cancelled(cast: Cast, reason: str) -> None:
+    """End a cast whose run was cancelled, or never came, for `reason`. A run that took too long is its own fault."""
+    status, message = ENDED_BY_US[reason]
+    charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
+    error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
+    lifecycle.end(cast, status, reason=reason, message=message, error=error, charge=charge)

@@ -1,0 +1,84 @@
+"""The queue without a queue: rows that say when somebody must look at them next.
+
+`due_at` is when; `lease_until` is until when somebody is; `token` grows with every claim, and whatever a step writes
+is filtered by the token it was given, so that a stopped worker that wakes up late changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Self
+
+from django.db import connections, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Least
+from django.utils import timezone
+
+
+class DueQuerySet(models.QuerySet["DueRow"]):
+    """Claiming and giving back."""
+
+    def claim(self, *, limit: int, lease: dt.timedelta) -> list[DueRow]:
+        """Take up to `limit` due rows, oldest first, for `lease`; nobody else gets them meanwhile."""
+        now = timezone.now()
+        due = self.filter(due_at__lte=now, lease_until=None).order_by("due_at")
+        with transaction.atomic(using=self.db):
+            if connections[self.db].features.has_select_for_update_skip_locked:
+                due = due.select_for_update(skip_locked=True)
+            keys = list(due.values_list("pk", flat=True)[:limit])
+            if not keys:
+                return []
+            self.filter(pk__in=keys).update(
+                due_at=None, lease_until=now + lease, attempts=F("attempts") + 1, token=F("token") + 1
+            )
+        return list(self.filter(pk__in=keys))
+
+    def recover(self) -> int:
+        """Make rows due again whose holder let the lease run out; return how many. They died, or are stopped."""
+        now = timezone.now()
+        return self.filter(lease_until__lte=now).update(due_at=now, lease_until=None, token=F("token") + 1)
+
+    def seconds_until_due(self) -> float | None:
+        """Return how long until the next free row is due (negative: overdue), None if there is none."""
+        first = self.filter(due_at__isnull=False, lease_until=None).order_by("due_at").values_list("due_at", flat=True)
+        due_at: dt.datetime | None = first.first()
+        return None if due_at is None else (due_at - timezone.now()).total_seconds()
+
+    def wake(self, **which: object) -> int:
+        """Make these rows due now; one that is held becomes due when its holder gives it back."""
+        return self.filter(**which).update(due_at=Coalesce(Least(F("due_at"), timezone.now()), timezone.now()))
+
+
+class DueRow(models.Model):
+    """A row that somebody must look at again at `due_at` (null: never)."""
+
+    due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    token = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        abstract = True
+        indexes = [
+            models.Index("due_at", name="%(class)s_due", condition=Q(due_at__isnull=False)),
+            models.Index("lease_until", name="%(class)s_leased", condition=Q(lease_until__isnull=False)),
+        ]
+
+    @classmethod
+    def due_rows(cls) -> DueQuerySet:
+        """Return the queue that this model's rows form."""
+        return DueQuerySet(cls)
+
+    def mine(self) -> models.QuerySet[Self]:
+        """Return this row if the claim that loaded it still holds, else nothing: what every write goes through."""
+        return type(self)._base_manager.filter(pk=self.pk, token=self.token, lease_until__isnull=False)
+
+    def extend(self, lease: dt.timedelta) -> bool:
+        """Hold on for `lease` more; False if somebody else has taken over."""
+        return bool(self.mine().update(lease_until=timezone.now() + lease))
+
+    def give_back(self, due_at: dt.datetime | None) -> bool:
+        """End the claim and come back at `due_at`, or earlier if someone woke the row meanwhile (None: only then)."""
+        if due_at is not None:
+            return bool(self.mine().update(lease_until=None, due_at=Coalesce(Least(F("due_at"), due_at), due_at)))
+        return bool(self.mine().update(lease_until=None))

@@ -1,0 +1,76 @@
+"""A cast's history: what each line holds, and how it is appended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from django.db import transaction
+
+from casts import wakeups
+from casts.models import Cast, CastEvent
+
+ENDED_BY = "ended"  # the kind of the last event that streams deliver
+
+
+def snapshot(cast: Cast) -> dict[str, Any]:
+    """Return the cast's public state as one event holds it: everything but links, which depend on who looks."""
+    return {
+        "cast_id": str(cast.pk),
+        "spell_key": cast.spell.key,
+        "status": cast.status,
+        "status_reason": cast.status_reason,
+        "progress": cast.progress,
+        "message": cast.message,
+        "step": cast.step_name or None,
+        "run_url": cast.run_url or None,
+        "started_at": stamp(cast.started_at),
+        "finished_at": stamp(cast.finished_at),
+        "duration_ms": cast.duration_ms,
+        "steps": steps_of(cast.jobs),
+        "artifacts": [artifact_line(a) for a in cast.artifacts.all()] if cast.run_finished_at else [],
+        "output": cast.output,
+        "error": cast.error,
+        "final": cast.final,
+    }
+
+
+def artifact_line(artifact: Any) -> dict[str, Any]:
+    """Return what a cast says of one artifact."""
+    return {
+        "name": artifact.name,
+        "file_name": artifact.file_name or artifact.name,
+        "state": artifact.state,
+        "size_bytes": artifact.size_bytes,
+        "digest": f"sha256:{artifact.sha256}" if artifact.sha256 else None,
+        "expires_at": stamp(artifact.expires_at),
+    }
+
+
+def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the run's steps in order, each with its job's name and its times."""
+    return [
+        {
+            "job": job["name"],
+            "name": step["name"],
+            "status": step["status"],
+            "conclusion": step["conclusion"],
+            "started_at": step["started_at"],
+            "completed_at": step["completed_at"],
+        }
+        for job in jobs
+        for step in job["steps"]
+    ]
+
+
+def stamp(moment: dt.datetime | None) -> str | None:
+    """Return a time in RFC 3339, in UTC and milliseconds, as the whole API writes it."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+
+
+def append(cast: Cast, kind: str, *, at: dt.datetime) -> None:
+    """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock."""
+    CastEvent.objects.create(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at)
+    cast_id: uuid.UUID = cast.pk
+    transaction.on_commit(lambda: wakeups.cast_has_news(cast_id))

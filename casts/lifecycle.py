@@ -1,0 +1,258 @@
+"""Every move a cast can make. Each is one guarded UPDATE in a transaction that also appends the event and moves the
+money; the row count answers "did I do it, or did someone else?". No network call happens in here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+import uuid
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from accounts import budget
+from accounts.models import ApiKey
+from casts import events, folding, wakeups
+from casts.ids import uuid7
+from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
+from casts.runtime import Observation, Run
+
+logger = logging.getLogger(__name__)
+
+# Deliveries can arrive out of order: a queued cast may finish, a finished one never goes back.
+ALLOWED_FROM = {
+    CastStatus.QUEUED: (CastStatus.QUEUED,),
+    CastStatus.RUNNING: (CastStatus.QUEUED, CastStatus.RUNNING),
+    CastStatus.SUCCEEDED: OPEN,
+    CastStatus.FAILED: OPEN,
+    CastStatus.CANCELLED: OPEN,
+}
+TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
+MESSAGE_CHARS = 500
+
+
+def accept(
+    *,
+    api_key: ApiKey,
+    spell: Spell,
+    input: Any,
+    ttl_seconds: int | None = None,
+    callback_url: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> Cast:
+    """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid."""
+    now = timezone.now()
+    with transaction.atomic():
+        cast_id = uuid7()
+        budget.hold(api_key.account, cast_id=cast_id, cents=spell.price_cents)
+        cast = Cast.objects.create(
+            id=cast_id,
+            account=api_key.account,
+            api_key=api_key,
+            spell=spell,
+            input=input,
+            metadata=metadata or {},
+            callback_url=callback_url,
+            cost_cents=spell.price_cents,
+            repository=spell.target_repository,
+            created_at=now,
+            expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
+            due_at=now,
+            last_seq=1,
+        )
+        events.append(cast, "accepted", at=now)
+        transaction.on_commit(wakeups.work_is_due)
+    return cast  # the worker finds it: a queued cast is its own outbox entry
+
+
+def intend_dispatch(cast: Cast) -> bool:
+    """Commit, before the call, that this attempt is about to dispatch; False if the claim no longer holds."""
+    changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
+    return bool(
+        changed.update(
+            dispatch_started_at=timezone.now(), dispatched_at=None, dispatch_attempts=F("dispatch_attempts") + 1
+        )
+    )
+
+
+def take_back_intent(cast: Cast) -> None:
+    """Note that the announced dispatch certainly started nothing, so that it may be tried again later."""
+    cast.mine().filter(run_id=None).update(dispatch_started_at=None)
+
+
+def dispatched(cast: Cast, run: Run | None) -> None:
+    """Note GitHub's yes, and the run if the answer named it.
+
+    A webhook may have been faster: a run that the cast already has is kept, and a cast that runs stays running.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
+        if run is not None:
+            give_run(cast.pk, cast.repository, run.id, run.url)
+        _move(
+            cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
+            CastStatus.QUEUED,
+            "dispatched",
+            status_reason="waiting_for_runner",
+            message="Sent to GitHub; waiting for a runner.",
+            progress=10,
+        )
+
+
+def wait_for(cast: Cast, *, reason: str, message: str) -> None:
+    """Say publicly what a queued cast is waiting for; silent when it was already said."""
+    queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
+    _move(queued, CastStatus.QUEUED, "waiting", status_reason=reason, message=message[:MESSAGE_CHARS])
+
+
+def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str) -> bool:
+    """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast."""
+    try:
+        with transaction.atomic():
+            bound = Cast.objects.filter(pk=cast_id, repository__iexact=repository, run_id=None, status__in=OPEN).update(
+                run_id=run_id, run_url=url
+            )
+    except IntegrityError:
+        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": run_id})
+        return False
+    return bool(bound)
+
+
+def cast_behind(seen: Observation) -> uuid.UUID | None:
+    """Return the cast whose run was seen: the one that has the run, else the one whose token its title carries."""
+    known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
+    if owner := known.first():
+        return owner
+    for token in TOKEN.findall(seen.title):
+        waiting = Cast.objects.filter(pk=token, dispatch_started_at__isnull=False)
+        if waiting.exists() and give_run(uuid.UUID(token), seen.repository, seen.run_id, seen.url):
+            return uuid.UUID(token)
+    return None
+
+
+def might_be_ours(seen: Observation) -> bool:
+    """Whether a cast is under way in this repository that doesn't know its run yet, so that the run may be its own."""
+    return Cast.objects.filter(
+        repository__iexact=seen.repository, run_id=None, status=CastStatus.QUEUED, dispatch_started_at__isnull=False
+    ).exists()
+
+
+def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
+    """Fold one observation into its cast; return whether anything public changed.
+
+    Any order and any repetition gives the same end: see `casts.folding`.
+    """
+    with transaction.atomic():
+        cast = Cast.objects.select_for_update(of=("self",)).select_related("spell").get(pk=cast_id)
+        if cast.final:
+            return _note_rerun(cast, seen)
+        changes = folding.fold(cast, seen)
+        if not changes:
+            return False
+        public = {name: changes[name] for name in folding.PUBLIC if name in changes}
+        if any(getattr(cast, name) != value for name, value in public.items()):
+            status = CastStatus(changes.pop("status", cast.status))
+            moved = _move(Cast.objects.filter(pk=cast.pk), status, _kind_of(cast, changes), **changes)
+        else:
+            moved = None
+            Cast.objects.filter(pk=cast.pk).update(**changes)
+        if TOKEN.search(seen.title) and cast.correlation in seen.title and not cast.spell.carries_token:
+            Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
+        if folding.needs_look(cast, changes):
+            wake(cast.pk)
+        return moved is not None
+
+
+def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
+    if "run_finished_at" in changes:
+        return "run_finished"
+    if changes.get("step_name", cast.step_name) != cast.step_name:
+        return "step"
+    return "observed"
+
+
+def _note_rerun(cast: Cast, seen: Observation) -> bool:
+    """A re-run on GitHub after the end is a line in the history, nothing else."""
+    if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
+        return False
+    Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
+    cast.refresh_from_db(fields=["last_seq"])
+    events.append(cast, "rerun_on_github", at=timezone.now())
+    return True
+
+
+def wake(cast_id: uuid.UUID) -> None:
+    """Have a worker look at this cast now."""
+    Cast.due_rows().filter(status__in=OPEN).wake(pk=cast_id)
+    transaction.on_commit(wakeups.work_is_due)
+
+
+def request_cancel(cast: Cast, *, reason: str) -> bool:
+    """Commit, before GitHub is asked, that this cast is to be cancelled and why; False if that was settled before."""
+    return bool(cast.mine().filter(status__in=OPEN, cancel_requested_at=None).update(
+        cancel_requested_at=timezone.now(), cancel_reason=reason
+    ))
+
+
+def end(
+    cast: Cast,
+    status: CastStatus,
+    *,
+    reason: str,
+    message: str,
+    error: dict[str, Any] | None = None,
+    output: Any = None,
+    charge: bool,
+) -> bool:
+    """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
+    with transaction.atomic():
+        moved = _move(
+            cast.mine(),
+            status,
+            events.ENDED_BY,
+            status_reason=reason,
+            message=message[:MESSAGE_CHARS],
+            progress=100,
+            step_name="",
+            error=error,
+            output=output,
+            finished_at=timezone.now(),
+            due_at=None,
+            lease_until=None,
+        )
+        if moved is None:
+            return False
+        budget.settle(cast.pk, capture=charge)
+    logger.info("cast ended", extra={"cast_id": str(cast.pk), "status": status, "reason": reason})
+    return True
+
+
+def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> Cast | None:
+    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None."""
+    with transaction.atomic():
+        pk = which.values_list("pk", flat=True).first()
+        if pk is None:
+            return None
+        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(status=to, last_seq=F("last_seq") + 1, **changes):
+            return None
+        cast = Cast.objects.select_related("spell").get(pk=pk)
+        events.append(cast, kind, at=timezone.now())
+        return cast
+
+
+def history(cast_id: uuid.UUID, *, after: int) -> list[CastEvent]:
+    """Return a cast's events numbered above `after`, in order."""
+    return list(CastEvent.objects.filter(cast_id=cast_id, seq__gt=after).order_by("seq"))
+
+
+def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
+    """Put it into the history that GitHub was asked to cancel, or to force it."""
+    now = timezone.now()
+    cast.mine().update(**{"cancel_forced_at" if forced else "cancel_asked_at": now})
+    message = "Forcing GitHub to cancel the run." if forced else "Asked GitHub to cancel the run."
+    _move(cast.mine(), CastStatus(cast.status), "cancel_asked", status_reason="cancelling", message=message)

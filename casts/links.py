@@ -1,0 +1,58 @@
+"""The links we hand out: absolute, and for browsers signed.
+
+EventSource can't set headers, so a browser's link carries a token: read-only, for one cast, expiring. An API key
+never appears in a URL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+from django.conf import settings
+from django.core import signing
+from django.urls import reverse
+from django.utils.http import urlencode
+
+
+def _signer(cast_id: uuid.UUID | str) -> signing.TimestampSigner:
+    return signing.TimestampSigner(salt=f"casts.links:{cast_id}", sep=".")
+
+
+def token_for(cast_id: uuid.UUID) -> str:
+    """Return a token that opens this cast for reading, for LINK_DAYS days."""
+    return _signer(cast_id).sign("r").removeprefix("r.")
+
+
+def opens(cast_id: uuid.UUID | str, token: str) -> bool:
+    """Whether `token` was made by us for this cast and has not expired."""
+    try:
+        _signer(cast_id).unsign(f"r.{token}", max_age=dt.timedelta(days=settings.LINK_DAYS))
+    except signing.BadSignature:
+        return False
+    return True
+
+
+def absolute(path: str, **query: str) -> str:
+    """Return a path of ours as clients reach it."""
+    return settings.PUBLIC_URL + path + (f"?{urlencode(query)}" if query else "")
+
+
+def cast_url(cast_id: uuid.UUID) -> str:
+    """Return the cast's API address."""
+    return absolute(reverse("api:cast", args=[cast_id]))
+
+
+def progress_url(cast_id: uuid.UUID) -> str:
+    """Return the progress page's address, with a token."""
+    return absolute(reverse("cast-page", args=[cast_id]), token=token_for(cast_id))
+
+
+def events_url(cast_id: uuid.UUID) -> str:
+    """Return the event stream's address, with a token."""
+    return absolute(reverse("api:cast-events", args=[cast_id]), token=token_for(cast_id))
+
+
+def artifact_url(cast_id: uuid.UUID, name: str) -> str:
+    """Return one artifact's address, with a token."""
+    return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id))

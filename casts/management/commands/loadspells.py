@@ -1,0 +1,24 @@
+"""Create and update spells from a TOML file."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from casts import spellfile
+
+
+class Command(BaseCommand):
+    help = "Create and update spells from a TOML file (see docs/configuration.md). All of the file, or nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the file."""
+        parser.add_argument("file", type=Path)
+
+    def handle(self, *, file: Path, **options: object) -> None:
+        """Load it and say what changed."""
+        try:
+            created, updated = spellfile.load(file)
+        except spellfile.BadSpellFile as exc:
+            raise CommandError(f"Nothing was loaded.\n{exc}") from exc
+        self.stdout.write(f"created: {', '.join(created) or 'none'}; updated: {', '.join(updated) or 'none'}")

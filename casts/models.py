@@ -1,0 +1,286 @@
+"""What is cast: spells, casts, their events and their artifacts."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from accounts.models import Account, ApiKey
+from casts import schemas
+from casts.due import DueRow
+from casts.ids import uuid7
+
+JSON = Any
+
+
+def valid_schema(schema: object) -> None:
+    """Refuse what is not a JSON Schema (2020-12), and references that would leave the document."""
+    try:
+        schemas.check(schema)
+    except schemas.BadSchema as exc:
+        raise ValidationError(str(exc)) from exc
+
+
+class SpellQuerySet(models.QuerySet["Spell"]):
+    def castable_by(self, key: ApiKey) -> SpellQuerySet:
+        """Return the spells this key may see and cast."""
+        spells = self.filter(active=True)
+        return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
+
+
+class Spell(models.Model):
+    """Something castable: a workflow, what it takes and gives, what it costs, and its limits."""
+
+    class Runtime(models.TextChoices):
+        WORKFLOW_DISPATCH = "workflow_dispatch", "workflow_dispatch (one workflow file)"
+        REPOSITORY_DISPATCH = "repository_dispatch", "repository_dispatch (an event type)"
+
+    key = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", "Use lower-case letters, digits, dots, dashes, and _.")],
+        help_text="The name that callers use.",
+    )
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    active = models.BooleanField(default=True, help_text="An inactive spell is not found; its casts go on.")
+
+    runtime = models.CharField(max_length=32, choices=Runtime, default=Runtime.WORKFLOW_DISPATCH)
+    repository = models.CharField(
+        max_length=140,
+        blank=True,
+        validators=[RegexValidator(r"^[\w.-]+/[\w.-]+$", "Write the repository as owner/name.")],
+        help_text="owner/name. Blank: GITHUB_REPOSITORY.",
+    )
+    workflow_file = models.CharField(
+        max_length=200,
+        blank=True,
+        validators=[RegexValidator(r"^[\w.-]+\.ya?ml$", "Name the file in .github/workflows, such as cast.yml.")],
+        help_text="A file in .github/workflows. Blank: GITHUB_WORKFLOW_FILE.",
+    )
+    ref = models.CharField(max_length=200, blank=True, help_text="Branch or tag. Blank: GITHUB_WORKFLOW_REF.")
+    event_type = models.CharField(max_length=100, blank=True, help_text="For repository_dispatch: the event's type.")
+    installation_id = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
+    )
+
+    input_schema = models.JSONField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
+    output_schema = models.JSONField(
+        null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
+    )
+    price_cents = models.PositiveIntegerField(default=0)
+    # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
+    carries_token = models.BooleanField(default=False, editable=False)
+    charge_failed_runs = models.BooleanField(
+        default=True, help_text="Take the price also when the run itself fails. What never ran is never charged."
+    )
+    timeout_seconds = models.PositiveIntegerField(
+        default=settings.CAST_TIMEOUT_SECONDS, validators=[MinValueValidator(1)], help_text="A run may take this long."
+    )
+    ttl_seconds = models.PositiveIntegerField(
+        default=settings.CAST_TTL_SECONDS, validators=[MinValueValidator(1)], help_text="A cast must start in this time."
+    )
+    artifact_retention_days = models.PositiveIntegerField(
+        default=settings.ARTIFACT_RETENTION_DAYS, validators=[MinValueValidator(1)]
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SpellQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return self.key
+
+    def clean(self) -> None:
+        """Refuse a target that could never start."""
+        if self.runtime == self.Runtime.REPOSITORY_DISPATCH and not self.event_type:
+            raise ValidationError({"event_type": "A repository_dispatch spell needs the event type it sends."})
+        if not (self.repository or settings.GITHUB_REPOSITORY):
+            raise ValidationError({"repository": "Name a repository here, or set GITHUB_REPOSITORY for all spells."})
+
+    @property
+    def target_repository(self) -> str:
+        """owner/name, with the setting filled in."""
+        return self.repository or settings.GITHUB_REPOSITORY
+
+    @property
+    def target_workflow(self) -> str:
+        """The workflow file, with the setting filled in."""
+        return self.workflow_file or settings.GITHUB_WORKFLOW_FILE
+
+    @property
+    def target_ref(self) -> str:
+        """Branch or tag, with the setting filled in."""
+        return self.ref or settings.GITHUB_WORKFLOW_REF
+
+    @property
+    def target_installation(self) -> int | None:
+        """The App's installation, with the setting filled in."""
+        return self.installation_id or settings.GITHUB_APP_INSTALLATION_ID
+
+
+class CastStatus(models.TextChoices):
+    """Five words, closed set (design: states)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = (CastStatus.QUEUED, CastStatus.RUNNING)
+FINAL = (CastStatus.SUCCEEDED, CastStatus.FAILED, CastStatus.CANCELLED)
+
+
+class CastQuerySet(models.QuerySet["Cast"]):
+    def of(self, account: Account) -> CastQuerySet:
+        """Return one account's casts; every other account's are not found."""
+        return self.filter(account=account)
+
+
+class Cast(DueRow):
+    """One request to run a spell. Written by `casts.lifecycle` alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="casts")
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
+    spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
+    input = models.JSONField()
+    metadata = models.JSONField(default=dict)
+    callback_url = models.URLField(max_length=2000, blank=True)
+    cost_cents = models.PositiveIntegerField()
+
+    status = models.CharField(max_length=10, choices=CastStatus, default=CastStatus.QUEUED)
+    status_reason = models.CharField(max_length=40, default="accepted")
+    message = models.CharField(max_length=500, default="Accepted; waiting for a worker.")
+    progress = models.PositiveSmallIntegerField(default=0)  # percent
+    step_name = models.CharField(max_length=300, blank=True)
+    last_seq = models.PositiveIntegerField(default=0)
+
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()  # not started by then: expired
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    # Dispatch: the intent is committed before the call, the answer after it.
+    dispatch_attempts = models.PositiveSmallIntegerField(default=0)
+    dispatch_started_at = models.DateTimeField(null=True)
+    dispatched_at = models.DateTimeField(null=True)
+    # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
+    repository = models.CharField(max_length=140)
+    run_id = models.BigIntegerField(null=True)
+    run_attempt = models.PositiveIntegerField(null=True)
+    run_url = models.URLField(max_length=500, blank=True)
+    observation = models.JSONField(null=True)
+    jobs = models.JSONField(default=list)
+    run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
+    cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
+    cancel_forced_at = models.DateTimeField(null=True)
+
+    error = models.JSONField(null=True)
+    output = models.JSONField(null=True)
+
+    objects = CastQuerySet.as_manager()
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index(fields=["account", "-id"], name="cast_by_account"),
+            models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
+        ]
+        constraints = [
+            # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
+            models.UniqueConstraint(fields=["repository", "run_id"], name="one_cast_per_run"),
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in CastStatus]), name="cast_status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)
+                | Q(status__in=[s.value for s in OPEN], finished_at=None),
+                name="cast_final_iff_finished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended, for good."""
+        return self.status in FINAL
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from the run's start to the cast's end, once both are known."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(0, int((self.finished_at - self.started_at).total_seconds() * 1000))
+
+    @property
+    def correlation(self) -> str:
+        """The token that the workflow's run-name carries."""
+        return f"[cast:{self.pk}]"
+
+    def get_absolute_url(self) -> str:
+        """Return the progress page's path."""
+        return reverse("cast-page", args=[self.pk])
+
+
+class CastEvent(models.Model):
+    """One line of a cast's history. `data` is the whole public state after it: what SSE streams."""
+
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40)
+    data = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("cast_id", "seq")
+        constraints = [models.UniqueConstraint(fields=["cast", "seq"], name="one_event_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class Artifact(DueRow):
+    """Our copy of one artifact of a cast's run."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"  # still to be copied
+        STORED = "stored"
+        FAILED = "failed"  # can't be copied; `error` says why
+        EXPIRED = "expired"  # our retention has passed; the bytes are gone
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="artifacts")
+    name = models.CharField(max_length=300)
+    remote_id = models.BigIntegerField()
+    remote_digest = models.CharField(max_length=80, blank=True)  # "sha256:<hex>", as GitHub gives it
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    error = models.CharField(max_length=500, blank=True)
+    file = models.FileField(max_length=300, blank=True)
+    file_name = models.CharField(max_length=310, blank=True)  # what a download is called
+    size_bytes = models.PositiveBigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    stored_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("name",)
+        constraints = [models.UniqueConstraint(fields=["cast", "name"], name="one_artifact_per_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,68 @@
+"""`result.json` of the artifact `spell-result` becomes the cast's output. Nothing else is ever unpacked here."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from typing import Any
+
+from casts import schemas
+from casts.models import Artifact
+
+ARTIFACT, MEMBER = "spell-result", "result.json"
+MAX_BYTES = 256 * 1024  # of JSON; a zip that claims less and holds more is cut off while reading
+
+Problems = list[dict[str, str]]
+
+
+def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any, Problems]:
+    """Return the output and every way in which it breaks `schema` (None: anything goes, also nothing at all)."""
+    try:
+        output = None if artifact is None else load(artifact)
+    except ValueError as exc:
+        return None, [{"pointer": "/output", "detail": str(exc)}]
+    if schema is None:
+        return output, []
+    if output is None:
+        return None, [{"pointer": "/output", "detail": f"The run left no {MEMBER} in an artifact named {ARTIFACT}."}]
+    return output, schemas.violations(schema, output, at="/output")
+
+
+def load(artifact: Artifact) -> Any:
+    """Return the parsed result, or None if the artifact holds none; raise ValueError if it can't be read."""
+    try:
+        with artifact.file.open("rb") as stored:
+            if zipfile.is_zipfile(stored):
+                with zipfile.ZipFile(stored) as archive, archive.open(MEMBER) as member:
+                    text = member.read(MAX_BYTES + 1)
+            elif artifact.file_name == MEMBER or artifact.name == MEMBER:
+                stored.seek(0)
+                text = stored.read(MAX_BYTES + 1)
+            else:
+                return None
+    except KeyError:
+        return None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as exc:
+        raise ValueError(f"{MEMBER} can't be unpacked: {exc}") from exc
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{MEMBER} is larger than {MAX_BYTES} bytes. Keep bulk in other files of the artifact.")
+    try:
+        output = json.loads(text.decode())
+        storable(output)
+    except RecursionError as exc:
+        raise ValueError(f"{MEMBER} is nested too deeply") from exc
+    except ValueError as exc:
+        raise ValueError(f"{MEMBER} is not JSON: {exc}") from exc
+    return output
+
+
+def storable(value: Any) -> None:
+    """Raise ValueError, saying what is wrong, for JSON that a database can't keep: NUL, lone surrogates, NaN."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("it holds half of a surrogate pair, which is not a character") from exc
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("it holds a NUL character (\\u0000), which can't be stored")

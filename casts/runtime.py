@@ -1,0 +1,166 @@
+"""What a cast's step asks of whatever runs its spell, and what it is told.
+
+`settings.SPELL_RUNTIMES` names the implementation for each kind of spell, the way Django names its backends; this
+floor knows no GitHub. Everything learnt about a run, from a webhook or by asking, arrives as an `Observation`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from casts.models import Artifact, Cast
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a job. `status`: queued, in_progress, completed."""
+
+    name: str
+    number: int
+    status: str
+    conclusion: str | None = None
+    started_at: dt.datetime | None = None
+    completed_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a run, in one attempt."""
+
+    id: int
+    name: str
+    status: str
+    conclusion: str | None = None
+    attempt: int = 1
+    started_at: dt.datetime | None = None
+    completed_at: dt.datetime | None = None
+    url: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What we learnt about a run at one moment. Times are GitHub's, with a resolution of one second.
+
+    `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
+    nothing about jobs. `status` is None when it was about jobs only.
+    """
+
+    repository: str
+    run_id: int
+    attempt: int = 1
+    status: str | None = None
+    conclusion: str | None = None
+    title: str = ""
+    url: str = ""
+    run_started_at: dt.datetime | None = None
+    updated_at: dt.datetime | None = None
+    jobs: tuple[Job, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a dispatch started, or that was found to carry a cast's token."""
+
+    id: int
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class RemoteArtifact:
+    """One artifact as the runtime lists it."""
+
+    id: int
+    name: str
+    size_bytes: int
+    digest: str = ""  # "sha256:<hex>", blank if not known
+    expired: bool = False
+
+
+@dataclass
+class Download:
+    """An artifact's bytes on their way: to be read once, then closed."""
+
+    chunks: Iterator[bytes]
+    content_type: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed, as far as its jobs and log tell."""
+
+    job: str = ""
+    step: str = ""
+    log_tail: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class DispatchRefused(Exception):
+    """The dispatch was refused for good; str() is the runtime's own message. Nothing started."""
+
+
+class NotNow(Exception):
+    """The runtime can't be asked now, and did nothing. Come back at `retry_at`; str() says why."""
+
+    def __init__(self, message: str, *, retry_at: dt.datetime | None = None, reason: str = "waiting_for_github") -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+        self.reason = reason
+
+
+class OutcomeUnknown(Exception):
+    """The dispatch may or may not have started a run; only looking can tell."""
+
+
+class RunGone(Exception):
+    """The runtime no longer knows this run."""
+
+
+class ArtifactGone(Exception):
+    """The runtime no longer has this artifact."""
+
+
+class Runtime(Protocol):
+    """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
+
+    can_search: bool  # whether `find` can prove that a dispatch started nothing
+
+    def start(self, cast: Cast) -> Run | None:
+        """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown."""
+
+    def find(self, cast: Cast) -> Observation | None:
+        """Return the run that carries the cast's token, or None if none is to be seen yet."""
+
+    def observe(self, cast: Cast) -> Observation:
+        """Look at the cast's run and its jobs. Raise RunGone."""
+
+    def cancel(self, cast: Cast, *, force: bool) -> None:
+        """Ask for the run to be cancelled; a run that has already ended is no error."""
+
+    def failure(self, cast: Cast) -> Failure:
+        """Return what the failed run's jobs and log say."""
+
+    def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
+        """List the artifacts of the cast's attempt."""
+
+    def download(self, artifact: Artifact) -> Download:
+        """Begin reading one artifact as it is stored. Raise ArtifactGone."""
+
+
+@lru_cache(maxsize=None)
+def _instance(path: str) -> Runtime:
+    runtime: Runtime = import_string(path)()
+    return runtime
+
+
+def runtime_of(cast: Cast) -> Runtime:
+    """Return the runtime that the cast's spell names."""
+    return _instance(settings.SPELL_RUNTIMES[cast.spell.runtime])

@@ -1,0 +1,180 @@
+"""What is done with a due cast: look at the world, compare, move. Every step may be repeated, interrupted or late."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+
+from django.conf import settings
+from django.utils import timezone
+
+from casts import collecting, lifecycle
+from casts.due import DueQuerySet
+from casts.models import Cast, CastStatus
+from casts.runtime import DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+
+logger = logging.getLogger(__name__)
+
+MAX_DISPATCHES = 3
+SEARCH_EVERY = dt.timedelta(seconds=2)
+SOON = dt.timedelta(seconds=5)
+
+
+class CastWork:
+    """Due casts, for the worker."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of casts."""
+        return Cast.due_rows()
+
+    def step(self, row: Cast) -> dt.datetime | None:
+        """Move one cast on; return when to look again."""
+        cast = Cast.objects.select_related("spell").get(pk=row.pk)
+        cast.token, cast.lease_until = row.token, row.lease_until
+        try:
+            return step(cast)
+        except NotNow as exc:
+            lifecycle.wait_for(cast, reason=exc.reason, message=str(exc))
+            return exc.retry_at or timezone.now() + SOON
+
+
+def step(cast: Cast) -> dt.datetime | None:
+    """Move a claimed cast on by what is known of it; return when to look again (None: never)."""
+    if cast.final:
+        return None
+    if cast.run_finished_at is not None:
+        return collecting.collect(cast)
+    if (reason := overdue(cast)) is not None:
+        return give_up(cast, reason)
+    if cast.run_id is not None:
+        return look(cast)
+    if cast.dispatch_started_at is not None:
+        return search(cast)
+    return dispatch(cast)
+
+
+def dispatch(cast: Cast) -> dt.datetime | None:
+    """Start the cast's run, once: intent first, then the call, then the answer."""
+    if not lifecycle.intend_dispatch(cast):
+        return timezone.now() + SOON
+    try:
+        run = runtime_of(cast).start(cast)
+    except DispatchRefused as exc:
+        lifecycle.end(
+            cast,
+            CastStatus.FAILED,
+            reason="dispatch_refused",
+            message=f"GitHub refused to start the run: {exc}",
+            error={"reason": "dispatch_refused", "message": str(exc)},
+            charge=False,
+        )
+        return None
+    except NotNow:
+        lifecycle.take_back_intent(cast)
+        raise
+    except OutcomeUnknown as exc:
+        logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        lifecycle.wait_for(
+            cast, reason="confirming_dispatch", message="GitHub's answer was lost; looking for the run it may have started."
+        )
+        return timezone.now() + SEARCH_EVERY
+    lifecycle.dispatched(cast, run)
+    return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
+
+
+def search(cast: Cast) -> dt.datetime | None:
+    """Look for the run of a cast that was, or may have been, dispatched without the answer naming it."""
+    seen = runtime_of(cast).find(cast)
+    if seen is not None and lifecycle.cast_behind(seen) == cast.pk:
+        lifecycle.observe(cast.pk, seen)
+        return timezone.now()
+    assert cast.dispatch_started_at is not None
+    waited = timezone.now() - cast.dispatch_started_at
+    if waited.total_seconds() < settings.CAST_LOST_SECONDS:
+        return timezone.now() + max(SEARCH_EVERY, waited / 2)
+    accepted = cast.dispatched_at is not None
+    if not accepted and cast.spell.carries_token and cast.dispatch_attempts < MAX_DISPATCHES:
+        # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
+        lifecycle.take_back_intent(cast)
+        return timezone.now()
+    message = (
+        f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow on the "
+        "default branch listen for this event, with the token in its run-name?"
+        if accepted
+        else "GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found."
+    )
+    lifecycle.end(
+        cast,
+        CastStatus.FAILED,
+        reason="dispatch_lost",
+        message=message,
+        error={"reason": "dispatch_lost", "message": message},
+        charge=False,
+    )
+    return None
+
+
+def look(cast: Cast) -> dt.datetime | None:
+    """Ask GitHub about the run, in case no webhook tells us."""
+    try:
+        seen = runtime_of(cast).observe(cast)
+    except RunGone:
+        # A new run may be unknown to some of GitHub's servers for a moment.
+        if cast.dispatch_started_at and age(cast) < settings.CAST_LOST_SECONDS:
+            return timezone.now() + SOON
+        message = "The run no longer exists on GitHub; somebody deleted it."
+        error = {"reason": "run_deleted", "message": message}
+        lifecycle.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=error, charge=False)
+        return None
+    lifecycle.observe(cast.pk, seen)
+    return timezone.now() + look_interval(cast)
+
+
+def age(cast: Cast) -> float:
+    """Return the seconds since the cast's dispatch began."""
+    return (timezone.now() - (cast.dispatch_started_at or cast.created_at)).total_seconds()
+
+
+def look_interval(cast: Cast) -> dt.timedelta:
+    """Return how long to wait between looks: a quarter of the run's age, so that long runs cost few looks."""
+    seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
+    if cast.cancel_requested_at is not None:
+        seconds = min(seconds, 5.0)
+    return dt.timedelta(seconds=seconds)
+
+
+def overdue(cast: Cast) -> str | None:
+    """Return why the cast must be ended now, if a deadline of ours has passed or somebody asked."""
+    if cast.cancel_requested_at is not None:
+        return cast.cancel_reason
+    now = timezone.now()
+    if cast.status == CastStatus.QUEUED and now >= cast.expires_at:
+        return "expired"
+    if cast.started_at is not None and now >= cast.started_at + dt.timedelta(seconds=cast.spell.timeout_seconds):
+        return "timed_out"
+    return None
+
+
+def give_up(cast: Cast, reason: str) -> dt.datetime | None:
+    """End a cast before its run's own end: ask GitHub to cancel, then force it, then end without GitHub."""
+    now = timezone.now()
+    grace = dt.timedelta(seconds=settings.CAST_CANCEL_GRACE_SECONDS)
+    lifecycle.request_cancel(cast, reason=reason)
+    asked_at = cast.cancel_requested_at or now
+    if cast.dispatch_started_at is None or now - asked_at > 2 * grace:
+        collecting.end_cancelled(cast, reason)
+        return None
+    force = now - asked_at > grace
+    try:
+        if cast.run_id is None:
+            seen = runtime_of(cast).find(cast)
+            if seen is not None and lifecycle.cast_behind(seen) == cast.pk:
+                return now
+        else:
+            if (cast.cancel_forced_at if force else cast.cancel_asked_at) is None:
+                runtime_of(cast).cancel(cast, force=force)
+                lifecycle.note_cancel_asked(cast, forced=force)
+            lifecycle.observe(cast.pk, runtime_of(cast).observe(cast))
+    except (NotNow, RunGone) as exc:
+        logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
+    return now + min(SOON, grace / 4)

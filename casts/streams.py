@@ -1,0 +1,242 @@
+"""Event streams: the table is the stream, one listener per process wakes many.
+
+The hub's one thread learns which casts have news, reads their new rows once, renders them once, and hands the bytes
+to all of this process's streams for that cast. A stream by itself costs no query, no thread and no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import Q
+
+from casts import links, wakeups
+from casts.events import ENDED_BY
+from casts.models import CastEvent
+
+logger = logging.getLogger(__name__)
+
+RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
+HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event on the wire."""
+
+    seq: int
+    data: bytes
+    final: bool
+
+
+def frame(event: CastEvent) -> Frame:
+    """Render one event, with its links. Unnamed, so that `onmessage` gets it; the id is the event's number."""
+    text = json.dumps(with_links(event.cast_id, event.data), ensure_ascii=False, separators=(",", ":"))
+    return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
+
+
+def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's data with addresses of its artifacts; those are made when read, because they expire."""
+    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
+    main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
+    return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
+
+
+class Subscriber:
+    """One stream's mailbox. Lives on the event loop."""
+
+    __slots__ = ("_wake", "closed", "frames")
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.closed = False
+        self._wake: asyncio.Future[None] | None = None
+
+    def deliver(self, frames: Iterable[Frame]) -> None:
+        """Add frames and wake the stream."""
+        self.frames.extend(frames)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def close(self) -> None:
+        """Have the stream end: this process stops, the client reconnects to another."""
+        self.closed = True
+        self.deliver(())
+
+    async def next(self) -> list[Frame]:
+        """Return what has come, waiting for it; empty after a heartbeat or when closed."""
+        if not self.frames and not self.closed:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+            self._wake = None
+        came, self.frames = self.frames, []
+        return came
+
+
+@dataclass(slots=True)
+class Topic:
+    """One cast that somebody in this process watches. `seq` is the last event read for it."""
+
+    seq: int = 0
+    subscribers: set[Subscriber] = field(default_factory=set)
+
+
+class Hub:
+    """All streams of one process, on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.topics: dict[uuid.UUID, Topic] = {}
+        self.stopping = False
+        self._thread: threading.Thread | None = None
+        self._beat: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def subscribe(self, cast_id: uuid.UUID) -> Iterator[Subscriber]:
+        """Receive a cast's frames. Subscribe first, read the table second: nothing can fall in between."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
+            self._thread.start()
+            self._heartbeat()
+        subscriber = Subscriber()
+        if self.stopping:
+            subscriber.close()
+        topic = self.topics.setdefault(cast_id, Topic())
+        topic.subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            topic.subscribers.discard(subscriber)
+            if not topic.subscribers and self.topics.get(cast_id) is topic:
+                del self.topics[cast_id]
+
+    def seen(self, cast_id: uuid.UUID, seq: int) -> None:
+        """Tell the hub how far a subscriber has read the table, so that it need not read that again."""
+        if (topic := self.topics.get(cast_id)) is not None:
+            topic.seq = max(topic.seq, seq)
+
+    def stop(self) -> None:
+        """Close every stream, in order: called when the process is told to stop."""
+        self.stopping = True
+        for topic in self.topics.values():
+            for subscriber in topic.subscribers:
+                subscriber.close()
+
+    def _heartbeat(self) -> None:
+        # One timer for all streams: ten thousand of their own would cost more than the streams.
+        self._beat = self.loop.call_later(settings.STREAM_HEARTBEAT_SECONDS, self._heartbeat)
+        for topic in self.topics.values():
+            for subscriber in topic.subscribers:
+                subscriber.deliver(())
+
+    def _listen(self) -> None:
+        listener = wakeups.listener(wakeups.NEWS)
+        while not self.stopping and not self.loop.is_closed():
+            try:
+                told = listener.wait(settings.STREAM_FALLBACK_SECONDS)
+                # Nothing came, or anything may have: look at every watched cast, in one query.
+                self._read({uuid.UUID(t) for t in told} if told else None)
+            except Exception:
+                logger.exception("the event hub's look failed")
+                connections.close_all()
+                threading.Event().wait(1)
+        listener.close()
+        connections.close_all()
+
+    def _read(self, cast_ids: set[uuid.UUID] | None) -> None:
+        watched = dict(self.topics)  # a copy: the loop's thread adds and removes
+        wanted = {i: t.seq for i, t in watched.items() if cast_ids is None or i in cast_ids}
+        if not wanted:
+            return
+        for chunk in _chunks(list(wanted.items()), 200):
+            news = Q()
+            for cast_id, seq in chunk:
+                news |= Q(cast_id=cast_id, seq__gt=seq)
+            found: dict[uuid.UUID, list[Frame]] = {}
+            for event in CastEvent.objects.filter(news).order_by("cast_id", "seq"):
+                found.setdefault(event.cast_id, []).append(frame(event))
+            if found:
+                self.loop.call_soon_threadsafe(self._hand_out, found)
+
+    def _hand_out(self, found: dict[uuid.UUID, list[Frame]]) -> None:
+        for cast_id, frames in found.items():
+            if (topic := self.topics.get(cast_id)) is not None:
+                topic.seq = max(topic.seq, frames[-1].seq)
+                for subscriber in topic.subscribers:
+                    subscriber.deliver(frames)
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def topic_name(cast_id: str) -> uuid.UUID | None:
+    """Return the id that a path names, None if it names none."""
+    try:
+        return uuid.UUID(cast_id)
+    except ValueError:
+        return None
+
+
+_hub: Hub | None = None
+
+
+def hub() -> Hub:
+    """Return the hub of the running event loop."""
+    global _hub
+    loop = asyncio.get_running_loop()
+    if _hub is None or _hub.loop is not loop:
+        _hub = Hub(loop)
+    return _hub
+
+
+def stop() -> None:
+    """Close this process's streams, if it has any."""
+    if _hub is not None:
+        _hub.stop()
+
+
+async def stream(
+    subscriber: Subscriber, first: list[Frame], *, after: int, done: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
+    try:
+        yield RETRY_FRAME
+        frames = first
+        while True:
+            for one in frames:
+                if one.seq <= after:
+                    continue  # read from the table and told by the hub as well
+                after = one.seq
+                yield one.data
+                if one.final:
+                    return
+            if subscriber.closed:
+                return
+            frames = await subscriber.next()
+            if not frames and not subscriber.closed:
+                yield HEARTBEAT_FRAME
+    finally:
+        done()
+
+
+async def wait_until_final(subscriber: Subscriber, seconds: float) -> None:
+    """Return when the final frame has come, or after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not subscriber.closed:
+                if any(one.final for one in await subscriber.next()):
+                    return
+    except TimeoutError:
+        return

@@ -1,0 +1,123 @@
+"""Learning quickly that something changed: for streams which cast, for workers that a row has become due.
+
+Postgres tells by LISTEN/NOTIFY. The NOTIFY goes out after the commit, because inside a transaction it takes a lock
+that serializes all commits. SQLite tells by `PRAGMA data_version`, which costs microseconds. Neither is relied upon:
+whoever waits here also looks by itself every few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+import uuid
+from typing import Protocol
+
+import psycopg
+from django.db import DatabaseError, connection, connections
+
+logger = logging.getLogger(__name__)
+
+NEWS, DUE = "cast_news", "due_work"
+SQLITE_LOOK_SECONDS = 0.01
+RECONNECT_SECONDS = 1.0
+
+
+def cast_has_news(cast_id: uuid.UUID) -> None:
+    """Tell every listener, after the commit, that a cast has a new event."""
+    _notify(NEWS, str(cast_id))
+
+
+def work_is_due() -> None:
+    """Tell every worker, after the commit, that some row has become due."""
+    _notify(DUE, "")
+
+
+def _notify(channel: str, payload: str) -> None:
+    if connection.vendor == "postgresql":
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+        except DatabaseError:  # what it announces is committed, and is found by looking
+            logger.warning("wake-up not sent", extra={"channel": channel}, exc_info=True)
+
+
+class Listener(Protocol):
+    """Waits for wake-ups. Used by one thread."""
+
+    def wait(self, timeout: float) -> set[str] | None:
+        """Return the payloads that came within `timeout` seconds (maybe none), or None for "anything may be new"."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class PostgresListener:
+    """LISTENs on a connection of its own, outside the pool; reconnects for ever."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.connection: psycopg.Connection | None = None
+
+    def wait(self, timeout: float) -> set[str] | None:
+        """See Listener."""
+        try:
+            if self.connection is None:
+                self.connection = self._connect()
+                return None  # what was sent before we listened is unknown
+            came = {n.payload for n in self.connection.notifies(timeout=timeout, stop_after=1)}
+            # Whatever else has already arrived is taken along: a burst is one wake-up.
+            return came | {n.payload for n in self.connection.notifies(timeout=0)} if came else came
+        except psycopg.Error:
+            logger.warning("listener lost its connection", extra={"channel": self.channel})
+            self.close()
+            time.sleep(min(timeout, RECONNECT_SECONDS))
+            return None
+
+    def _connect(self) -> psycopg.Connection:
+        params = connections["default"].get_connection_params()  # type: ignore[attr-defined]
+        kept = {k: v for k, v in params.items() if k not in ("pool", "cursor_factory", "context", "prepare_threshold")}
+        opened = psycopg.connect(**kept, autocommit=True)
+        opened.execute(f"LISTEN {self.channel}")
+        return opened
+
+    def close(self) -> None:
+        """See Listener."""
+        if self.connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.connection.close()
+            self.connection = None
+
+
+class SqliteListener:
+    """Watches the file's version number: any commit of any other connection changes it."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(str(connections["default"].settings_dict["NAME"]), timeout=5, uri=True)
+        self.version = self._version()
+
+    def _version(self) -> int:
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def wait(self, timeout: float) -> set[str] | None:
+        """See Listener."""
+        end = time.monotonic() + timeout
+        while True:
+            version = self._version()
+            if version != self.version:
+                self.version = version
+                return None
+            left = end - time.monotonic()
+            if left <= 0:
+                return set()
+            time.sleep(min(left, SQLITE_LOOK_SECONDS))
+
+    def close(self) -> None:
+        """See Listener."""
+        self.connection.close()
+
+
+def listener(channel: str) -> Listener:
+    """Return a listener that fits the database."""
+    return PostgresListener(channel) if connection.vendor == "postgresql" else SqliteListener()

@@ -1,0 +1,120 @@
+"""The worker's loop: claim what is due, step it, say when to look again. Knows no cast; every kind of row is alike."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import close_old_connections, connections
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from casts import wakeups
+from casts.due import DueQuerySet, DueRow
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between looks when no wake-up comes
+AFTER_A_BUG = dt.timedelta(seconds=15)
+
+
+class Work(Protocol):
+    """One kind of due row."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue."""
+
+    def step(self, row: Any) -> dt.datetime | None:
+        """Look, compare, move; return when to look again (None: only when woken)."""
+
+
+class Worker:
+    """Steps due rows on a pool of threads until told to stop; then finishes what it holds."""
+
+    def __init__(self, *, threads: int, lease_seconds: float) -> None:
+        self.lease = dt.timedelta(seconds=lease_seconds)
+        self.threads = threads
+        self.stopping = threading.Event()
+        self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
+        self.held: dict[Future[None], tuple[DueRow, float]] = {}
+        self.upkeep_at = 0.0
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when the steps under way are done. Safe in a signal handler."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        listener = wakeups.listener(wakeups.DUE)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="step") as pool:
+            while not self.stopping.is_set():
+                try:
+                    claimed = self.claim_and_submit(pool)
+                except Exception:  # the database may be away: it comes back, and so do we
+                    logger.exception("the worker's look failed")
+                    connections.close_all()
+                    self.stopping.wait(LOOK_SECONDS)
+                    continue
+                if not claimed:
+                    listener.wait(self.pause())
+            logger.info("worker stops", extra={"held": len(self.held)})
+            while self.held:
+                self.keep_leases()
+                time.sleep(0.05)
+        listener.close()
+        connections.close_all()
+
+    def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
+        """Fill the free threads with due rows; return how many were claimed."""
+        self.keep_leases()
+        claimed = 0
+        for kind in self.kinds:
+            free = self.threads - len(self.held)
+            if free <= 0:
+                break
+            for row in kind.rows().claim(limit=free, lease=self.lease):
+                self.held[pool.submit(self.step, kind, row)] = (row, time.monotonic())
+                claimed += 1
+        return claimed
+
+    def pause(self) -> float:
+        """Return how long to wait for a wake-up: until the next row is due, a second at most, less while at work."""
+        seconds = LOOK_SECONDS / 10 if self.held else LOOK_SECONDS
+        for kind in self.kinds:
+            if (until := kind.rows().seconds_until_due()) is not None:
+                seconds = min(seconds, until)
+        return max(seconds, 0.01)
+
+    def keep_leases(self) -> None:
+        """Drop what is done, extend what takes long, and free what other workers died with."""
+        now = time.monotonic()
+        for future, (row, since) in list(self.held.items()):
+            if future.done():
+                del self.held[future]
+            elif now - since > self.lease.total_seconds() / 3:
+                row.extend(self.lease)
+                self.held[future] = (row, now)
+        if now > self.upkeep_at:
+            self.upkeep_at = now + LOOK_SECONDS
+            close_old_connections()
+            for kind in self.kinds:
+                kind.rows().recover()
+
+    def step(self, kind: Work, row: DueRow) -> None:
+        """Do one row's step on a pool thread; a bug in it costs that row some time, never the loop."""
+        try:
+            row.give_back(kind.step(row))
+        except Exception:
+            logger.exception("step failed", extra={"kind": type(row).__name__, "id": str(row.pk)})
+            try:
+                connections.close_all()
+                row.give_back(timezone.now() + AFTER_A_BUG)
+            except Exception:  # the lease runs out by itself
+                logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})
+        finally:
+            connections.close_all()

@@ -1,0 +1,294 @@
+"""HTTP to GitHub: authorization, timeouts, and only those retries that are safe (docs/architecture.md: dispatch)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import requests
+from django.conf import settings
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+from casts.runtime import Run
+from github_integration import errors, wire
+from github_integration.models import PERSONAL
+from github_integration.tokens import Key, Token, TokenCache, app_jwt, private_key
+
+logger = logging.getLogger(__name__)
+
+JSON = Any
+TRIES = 3  # of calls that are safe to repeat
+FRESH_TOKEN_WAITS = (1.0, 2.0, 3.0)  # seconds between tries while a new token spreads
+CHUNK = 64 * 1024
+ACTIONS = (("actions", "write"),)
+CONTENTS = (("contents", "write"),)
+
+
+class GitHub:
+    """One GitHub host and our identity there. Safe to share between threads."""
+
+    def __init__(
+        self, *, api_url: str, version: str, timeout: float, app_id: str = "", pem: str = "", personal_token: str = ""
+    ) -> None:
+        self.api_url, self.timeout = api_url, timeout
+        self.version = version or wire.default_version(api_url)
+        self.app_id, self._pem, self.personal_token = app_id, pem, personal_token
+        self.tokens = TokenCache(self._mint)
+        self._local = threading.local()
+
+    # --- calls ---------------------------------------------------------------------------------------------
+
+    def dispatch_workflow(
+        self, installation: int, repository: str, workflow: str, *, ref: str, inputs: dict[str, str]
+    ) -> Run | None:
+        """Start a workflow; return its run, or None from servers that don't tell.
+
+        Not retried: a lost answer may hide a run that started and will be billed. The one repetition is without
+        `return_run_details`, after a server that doesn't know it has refused the whole request.
+        """
+        path = wire.repo_path(repository, "actions", "workflows", workflow, "dispatches")
+        body: dict[str, Any] = {"ref": ref, "inputs": inputs}
+        details = {} if self.version >= wire.NEWEST_VERSION else {"return_run_details": True}
+        key = self._key(installation, repository, ACTIONS)
+        try:
+            answer = self._send("POST", path, key, json=body | details, once=True)
+        except errors.Refused as exc:
+            if not details or not wire.unknown_key(exc):
+                raise
+            answer = self._send("POST", path, key, json=body, once=True)
+        return wire.run_started(_json(answer))
+
+    def dispatch_event(self, installation: int, repository: str, event_type: str, payload: dict[str, Any]) -> None:
+        """Send a repository_dispatch event. Not retried, and GitHub never tells which runs it started."""
+        key = self._key(installation, repository, CONTENTS)
+        body = {"event_type": event_type, "client_payload": payload}
+        self._send("POST", wire.repo_path(repository, "dispatches"), key, json=body, once=True)
+
+    def run(self, installation: int, repository: str, run_id: int) -> JSON:
+        """Return one run."""
+        return self._get(installation, repository, "actions", "runs", run_id)
+
+    def runs(self, installation: int, repository: str, *, event: str, page: int) -> list[JSON]:
+        """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
+        query = {"event": event, "per_page": 100, "page": page}
+        answer = self._get(installation, repository, "actions", "runs", **query)
+        return list(answer.get("workflow_runs") or [])
+
+    def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
+        """Return the jobs of the run's latest attempt (256 at most, GitHub's limit for a matrix)."""
+        return self._pages("jobs", installation, repository, "actions", "runs", run_id, "jobs", filter="latest")
+
+    def artifacts(self, installation: int, repository: str, run_id: int) -> list[JSON]:
+        """Return the run's artifacts, of all its attempts (500 per job at most)."""
+        return self._pages("artifacts", installation, repository, "actions", "runs", run_id, "artifacts")
+
+    def cancel(self, installation: int, repository: str, run_id: int, *, force: bool) -> None:
+        """Ask for a run to be cancelled; raise Conflict if it has ended or can't be cancelled yet."""
+        path = wire.repo_path(repository, "actions", "runs", run_id, "force-cancel" if force else "cancel")
+        self._send("POST", path, self._key(installation, repository, ACTIONS))
+
+    def artifact_bytes(self, installation: int, repository: str, artifact_id: int) -> tuple[Iterator[bytes], str]:
+        """Begin reading an artifact as it is stored; return its chunks and its content type. Raise Gone, NotFound."""
+        path = wire.repo_path(repository, "actions", "artifacts", artifact_id, "zip")
+        answer = self._follow(path, self._key(installation, repository, ACTIONS))
+        return _chunks(answer), answer.headers.get("Content-Type", "")
+
+    def job_log(self, installation: int, repository: str, job_id: int, *, last_bytes: int) -> str:
+        """Return the end of a job's log. Raise NotFound while there is none yet, Gone after GitHub's retention."""
+        path = wire.repo_path(repository, "actions", "jobs", job_id, "logs")
+        answer = self._follow(path, self._key(installation, repository, ACTIONS))
+        kept = b""
+        for chunk in _chunks(answer):
+            kept = (kept + chunk)[-last_bytes:]
+        return kept.decode(errors="replace")
+
+    # --- how -----------------------------------------------------------------------------------------------
+
+    def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
+        return _json(self._send("GET", wire.repo_path(repository, *parts), self._key(installation, repository, ACTIONS), query))
+
+    def _pages(self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int) -> list[JSON]:
+        found: list[JSON] = []
+        for page in range(1, 7):
+            answer = self._get(installation, repository, *parts, **query, per_page=100, page=page)
+            found += answer.get(name) or []
+            if len(found) >= int(answer.get("total_count") or 0) or not answer.get(name):
+                break
+        return found
+
+    def _key(self, installation: int, repository: str, permissions: tuple[tuple[str, str], ...]) -> Key:
+        return (installation, repository, permissions)
+
+    def _authorization(self, key: Key) -> tuple[str, Token | None]:
+        if self.personal_token:
+            return self.personal_token, None
+        try:
+            token = self.tokens.get(key)
+        except errors.Unavailable as exc:  # the call that needed the token was not made
+            raise errors.NotSent(f"no installation token: {exc}") from exc
+        return token.value, token
+
+    def _mint(self, key: Key) -> Token:
+        installation, repository, permissions = key
+        if not self.app_id:
+            raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN for a first try.")
+        if installation == PERSONAL:
+            raise errors.NotConfigured("Set GITHUB_APP_INSTALLATION_ID, or give the spell an installation id.")
+        proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+        body = {"repositories": [repository.split("/", 1)[-1]], "permissions": dict(permissions)}
+        path = f"/app/installations/{installation}/access_tokens"
+        made = _json(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
+        expires_at = wire.moment(made["expires_at"]) or dt.datetime.now(dt.UTC)
+        return Token(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
+
+    def _send(
+        self, method: str, path: str, key: Key, query: dict[str, Any] | None = None, *, json: JSON = None, once: bool = False
+    ) -> requests.Response:
+        """Make one authorized call; repeat it after network trouble or 5xx unless it may be made only `once`."""
+
+        def attempt() -> requests.Response:
+            replaced = False
+            waits = iter(FRESH_TOKEN_WAITS)
+            while True:
+                authorization, token = self._authorization(key)
+                try:
+                    return self._request(method, path, authorization, query, json=json, own_connection=once)
+                except errors.AuthFailed:  # refused before any effect: safe to repeat, whatever the call
+                    if token is None:
+                        raise
+                    if token.fresh and (wait := next(waits, None)):
+                        time.sleep(wait)
+                    elif not replaced:
+                        replaced = True
+                        self.tokens.drop(key, token)
+                    else:
+                        raise
+
+        return attempt() if once else self._try_again(method, path, attempt)
+
+    def _try_again(self, method: str, path: str, attempt: Any) -> requests.Response:
+        for tried in range(1, TRIES + 1):
+            try:
+                answer: requests.Response = attempt()
+                return answer
+            except (errors.Unavailable, errors.NotSent) as exc:
+                if tried == TRIES:
+                    raise
+                logger.info("GitHub call repeated", extra={"method": method, "path": path, "why": str(exc)})
+                time.sleep(random.uniform(0.5, 1.0) * 0.4 * 2**tried)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        authorization: str,
+        query: dict[str, Any] | None = None,
+        *,
+        json: JSON = None,
+        own_connection: bool = False,
+        follow: bool = True,
+    ) -> requests.Response:
+        # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
+        # So what may be sent only once gets a connection of its own.
+        session = requests.Session() if own_connection else self._session()
+        try:
+            answer = session.request(
+                method,
+                self.api_url + path,
+                params=query,
+                json=json,
+                headers=wire.headers(authorization, self.version),
+                timeout=self.timeout,
+                allow_redirects=follow and method == "GET",
+            )
+        except requests.RequestException as exc:
+            raise _network_error(exc) from exc
+        finally:
+            if own_connection:
+                session.close()
+        if answer.status_code >= 400:
+            raise wire.error_of(answer.status_code, answer.headers, _json(answer), now=dt.datetime.now(dt.UTC))
+        if answer.is_redirect and method != "GET":
+            raise errors.Refused("GitHub says this repository has moved; use its new name.", status=answer.status_code)
+        return answer
+
+    def _follow(self, path: str, key: Key) -> requests.Response:
+        """GET what GitHub answers with a 302 to its storage: that host must not see our authorization."""
+        def ask() -> requests.Response:
+            authorization, _ = self._authorization(key)
+            return self._request("GET", path, authorization, follow=False)
+
+        for tried in range(2):
+            answer = self._try_again("GET", path, ask)
+            target = answer.headers.get("Location", "")
+            if not target.startswith("https://" if self.api_url.startswith("https://") else ("http://", "https://")):
+                raise errors.GitHubError("GitHub sent no usable download address", status=answer.status_code)
+            try:
+                stored = requests.get(
+                    target,
+                    headers={"User-Agent": wire.USER_AGENT, "Accept-Encoding": "identity"},
+                    timeout=self.timeout,
+                    stream=True,
+                )
+            except requests.RequestException as exc:
+                raise _network_error(exc) from exc
+            if stored.status_code < 400:
+                return stored
+            stored.close()
+            if stored.status_code != 403 or tried:  # the address lives for a minute: a 403 is worth a second one
+                break
+        kind = errors.Gone if stored.status_code in (404, 410) else errors.Unavailable
+        raise kind(f"GitHub's storage answered {stored.status_code}", status=stored.status_code)
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        session: requests.Session = self._local.session
+        return session
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    """Yield the bytes as stored, not decoded, so that their digest fits."""
+    with answer:
+        try:
+            yield from answer.raw.stream(CHUNK, decode_content=False)
+        except (requests.RequestException, HTTPError, OSError) as exc:
+            raise errors.Unavailable(f"the download broke off: {exc}") from exc
+
+
+def _json(answer: requests.Response) -> JSON:
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        return None
+
+
+def _network_error(exc: requests.RequestException) -> errors.GitHubError:
+    """Tell "certainly not sent" from "nobody knows"."""
+    text = wire.redact(f"{type(exc).__name__}: {exc}")
+    reason = getattr(exc.args[0] if exc.args else None, "reason", None)
+    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError) or isinstance(
+        reason, NewConnectionError | ConnectTimeoutError
+    ):
+        return errors.NotSent(f"GitHub can't be reached: {text}")
+    return errors.Unavailable(f"GitHub did not answer: {text}")
+
+
+@lru_cache(maxsize=1)
+def github() -> GitHub:
+    """Return the GitHub that the settings name."""
+    return GitHub(
+        api_url=settings.GITHUB_API_URL,
+        version=settings.GITHUB_API_VERSION,
+        timeout=settings.GITHUB_TIMEOUT,
+        app_id=settings.GITHUB_APP_ID,
+        pem=settings.GITHUB_APP_PRIVATE_KEY,
+        personal_token="" if settings.GITHUB_APP_ID else settings.GITHUB_TOKEN,
+    )

@@ -1,0 +1,223 @@
+"""How a workflow spell runs: the two dispatches, and everything that is asked about a run afterwards."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.conf import settings
+from django.utils import timezone
+
+from casts.models import Artifact, Cast
+from casts.runtime import (
+    ArtifactGone,
+    DispatchRefused,
+    Download,
+    Failure,
+    NotNow,
+    Observation,
+    OutcomeUnknown,
+    RemoteArtifact,
+    Run,
+    RunGone,
+)
+from github_integration import errors, wire
+from github_integration.client import github
+from github_integration.models import PERSONAL, pause, paused
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LOG_LINES = 20
+LOG_BYTES = 256 * 1024  # of a log's end, to find its last error in
+LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end, and sometimes never
+SEARCH_PAGES = 5
+CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
+ASK_AGAIN = dt.timedelta(seconds=30)
+
+
+class WorkflowRuntime:
+    """What both kinds of workflow spell have in common: everything but the start."""
+
+    can_search = True
+    event = ""
+
+    def find(self, cast: Cast) -> Observation | None:
+        """Return the one run whose title carries the cast's token; see casts.runtime.Runtime."""
+        assert cast.dispatch_started_at is not None
+        since = cast.dispatch_started_at - CLOCK_SLACK
+        found = []
+        with asking(cast):
+            for page in range(1, SEARCH_PAGES + 1):
+                runs = github().runs(installation_of(cast), cast.repository, event=self.event, page=page)
+                found += [run for run in runs if self.belongs(cast, run)]
+                if len(runs) < 100 or any((wire.moment(run.get("created_at")) or since) < since for run in runs):
+                    break
+        if len(found) > 1:  # one event can start several workflows; the first one is the cast's
+            logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
+        return wire.run_seen(cast.repository, min(found, key=lambda run: int(run["id"]))) if found else None
+
+    def belongs(self, cast: Cast, run: wire.JSON) -> bool:
+        """Whether a listed run carries the cast's token, exactly."""
+        return cast.correlation in str(run.get("display_title") or "")
+
+    def observe(self, cast: Cast) -> Observation:
+        """Ask for the run and its jobs."""
+        assert cast.run_id is not None
+        with asking(cast):
+            try:
+                run = github().run(installation_of(cast), cast.repository, cast.run_id)
+            except (errors.NotFound, errors.Gone) as exc:
+                raise RunGone(str(exc)) from exc
+            jobs = github().jobs(installation_of(cast), cast.repository, cast.run_id)
+        return wire.run_seen(cast.repository, run, jobs=tuple(wire.job_seen(job) for job in jobs))
+
+    def cancel(self, cast: Cast, *, force: bool) -> None:
+        """Ask for the run's end; one that has already ended is no error."""
+        assert cast.run_id is not None
+        with asking(cast):
+            try:
+                github().cancel(installation_of(cast), cast.repository, cast.run_id, force=force)
+            except errors.Conflict as exc:
+                if "completed" not in str(exc):
+                    raise NotNow(str(exc), retry_at=timezone.now() + dt.timedelta(seconds=2)) from exc
+
+    def failure(self, cast: Cast) -> Failure:
+        """Return the failed job and step, and the last lines of its log."""
+        job = next((j for j in cast.jobs if j["conclusion"] not in (None, "success", "skipped", "neutral")), None)
+        if job is None:
+            return Failure()
+        step = next((s["name"] for s in job["steps"] if s["conclusion"] == "failure"), "")
+        tail: tuple[str, ...] = ()
+        try:
+            with asking(cast):
+                log = github().job_log(installation_of(cast), cast.repository, job["id"], last_bytes=LOG_BYTES)
+            tail = wire.log_tail(log, LOG_LINES)
+        except NotNow as exc:
+            if isinstance(exc.__cause__, errors.NotFound | errors.Gone):
+                if cast.run_finished_at and timezone.now() < cast.run_finished_at + LOG_WAIT:
+                    raise
+            else:
+                raise
+        return Failure(job=job["name"], step=step, log_tail=tail)
+
+    def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
+        """List what this attempt left; GitHub lists earlier attempts' artifacts under the same run."""
+        assert cast.run_id is not None
+        with asking(cast):
+            listed = github().artifacts(installation_of(cast), cast.repository, cast.run_id)
+        began = wire.moment((cast.observation or {}).get("run_started_at"))
+        newest: dict[str, wire.JSON] = {}
+        for artifact in sorted(listed, key=lambda a: int(a["id"])):
+            made = wire.moment(artifact.get("created_at"))
+            if began is None or made is None or made >= began:
+                newest[str(artifact["name"])] = artifact
+        return [wire.artifact_seen(a) for a in newest.values()]
+
+    def download(self, artifact: Artifact) -> Download:
+        """Begin reading an artifact's bytes."""
+        cast = artifact.cast
+        with asking(cast):
+            try:
+                chunks, kind = github().artifact_bytes(installation_of(cast), cast.repository, artifact.remote_id)
+            except (errors.NotFound, errors.Gone) as exc:
+                raise ArtifactGone(str(exc)) from exc
+        return Download(chunks=_reading(cast, chunks), content_type=kind)
+
+
+class WorkflowDispatch(WorkflowRuntime):
+    """Starts one workflow file at one ref; newer servers answer with the run's id."""
+
+    event = "workflow_dispatch"
+
+    def start(self, cast: Cast) -> Run | None:
+        """Dispatch; see casts.runtime.Runtime."""
+        spell = cast.spell
+        return dispatching(
+            cast,
+            lambda: github().dispatch_workflow(
+                installation_of(cast), cast.repository, spell.target_workflow, ref=spell.target_ref, inputs=inputs_of(cast)
+            ),
+        )
+
+
+class RepositoryDispatch(WorkflowRuntime):
+    """Sends one event, which workflows on the default branch listen for; the run is known by its title alone."""
+
+    event = "repository_dispatch"
+
+    def start(self, cast: Cast) -> Run | None:
+        """Send the event; see casts.runtime.Runtime."""
+        dispatching(
+            cast,
+            lambda: github().dispatch_event(
+                installation_of(cast), cast.repository, cast.spell.event_type, dict(inputs_of(cast))
+            ),
+        )
+        return None
+
+    def belongs(self, cast: Cast, run: wire.JSON) -> bool:
+        """Whether it carries the token and, where the spell names a file, comes from that file."""
+        file = cast.spell.workflow_file
+        return super().belongs(cast, run) and (not file or wire.run_file(run) in ("", file))
+
+
+def inputs_of(cast: Cast) -> dict[str, str]:
+    """Return what a spell's workflow receives: three strings, the input as JSON text."""
+    text = json.dumps(cast.input, ensure_ascii=False, separators=(",", ":"))
+    return {"cast_id": str(cast.pk), "spell_key": cast.spell.key, "input_data": text}
+
+
+def installation_of(cast: Cast) -> int:
+    """Return whose token and whose rate limit this cast uses."""
+    return PERSONAL if github().personal_token else (cast.spell.target_installation or PERSONAL)
+
+
+def dispatching(cast: Cast, call: Callable[[], T]) -> T:
+    """Make a dispatch call and say what its failure means: refused, nothing happened, or nobody knows."""
+    try:
+        with asking(cast, unknown=True):
+            return call()
+    except (errors.AuthFailed, errors.PermissionMissing, errors.NotFound, errors.Refused, errors.Gone) as exc:
+        raise DispatchRefused(str(exc)) from exc
+    except errors.GitHubError as exc:
+        raise OutcomeUnknown(str(exc)) from exc
+
+
+@contextmanager
+def asking(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
+    """Turn GitHub's trouble into NotNow; with `unknown`, leave alone what is no proof that nothing happened."""
+    installation = installation_of(cast)
+    if (pausing := paused(installation)) is not None:
+        raise NotNow(waiting_message(pausing.pause_message), retry_at=pausing.paused_until, reason="rate_limited")
+    try:
+        yield
+    except errors.RateLimited as exc:
+        pause(installation, until=exc.retry_at, message=str(exc))
+        raise NotNow(waiting_message(str(exc)), retry_at=exc.retry_at, reason="rate_limited") from exc
+    except errors.NotSent as exc:
+        later = timezone.now() + dt.timedelta(seconds=settings.GITHUB_TIMEOUT)
+        raise NotNow("GitHub can't be reached at the moment; trying again.", retry_at=later) from exc
+    except errors.Suspended as exc:
+        message = "The GitHub App's installation is suspended; its owner must end that on GitHub."
+        raise NotNow(message, retry_at=timezone.now() + ASK_AGAIN, reason="installation_suspended") from exc
+    except errors.NotConfigured as exc:
+        raise NotNow(str(exc), retry_at=timezone.now() + ASK_AGAIN, reason="github_not_configured") from exc
+    except errors.GitHubError as exc:
+        if unknown:
+            raise
+        raise NotNow(f"GitHub: {exc}", reason="waiting_for_github") from exc
+
+
+def waiting_message(why: str) -> str:
+    """Say that an installation's rate limit is waited out."""
+    return f"GitHub's rate limit is reached; waiting for it to end. ({why})"
+
+
+def _reading(cast: Cast, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with asking(cast):
+        yield from chunks

@@ -1,0 +1,190 @@
+"""GitHub's wire format: paths, headers, and what answers mean. Pure: no network, no settings, no clock but arguments.
+
+Sources are GitHub's REST documentation and published OpenAPI description; tests/data/github holds the latter.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from casts.runtime import Job, Observation, RemoteArtifact, Run, Step
+from github_integration import errors
+
+JSON = Any
+NEWEST_VERSION = "2026-03-10"
+USER_AGENT = "spell-platform"  # GitHub refuses requests without one
+SECONDARY_WAIT = dt.timedelta(seconds=60)  # when GitHub names no time (docs: best practices for using the REST API)
+SECRET = re.compile(r"(gh[a-z]_|github_pat_)[A-Za-z0-9._-]+")  # tokens are up to ~520 characters and contain dots
+
+
+def default_version(api_url: str) -> str:
+    """Return the API version to ask for: 2026-03-10 where it exists, none on Enterprise Server (up to 3.20)."""
+    host = api_url.split("://", 1)[-1].split("/", 1)[0]
+    return NEWEST_VERSION if host == "api.github.com" or host.endswith(".ghe.com") else ""
+
+
+def headers(authorization: str, version: str) -> dict[str, str]:
+    """Return the headers that every call carries."""
+    common = {
+        "Accept": "application/vnd.github+json",
+        "User-Agent": USER_AGENT,
+        "Authorization": f"Bearer {authorization}",
+    }
+    return common | ({"X-GitHub-Api-Version": version} if version else {})
+
+
+def repo_path(repository: str, *parts: str | int) -> str:
+    """Return an API path below a repository, with each part quoted."""
+    return "/".join(["/repos", quote(repository, safe="/"), *(quote(str(p), safe="/") for p in parts)])
+
+
+def redact(text: str) -> str:
+    """Return `text` without anything that looks like a GitHub token."""
+    return SECRET.sub(r"\1…", text)
+
+
+def message_of(status: int, body: JSON) -> str:
+    """Return GitHub's own message, with the field errors that it may carry, on one line."""
+    if not isinstance(body, dict) or not body.get("message"):
+        return f"GitHub answered {status} without a message"
+    details = [
+        e if isinstance(e, str) else e.get("message") or " ".join(str(e.get(k, "")) for k in ("resource", "field", "code"))
+        for e in body.get("errors") or []
+    ]
+    text = " ".join(str(body["message"]).split())
+    return redact(f"{text} ({'; '.join(details)})" if details else text)
+
+
+def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.datetime) -> errors.GitHubError:
+    """Return the error that an answer of 400 or more means."""
+    message = message_of(status, body)
+    if status in (403, 429) and (retry_at := rate_limit_end(status, head, message, now=now)):
+        return errors.RateLimited(message, status=status, retry_at=retry_at)
+    if status == 403 and "suspended" in message.lower():
+        return errors.Suspended(message, status=status)
+    if status == 403 and (needed := head.get("X-Accepted-GitHub-Permissions")):
+        message = f"{message} (the App needs the permission {needed})"
+    kinds: dict[int, type[errors.GitHubError]] = {
+        400: errors.Refused,
+        401: errors.AuthFailed,
+        403: errors.PermissionMissing,
+        404: errors.NotFound,
+        409: errors.Conflict,
+        410: errors.Gone,
+        422: errors.Refused,
+    }
+    kind = errors.Unavailable if status >= 500 else kinds.get(status, errors.GitHubError)
+    return kind(message, status=status)
+
+
+def rate_limit_end(status: int, head: Mapping[str, str], message: str, *, now: dt.datetime) -> dt.datetime | None:
+    """Return when a rate limit ends, or None if a 403 is about something else.
+
+    Retry-After, else the reset time when nothing remains, else a minute.
+    Source: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    """
+    if (after := head.get("Retry-After", "")).isdigit():
+        return now + dt.timedelta(seconds=int(after))
+    if head.get("X-RateLimit-Remaining") == "0" and (reset := head.get("X-RateLimit-Reset", "")).isdigit():
+        return dt.datetime.fromtimestamp(int(reset) + 1, tz=dt.UTC)
+    if status == 429 or "rate limit" in message.lower() or "abuse" in message.lower():
+        return now + SECONDARY_WAIT
+    return None
+
+
+def unknown_key(error: errors.GitHubError) -> bool:
+    """Whether an older server refused `return_run_details` (Enterprise Server up to 3.20); nothing was started."""
+    return "return_run_details" in str(error) and "not permitted key" in str(error).replace("not a permitted", "not permitted")
+
+
+def run_started(body: JSON) -> Run | None:
+    """Return the run that a dispatch answer names; None for the empty 204."""
+    if not isinstance(body, dict) or "workflow_run_id" not in body:
+        return None
+    return Run(id=int(body["workflow_run_id"]), url=str(body.get("html_url") or ""))
+
+
+def moment(value: Any) -> dt.datetime | None:
+    """Return a time from RFC 3339 text or epoch seconds (old installation payloads); None if it is neither."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return dt.datetime.fromtimestamp(value, tz=dt.UTC)
+        parsed = dt.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None) -> Observation:
+    """Return what a run object says, from the REST API or a workflow_run webhook. Reads only what we use."""
+    return Observation(
+        repository=repository,
+        run_id=int(run["id"]),
+        attempt=int(run.get("run_attempt") or 1),
+        status=str(run.get("status") or "queued"),
+        conclusion=run.get("conclusion"),
+        title=str(run.get("display_title") or ""),
+        url=str(run.get("html_url") or ""),
+        run_started_at=moment(run.get("run_started_at") or run.get("created_at")),
+        updated_at=moment(run.get("updated_at")),
+        jobs=jobs,
+    )
+
+
+def run_file(run: JSON) -> str:
+    """Return the workflow file's name; REST puts `@ref` behind the path, webhooks don't."""
+    return str(run.get("path") or "").split("@", 1)[0].rsplit("/", 1)[-1]
+
+
+def job_seen(job: JSON) -> Job:
+    """Return what a job object says, from the REST API or a workflow_job webhook."""
+    return Job(
+        id=int(job["id"]),
+        name=str(job.get("name") or ""),
+        status=str(job.get("status") or "queued"),
+        conclusion=job.get("conclusion"),
+        attempt=int(job.get("run_attempt") or 1),
+        started_at=moment(job.get("started_at")),
+        completed_at=moment(job.get("completed_at")),
+        url=str(job.get("html_url") or ""),
+        steps=tuple(
+            Step(
+                name=str(step.get("name") or ""),
+                number=int(step.get("number") or 0),
+                status=str(step.get("status") or "queued"),
+                conclusion=step.get("conclusion"),
+                started_at=moment(step.get("started_at")),
+                completed_at=moment(step.get("completed_at")),
+            )
+            for step in job.get("steps") or []
+        ),
+    )
+
+
+def artifact_seen(artifact: JSON) -> RemoteArtifact:
+    """Return what an artifact object says."""
+    return RemoteArtifact(
+        id=int(artifact["id"]),
+        name=str(artifact["name"]),
+        size_bytes=int(artifact.get("size_in_bytes") or 0),
+        digest=str(artifact.get("digest") or ""),
+        expired=bool(artifact.get("expired")),
+    )
+
+
+LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")
+LOG_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def log_tail(text: str, lines: int) -> tuple[str, ...]:
+    """Return the last lines up to the last error of a job's log, without times and colours.
+
+    What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
+    """
+    plain = [LOG_COLOUR.sub("", LOG_TIME.sub("", line)) for line in text.splitlines()]
+    last_error = max((i for i, line in enumerate(plain) if line.startswith("##[error]")), default=len(plain) - 1)
+    return tuple(redact(line)[:1000] for line in plain[: last_error + 1][-lines:])

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Django's command line for this project."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run one management command."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
+    if sys.argv[1:2] == ["demo"]:
+        # The demo brings its own configuration, which must be there before settings are read.
+        from spellplatform.demo.environment import prepare
+
+        prepare()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

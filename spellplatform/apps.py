@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class SpellPlatformConfig(AppConfig):
+    name = "spellplatform"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from spellplatform import checks  # noqa: F401 - registering is its effect

@@ -1,0 +1,52 @@
+"""The ASGI application: Django's handler for pages and the admin, a leaner one of the same Django for the API."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
+django.setup(set_prefix=False)
+
+from django.core.management import call_command  # noqa: E402 - needs a set-up Django
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ApiHandler(ASGIHandler):
+    """Django's handler without the thread that it keeps for each request.
+
+    That thread carries sessions and other synchronous middleware. A stream or a `Prefer: wait` request would hold it
+    for as long as it is open. API views bring their own threads, for as long as they compute (casts.offload).
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load API_MIDDLEWARE where Django loads MIDDLEWARE."""
+        pages, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = pages
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request, without ThreadSensitiveContext."""
+        await self.handle(scope, receive, send)
+
+
+# A server does not run the checks that every management command runs; an unsafe configuration must not serve.
+call_command("check", fail_level="ERROR")
+api, pages = ApiHandler(), ASGIHandler()
+
+
+async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Hand a request to the handler for its path. There is nothing to do at a process's start and end."""
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)

@@ -1,0 +1,46 @@
+"""Configurations that must not serve, and ones that somebody should look at."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from github_integration.errors import NotConfigured
+from github_integration.tokens import private_key
+
+
+@register()
+def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Outside DEBUG, refuse to run without a webhook secret: anybody could sign."""
+    if settings.GITHUB_WEBHOOK_SECRETS or settings.DEBUG:
+        return []
+    return [
+        Error(
+            "GITHUB_WEBHOOK_SECRET is not set.",
+            hint="Set it to the secret in the GitHub App's webhook settings. See docs/github-actions-setup.md.",
+            id="spell.E001",
+        )
+    ]
+
+
+@register()
+def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Say what is wrong with the App's credentials before a cast has to."""
+    if not settings.GITHUB_APP_ID:
+        if settings.GITHUB_TOKEN or settings.DEBUG:
+            return []
+        hint = "Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN for a first try."
+        return [Warning("There are no GitHub credentials: casts will wait.", hint=hint, id="spell.W001")]
+    try:
+        private_key(settings.GITHUB_APP_PRIVATE_KEY)
+    except NotConfigured as exc:
+        return [Error(str(exc), id="spell.E002")]
+    return []
+
+
+@register()
+def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Links go out with this address."""
+    if settings.PUBLIC_URL.startswith(("http://", "https://")):
+        return []
+    return [Error("PUBLIC_URL must begin with https:// (or http://).", id="spell.E003")]

@@ -1,0 +1,109 @@
+"""The demo's own world: a folder, keys, secrets and free ports, put into the environment before settings are read."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import IO
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REPOSITORY = "demo/spells"
+_locks: list[IO[str]] = []  # held until the process ends
+
+
+def prepare() -> None:
+    """Set every setting of the demo; nothing of the caller's own configuration is used."""
+    folder = own_folder()
+    kept = folder / "secrets.json"
+    if not kept.exists():
+        kept.touch(mode=0o600)
+        names = ("SECRET_KEY", "GITHUB_WEBHOOK_SECRET")
+        kept.write_text(json.dumps({name: secrets.token_urlsafe(50) for name in names}))
+    key = folder / "app.pem"
+    if not key.exists():
+        make_key(key)
+    web, github, blobs = free_ports(8000, 8081, 8082)
+    os.environ.update(json.loads(kept.read_text()))
+    os.environ.update(
+        DEBUG="0",
+        LOG_FORMAT="console",
+        VAR_DIR=str(folder),
+        ARTIFACT_ROOT=str(folder / "artifacts"),
+        DATABASE_URL=f"sqlite:///{folder / 'spell.sqlite3'}",
+        PUBLIC_URL=f"http://127.0.0.1:{web}",
+        ALLOWED_HOSTS="127.0.0.1,localhost",
+        CSRF_TRUSTED_ORIGINS=f"http://127.0.0.1:{web},http://localhost:{web}",
+        BIND=f"127.0.0.1:{web}",
+        GITHUB_API_URL=f"http://127.0.0.1:{github}",
+        GITHUB_API_VERSION="2026-03-10",
+        GITHUB_APP_ID="1",
+        GITHUB_APP_PRIVATE_KEY=str(key),
+        GITHUB_APP_INSTALLATION_ID="1",
+        GITHUB_REPOSITORY=REPOSITORY,
+        GITHUB_WORKFLOW_FILE="spell-execution-example.yml",
+        GITHUB_WORKFLOW_REF=default_branch(),
+        CAST_LOOK_MIN_SECONDS="0.5",
+        DEMO_GITHUB_PORT=str(github),
+        DEMO_BLOB_PORT=str(blobs),
+    )
+    os.environ.pop("GITHUB_TOKEN", None)
+
+
+def own_folder() -> Path:
+    """Return a folder that no other running demo uses: var/demo, or the next one that is free."""
+    for number in range(1, 100):
+        folder = ROOT / "var" / ("demo" if number == 1 else f"demo-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _locks.append(lock)
+        return folder
+    raise SystemExit("A hundred demos are running already. End some of them.")
+
+
+def make_key(path: Path) -> None:
+    """Write the demo App's private key, readable by its owner alone, and the public key beside it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    path.with_suffix(".pub").write_bytes(public)
+    path.touch(mode=0o600)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    path.write_bytes(private)
+
+
+def free_ports(*usual: int) -> list[int]:
+    """Return each usual port if it is free, else one that the system picks."""
+    found: list[int] = []
+    for port in usual:
+        for candidate in (port, 0):
+            with socket.socket() as probe:
+                try:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", candidate))
+                except OSError:
+                    continue
+                found.append(probe.getsockname()[1])
+                break
+    return found
+
+
+def default_branch() -> str:
+    """Return the branch that this checkout is on, which the local GitHub takes as the default one."""
+    head = ROOT / ".git" / "HEAD"
+    text = head.read_text().strip() if head.is_file() else ""
+    return text.removeprefix("ref: refs/heads/") if text.startswith("ref: ") else "main"

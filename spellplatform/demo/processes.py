@@ -1,0 +1,118 @@
+"""Starting the demo's processes, waiting until they answer, and ending them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import requests
+
+from spellplatform.demo.environment import REPOSITORY, ROOT
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class NotStarted(Exception):
+    """A process ended, or did not answer in time; str() shows the end of its log."""
+
+
+def end_with_parent() -> None:
+    """In a child on Linux: be told to end when the demo itself is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Processes:
+    """The local GitHub, a web process and a worker. A context manager: whatever happens, they end with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start all three and wait until they answer; raise NotStarted."""
+        manage = [sys.executable, str(ROOT / "manage.py")]
+        public = os.environ["PUBLIC_URL"]
+        self._start(
+            "localgithub",
+            [
+                *manage,
+                "localgithub",
+                *("--port", os.environ["DEMO_GITHUB_PORT"], "--blob-port", os.environ["DEMO_BLOB_PORT"]),
+                *("--repository", f"{REPOSITORY}={ROOT}", "--state-dir", str(self.folder / "github")),
+                *("--app-id", "1", "--app-public-key", str(self.folder / "app.pub"), "--installation-id", "1"),
+                *("--webhook-url", f"{public}/api/webhooks/github"),
+                *("--webhook-secret", os.environ["GITHUB_WEBHOOK_SECRET"]),
+            ],
+        )
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "spellplatform" / "gunicorn.conf.py")]
+        self._start("web", [*gunicorn, "spellplatform.asgi"])
+        self._start("worker", [*manage, "runworker"])
+        self._await("localgithub", os.environ["GITHUB_API_URL"] + "/versions")
+        self._await("web", public + "/api/v1/schema")
+
+    def _start(self, name: str, command: list[str]) -> None:
+        log = (self.logs / f"{name}.log").open("wb")
+        with log:
+            self.running[name] = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we end them in order
+                preexec_fn=end_with_parent,
+            )
+
+    def _await(self, name: str, url: str) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            self.check()
+            try:
+                requests.get(url, timeout=5, headers={"User-Agent": "spell-platform-demo"})
+            except requests.ConnectionError:
+                time.sleep(0.05)
+            else:
+                return
+        raise NotStarted(f"{name} did not answer at {url} within {START_SECONDS:.0f} s.\n{self.tail(name)}")
+
+    def check(self) -> None:
+        """Raise NotStarted if a process has ended by itself."""
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                raise NotStarted(f"{name} ended with code {process.returncode}.\n{self.tail(name)}")
+
+    def tail(self, name: str) -> str:
+        """Return the end of a process's log."""
+        path = self.logs / f"{name}.log"
+        lines = path.read_text(errors="replace").splitlines()[-15:] if path.exists() else []
+        return "\n".join([f"The end of {path}:", *lines])
+
+    def stop(self) -> None:
+        """End all, the newest first; force what has not ended in time."""
+        for process in reversed(self.running.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + STOP_SECONDS
+        for process in self.running.values():
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()

@@ -1,0 +1,50 @@
+"""Logs: one shape for our lines and foreign ones, facts in fields, never a secret."""
+
+from __future__ import annotations
+
+import logging.config
+import re
+from typing import Any
+
+import structlog
+
+SECRETS = re.compile(
+    r"(sk_live_spl_|gh[a-z]_|github_pat_|whsec_)[A-Za-z0-9._/+=-]{6,}|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*", re.DOTALL
+)
+
+
+def redact(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Cut keys, tokens and private keys out of every text of a line."""
+    return {k: SECRETS.sub(r"\1\2…", v) if isinstance(v, str) else v for k, v in event.items()}
+
+
+def configure(settings: dict[str, str]) -> None:
+    """Set up logging; `settings` is {"level", "format": "json" or "console"}. Django's LOGGING_CONFIG."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    json_lines = settings["format"] == "json"
+    last: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "lines": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": shared,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+            "root": {"handlers": ["stderr"], "level": settings["level"]},
+            # Refusals (4xx) are the caller's affair and in the access log; 5xx are logged with their trace.
+            "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
+        }
+    )

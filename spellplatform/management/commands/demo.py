@@ -1,0 +1,100 @@
+"""Everything at once, on this machine: web, worker, the local GitHub, and one cast to watch."""
+
+import io
+import secrets
+import signal
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from types import FrameType
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import Account, ApiKey, Membership
+from casts import spellfile
+from spellplatform import demo
+from spellplatform.demo import tour
+from spellplatform.demo.processes import NotStarted, Processes
+
+ACCOUNT, CAP_CENTS, ADMIN = "demo", 10_00, "admin"
+
+
+class Command(BaseCommand):
+    help = "Start web, worker and the local GitHub, cast a spell, show it, and keep serving until Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take whether to stop after the cast."""
+        parser.add_argument("--once", action="store_true", help="end after the cast; code 0 only if all went well")
+
+    def handle(self, *, once: bool, **options: object) -> None:
+        """Prepare, start, cast, show, serve."""
+
+        def end(signum: int, frame: FrameType | None) -> None:
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, end)
+        began = time.monotonic()
+        self.stdout.write("Preparing the database …")
+        key, password = self.prepare()
+        try:
+            with Processes(settings.VAR_DIR) as processes:
+                self.stdout.write("Starting web, worker and the local GitHub …")
+                processes.start()
+                self.stdout.write(f"Up after {time.monotonic() - began:.1f} s.\n")
+                self.show(key, password)
+                if once:
+                    return
+                self.stdout.write("\nServing until Ctrl-C.")
+                while True:
+                    processes.check()
+                    time.sleep(0.5)
+        except (NotStarted, tour.Failed) as exc:
+            raise CommandError(str(exc)) from exc
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopped.")
+            if once:
+                raise CommandError("Interrupted before the cast ended.") from None
+
+    def prepare(self) -> tuple[str, str]:
+        """Bring the database up to date; return a new API key and the admin's new password."""
+        call_command("migrate", verbosity=0, stdout=io.StringIO())
+        account, _ = Account.objects.get_or_create(name=ACCOUNT, defaults={"monthly_cap_cents": CAP_CENTS})
+        spellfile.load(Path(demo.__file__).parent / "spells.toml")
+        # Keys can't be read again, so each start makes one, and closes the last start's.
+        ApiKey.objects.filter(account=account, name="demo", revoked_at=None).update(revoked_at=timezone.now())
+        _, key = keys.create(account, name="demo")
+        password = secrets.token_urlsafe(9)
+        user, _ = get_user_model().objects.get_or_create(
+            username=ADMIN, defaults={"is_staff": True, "is_superuser": True}
+        )
+        user.set_password(password)
+        user.save()
+        Membership.objects.get_or_create(account=account, user=user)
+        return key, password
+
+    def show(self, key: str, password: str) -> None:
+        """Cast, follow, download, and say where everything is; raise tour.Failed."""
+        base = settings.PUBLIC_URL
+        cast = tour.cast(base, key)
+        self.stdout.write(f"Cast {cast['cast_id']} of spell {cast['spell_key']} ({cast['cost_cents']} cents):")
+        self.stdout.flush()
+        final = tour.watch(cast["events_url"], key)
+        report = tour.result(final)
+        tour.page_answers(cast["progress_url"], cast["cast_id"])
+        self.stdout.write(f"\nreport.md of its artifact (digest checked):\n\n{report}")
+        curl = (
+            f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
+            "-H 'Prefer: wait=30' -d '{\"spell_key\": \"greet\", \"input\": {\"name\": \"Merlin\"}}'"
+        )
+        self.stdout.write(
+            f"Progress page  {cast['progress_url']}\n"
+            f"Admin          {base}/admin/   user {ADMIN}, password {password}\n"
+            f"API            {base}/api/v1/docs\n"
+            f"Logs           {settings.VAR_DIR}/logs\n\n"
+            f"Cast one yourself:\n\n{curl}"
+        )

@@ -1,0 +1,104 @@
+"""Middleware that never blocks the event loop and never holds a thread while a view waits."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+
+import structlog
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+API_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # links carry tokens
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class RequestIdMiddleware:
+    """Give every request a number: a proxy's X-Request-Id if there is a sound one, else our own."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Number the request and answer with the number."""
+        given = request.headers.get("X-Request-Id", "")
+        number = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
+        request_id.set(number)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=number)
+        if iscoroutinefunction(self.get_response):
+            return self._finish(self.get_response(request), number)  # type: ignore[arg-type]
+        response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
+        response["X-Request-Id"] = number
+        return response
+
+    async def _finish(self, answer: Awaitable[HttpResponseBase], number: str) -> HttpResponseBase:
+        response = await answer
+        response["X-Request-Id"] = number
+        return response
+
+
+class ApiHeadersMiddleware:
+    """The headers that every API answer carries; Django's own middleware for them needs a thread."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Add them."""
+        response = await self.get_response(request)
+        for name, value in API_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+class StaticFilesMiddleware(WhiteNoiseMiddleware):
+    """WhiteNoise without its thread: as it is, it is sync-only, and would hold a thread while a view behind it waits."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Handler) -> None:
+        super().__init__(get_response)
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Serve static files from a thread, pass everything else on."""
+        if not iscoroutinefunction(self.get_response):
+            response: HttpResponseBase = super().__call__(request)
+            return response
+        return self._serve(request)
+
+    async def _serve(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(self.static_prefix):
+            passed: HttpResponseBase = await self.get_response(request)
+            return passed
+        found = await sync_to_async(self.find_file if self.autorefresh else self.files.get)(request.path_info)
+        if found is None:
+            missing: HttpResponseBase = await self.get_response(request)
+            return missing
+        served: HttpResponseBase = await sync_to_async(self.serve)(found, request)
+        return served

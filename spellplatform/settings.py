@@ -1,0 +1,222 @@
+"""All settings, read once from the environment (and from `.env` beside manage.py, if there is one).
+
+Every name is explained in docs/configuration.md; a test keeps that page complete.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
+
+# --- The service -----------------------------------------------------------------------------------------
+DEBUG: bool = env.bool("DEBUG", default=False)
+SECRET_KEY: str = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Set it to 50 random characters (python3 -c 'import secrets; "
+        "print(secrets.token_urlsafe(50))'), or set DEBUG=1 on your own machine. See docs/configuration.md."
+    )
+# Where clients reach this service; every link we hand out begins with it.
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=[PUBLIC_URL.split("://", 1)[-1].rsplit(":", 1)[0], "127.0.0.1", "localhost"]
+)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
+
+# --- Database --------------------------------------------------------------------------------------------
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+DATABASE_POOL_SIZE: int = env.int("DATABASE_POOL_SIZE", default=10)  # Postgres connections per process
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for one database URL, with what SQLite and Postgres each need to be safe here."""
+    config: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
+        config["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    else:
+        config["OPTIONS"] = {
+            **config.get("OPTIONS", {}),
+            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 20},
+        }
+    return config
+
+
+DATABASES = {"default": database(env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'spell.sqlite3'}"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- GitHub ----------------------------------------------------------------------------------------------
+GITHUB_API_URL: str = env.str("GITHUB_API_URL", default="https://api.github.com").rstrip("/")
+# Blank: 2026-03-10 on github.com and ghe.com, none elsewhere (GHES <= 3.20 knows only its own default).
+GITHUB_API_VERSION: str = env.str("GITHUB_API_VERSION", default="")
+GITHUB_APP_ID: str = env.str("GITHUB_APP_ID", default="")  # the client ID works too
+GITHUB_APP_PRIVATE_KEY: str = env.str("GITHUB_APP_PRIVATE_KEY", default="")  # PEM, PEM with \n, or a path
+GITHUB_APP_INSTALLATION_ID: int | None = env.int("GITHUB_APP_INSTALLATION_ID", default=None)
+GITHUB_TOKEN: str = env.str("GITHUB_TOKEN", default="")  # a fine-grained personal token, instead of an App
+GITHUB_REPOSITORY: str = env.str("GITHUB_REPOSITORY", default="")  # owner/name, for spells that name none
+GITHUB_WORKFLOW_FILE: str = env.str("GITHUB_WORKFLOW_FILE", default="spell-execution-example.yml")
+GITHUB_WORKFLOW_REF: str = env.str("GITHUB_WORKFLOW_REF", default="main")
+# Several while a secret is changed, separated by commas. An empty entry would let anyone sign: dropped.
+GITHUB_WEBHOOK_SECRETS: list[str] = [
+    secret.strip() for secret in env.list("GITHUB_WEBHOOK_SECRET", default=[]) if secret.strip()
+]
+GITHUB_TIMEOUT: float = env.float("GITHUB_TIMEOUT", default=10.0)  # seconds, per attempt
+
+# --- Casts -----------------------------------------------------------------------------------------------
+# How spells of each kind are run: a dotted path to a casts.runtime.Runtime.
+SPELL_RUNTIMES = {
+    "workflow_dispatch": "github_integration.runtime.WorkflowDispatch",
+    "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
+}
+# What `runworker` works off: dotted paths to casts.work.Work implementations.
+WORK = ["casts.steps.CastWork", "casts.artifacts.ArtifactWork", "webhooks.inbox.DeliveryWork"]
+
+CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
+CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
+CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise
+CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=2.0)  # between looks at a young run
+CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=300.0)  # and at an old one
+# How long an unknown dispatch is looked for before it counts as lost.
+CAST_LOST_SECONDS: float = env.float("CAST_LOST_SECONDS", default=300.0)
+# How long a finished run's artifacts are waited for before the cast ends without them.
+CAST_ARTIFACT_WAIT_SECONDS: float = env.float("CAST_ARTIFACT_WAIT_SECONDS", default=120.0)
+# After a cancel request, how long GitHub has before it is forced, and again before the cast ends regardless.
+CAST_CANCEL_GRACE_SECONDS: float = env.float("CAST_CANCEL_GRACE_SECONDS", default=60.0)
+LINK_DAYS: int = env.int("LINK_DAYS", default=7)  # life of the signed links in progress_url and events_url
+
+ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")))
+ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3)  # per artifact
+ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  # for spells that name none
+
+# --- Processes -------------------------------------------------------------------------------------------
+WEB_THREADS: int = env.int("WEB_THREADS", default=8)  # per web process, for blocking work
+WORKER_THREADS: int = env.int("WORKER_THREADS", default=8)
+WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
+STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
+STREAM_FALLBACK_SECONDS: float = env.float("STREAM_FALLBACK_SECONDS", default=5.0)  # if a wake-up was missed
+
+# --- Django ----------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "spellplatform",
+    "accounts",
+    "casts",
+    "github_integration",
+    "webhooks",
+]
+MIDDLEWARE = [
+    "spellplatform.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "spellplatform.middleware.StaticFilesMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+# The API and the streams: no cookies, and nothing that would need a thread of its own (spellplatform.asgi).
+API_MIDDLEWARE = [
+    "spellplatform.middleware.RequestIdMiddleware",
+    "spellplatform.middleware.ApiHeadersMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "spellplatform.urls"
+ASGI_APPLICATION = "spellplatform.asgi.application"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+APPEND_SLASH = False  # an API path is right or it is a 404; a redirect would lose the body
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()  # a fresh clone serves its pages without collectstatic
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": ARTIFACT_ROOT, "base_url": None},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# GitHub's own cap on webhook bodies (docs: webhook events and payloads); other bodies are capped by their views.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 25 * 1024 * 1024
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"  # progress links carry a token: never send them to other sites
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "style-src": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["casts.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["casts.api.authentication.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["casts.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "casts.api.problems.render",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Spell Platform",
+    "DESCRIPTION": "Cast GitHub Actions workflows as a typed, metered API.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+LOGGING_CONFIG = "spellplatform.logging.configure"
+LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}

@@ -1,0 +1,21 @@
+"""Every path of the service."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+
+from casts.api import problems
+from casts.offload import offloaded
+from casts.pages import progress
+from webhooks.views import github
+
+admin.site.site_header = admin.site.site_title = "Spell Platform"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("casts/<uuid:cast_id>/", progress, name="cast-page"),
+    path("api/v1/", include("casts.api.urls")),
+    path("api/webhooks/github", offloaded(github), name="github-webhook"),
+    re_path(r"^api/", problems.not_found),
+]

@@ -1,0 +1,76 @@
+"""What each event does. A table, beside the events that we know and leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.utils import timezone
+
+from casts import lifecycle
+from casts.runtime import Observation
+from github_integration import wire
+from github_integration.models import Installation
+from webhooks.models import Delivery
+
+Payload = dict[str, Any]
+Outcome = Delivery.Outcome
+
+
+def repository_of(payload: Payload) -> str:
+    """Return owner/name, blank if the event is about none."""
+    return str((payload.get("repository") or {}).get("full_name") or "")
+
+
+def run_of(payload: Payload) -> int | None:
+    """Return the id of the run that the event is about, if any."""
+    run, job = payload.get("workflow_run"), payload.get("workflow_job")
+    if isinstance(run, dict):
+        return int(run["id"])
+    return int(job["run_id"]) if isinstance(job, dict) else None
+
+
+def workflow_run(payload: Payload) -> Outcome:
+    """Fold what GitHub says of a whole run."""
+    return fold(wire.run_seen(repository_of(payload), payload["workflow_run"]))
+
+
+def workflow_job(payload: Payload) -> Outcome:
+    """Fold what GitHub says of one job; it names no title, so the run must be known."""
+    job = wire.job_seen(payload["workflow_job"])
+    run_id = int(payload["workflow_job"]["run_id"])
+    return fold(Observation(repository_of(payload), run_id, attempt=job.attempt, jobs=(job,)))
+
+
+def fold(seen: Observation) -> Outcome:
+    """Give an observation to its cast; PENDING while it may belong to one whose run is not known yet."""
+    cast_id = lifecycle.cast_behind(seen)
+    if cast_id is None:
+        return Outcome.PENDING if lifecycle.might_be_ours(seen) else Outcome.NOT_OURS
+    return Outcome.APPLIED if lifecycle.observe(cast_id, seen) else Outcome.NOTHING_NEW
+
+
+def installation(payload: Payload) -> Outcome:
+    """Keep what we know of an installation in step: created, deleted, suspended and back."""
+    about = payload["installation"]
+    login = str((about.get("account") or {}).get("login") or "")
+    changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.moment(about.get("suspended_at"))}
+    changes["removed_at"] = timezone.now() if payload.get("action") == "deleted" else None
+    Installation.objects.update_or_create(pk=int(about["id"]), defaults=changes)
+    return Outcome.APPLIED
+
+
+def note(payload: Payload) -> Outcome:
+    """Change nothing; that it arrived is the news."""
+    return Outcome.NOTHING_NEW
+
+
+# Events that are not in here are answered with 202 and not kept.
+HANDLERS: dict[str, Callable[[Payload], Outcome]] = {
+    "workflow_run": workflow_run,
+    "workflow_job": workflow_job,
+    "ping": note,
+    "installation": installation,
+    "installation_repositories": note,
+    "installation_target": note,
+}

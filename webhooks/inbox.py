@@ -1,0 +1,103 @@
+"""Taking in deliveries: store once, apply, and try again what did not apply. One door for all of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from casts import wakeups
+from casts.due import DueQuerySet
+from webhooks.handlers import HANDLERS, repository_of, run_of
+from webhooks.models import Delivery
+
+logger = logging.getLogger(__name__)
+
+# Until the next try, in seconds: a run's id is mostly learnt within a second, a bug may need a release.
+RETRY_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800, 7200)
+GIVE_UP_AFTER = 20
+
+
+class Malformed(ValueError):
+    """The body is not what GitHub sends for this event."""
+
+
+def take_in(*, guid: str, event: str, body: bytes) -> bool:
+    """Store a verified delivery and apply it; False if it was here before. Raise Malformed.
+
+    Stored and folded in one transaction. If folding fails, the delivery is kept with its error and tried again.
+    """
+    if event not in HANDLERS:
+        return True
+    text, payload = parse(body)
+    try:
+        action, repository, run_id = str(payload.get("action") or ""), repository_of(payload), run_of(payload)
+    except (TypeError, KeyError, ValueError, AttributeError) as exc:
+        raise Malformed(f"The body is not that of a {event} event: {exc!r}") from exc
+    with transaction.atomic():
+        delivery, created = Delivery.objects.get_or_create(
+            guid=guid,
+            defaults={
+                "event": event,
+                "action": action[:40],
+                "repository": repository[:140],
+                "run_id": run_id,
+                "body": text,
+                "received_at": timezone.now(),
+            },
+        )
+        if not created:
+            Delivery.objects.filter(pk=delivery.pk).update(repeats=F("repeats") + 1)
+            return False
+        apply(delivery, payload)
+    return True
+
+
+def parse(body: bytes) -> tuple[str, dict[str, Any]]:
+    """Return a body as text and as JSON object; raise Malformed."""
+    try:
+        text = body.decode()
+        payload = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise Malformed(f"The body is not JSON: {exc}") from exc
+    if not isinstance(payload, dict):
+        raise Malformed("The body is not a JSON object")
+    if "\x00" in text:
+        raise Malformed("The body holds NUL characters")
+    return text, payload
+
+
+def apply(delivery: Delivery, payload: dict[str, Any]) -> dt.datetime | None:
+    """Apply a stored delivery and note the outcome; return when to try again (None: done, or given up)."""
+    try:
+        with transaction.atomic():
+            outcome, error = HANDLERS[delivery.event](payload), ""
+    except Exception as exc:
+        logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
+        outcome, error = Delivery.Outcome.PENDING, f"{type(exc).__name__}: {exc}"
+    again = None
+    if outcome == Delivery.Outcome.PENDING:
+        if delivery.attempts < GIVE_UP_AFTER:
+            wait = RETRY_SECONDS[min(delivery.attempts, len(RETRY_SECONDS) - 1)]
+            again = timezone.now() + dt.timedelta(seconds=wait)
+        transaction.on_commit(wakeups.work_is_due)
+    changes = {"outcome": outcome, "error": error, "applied_at": None if error or again else timezone.now()}
+    Delivery.objects.filter(pk=delivery.pk).update(**changes, due_at=again)
+    return again
+
+
+class DeliveryWork:
+    """Deliveries that wait for their run to be known, or that failed to apply."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of deliveries."""
+        return Delivery.due_rows()
+
+    def step(self, row: Delivery) -> dt.datetime | None:
+        """Try a delivery again."""
+        return apply(row, parse(row.body.encode())[1])

@@ -1,0 +1,43 @@
+"""The door that GitHub knocks on."""
+
+import logging
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from casts.api.problems import problem
+from webhooks.inbox import Malformed, take_in
+from webhooks.signature import signature_matches
+
+logger = logging.getLogger(__name__)
+GUID_CHARS = 64
+
+
+@csrf_exempt
+def github(request: HttpRequest) -> HttpResponse:
+    """Store one delivery: 202 new, 200 seen before, 401 not signed with our secret, 400 not a delivery."""
+    if request.method != "POST":
+        return problem(405, "METHOD_NOT_ALLOWED", "GitHub delivers webhooks with POST.", headers={"Allow": "POST"})
+    if not signature_matches(
+        request.body, request.headers.get("X-Hub-Signature-256", ""), settings.GITHUB_WEBHOOK_SECRETS
+    ):
+        logger.warning("delivery refused", extra={"reason": "bad signature"})
+        return problem(
+            401,
+            "UNAUTHORIZED",
+            "X-Hub-Signature-256 is missing or was not made with our secret. Is the App's webhook secret the one in "
+            "GITHUB_WEBHOOK_SECRET?",
+        )
+    guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
+    if not guid or not event or len(guid) > GUID_CHARS:
+        return problem(400, "MALFORMED_REQUEST", "X-GitHub-Delivery (64 characters at most) and X-GitHub-Event are needed.")
+    if request.content_type != "application/json":
+        return problem(
+            415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."
+        )
+    try:
+        new = take_in(guid=guid, event=event, body=request.body)
+    except Malformed as exc:
+        return problem(400, "MALFORMED_REQUEST", str(exc))
+    return HttpResponse(status=202 if new else 200)
