@@ -1,0 +1,127 @@
+import base64
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import jwt
+from werkzeug.wrappers import Request
+
+from .answers import ApiError, not_found
+from .clock import later, now
+from .config import Config
+
+LEVELS = {"none": 0, "read": 1, "write": 2, "admin": 3}
+TOKEN_LENGTH = 520  # the stateless form of 2026; older tokens had 40 characters
+MAX_LIFE = 600  # seconds a JWT may live
+
+
+@dataclass
+class Token:
+    """What one token may do."""
+
+    text: str
+    permissions: dict[str, str]
+    repositories: list[str] | None  # full names; None for all of the installation
+    expires_at: datetime | None
+    personal: bool = False
+    born: float = field(default_factory=time.monotonic)
+
+
+class Auth:
+    """Checks who calls; makes and forgets installation tokens."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.suspended_at: datetime | None = None
+        self.fresh_seconds = 0.0  # a fault: how long a new token is unknown to the API
+        self._tokens: dict[str, Token] = {}
+        self._lock = threading.Lock()
+        if config.personal_token:
+            self._tokens[config.personal_token] = Token(
+                config.personal_token, config.permissions, None, None, personal=True
+            )
+
+    def mint(self, permissions: dict[str, str], repositories: list[str] | None) -> Token:
+        """Make an installation token for one hour."""
+        head = base64.urlsafe_b64encode(b'{"alg":"ES256","typ":"JWT"}').decode().rstrip("=")
+        start = f"ghs_{self.config.app_id}_{head}."
+        tail = "." + secrets.token_urlsafe(64)
+        text = start + secrets.token_urlsafe(TOKEN_LENGTH)[: TOKEN_LENGTH - len(start) - len(tail)] + tail
+        token = Token(text, permissions, repositories, later(hours=1))
+        with self._lock:
+            self._tokens[text] = token
+        return token
+
+    def revoke(self, token: Token) -> None:
+        """Forget a token."""
+        with self._lock:
+            self._tokens.pop(token.text, None)
+
+    def token(self, request: Request) -> Token:
+        """Return the caller's token; 401 when GitHub would not know it."""
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if not text:
+            raise ApiError(401, "Requires authentication")
+        token = self._tokens.get(text.strip()) if scheme.lower() in ("bearer", "token") else None
+        if token is None or (token.expires_at and token.expires_at <= now()):
+            raise ApiError(401, "Bad credentials")
+        if not token.personal and time.monotonic() - token.born < self.fresh_seconds:
+            raise ApiError(401, "Bad credentials")
+        if self.suspended_at and not token.personal:
+            raise ApiError(403, "This installation has been suspended")
+        return token
+
+    def allow(self, request: Request, repository: str, permission: str, level: str, docs: str) -> Token:
+        """Return the caller's token if it may do this to the repository."""
+        if "Authorization" not in request.headers:
+            raise not_found(docs)  # our repositories are private
+        token = self.token(request)
+        if token.repositories is not None and repository not in token.repositories:
+            raise not_found(docs)
+        if LEVELS[token.permissions.get(permission, "none")] < LEVELS[level]:
+            whose = "personal access token" if token.personal else "integration"
+            needed = {"X-Accepted-GitHub-Permissions": f"{permission}={level}"}
+            raise ApiError(403, f"Resource not accessible by {whose}", docs, headers=needed)
+        return token
+
+    def app(self, request: Request) -> None:
+        """Let only the App itself pass, by its JWT, with GitHub's words for each mistake."""
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise ApiError(401, "A JSON web token could not be decoded")
+        checks: Any = {
+            "verify_exp": False,
+            "verify_iat": False,
+            "verify_nbf": False,
+            "verify_aud": False,
+            "verify_iss": False,
+        }
+        try:
+            claims = jwt.decode(text.strip(), self.config.app_public_key, algorithms=["RS256"], options=checks)
+        except jwt.PyJWTError as error:
+            raise ApiError(401, "A JSON web token could not be decoded") from error
+        self._check_claims(claims)
+
+    def _check_claims(self, claims: dict[str, Any]) -> None:
+        present = time.time()
+        issued, expires, issuer = claims.get("iat"), claims.get("exp"), claims.get("iss")
+        if not isinstance(expires, int | float) or isinstance(expires, bool) or expires <= present:
+            raise ApiError(
+                401,
+                "'Expiration time' claim ('exp') must be a numeric value representing the future time "
+                "at which the assertion expires",
+            )
+        # Five seconds for the way here, not more: GitHub forgives a fast clock no further.
+        if expires > present + MAX_LIFE + 5:
+            raise ApiError(401, "'Expiration time' claim ('exp') is too far in the future")
+        if not isinstance(issued, int) or isinstance(issued, bool) or issued > present + 5:
+            raise ApiError(
+                401, "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+            )
+        if issuer is None:
+            raise ApiError(401, "'Issuer' claim ('iss') must be present")
+        if str(issuer) not in (str(self.config.app_id), self.config.client_id):
+            raise ApiError(404, "Integration not found")

@@ -1,0 +1,44 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+API_VERSIONS = {"github.com": ("2022-11-28", "2026-03-10"), "ghes-3.19": ("2022-11-28",)}
+DEFAULT_VERSION = "2022-11-28"
+
+
+@dataclass
+class Config:
+    """What the command line said."""
+
+    repositories: dict[str, Path]
+    state_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8081
+    blob_port: int = 0
+    app_id: int = 1
+    client_id: str = "Iv1.local"
+    app_slug: str = "local-spells"
+    app_public_key: str = ""
+    installation_id: int = 1
+    webhook_url: str = ""
+    webhook_secret: str = ""
+    api: str = "github.com"
+    personal_token: str = ""
+    concurrency: int = 4
+    permissions: dict[str, str] = field(
+        default_factory=lambda: {"actions": "write", "contents": "write", "metadata": "read"}
+    )
+
+    @property
+    def base_url(self) -> str:
+        """Where the API answers."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def blob_url(self) -> str:
+        """Where logs and artifacts are stored: another origin, as on GitHub."""
+        return f"http://{self.host}:{self.blob_port}"
+
+    @property
+    def bot(self) -> str:
+        """The login under which the App acts."""
+        return f"{self.app_slug}[bot]"

@@ -1,0 +1,106 @@
+import random
+import re
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+WEBHOOKS: dict[str, Any] = {
+    "drop": 0.0,  # not sent, but in the log as failed: a sweep finds it
+    "lose": 0.0,  # not sent and in no log, as GitHub sometimes does
+    "duplicate": 0.0,
+    "delay_ms": [0, 0],
+    "reorder": False,
+    "before_dispatch_answer": False,
+    "answer_delay_ms": 0,
+}
+API: dict[str, Any] = {
+    "error_5xx": 0.0,
+    "error_5xx_after": 0.0,  # a 502 although the request was carried out
+    "reset_before": 0.0,
+    "reset_after": 0.0,
+    "secondary_rate_limit": 0.0,
+    "retry_after": 1,  # seconds, told with a secondary rate limit
+    "primary_exhausted": False,
+    "primary_reset_s": 60,
+    "latency_ms": [0, 0],
+    "fresh_token_401_ms": 0,
+    "paths": "",  # a regular expression, searched in the path; empty for all
+    "methods": [],
+    "times": None,  # at most so many faults, all kinds together
+}
+
+
+class Faults:
+    """How the server misbehaves now; repeatable by its seed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Behave well."""
+        self.webhooks, self.api = dict(WEBHOOKS), dict(API)
+        self.seed: int | None = None
+        self.suspended = self.unreachable = False
+        self._random = random.Random()  # noqa: S311 chance, not secrecy
+
+    def update(self, wanted: dict[str, Any]) -> None:
+        """Merge what a test asks for; an unknown word is a ValueError."""
+        with self._lock:
+            if wanted.get("reset"):
+                self.reset()
+            for name, value in wanted.items():
+                if name in ("webhooks", "api"):
+                    known = getattr(self, name)
+                    if unknown := value.keys() - known.keys():
+                        raise ValueError(f"no such fault: {name}.{', '.join(sorted(unknown))}")
+                    known.update(value)
+                elif name in ("suspended", "unreachable"):
+                    setattr(self, name, bool(value))
+                elif name == "seed":
+                    self.seed = value
+                    self._random.seed(value)
+                elif name != "reset":
+                    raise ValueError(f"no such fault: {name}")
+
+    def show(self) -> dict[str, Any]:
+        """Return all settings."""
+        return {
+            "webhooks": self.webhooks,
+            "api": self.api,
+            "seed": self.seed,
+            "suspended": self.suspended,
+            "unreachable": self.unreachable,
+        }
+
+    def applies(self, method: str, path: str) -> bool:
+        """Whether API faults touch this request."""
+        methods = [m.upper() for m in self.api["methods"] or []]
+        return (not methods or method in methods) and bool(re.search(self.api["paths"] or "", path))
+
+    def strikes(self, name: str) -> bool:
+        """Throw the dice for one API fault and count it when it hits."""
+        with self._lock:
+            left = self.api["times"]
+            # Dice are thrown only for a set fault, so that a seed gives the same row of hits for it.
+            if left == 0 or not self.api[name] or self._random.random() >= float(self.api[name]):
+                return False
+            if left is not None:
+                self.api["times"] = left - 1
+            return True
+
+    def chance(self, probability: float) -> bool:
+        """Throw the dice."""
+        with self._lock:
+            return bool(probability) and self._random.random() < probability
+
+    def between(self, milliseconds: Sequence[float]) -> float:
+        """Return a random time in seconds from a range in milliseconds."""
+        with self._lock:
+            return self._random.uniform(*milliseconds) / 1000 if any(milliseconds) else 0.0
+
+    def wait(self) -> None:
+        """Be as slow as asked."""
+        if seconds := self.between(self.api["latency_ms"]):
+            time.sleep(seconds)

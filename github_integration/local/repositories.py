@@ -1,0 +1,100 @@
+import hashlib
+import shutil
+import subprocess
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import workflow
+from .clock import now
+
+SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
+
+
+@dataclass
+class Repository:
+    """One working tree that is served as a GitHub repository."""
+
+    full_name: str
+    tree: Path
+    disabled: set[str] = field(default_factory=set)  # paths of workflows that somebody switched off
+
+    def __post_init__(self) -> None:
+        self.created_at = now()
+        self._known: tuple[str, dict[str, str]] = ("main", {})
+        self._looked = -10.0
+
+    @property
+    def id(self) -> int:
+        """A number that stays the same as long as the name does."""
+        return 500_000_000 + zlib.crc32(self.full_name.encode()) % 400_000_000
+
+    @property
+    def owner(self) -> str:
+        """The account's login."""
+        return self.full_name.split("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The name without its owner."""
+        return self.full_name.split("/")[1]
+
+    @property
+    def default_branch(self) -> str:
+        """The branch that is checked out, or main."""
+        return self._look()[0]
+
+    @property
+    def refs(self) -> dict[str, str]:
+        """Commit by full ref name."""
+        return self._look()[1]
+
+    def resolve(self, ref: str) -> tuple[str, str] | None:
+        """Return (full ref, commit) for a branch or tag, short or full; a commit is none."""
+        for full in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
+            if full in self.refs:
+                return full, self.refs[full]
+        return None
+
+    def workflows(self) -> list[workflow.Workflow]:
+        """Return the workflow files as they are in the tree now, committed or not."""
+        return workflow.load_all(self.full_name, self.tree)
+
+    def workflow(self, key: str) -> workflow.Workflow | None:
+        """Return the workflow with this id or file name."""
+        return next((w for w in self.workflows() if key in (str(w.id), w.file, w.path)), None)
+
+    def copy_tree(self, target: Path) -> None:
+        """Copy what a checkout would see, with uncommitted changes and without ignored files."""
+        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        if not listed:
+            shutil.copytree(
+                self.tree, target, dirs_exist_ok=True, symlinks=True, ignore=lambda _, names: SKIPPED & {*names}
+            )
+        for name in filter(None, listed.split("\0")):
+            source, copy = self.tree / name, target / name
+            if source.is_file() or source.is_symlink():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, copy, follow_symlinks=False)
+
+    def _look(self) -> tuple[str, dict[str, str]]:
+        """Ask git, at most every two seconds."""
+        if time.monotonic() - self._looked > 2:
+            branch = self._git("symbolic-ref", "--short", "HEAD") or "main"
+            listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
+            refs = dict(line.split(" ", 1) for line in listed.splitlines())
+            # A tree without a commit, or without git, still has a branch to run.
+            nothing = hashlib.sha1(self.full_name.encode(), usedforsecurity=False).hexdigest()
+            refs.setdefault(f"refs/heads/{branch}", nothing)
+            self._known, self._looked = (branch, refs), time.monotonic()
+        return self._known
+
+    def _git(self, *arguments: str) -> str:
+        """Return git's answer, empty when the tree is no git repository."""
+        command = ["git", "-C", str(self.tree), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,207 @@
+"""What an App asks about itself: installations, tokens, its webhook."""
+
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from .answers import ApiError, answer_json, empty, not_found, number, page, read_object
+from .auth import LEVELS
+from .clock import iso
+from .config import API_VERSIONS
+from .hooks import Delivery
+from .world import World
+
+TOKEN_DOCS = "/apps/apps#create-an-installation-access-token-for-an-app"  # noqa: S105 an address
+HOOK_DOCS = "/apps/webhooks"
+
+
+def meta(world: World, request: Request) -> Response:
+    """Answer GET /meta."""
+    body: dict[str, Any] = {"verifiable_password_authentication": False, "hooks": ["127.0.0.0/8"]}
+    if world.config.api.startswith("ghes"):
+        body["installed_version"] = world.config.api.removeprefix("ghes-") + ".0"
+    return answer_json(body)
+
+
+def versions(world: World, request: Request) -> Response:
+    """Answer GET /versions."""
+    return answer_json(list(API_VERSIONS[world.config.api]))
+
+
+def rate_limit(world: World, request: Request) -> Response:
+    """Answer GET /rate_limit, which costs nothing."""
+    rate = world.rate(count=False)
+    body: dict[str, Any] = {"resources": {"core": rate, "search": rate}}
+    if request.environ["local.version"] == "2022-11-28":
+        body["rate"] = rate
+    return answer_json(body)
+
+
+def app(world: World, request: Request) -> Response:
+    """Answer GET /app."""
+    world.auth.app(request)
+    return answer_json(world.render.app())
+
+
+def installations(world: World, request: Request) -> Response:
+    """Answer GET /app/installations."""
+    world.auth.app(request)
+    return page(request, world.config.base_url, [_installation(world)])
+
+
+def installation(world: World, request: Request, installation_id: int) -> Response:
+    """Answer GET /app/installations/{id}, also while suspended."""
+    world.auth.app(request)
+    _known(world, installation_id, "/apps/apps#get-an-installation-for-the-authenticated-app")
+    return answer_json(_installation(world))
+
+
+def repository_installation(world: World, request: Request, owner: str, repo: str) -> Response:
+    """Answer GET /repos/{owner}/{repo}/installation."""
+    world.auth.app(request)
+    world.repository(owner, repo)
+    return answer_json(_installation(world))
+
+
+def create_token(world: World, request: Request, installation_id: int) -> Response:
+    """Answer POST /app/installations/{id}/access_tokens; a token can only have less than the installation."""
+    world.auth.app(request)
+    _known(world, installation_id, TOKEN_DOCS)
+    if world.auth.suspended_at:
+        raise ApiError(403, "This installation has been suspended", TOKEN_DOCS)
+    body = read_object(request)
+    granted = world.config.permissions
+    permissions = body.get("permissions") or granted
+    if not isinstance(permissions, dict) or any(
+        level not in LEVELS or LEVELS[level] > LEVELS[granted.get(name, "none")] for name, level in permissions.items()
+    ):
+        raise ApiError(422, "The permissions requested are not granted to this installation.", TOKEN_DOCS)
+    if permissions is not granted:
+        permissions = {**permissions, "metadata": "read"}
+    chosen = _chosen(world, body)
+    token = world.auth.mint(permissions, None if chosen is None else [r.full_name for r in chosen])
+    answer: dict[str, Any] = {
+        "token": token.text,
+        "expires_at": iso(token.expires_at),
+        "permissions": permissions,
+        "repository_selection": "selected",
+    }
+    if chosen is not None:
+        answer["repositories"] = [world.render.repository(r, request.environ["local.version"]) for r in chosen]
+    return answer_json(answer, 201)
+
+
+def _chosen(world: World, body: dict[str, Any]) -> list[Any] | None:
+    names, ids = body.get("repositories"), body.get("repository_ids")
+    if names is None and ids is None:
+        return None
+    wanted = [*(names or []), *(ids or [])]
+    known = {r.name: r for r in world.repositories.values()} | {r.id: r for r in world.repositories.values()}
+    if not wanted or any(one not in known for one in wanted):
+        raise ApiError(
+            422,
+            "There is at least one repository that does not exist or is not accessible to the parent installation.",
+            TOKEN_DOCS,
+        )
+    return list({known[one].full_name: known[one] for one in wanted}.values())
+
+
+def revoke_token(world: World, request: Request) -> Response:
+    """Answer DELETE /installation/token."""
+    world.auth.revoke(world.auth.token(request))
+    return empty()
+
+
+def installation_repositories(world: World, request: Request) -> Response:
+    """Answer GET /installation/repositories."""
+    token = world.auth.token(request)
+    shown = [
+        world.render.repository(r, request.environ["local.version"])
+        for r in world.repositories.values()
+        if token.repositories is None or r.full_name in token.repositories
+    ]
+    return page(request, world.config.base_url, shown, "repositories", {"repository_selection": "selected"})
+
+
+def hook_config(world: World, request: Request) -> Response:
+    """Answer GET and PATCH /app/hook/config; a secret reads back masked."""
+    world.auth.app(request)
+    hooks = world.hooks
+    if request.method == "PATCH":
+        body = read_object(request)
+        hooks.url = str(body.get("url", hooks.url))
+        hooks.secret = str(body.get("secret", hooks.secret))
+        hooks.content_type = str(body.get("content_type", hooks.content_type))
+        hooks.insecure_ssl = str(body.get("insecure_ssl", hooks.insecure_ssl))
+    shown = {"url": hooks.url, "content_type": hooks.content_type, "insecure_ssl": hooks.insecure_ssl}
+    return answer_json(shown | ({"secret": "********"} if hooks.secret else {}))
+
+
+def deliveries(world: World, request: Request) -> Response:
+    """Answer GET /app/hook/deliveries, newest first, by cursor."""
+    world.auth.app(request)
+    log = world.hooks.log()
+    wanted = request.args.get("status")
+    if wanted:
+        log = [d for d in log if (200 <= d.status_code < 400) == (wanted == "success")]
+    cursor = request.args.get("cursor", "")
+    if cursor:
+        text = cursor.partition("_")[2]
+        if not text.isdigit():
+            raise ApiError(400, "Invalid cursor", HOOK_DOCS)
+        log = [d for d in log if d.id < int(text)]
+    size = number(request, "per_page", 30, 100)
+    answer = answer_json([d.summary() for d in log[:size]])
+    if len(log) > size:
+        state = f"&status={wanted}" if wanted else ""
+        address = f"{world.config.base_url}/app/hook/deliveries?per_page={size}&cursor=v1_{log[size - 1].id}{state}"
+        answer.headers["Link"] = f'<{address}>; rel="next"'
+    return answer
+
+
+def delivery(world: World, request: Request, delivery_id: int) -> Response:
+    """Answer GET /app/hook/deliveries/{id}."""
+    world.auth.app(request)
+    return answer_json(_delivery(world, delivery_id).details())
+
+
+def redeliver(world: World, request: Request, delivery_id: int) -> Response:
+    """Answer POST /app/hook/deliveries/{id}/attempts."""
+    world.auth.app(request)
+    world.hooks.redeliver(_delivery(world, delivery_id))
+    return answer_json({}, 202)
+
+
+def _delivery(world: World, delivery_id: int) -> Delivery:
+    found = next((d for d in world.hooks.log() if d.id == delivery_id), None)
+    if found is None:
+        raise not_found(HOOK_DOCS)
+    return found
+
+
+def _known(world: World, installation_id: int, docs: str) -> None:
+    if installation_id != world.config.installation_id:
+        raise not_found(docs)
+
+
+def _installation(world: World) -> dict[str, Any]:
+    return world.render.installation(suspended=world.auth.suspended_at)
+
+
+RULES = [
+    ("GET", "/meta", meta),
+    ("GET", "/versions", versions),
+    ("GET", "/rate_limit", rate_limit),
+    ("GET", "/app", app),
+    ("GET", "/app/installations", installations),
+    ("GET", "/app/installations/<int:installation_id>", installation),
+    ("POST", "/app/installations/<int:installation_id>/access_tokens", create_token),
+    ("DELETE", "/installation/token", revoke_token),
+    ("GET", "/installation/repositories", installation_repositories),
+    ("GET", "/repos/<owner>/<repo>/installation", repository_installation),
+    ("GET", "/app/hook/config", hook_config),
+    ("PATCH", "/app/hook/config", hook_config),
+    ("GET", "/app/hook/deliveries", deliveries),
+    ("GET", "/app/hook/deliveries/<int:delivery_id>", delivery),
+    ("POST", "/app/hook/deliveries/<int:delivery_id>/attempts", redeliver),
+]

@@ -1,0 +1,97 @@
+"""The control plane, for tests only: misbehave, look into the record, make noise."""
+
+import random
+import secrets
+import threading
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from .answers import ApiError, answer_json, read_object
+from .clock import iso
+from .routes_workflows import find_workflow, start_run
+from .world import World
+
+
+def faults(world: World, request: Request) -> Response:
+    """Answer GET and POST /_local/faults."""
+    if request.method == "POST":
+        try:
+            world.faults.update(read_object(request))
+        except (ValueError, AttributeError) as error:
+            raise ApiError(422, str(error)) from error
+        world.auth.fresh_seconds = world.faults.api["fresh_token_401_ms"] / 1000
+        world.suspend(world.faults.suspended)
+    return answer_json(world.faults.show())
+
+
+def record(world: World, request: Request) -> Response:
+    """Answer GET /_local/record: everything by which a test can judge."""
+    with world.runs.lock:
+        runs = [
+            {
+                "id": run.id,
+                "repository": run.repository.full_name,
+                "path": run.workflow.path,
+                "event": run.event,
+                "cast_id": run.cast_id,
+                "display_title": run.title,
+                "noise": run.noise,
+                "status": run.attempt.status,
+                "conclusion": run.attempt.conclusion,
+                "run_attempt": run.attempt.number,
+                "created_at": iso(run.created_at),
+                "html_url": world.render.run_page(run),
+                "artifacts": [
+                    {"id": a.id, "name": a.name, "sha256": a.sha256, "size": a.size} for a in run.artifacts.values()
+                ],
+            }
+            for run in reversed(world.runs.all())
+        ]
+    deliveries = [d.summary() | {"run_id": _run_id(d.payload)} for d in reversed(world.hooks.log())]
+    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries})
+
+
+def _run_id(payload: dict[str, Any]) -> int | None:
+    if "workflow_run" in payload:
+        return int(payload["workflow_run"]["id"])
+    return int(payload["workflow_job"]["run_id"]) if "workflow_job" in payload else None
+
+
+def noise(world: World, request: Request) -> Response:
+    """Answer POST /_local/noise {n, workflow, repository?, execute?}: runs that are not ours, in this second.
+
+    Half carry no token and half a foreign one. Unless `execute`, they end by themselves without running anything.
+    """
+    body = read_object(request)
+    repository = world.repositories.get(str(body.get("repository", "")).lower()) or next(
+        iter(world.repositories.values())
+    )
+    workflow = find_workflow(repository, str(body.get("workflow", "")), "")
+    ref = f"refs/heads/{repository.default_branch}"
+    made = []
+    for number in range(int(body.get("n", 1))):
+        inputs = {name: str(spec.get("default", "")) for name, spec in workflow.inputs.items()}
+        inputs["cast_id"] = secrets.token_hex(13) if number % 2 else ""
+        payload = {"inputs": inputs, "ref": ref, "workflow": workflow.path}
+        if body.get("execute"):
+            run = start_run(world, workflow, repository, "workflow_dispatch", payload, (ref, repository.refs[ref]))
+            run.noise = True
+        else:
+            run = world.runs.create(
+                workflow, repository, "workflow_dispatch", payload, ref, repository.refs[ref], noise=True
+            )
+            life = random.uniform(0.2, 2.0)  # noqa: S311
+            timer = threading.Timer(life, world.runs.end, (run, run.attempt, "success"))
+            timer.daemon = True
+            timer.start()
+        made.append(run.id)
+    return answer_json({"run_ids": made}, 201)
+
+
+RULES = [
+    ("GET", "/_local/faults", faults),
+    ("POST", "/_local/faults", faults),
+    ("GET", "/_local/record", record),
+    ("POST", "/_local/noise", noise),
+]

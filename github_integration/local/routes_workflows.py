@@ -1,0 +1,143 @@
+"""Repositories, workflows, and the two ways to start a run."""
+
+import time
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from . import dispatch
+from .answers import ApiError, answer_json, empty, not_found, page, read_object
+from .hooks import wait_for
+from .repositories import Repository
+from .runs import Run
+from .workflow import Workflow
+from .world import World
+
+GET_DOCS = "/actions/workflows#get-a-workflow"
+
+
+def repository(world: World, request: Request, owner: str, repo: str) -> Response:
+    """Answer GET /repos/{owner}/{repo}."""
+    found, _ = world.allowed(request, owner, repo, "metadata", docs="/repos/repos#get-a-repository")
+    return answer_json(world.render.repository(found, request.environ["local.version"]))
+
+
+def workflows(world: World, request: Request, owner: str, repo: str) -> Response:
+    """Answer GET …/actions/workflows."""
+    found, _ = world.allowed(request, owner, repo)
+    shown = [world.render.workflow(w, found) for w in found.workflows()]
+    return page(request, world.config.base_url, shown, "workflows")
+
+
+def workflow(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
+    """Answer GET …/actions/workflows/{id or file}."""
+    found, _ = world.allowed(request, owner, repo, docs=GET_DOCS)
+    return answer_json(world.render.workflow(find_workflow(found, key, GET_DOCS), found))
+
+
+def switch(world: World, request: Request, owner: str, repo: str, key: str, state: str) -> Response:
+    """Answer PUT …/actions/workflows/{id or file}/enable and /disable."""
+    found, _ = world.allowed(request, owner, repo, level="write")
+    path = find_workflow(found, key, GET_DOCS).path
+    (found.disabled.add if state == "disable" else found.disabled.discard)(path)
+    return empty()
+
+
+def find_workflow(found: Repository, key: str, docs: str) -> Workflow:
+    """Return a workflow by id or file name, or a 404."""
+    known = found.workflow(key)
+    if known is None:
+        raise not_found(docs)
+    return known
+
+
+def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
+    """Answer POST …/actions/workflows/{id or file}/dispatches."""
+    found, _ = world.allowed(request, owner, repo, level="write", docs=dispatch.DOCS)
+    body = read_object(request)
+    ghes, new = world.config.api.startswith("ghes"), request.environ["local.version"] != "2022-11-28"
+    allowed = ["ref", "inputs"] if ghes or new else ["ref", "inputs", "return_run_details"]
+    dispatch.check_keys(body, allowed=allowed, required=["ref"], docs=dispatch.DOCS)
+    dispatch.check_type(body, "ref", str, "a string", dispatch.DOCS)
+    dispatch.check_type(body, "inputs", dict, "an object", dispatch.DOCS)
+    dispatch.check_type(body, "return_run_details", bool, "a boolean", dispatch.DOCS)
+    inputs = body.get("inputs", {})
+    dispatch.check_size(inputs, keys=10 if ghes else 25, what="inputs are", docs=dispatch.DOCS)
+    chosen = find_workflow(found, key, dispatch.DOCS)
+    resolved = found.resolve(body["ref"])
+    if resolved is None:
+        raise ApiError(422, f"No ref found for: {body['ref']}", dispatch.DOCS)
+    dispatch.check_workflow(chosen, disabled=chosen.path in found.disabled)
+    payload = _payload(world, found) | {
+        "inputs": dispatch.checked_inputs(chosen, inputs),
+        "ref": resolved[0],
+        "workflow": chosen.path,
+    }
+    run = start_run(world, chosen, found, "workflow_dispatch", payload, resolved)
+    _answered(world, request, [run])
+    if not new and not body.get("return_run_details"):
+        return empty()
+    shown = world.render.run(run)
+    return answer_json({"workflow_run_id": run.id, "run_url": shown["url"], "html_url": shown["html_url"]})
+
+
+def dispatch_repository(world: World, request: Request, owner: str, repo: str) -> Response:
+    """Answer POST /repos/{owner}/{repo}/dispatches: every workflow that takes the type runs, maybe none."""
+    docs = dispatch.EVENT_DOCS
+    found, _ = world.allowed(request, owner, repo, "contents", "write", docs)
+    body = read_object(request)
+    dispatch.check_keys(body, allowed=["event_type", "client_payload"], required=["event_type"], docs=docs)
+    dispatch.check_type(body, "event_type", str, "a string", docs)
+    dispatch.check_type(body, "client_payload", dict, "an object", docs)
+    if not 1 <= len(body["event_type"]) <= 100:
+        raise ApiError(
+            422, "Invalid request.\n\nFor 'properties/event_type', only 1 to 100 characters are allowed.", docs
+        )
+    given = body.get("client_payload", {})
+    dispatch.check_size(given, keys=10, what="client_payload is", docs=docs)
+    branch = found.default_branch
+    payload = _payload(world, found) | {
+        "action": body["event_type"],
+        "branch": branch,
+        "client_payload": given,
+        "installation": {"id": world.config.installation_id},
+    }
+    full = f"refs/heads/{branch}"
+    runs = [
+        start_run(world, one, found, "repository_dispatch", payload, (full, found.refs[full]))
+        for one in found.workflows()
+        if not one.error and one.path not in found.disabled and one.takes_event_type(body["event_type"])
+    ]
+    _answered(world, request, runs)
+    return empty()
+
+
+def start_run(
+    world: World, chosen: Workflow, found: Repository, event: str, payload: dict[str, Any], ref: tuple[str, str]
+) -> Run:
+    """Make a run and hand it to the runner."""
+    run = world.runs.create(chosen, found, event, payload, *ref)
+    world.runner.submit(run, run.attempt)
+    return run
+
+
+def _payload(world: World, found: Repository) -> dict[str, Any]:
+    return {"repository": world.render.repository(found), "sender": world.render.bot()}
+
+
+def _answered(world: World, request: Request, runs: list[Run]) -> None:
+    request.environ["local.runs"] = [run.id for run in runs]
+    if world.faults.webhooks["before_dispatch_answer"]:
+        for run in runs:
+            wait_for(world.announced.get(run.id, []), 10)
+        time.sleep(world.faults.webhooks["answer_delay_ms"] / 1000)
+
+
+RULES = [
+    ("GET", "/repos/<owner>/<repo>", repository),
+    ("POST", "/repos/<owner>/<repo>/dispatches", dispatch_repository),
+    ("GET", "/repos/<owner>/<repo>/actions/workflows", workflows),
+    ("GET", "/repos/<owner>/<repo>/actions/workflows/<key>", workflow),
+    ("PUT", "/repos/<owner>/<repo>/actions/workflows/<key>/<any(enable,disable):state>", switch),
+    ("POST", "/repos/<owner>/<repo>/actions/workflows/<key>/dispatches", dispatch_workflow),
+]

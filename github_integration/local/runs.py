@@ -1,0 +1,244 @@
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from .clock import next_id, now
+from .repositories import Repository
+from .workflow import JobPlan, Workflow
+
+
+@dataclass
+class StepState:
+    """One line of a job's steps, in GitHub's words."""
+
+    name: str
+    number: int
+    status: str = "queued"
+    conclusion: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    def start(self) -> None:
+        """Begin the step, once."""
+        if self.status == "queued":
+            self.status, self.started_at = "in_progress", now()
+
+    def end(self, conclusion: str) -> None:
+        """Finish the step; one that never began takes no time."""
+        if self.status != "completed":
+            self.started_at = self.started_at or now()
+            self.status, self.conclusion, self.completed_at = "completed", conclusion, now()
+
+
+@dataclass
+class Job:
+    """One job of one attempt."""
+
+    key: tuple[str, str]  # the job's key in the file and its matrix values
+    name: str
+    plan: JobPlan | None
+    attempt: int
+    id: int = field(default_factory=next_id)
+    status: str = "queued"
+    conclusion: str | None = None
+    created_at: datetime = field(default_factory=now)
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    steps: list[StepState] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Give the job its runner; all of its steps are known from now on."""
+        self.status, self.started_at = "in_progress", now()
+        names = ["Set up job", *(s.name for s in (self.plan.steps if self.plan else [])), "Complete job"]
+        self.steps = [StepState(name, number) for number, name in enumerate(names, 1)]
+        self.steps[0].start()
+
+    def end(self, conclusion: str) -> None:
+        """Finish the job and whatever of its steps is still open."""
+        for step in self.steps:
+            ran = step.status == "in_progress"
+            step.end("cancelled" if ran and conclusion == "cancelled" else conclusion if ran else "skipped")
+        if self.steps:
+            self.steps[-1].conclusion = "success"  # "Complete job" cleans up, however the job went
+        self.status, self.conclusion, self.completed_at = "completed", conclusion, now()
+
+
+@dataclass
+class Attempt:
+    """One attempt at a run; a re-run adds another."""
+
+    number: int
+    status: str = "queued"
+    conclusion: str | None = None
+    started_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+    jobs: list[Job] = field(default_factory=list)
+    cancel_requested: bool = False
+
+
+@dataclass
+class Artifact:
+    """One stored artifact."""
+
+    id: int
+    name: str
+    file: Path
+    size: int
+    sha256: str
+    zipped: bool
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def expired(self) -> bool:
+        """Whether GitHub would have thrown it away."""
+        return now() >= self.expires_at
+
+
+@dataclass
+class Run:
+    """One workflow run with all its attempts."""
+
+    repository: Repository
+    workflow: Workflow
+    event: str
+    payload: dict[str, Any]
+    ref: str
+    sha: str
+    number: int
+    title: str
+    noise: bool = False
+    id: int = field(default_factory=next_id)
+    suite_id: int = field(default_factory=next_id)
+    created_at: datetime = field(default_factory=now)
+    attempts: list[Attempt] = field(default_factory=list)
+    artifacts: dict[int, Artifact] = field(default_factory=dict)
+
+    @property
+    def attempt(self) -> Attempt:
+        """The newest attempt."""
+        return self.attempts[-1]
+
+    @property
+    def branch(self) -> str:
+        """The short name of the ref."""
+        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+    @property
+    def cast_id(self) -> str | None:
+        """The caller's own id of this run, for the record."""
+        given = (self.payload.get("inputs") or self.payload.get("client_payload") or {}).get("cast_id")
+        return None if given is None else str(given)
+
+
+Listener = Callable[[Run, Attempt, str, Job | None], None]
+
+
+class Runs:
+    """All runs; every change passes through here, under one lock, and is told to the webhooks."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.lock = threading.RLock()
+        self._runs: dict[int, Run] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._tell = listener
+
+    def all(self) -> list[Run]:
+        """Return every run, newest first."""
+        with self.lock:
+            return sorted(self._runs.values(), key=lambda run: -run.id)
+
+    def get(self, repository: Repository, run_id: int) -> Run | None:
+        """Return one run of a repository."""
+        run = self._runs.get(run_id)
+        return run if run and run.repository is repository else None
+
+    def jobs(self, repository: Repository) -> Iterator[tuple[Run, Attempt, Job]]:
+        """Yield every job of a repository."""
+        for run in self.all():
+            for attempt in run.attempts if run.repository is repository else []:
+                for job in attempt.jobs:
+                    yield run, attempt, job
+
+    def create(
+        self,
+        workflow: Workflow,
+        repository: Repository,
+        event: str,
+        payload: dict[str, Any],
+        ref: str,
+        sha: str,
+        *,
+        noise: bool = False,
+    ) -> Run:
+        """Make a queued run and say so."""
+        with self.lock:
+            key = (repository.full_name, workflow.path)
+            self._numbers[key] = self._numbers.get(key, 0) + 1
+            title = workflow.title(event, payload)
+            run = Run(repository, workflow, event, payload, ref, sha, self._numbers[key], title, noise)
+            self._runs[run.id] = run
+            self.add_attempt(run)
+            return run
+
+    def add_attempt(self, run: Run) -> Attempt:
+        """Queue the run's first or next attempt; GitHub sends `requested` for the first only."""
+        with self.lock:
+            attempt = Attempt(len(run.attempts) + 1)
+            run.attempts.append(attempt)
+            if attempt.number == 1:
+                self._tell(run, attempt, "requested", None)
+            for plan in run.workflow.jobs:
+                if not plan.waits:
+                    self.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
+            return attempt
+
+    def add_job(self, run: Run, attempt: Attempt, job: Job) -> None:
+        """Queue a job."""
+        with self.lock:
+            attempt.jobs.append(job)
+            self._tell(run, attempt, "queued", job)
+
+    def start(self, run: Run, attempt: Attempt) -> None:
+        """Mark the attempt as running, once."""
+        with self.lock:
+            if attempt.status == "queued":
+                attempt.status, attempt.updated_at = "in_progress", now()
+                self._tell(run, attempt, "in_progress", None)
+
+    def start_job(self, run: Run, attempt: Attempt, job: Job) -> None:
+        """Mark a job as running."""
+        with self.lock:
+            self.start(run, attempt)
+            job.start()
+            self._tell(run, attempt, "in_progress", job)
+
+    def end_job(self, run: Run, attempt: Attempt, job: Job, conclusion: str) -> None:
+        """Finish a job, once."""
+        with self.lock:
+            if job.status != "completed":
+                job.end(conclusion)
+                self._tell(run, attempt, "completed", job)
+
+    def end(self, run: Run, attempt: Attempt, conclusion: str) -> None:
+        """Finish an attempt, once, with whatever jobs are still open."""
+        with self.lock:
+            if attempt.status == "completed":
+                return
+            for job in attempt.jobs:
+                self.end_job(run, attempt, job, conclusion if conclusion == "cancelled" else "skipped")
+            attempt.status, attempt.conclusion, attempt.updated_at = "completed", conclusion, now()
+            self._tell(run, attempt, "completed", None)
+
+    def keep_artifact(self, run: Run, facts: dict[str, Any], file: Path) -> None:
+        """Make an uploaded artifact visible, also while its run still goes on."""
+        with self.lock:
+            if facts["id"] not in run.artifacts:
+                expires = now() + timedelta(days=facts["days"])
+                run.artifacts[facts["id"]] = Artifact(
+                    facts["id"], facts["name"], file, facts["size"], facts["sha256"], facts["zip"], now(), expires
+                )

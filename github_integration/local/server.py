@@ -1,0 +1,142 @@
+import argparse
+import logging
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from .app import Api
+from .config import API_VERSIONS, Config
+from .world import World
+
+logger = logging.getLogger("localgithub")
+
+
+class Handler(WSGIRequestHandler):
+    """Keeps connections open and logs one short line a request."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 120  # seconds an idle connection is kept
+
+    def version_string(self) -> str:
+        """Name the server as GitHub does."""
+        return "github.com"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log method, path and status; never the query, which may hold a signature."""
+        logger.info("%s %s %s", getattr(self, "command", "-"), getattr(self, "path", "-").split("?")[0], code)
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Pass the server's own remarks on."""
+        logger.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
+
+
+class LocalGitHub:
+    """The two servers and the world behind them."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.world = World(config)
+        self._api = _server(config.host, config.port, Api(self.world))
+        self._blobs = _server(config.host, config.blob_port, self.world.blobs)
+        config.port, config.blob_port = self._api.server_port, self._blobs.server_port
+
+    def start(self) -> None:
+        """Serve, from threads of its own."""
+        self.world.start()
+        for server in (self._api, self._blobs):
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop serving and end every run."""
+        for server in (self._api, self._blobs):
+            server.shutdown()
+            server.server_close()
+        self.world.stop()
+
+
+def _server(host: str, port: int, application: Any) -> BaseWSGIServer:
+    return make_server(host, port, application, threaded=True, request_handler=Handler)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line, for manage.py and for python -m alike."""
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8081)
+    parser.add_argument("--blob-port", type=int, default=0, help="where artifacts and logs are; 0 takes a free port")
+    parser.add_argument(
+        "--repository",
+        action="append",
+        required=True,
+        metavar="OWNER/NAME=PATH",
+        help="a working tree whose .github/workflows really run; may be repeated",
+    )
+    parser.add_argument("--app-id", type=int, default=1)
+    parser.add_argument("--app-public-key", metavar="PEMFILE", help="checks the App's JWTs; none refuses all of them")
+    parser.add_argument("--installation-id", type=int, default=1)
+    parser.add_argument("--webhook-url", default="", help="none sends no webhooks at all")
+    parser.add_argument("--webhook-secret", default="")
+    parser.add_argument("--state-dir", metavar="DIR", help="runs and artifacts; a temporary directory without")
+    parser.add_argument("--api", choices=sorted(API_VERSIONS), default="github.com")
+    parser.add_argument("--personal-token", default="", help="accept this one too, as a fine-grained personal token")
+    parser.add_argument("--concurrency", type=int, default=4, help="runs at a time")
+
+
+def read_config(options: dict[str, Any], state_dir: Path) -> Config:
+    """Turn parsed arguments into a Config; a SystemExit says what is wrong."""
+    repositories = {}
+    for given in options["repository"]:
+        name, _, path = given.partition("=")
+        if name.count("/") != 1 or not path or not Path(path).is_dir():
+            raise SystemExit(f"--repository needs OWNER/NAME=PATH of a directory, not {given!r}")
+        repositories[name] = Path(path).resolve()
+    key_file = options["app_public_key"]
+    return Config(
+        repositories=repositories,
+        state_dir=state_dir.resolve(),
+        host=options["host"],
+        port=options["port"],
+        blob_port=options["blob_port"],
+        app_id=options["app_id"],
+        app_public_key=Path(key_file).read_text(encoding="ascii") if key_file else "",
+        installation_id=options["installation_id"],
+        webhook_url=options["webhook_url"],
+        webhook_secret=options["webhook_secret"],
+        api=options["api"],
+        personal_token=options["personal_token"],
+        concurrency=options["concurrency"],
+    )
+
+
+def serve(options: dict[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    with tempfile.TemporaryDirectory(prefix="localgithub-") as temporary:
+        config = read_config(options, Path(options["state_dir"] or temporary))
+        github = LocalGitHub(config)
+        github.start()
+        names = ", ".join(config.repositories)
+        print(f"local GitHub at {config.base_url} (blobs at {config.blob_url}), serving {names}", flush=True)
+        if github.world.runner.act is None:
+            logger.warning("act is not installed: every run will end as startup_failure")
+        ended.wait()
+        github.stop()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="localgithub", description="GitHub on your own machine")
+    add_arguments(parser)
+    serve(vars(parser.parse_args(arguments)))

@@ -1,0 +1,146 @@
+import threading
+import time
+from typing import Any
+
+from werkzeug.wrappers import Request
+
+from .answers import ApiError, not_found
+from .auth import Auth, Token
+from .blobs import Blobs
+from .clock import iso, now
+from .config import Config
+from .faults import Faults
+from .hooks import Delivery, Hooks
+from .render import Renderer
+from .repositories import Repository
+from .runner import Runner
+from .runs import Attempt, Job, Run, Runs
+from .shapes import node_id
+
+RATE_LIMIT = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
+
+
+class World:
+    """Everything that this GitHub knows."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.repositories = {name.lower(): Repository(name, tree) for name, tree in config.repositories.items()}
+        self.faults = Faults()
+        self.auth = Auth(config)
+        self.render = Renderer(config)
+        self.hooks = Hooks(config, self.faults)
+        self.runs = Runs(self._tell)
+        self.runner = Runner(config, self.runs)
+        self.blobs = Blobs(config, self.runs)
+        self.dispatches: list[dict[str, Any]] = []
+        self.announced: dict[int, list[Delivery]] = {}  # the `requested` deliveries of each run
+        self._used, self._window = 0, 0
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the threads and send the hook's ping."""
+        self.runner.start()
+        self.hooks.start()
+        self.hooks.emit("ping", self._ping())
+
+    def stop(self) -> None:
+        """Stop the threads and everything that runs."""
+        self.runner.stop()
+        self.hooks.stop()
+
+    def repository(self, owner: str, repo: str) -> Repository:
+        """Return a repository by its name in any case, or a 404."""
+        found = self.repositories.get(f"{owner}/{repo}".lower())
+        if found is None:
+            raise not_found()
+        return found
+
+    def allowed(
+        self, request: Request, owner: str, repo: str, permission: str = "actions", level: str = "read", docs: str = ""
+    ) -> tuple[Repository, Token]:
+        """Return the repository if the caller's token may do this to it."""
+        repository = self.repository(owner, repo)
+        return repository, self.auth.allow(request, repository.full_name, permission, level, docs)
+
+    def run(self, repository: Repository, run_id: int, docs: str = "") -> Run:
+        """Return a run, or a 404."""
+        run = self.runs.get(repository, run_id)
+        if run is None:
+            raise not_found(docs)
+        return run
+
+    def suspend(self, suspended: bool) -> None:
+        """Suspend or restore the installation and tell the App, as GitHub does."""
+        if suspended == bool(self.auth.suspended_at):
+            return
+        self.auth.suspended_at = now() if suspended else None
+        self.hooks.emit(
+            "installation",
+            {
+                "action": "suspend" if suspended else "unsuspend",
+                "installation": self.render.installation(suspended=self.auth.suspended_at),
+                "sender": self.render.user(self.render.account, "Organization"),
+            },
+        )
+
+    def rate(self, *, count: bool) -> dict[str, int]:
+        """Return the rate limit's state, after counting one request or not."""
+        with self._lock:
+            window = int(time.time()) // 3600
+            if window != self._window:
+                self._window, self._used = window, 0
+            self._used += count
+            used, reset = min(self._used, RATE_LIMIT - 1), (window + 1) * 3600
+        if self.faults.api["primary_exhausted"]:
+            used, reset = RATE_LIMIT, int(time.time() + self.faults.api["primary_reset_s"])
+        return {"limit": RATE_LIMIT, "used": used, "remaining": RATE_LIMIT - used, "reset": reset}
+
+    def rate_error(self) -> ApiError:
+        """Return the answer when the hour's requests are used up."""
+        return ApiError(
+            403,
+            f"API rate limit exceeded for installation ID {self.config.installation_id}.",
+            "/using-the-rest-api/rate-limits-for-the-rest-api",
+        )
+
+    def _tell(self, run: Run, attempt: Attempt, action: str, job: Job | None) -> None:
+        body: dict[str, Any] = {"action": action}
+        if job is None:
+            event = "workflow_run"
+            body["workflow_run"] = self.render.run(run, attempt)
+        else:
+            event = "workflow_job"
+            body["workflow_job"] = self.render.job(run, job)
+        body |= {
+            "repository": self.render.repository(run.repository),
+            "sender": self.render.bot(),
+            "installation": {
+                "id": self.config.installation_id,
+                "node_id": node_id("MDIz", self.config.installation_id),
+            },
+        }
+        if job is None:
+            body["workflow"] = self.render.workflow(run.workflow, run.repository)
+        deliveries = self.hooks.emit(event, body, lane=run.number)
+        if action == "requested":
+            self.announced[run.id] = deliveries
+
+    def _ping(self) -> dict[str, Any]:
+        made = iso(now())
+        return {
+            "zen": "Anything added dilutes everything else.",
+            "hook_id": self.hooks.hook_id,
+            "hook": {
+                "type": "App",
+                "id": self.hooks.hook_id,
+                "name": "web",
+                "active": True,
+                "app_id": self.config.app_id,
+                "events": ["workflow_job", "workflow_run"],
+                "created_at": made,
+                "updated_at": made,
+                "config": {"content_type": "json", "url": self.hooks.url, "insecure_ssl": "0"},
+                "deliveries_url": f"{self.config.base_url}/app/hook/deliveries",
+            },
+        }
