@@ -144,7 +144,5 @@ def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
 
 
 def needs_look(cast: Cast, changes: Changes) -> bool:
-    """Whether a worker should look now: the run has ended, or runs and its jobs are still unknown."""
-    return "run_finished_at" in changes or (
-        changes.get("status") == CastStatus.RUNNING and not (changes.get("jobs") or cast.jobs)
-    )
+    """Whether a worker should look now: the run has begun, and its steps are only to be had by asking, or has ended."""
+    return "run_finished_at" in changes or (cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING)

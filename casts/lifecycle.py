@@ -154,6 +154,7 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
         changes = folding.fold(cast, seen)
         if not changes:
             return False
+        look = folding.needs_look(cast, changes)
         public = {name: changes[name] for name in folding.PUBLIC if name in changes}
         if any(getattr(cast, name) != value for name, value in public.items()):
             status = CastStatus(changes.pop("status", cast.status))
@@ -163,7 +164,7 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
             Cast.objects.filter(pk=cast.pk).update(**changes)
         if TOKEN.search(seen.title) and cast.correlation in seen.title and not cast.spell.carries_token:
             Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
-        if folding.needs_look(cast, changes):
+        if look:
             wake(cast.pk)
         return moved is not None
 

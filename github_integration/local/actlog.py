@@ -63,10 +63,11 @@ class ActLog:
                 f"Complete job name: {job.name}",
             )
         if "jobResult" in entry:
-            cancelled = self.attempt.cancel_requested and entry["jobResult"] != "success"
-            self.runs.end_job(
-                self.run, self.attempt, job, "cancelled" if cancelled else _RESULTS.get(entry["jobResult"], "failure")
-            )
+            result = _RESULTS.get(entry["jobResult"], "failure")
+            # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
+            cut = result != "success" or any(step.status == "queued" for step in job.steps[:-1])
+            cancelled = self.attempt.cancel_requested and cut
+            self.runs.end_job(self.run, self.attempt, job, "cancelled" if cancelled else result)
         elif entry.get("stepid") == ["--setup-job"]:
             if "stepResult" in entry:
                 job.steps[0].end(_RESULTS.get(entry["stepResult"], "failure"))
@@ -80,7 +81,7 @@ class ActLog:
             self._step(job, entry, message)
 
     def _command(self, job: Job, entry: dict[str, Any]) -> None:
-        command, text = entry["command"], str(entry.get("arg", ""))
+        command, text = entry["command"], _command_text(str(entry.get("raw", "")))
         if command in ("error", "warning", "notice", "group", "debug"):
             first, *rest = text.split("\n")
             self._log(job, f"##[{command}]{first}", *rest)
@@ -128,3 +129,9 @@ class ActLog:
 
     def _log(self, job: Job, *lines: str) -> None:
         job.log.extend(f"{log_stamp()} {line}" for line in lines)
+
+
+def _command_text(raw: str) -> str:
+    """Return the text of a ::command key=value::text line, which act cuts at the last :: and GitHub at the first."""
+    text = raw.strip().removeprefix("::").partition("::")[2]
+    return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")

@@ -204,10 +204,12 @@ class Runner:
             for plan in run.workflow.jobs:
                 if plan.key not in seen:
                     self.runs.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
-            if code == 0:
+            if attempt.cancel_requested and (code != 0 or any(job.conclusion == "cancelled" for job in attempt.jobs)):
+                conclusion = "cancelled"
+            elif code == 0:
                 conclusion = "success" if log.started else "skipped"
             else:
-                conclusion = "cancelled" if attempt.cancel_requested else "failure"
+                conclusion = "failure"
             self.runs.end(run, attempt, conclusion)
 
     def _start_failed(self, run: Run, attempt: Attempt) -> None:

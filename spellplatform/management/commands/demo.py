@@ -5,7 +5,6 @@ import secrets
 import signal
 import time
 from argparse import ArgumentParser
-from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
@@ -17,8 +16,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account, ApiKey, Membership
 from casts import spellfile
-from spellplatform import demo
-from spellplatform.demo import tour
+from spellplatform.demo import spells_file, tour
 from spellplatform.demo.processes import NotStarted, Processes
 
 ACCOUNT, CAP_CENTS, ADMIN = "demo", 10_00, "admin"
@@ -64,7 +62,7 @@ class Command(BaseCommand):
         """Bring the database up to date; return a new API key and the admin's new password."""
         call_command("migrate", verbosity=0, stdout=io.StringIO())
         account, _ = Account.objects.get_or_create(name=ACCOUNT, defaults={"monthly_cap_cents": CAP_CENTS})
-        spellfile.load(Path(demo.__file__).parent / "spells.toml")
+        spellfile.load(spells_file())
         # Keys can't be read again, so each start makes one, and closes the last start's.
         ApiKey.objects.filter(account=account, name="demo", revoked_at=None).update(revoked_at=timezone.now())
         _, key = keys.create(account, name="demo")

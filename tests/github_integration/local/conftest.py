@@ -152,7 +152,8 @@ def make_jwt(private_pem: str) -> Callable[..., str]:
     def make(**changes: Any) -> str:
         present = int(time.time())
         claims = {"iat": present - 60, "exp": present + 540, "iss": "Iv1.local", **changes}
-        return jwt.encode({k: v for k, v in claims.items() if v is not None}, private_pem, algorithm="RS256")
+        # Signed as bytes, because PyJWT itself refuses to write the integer `iss` that GitHub takes.
+        return jwt.api_jws.encode(json.dumps(claims).encode(), private_pem, algorithm="RS256")
 
     return make
 
@@ -172,10 +173,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, tree: Path, public_pem: str, receiver: Receiver) -> Iterator[LocalGitHub]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, tree: Path, public_pem: str, receiver: Receiver
+) -> Iterator[LocalGitHub]:
     config = Config(
-        repositories={REPOSITORY: tree, "octo-org/other": tree}, state_dir=tmp_path_factory.mktemp("state"), port=0,
-        app_public_key=public_pem, installation_id=77, webhook_url=receiver.url, webhook_secret=SECRET,
+        repositories={REPOSITORY: tree, "octo-org/other": tree},
+        state_dir=tmp_path_factory.mktemp("state"),
+        port=0,
+        app_public_key=public_pem,
+        installation_id=77,
+        webhook_url=receiver.url,
+        webhook_secret=SECRET,
         personal_token="github_pat_local",
     )
     server = LocalGitHub(config)

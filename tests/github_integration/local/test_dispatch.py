@@ -46,7 +46,11 @@ def test_workflow_is_found_by_id_too(api: Api):
             {"target": 1, "version": 2},
             'Invalid request.\n\n"target", "version" are not permitted keys.\n"ref" wasn\'t supplied.',
         ),
-        ("quick.yml", {"ref": "main", "inputs": "x"}, "Invalid request.\n\nFor 'properties/inputs', \"x\" is not an object."),
+        (
+            "quick.yml",
+            {"ref": "main", "inputs": "x"},
+            "Invalid request.\n\nFor 'properties/inputs', \"x\" is not an object.",
+        ),
         ("quick.yml", {"ref": "no/such", "inputs": QUICK}, "No ref found for: no/such"),
         ("quick.yml", {"ref": "main", "inputs": {**QUICK, "foo": "1"}}, 'Unexpected inputs provided: ["foo"]'),
         ("quick.yml", {"ref": "main"}, "Required input 'cast_id' not provided"),

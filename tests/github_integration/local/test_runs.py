@@ -2,6 +2,7 @@ import io
 import time
 import zipfile
 
+import pytest
 import requests
 
 from .conftest import Api
@@ -59,7 +60,12 @@ def test_failed_run_shows_where_and_why(api: Api):
 
 def test_cancelled_run_still_runs_its_always_steps(api: Api):
     run_id = api.start("slow.yml")
-    api.wait(run_id, lambda _: any(s["name"] == "Sleep" and s["status"] == "in_progress" for j in api.jobs(run_id) for s in j["steps"]))
+    api.wait(
+        run_id,
+        lambda _: any(
+            s["name"] == "Sleep" and s["status"] == "in_progress" for j in api.jobs(run_id) for s in j["steps"]
+        ),
+    )
     assert api.get(api.repo(f"actions/jobs/{api.jobs(run_id)[0]['id']}/logs")).status_code == 404
     begun = time.monotonic()
     answer = api.post(api.repo(f"actions/runs/{run_id}/cancel"))
@@ -71,6 +77,15 @@ def test_cancelled_run_still_runs_its_always_steps(api: Api):
     assert steps(job)[1:3] == [("Sleep", "cancelled"), ("Wake", "success")]
     again = api.post(api.repo(f"actions/runs/{run_id}/cancel"))
     assert (again.status_code, again.json()["message"]) == (409, "Cannot cancel a workflow run that is completed.")
+
+
+@pytest.mark.parametrize("after", [0, 0.02, 0.05, 0.1, 0.15])
+def test_cancel_is_honoured_at_any_moment_of_the_start(api: Api, after):
+    run_id = api.start("slow.yml")
+    time.sleep(after)
+    api.post(api.repo(f"actions/runs/{run_id}/cancel"))
+    assert api.wait(run_id)["conclusion"] == "cancelled"
+    assert {j["conclusion"] for j in api.jobs(run_id)} == {"cancelled"}
 
 
 def test_force_cancel_skips_always_steps(api: Api):

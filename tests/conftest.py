@@ -1,0 +1,52 @@
+"""Factories with plain defaults, shared by all tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accounts import keys
+from accounts.models import Account, ApiKey
+from casts.models import Spell
+
+
+@pytest.fixture
+def account(db: None) -> Account:
+    return Account.objects.create(name="Unseen University", monthly_cap_cents=10_000)
+
+
+@pytest.fixture
+def key_and_secret(account: Account) -> tuple[ApiKey, str]:
+    return keys.create(account, name="tests")
+
+
+@pytest.fixture
+def api_key(key_and_secret: tuple[ApiKey, str]) -> ApiKey:
+    return key_and_secret[0]
+
+
+@pytest.fixture
+def secret(key_and_secret: tuple[ApiKey, str]) -> str:
+    return key_and_secret[1]
+
+
+@pytest.fixture
+def make_spell(db: None) -> Any:
+    """Make a spell; any field may be given."""
+
+    def make(key: str = "greet", **fields: Any) -> Spell:
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False}
+        return Spell.objects.create(
+            **{"key": key, "name": key.title(), "repository": "demo/spells", "workflow_file": "cast.yml"}
+            | {"input_schema": schema, "price_cents": 5}
+            | fields
+        )
+
+    return make
+
+
+@pytest.fixture
+def spell(make_spell: Any) -> Spell:
+    found: Spell = make_spell()
+    return found

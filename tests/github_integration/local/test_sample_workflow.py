@@ -1,0 +1,105 @@
+"""The sample workflow that we ship, run for real: all spells, both triggers, hostile input."""
+
+import io
+import json
+import zipfile
+
+import pytest
+import requests
+
+from .conftest import Api
+from .trees import SAMPLE
+
+FILE = SAMPLE.name
+
+
+def cast(api: Api, spell: str, data, cast_id: str = "01J") -> dict:
+    text = data if isinstance(data, str) else json.dumps(data)
+    return api.wait(api.start(FILE, {"cast_id": cast_id, "spell_key": spell, "input_data": text}))
+
+
+def result(api: Api, run: dict) -> tuple[dict, str]:
+    [artifact] = api.get(api.repo(f"actions/runs/{run['id']}/artifacts")).json()["artifacts"]
+    assert artifact["name"] == "spell-result"
+    link = api.get(api.repo(f"actions/artifacts/{artifact['id']}/zip")).headers["Location"]
+    with zipfile.ZipFile(io.BytesIO(requests.get(link, timeout=5).content)) as archive:
+        return json.loads(archive.read("result.json")), archive.read("report.md").decode()
+
+
+def errors(api: Api, run: dict) -> list[str]:
+    log = api.log(api.jobs(run["id"])[0]["id"])
+    return [line.split("##[error]")[1] for line in log.splitlines() if "##[error]" in line]
+
+
+def test_greet_greets(api: Api):
+    run = cast(api, "greet", {"name": "Zoë", "times": 2})
+    assert (run["conclusion"], run["display_title"]) == ("success", "greet [cast:01J]")
+    output, report = result(api, run)
+    assert output == {"greeting": "Hello, Zoë!", "lines": ["Hello, Zoë!", "Hello, Zoë!"]}
+    assert report.startswith("# greet\n")
+    [job] = api.jobs(run["id"])
+    assert len(job["steps"]) == 7
+    assert {s["conclusion"] for s in job["steps"]} == {"success"}
+
+
+def test_count_words_counts(api: Api):
+    output, _ = result(api, cast(api, "count-words", {"text": "The cat, the dog; don't the", "top": 2}))
+    assert output == {"words": 6, "characters": 27, "top": [["the", 3], ["cat", 1]]}
+
+
+def test_stumble_fails_with_its_reason_and_without_artifact(api: Api):
+    run = cast(api, "stumble", {"reason": "100% tired\n::set-output name=x::y"})
+    assert run["conclusion"] == "failure"
+    assert errors(api, run) == ["100% tired", "Process completed with exit code 1."]
+    failed = [s["name"] for s in api.jobs(run["id"])[0]["steps"] if s["conclusion"] == "failure"]
+    assert failed == ["Cast"]
+    assert api.get(api.repo(f"actions/runs/{run['id']}/artifacts")).json()["total_count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("spell", "data", "message"),
+    [
+        ("levitate", {}, 'Unknown spell_key "levitate". This workflow knows: greet, count-words, stumble.'),
+        ("greet", "{", "input_data is not JSON"),
+        ("greet", [], "input_data must be a JSON object."),
+        ("greet", {"name": 1}, 'greet needs the text field "name".'),
+        ("greet", {"name": "x", "times": 6}, "times must be a whole number from 1 to 5."),
+    ],
+)
+def test_wrong_input_fails_with_a_clear_message(api: Api, spell, data, message):
+    run = cast(api, spell, data)
+    assert run["conclusion"] == "failure"
+    assert errors(api, run)[0].startswith(message)
+
+
+def test_both_triggers_give_the_same(api: Api):
+    payload = {"cast_id": "01RD", "spell_key": "greet", "input_data": '{"name": "you"}'}
+    api.post(api.repo("dispatches"), {"event_type": "cast-spell", "client_payload": payload})
+    listed = api.get(api.repo("actions/runs?event=repository_dispatch&per_page=5")).json()["workflow_runs"]
+    [run_id] = [r["id"] for r in listed if r["display_title"] == "greet [cast:01RD]"]
+    output, report = result(api, api.wait(run_id))
+    assert output["greeting"] == "Hello, you!"
+    assert "01RD" in report
+
+
+def test_run_by_hand_needs_no_input(api: Api):
+    run = api.wait(api.start(FILE))
+    assert (run["conclusion"], run["display_title"]) == ("success", "greet [cast:manual]")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "$(touch {0})`touch {0}`;touch {0}\n'\"; touch {0} #",
+        "${{{{ github.token }}}}\n::error::no {0}\n::add-mask::Hello",
+        "'''+open('{0}','w').write('x')+'''\\x22\u0000\u2028",
+    ],
+)
+def test_hostile_input_stays_text(api: Api, tmp_path, name):
+    hostile = name.format(tmp_path / "owned")
+    run = cast(api, "greet", {"name": hostile}, cast_id="x$(id)")
+    assert run["conclusion"] == "success"
+    output, _ = result(api, run)
+    assert output["greeting"] == f"Hello, {hostile}!"
+    assert not (tmp_path / "owned").exists()
+    assert errors(api, run) == []

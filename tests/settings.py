@@ -1,0 +1,34 @@
+"""Settings for tests: on SQLite in a file, or on the Postgres that TEST_DATABASE_URL names."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
+os.environ.update(
+    DEBUG="0",
+    SECRET_KEY="tests",
+    VAR_DIR=str(_folder),
+    ARTIFACT_ROOT=str(_folder / "artifacts"),
+    PUBLIC_URL="http://testserver",
+    ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+    DATABASE_URL=os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{_folder / 'spell.sqlite3'}",
+    LOG_LEVEL="WARNING",
+    GITHUB_API_URL="http://127.0.0.1:9",  # nobody listens there; tests that need a GitHub say which
+    GITHUB_API_VERSION="2026-03-10",
+    GITHUB_APP_ID="1",
+    GITHUB_APP_PRIVATE_KEY=str(Path(__file__).parent / "data" / "app.pem"),
+    GITHUB_APP_INSTALLATION_ID="1",
+    GITHUB_REPOSITORY="demo/spells",
+    GITHUB_WEBHOOK_SECRET="It's a Secret to Everybody",
+)
+os.environ.pop("GITHUB_TOKEN", None)
+
+from spellplatform.settings import *  # noqa: E402, F403
+from spellplatform.settings import DATABASES  # noqa: E402
+
+# In a file, so that threads and processes of one test see one database.
+DATABASES["default"]["TEST"] = (
+    {"NAME": str(_folder / "test.sqlite3")} if "sqlite3" in DATABASES["default"]["ENGINE"] else {}
+)
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
