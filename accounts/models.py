@@ -164,5 +164,3 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.cents} for {self.cast_id}"
-
-

@@ -7,7 +7,7 @@ is filtered by the token it was given, so that a stopped worker that wakes up la
 from __future__ import annotations
 
 import datetime as dt
-from typing import Self
+from typing import Any, Self
 
 from django.db import connections, models, transaction
 from django.db.models import F, Q
@@ -15,10 +15,10 @@ from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
 
-class DueQuerySet(models.QuerySet["DueRow"]):
+class DueQuerySet(models.QuerySet[Any]):
     """Claiming and giving back."""
 
-    def claim(self, *, limit: int, lease: dt.timedelta) -> list[DueRow]:
+    def claim(self, *, limit: int, lease: dt.timedelta) -> list[Any]:
         """Take up to `limit` due rows, oldest first, for `lease`; nobody else gets them meanwhile."""
         now = timezone.now()
         due = self.filter(due_at__lte=now, lease_until=None).order_by("due_at")

@@ -145,4 +145,6 @@ def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
 
 def needs_look(cast: Cast, changes: Changes) -> bool:
     """Whether a worker should look now: the run has begun, and its steps are only to be had by asking, or has ended."""
-    return "run_finished_at" in changes or (cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING)
+    return "run_finished_at" in changes or (
+        cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
+    )

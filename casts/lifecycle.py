@@ -195,9 +195,11 @@ def wake(cast_id: uuid.UUID) -> None:
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:
     """Commit, before GitHub is asked, that this cast is to be cancelled and why; False if that was settled before."""
-    return bool(cast.mine().filter(status__in=OPEN, cancel_requested_at=None).update(
-        cancel_requested_at=timezone.now(), cancel_reason=reason
-    ))
+    return bool(
+        cast.mine()
+        .filter(status__in=OPEN, cancel_requested_at=None)
+        .update(cancel_requested_at=timezone.now(), cancel_reason=reason)
+    )
 
 
 def end(
@@ -239,7 +241,9 @@ def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> C
         pk = which.values_list("pk", flat=True).first()
         if pk is None:
             return None
-        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(status=to, last_seq=F("last_seq") + 1, **changes):
+        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(
+            status=to, last_seq=F("last_seq") + 1, **changes
+        ):
             return None
         cast = Cast.objects.select_related("spell").get(pk=pk)
         events.append(cast, kind, at=timezone.now())

@@ -71,7 +71,9 @@ class Spell(models.Model):
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )
 
-    input_schema = models.JSONField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
+    input_schema = models.JSONField(
+        default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12"
+    )
     output_schema = models.JSONField(
         null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
     )
@@ -85,7 +87,9 @@ class Spell(models.Model):
         default=settings.CAST_TIMEOUT_SECONDS, validators=[MinValueValidator(1)], help_text="A run may take this long."
     )
     ttl_seconds = models.PositiveIntegerField(
-        default=settings.CAST_TTL_SECONDS, validators=[MinValueValidator(1)], help_text="A cast must start in this time."
+        default=settings.CAST_TTL_SECONDS,
+        validators=[MinValueValidator(1)],
+        help_text="A cast must start in this time.",
     )
     artifact_retention_days = models.PositiveIntegerField(
         default=settings.ARTIFACT_RETENTION_DAYS, validators=[MinValueValidator(1)]

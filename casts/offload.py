@@ -50,7 +50,7 @@ def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     """Turn a blocking view into an async one that runs on the pool. API views carry no cookie, so no CSRF check."""
 
     @csrf_exempt
-    @wraps(view, updated=())
+    @wraps(view)  # with its attributes: the OpenAPI description finds the view class by them
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await in_thread(request, rendered, view, request, *args, **kwargs)
 

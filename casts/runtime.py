@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
@@ -110,7 +110,9 @@ class DispatchRefused(Exception):
 class NotNow(Exception):
     """The runtime can't be asked now, and did nothing. Come back at `retry_at`; str() says why."""
 
-    def __init__(self, message: str, *, retry_at: dt.datetime | None = None, reason: str = "waiting_for_github") -> None:
+    def __init__(
+        self, message: str, *, retry_at: dt.datetime | None = None, reason: str = "waiting_for_github"
+    ) -> None:
         super().__init__(message)
         self.retry_at = retry_at
         self.reason = reason
@@ -155,7 +157,7 @@ class Runtime(Protocol):
         """Begin reading one artifact as it is stored. Raise ArtifactGone."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _instance(path: str) -> Runtime:
     runtime: Runtime = import_string(path)()
     return runtime

@@ -75,7 +75,9 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     except OutcomeUnknown as exc:
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
         lifecycle.wait_for(
-            cast, reason="confirming_dispatch", message="GitHub's answer was lost; looking for the run it may have started."
+            cast,
+            reason="confirming_dispatch",
+            message="GitHub's answer was lost; looking for the run it may have started.",
         )
         return timezone.now() + SEARCH_EVERY
     lifecycle.dispatched(cast, run)
@@ -98,8 +100,8 @@ def search(cast: Cast) -> dt.datetime | None:
         lifecycle.take_back_intent(cast)
         return timezone.now()
     message = (
-        f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow on the "
-        "default branch listen for this event, with the token in its run-name?"
+        f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow "
+        "on the default branch listen for this event, with the token in its run-name?"
         if accepted
         else "GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found."
     )

@@ -76,8 +76,7 @@ class GitHub:
 
     def runs(self, installation: int, repository: str, *, event: str, page: int) -> list[JSON]:
         """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
-        query = {"event": event, "per_page": 100, "page": page}
-        answer = self._get(installation, repository, "actions", "runs", **query)
+        answer = self._get(installation, repository, "actions", "runs", event=event, per_page=100, page=page)
         return list(answer.get("workflow_runs") or [])
 
     def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
@@ -111,9 +110,13 @@ class GitHub:
     # --- how -----------------------------------------------------------------------------------------------
 
     def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
-        return _json(self._send("GET", wire.repo_path(repository, *parts), self._key(installation, repository, ACTIONS), query))
+        return _json(
+            self._send("GET", wire.repo_path(repository, *parts), self._key(installation, repository, ACTIONS), query)
+        )
 
-    def _pages(self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int) -> list[JSON]:
+    def _pages(
+        self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int
+    ) -> list[JSON]:
         found: list[JSON] = []
         for page in range(1, 7):
             answer = self._get(installation, repository, *parts, **query, per_page=100, page=page)
@@ -148,7 +151,14 @@ class GitHub:
         return Token(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
 
     def _send(
-        self, method: str, path: str, key: Key, query: dict[str, Any] | None = None, *, json: JSON = None, once: bool = False
+        self,
+        method: str,
+        path: str,
+        key: Key,
+        query: dict[str, Any] | None = None,
+        *,
+        json: JSON = None,
+        once: bool = False,
     ) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx unless it may be made only `once`."""
 
@@ -221,6 +231,7 @@ class GitHub:
 
     def _follow(self, path: str, key: Key) -> requests.Response:
         """GET what GitHub answers with a 302 to its storage: that host must not see our authorization."""
+
         def ask() -> requests.Response:
             authorization, _ = self._authorization(key)
             return self._request("GET", path, authorization, follow=False)
@@ -274,9 +285,9 @@ def _network_error(exc: requests.RequestException) -> errors.GitHubError:
     """Tell "certainly not sent" from "nobody knows"."""
     text = wire.redact(f"{type(exc).__name__}: {exc}")
     reason = getattr(exc.args[0] if exc.args else None, "reason", None)
-    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError) or isinstance(
-        reason, NewConnectionError | ConnectTimeoutError
-    ):
+    if isinstance(
+        exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
+    ) or isinstance(reason, NewConnectionError | ConnectTimeoutError):
         return errors.NotSent(f"GitHub can't be reached: {text}")
     return errors.Unavailable(f"GitHub did not answer: {text}")
 

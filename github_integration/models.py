@@ -14,7 +14,9 @@ PERSONAL = 0  # stands for the personal token, which has rate limits but no inst
 class Installation(models.Model):
     """One installation of the GitHub App. Rate limits belong to it, not to a cast or a process."""
 
-    id = models.PositiveBigIntegerField(primary_key=True, help_text="GitHub's installation id; 0 is the personal token.")
+    id = models.PositiveBigIntegerField(
+        primary_key=True, help_text="GitHub's installation id; 0 is the personal token."
+    )
     account_login = models.CharField(max_length=100, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)

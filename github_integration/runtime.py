@@ -140,7 +140,11 @@ class WorkflowDispatch(WorkflowRuntime):
         return dispatching(
             cast,
             lambda: github().dispatch_workflow(
-                installation_of(cast), cast.repository, spell.target_workflow, ref=spell.target_ref, inputs=inputs_of(cast)
+                installation_of(cast),
+                cast.repository,
+                spell.target_workflow,
+                ref=spell.target_ref,
+                inputs=inputs_of(cast),
             ),
         )
 

@@ -23,7 +23,9 @@ def private_key(value: str) -> str:
     """Return a PEM from GITHUB_APP_PRIVATE_KEY: real newlines, `\\n`, or a file's path. Raise NotConfigured."""
     pem = value.strip().replace("\\n", "\n")
     if not pem:
-        raise NotConfigured("GITHUB_APP_PRIVATE_KEY is not set. Paste the App's private key, or give the .pem file's path.")
+        raise NotConfigured(
+            "GITHUB_APP_PRIVATE_KEY is not set. Paste the App's private key, or give the .pem file's path."
+        )
     if "-----BEGIN" not in pem:
         try:
             pem = Path(pem).expanduser().read_text()

@@ -52,7 +52,9 @@ def message_of(status: int, body: JSON) -> str:
     if not isinstance(body, dict) or not body.get("message"):
         return f"GitHub answered {status} without a message"
     details = [
-        e if isinstance(e, str) else e.get("message") or " ".join(str(e.get(k, "")) for k in ("resource", "field", "code"))
+        e
+        if isinstance(e, str)
+        else e.get("message") or " ".join(str(e.get(k, "")) for k in ("resource", "field", "code"))
         for e in body.get("errors") or []
     ]
     text = " ".join(str(body["message"]).split())
@@ -98,7 +100,9 @@ def rate_limit_end(status: int, head: Mapping[str, str], message: str, *, now: d
 
 def unknown_key(error: errors.GitHubError) -> bool:
     """Whether an older server refused `return_run_details` (Enterprise Server up to 3.20); nothing was started."""
-    return "return_run_details" in str(error) and "not permitted key" in str(error).replace("not a permitted", "not permitted")
+    return "return_run_details" in str(error) and "not permitted key" in str(error).replace(
+        "not a permitted", "not permitted"
+    )
 
 
 def run_started(body: JSON) -> Run | None:

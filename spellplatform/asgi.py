@@ -1,7 +1,7 @@
 """The ASGI application: Django's handler for pages and the admin, a leaner one of the same Django for the API."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
@@ -14,7 +14,7 @@ django.setup(set_prefix=False)
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class ApiHandler(ASGIHandler):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 
 import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+from casts.api.problems import request_id
+
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 API_HEADERS = {
@@ -45,7 +45,7 @@ class RequestIdMiddleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=number)
         if iscoroutinefunction(self.get_response):
-            return self._finish(self.get_response(request), number)  # type: ignore[arg-type]
+            return self._finish(self.get_response(request), number)
         response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
         response["X-Request-Id"] = number
         return response
@@ -71,11 +71,13 @@ class ApiHeadersMiddleware:
         response = await self.get_response(request)
         for name, value in API_HEADERS.items():
             response.headers.setdefault(name, value)
+        if isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         return response
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise without its thread: as it is, it is sync-only, and would hold a thread while a view behind it waits."""
+    """WhiteNoise without its thread: sync-only as it comes, it would hold one while a view behind it waits."""
 
     sync_capable = True
     async_capable = True

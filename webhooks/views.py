@@ -31,7 +31,9 @@ def github(request: HttpRequest) -> HttpResponse:
         )
     guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
     if not guid or not event or len(guid) > GUID_CHARS:
-        return problem(400, "MALFORMED_REQUEST", "X-GitHub-Delivery (64 characters at most) and X-GitHub-Event are needed.")
+        return problem(
+            400, "MALFORMED_REQUEST", "X-GitHub-Delivery (64 characters at most) and X-GitHub-Event are needed."
+        )
     if request.content_type != "application/json":
         return problem(
             415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."

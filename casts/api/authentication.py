@@ -21,7 +21,7 @@ from casts.models import Cast
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, by its setting
 
-HOW = "Send an API key: Authorization: Bearer sk_live_spl_…"
+HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."
 
 
 class CastNotFound(SpellError):

@@ -7,6 +7,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -58,7 +59,11 @@ def wait_seconds(request: HttpRequest) -> int:
     for preference in request.headers.get("Prefer", "").split(","):
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait":
-            if not (value := value.strip().strip('"')).isascii() or not value.isdigit() or not 1 <= int(value) <= MAX_WAIT:
+            if (
+                not (value := value.strip().strip('"')).isascii()
+                or not value.isdigit()
+                or not 1 <= int(value) <= MAX_WAIT
+            ):
                 raise Malformed(f"Prefer: wait=N takes whole seconds from 1 to {MAX_WAIT}; not {value[:20]!r}.")
             return int(value)
     return 0
@@ -68,6 +73,7 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     """Make a blocking view of one cast obey `Prefer: wait=N`: answer when the cast ends, or when N has passed."""
 
     @csrf_exempt
+    @wraps(view)
     async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
             seconds = wait_seconds(request)
@@ -81,7 +87,7 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
             with streams.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:
                 # It may have ended before we subscribed; what ends it afterwards, we are told.
                 response = await in_thread(request, answer_again, shown["cast_id"], response)
-                if not response.data["final"]:
+                if not getattr(response, "data", shown)["final"]:
                     await streams.wait_until_final(subscriber, seconds)
                     response = await in_thread(request, answer_again, shown["cast_id"], response)
         response["Preference-Applied"] = f"wait={seconds}"
@@ -98,7 +104,8 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
         setattr(after, name, getattr(before, name))
     if "Location" in before.headers:
         after["Location"] = before.headers["Location"]
-    return after.render()
+    after.render()
+    return after
 
 
 def position(request: HttpRequest) -> int | None:
@@ -131,7 +138,7 @@ def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast
 
 @csrf_exempt
 async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
-    """Stream a cast's events: resumed after Last-Event-ID or `?after=`, else a snapshot and then live; 204 after the end."""
+    """Stream a cast's events: after Last-Event-ID or `?after=`, else a snapshot first, then live; 204 after the end."""
     if request.method != "GET":
         return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
     with ExitStack() as held:
@@ -140,13 +147,13 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
             # Subscribed before the table is read, so that nothing falls in between; who may not read gets nothing.
             name = streams.topic_name(cast_id)
             subscriber = held.enter_context(streams.hub().subscribe(name)) if name else streams.Subscriber()
-            cast, first, after = await in_thread(request, opening, request, cast_id, after)
+            cast, first, start = await in_thread(request, opening, request, cast_id, after)
         except SpellError as exc:
             return of_error(exc)
         if cast.final and not first:
             return HttpResponse(status=204)
-        streams.hub().seen(cast.pk, first[-1].seq if first else after)
-        frames = streams.stream(subscriber, first, after=after, done=held.pop_all().close)
+        streams.hub().seen(cast.pk, first[-1].seq if first else start)
+        frames = streams.stream(subscriber, first, after=start, done=held.pop_all().close)
     return StreamingHttpResponse(
         frames,
         content_type="text/event-stream",
@@ -179,13 +186,17 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
     found = cast.artifacts.filter(name=name).first()
     match found:
         case None:
-            raise ArtifactNotFound(f"This cast has no artifact {name!r}. GET {request.path.rsplit('/', 2)[0]} lists them.")
+            raise ArtifactNotFound(
+                f"This cast has no artifact {name!r}. GET {request.path.rsplit('/', 2)[0]} lists them."
+            )
         case Artifact(state=Artifact.State.EXPIRED):
             raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
         case Artifact(state=Artifact.State.FAILED):
             raise ArtifactExpired(f"Artifact {name!r} could not be copied: {found.error}")
         case Artifact(state=Artifact.State.PENDING):
-            raise ArtifactNotReady(f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"})
+            raise ArtifactNotReady(
+                f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"}
+            )
     return found, found.file.open("rb")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -13,10 +14,10 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from accounts.errors import SpellError
-from spellplatform.middleware import request_id
 
 logger = logging.getLogger(__name__)
 
+request_id: ContextVar[str] = ContextVar("request_id", default="")  # of the request at work; set by middleware
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -39,7 +40,7 @@ def problem(
         "request_id": request_id.get(),
         **extra,
     }
-    return HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE, headers=headers)
+    return HttpResponse(json.dumps(body, ensure_ascii=False), status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def of_error(error: SpellError) -> HttpResponse:

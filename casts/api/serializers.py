@@ -55,7 +55,10 @@ class CastRequest(StrictSerializer):
     spell_key = StrictCharField(max_length=64, help_text="Which spell.")
     input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
     ttl_seconds = StrictIntegerField(
-        min_value=1, max_value=30 * 24 * 3600, required=False, help_text="It must start within this time, or it expires."
+        min_value=1,
+        max_value=30 * 24 * 3600,
+        required=False,
+        help_text="It must start within this time, or it expires.",
     )
     callback_url = serializers.URLField(
         max_length=2000, required=False, help_text="Kept with the cast; calls to it are not made yet."
@@ -90,7 +93,9 @@ def checked_input(spell: Spell, given: Any) -> Any:
             max_chars=settings.CAST_INPUT_MAX_CHARS,
         )
     if problems := schemas.violations(spell.input_schema, filled, at="/input"):
-        raise InvalidInput(f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems)
+        raise InvalidInput(
+            f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
+        )
     return filled
 
 
@@ -201,4 +206,7 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     request_id = serializers.CharField()
-    errors = serializers.ListField(child=serializers.DictField(), required=False)
+
+
+# Declared here because a serializer class has a property of this name.
+Problem._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)

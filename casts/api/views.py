@@ -40,9 +40,12 @@ class BadQuery(SpellError):
 
 
 WAIT = OpenApiParameter(
-    "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: answer when the cast ends, or after N (1–60) seconds."
+    "Prefer",
+    str,
+    OpenApiParameter.HEADER,
+    description="`wait=N`: answer when the cast ends, or after N (1 to 60) seconds.",
 )
-PROBLEMS = {code: s.Problem for code in (400, 401, 402, 403, 404, 413, 422)}
+PROBLEMS = dict.fromkeys((400, 401, 402, 403, 404, 413, 422), s.Problem)
 
 
 class CastPages(CursorPagination):
@@ -60,12 +63,12 @@ def castable(key: ApiKey, spell_key: str) -> Spell:
     if spell is not None:
         return spell
     if not key.allows_spell(spell_key) and Spell.objects.filter(key=spell_key, active=True).exists():
-        raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys)}.")
+        raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
     raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
 
 
-class Casts(APIView):
-    scopes = {"POST": "casts:write", "GET": "casts:read"}
+class CreateCast(APIView):
+    scopes = {"POST": "casts:write"}
 
     @extend_schema(
         operation_id="cast", request=s.CastRequest, parameters=[WAIT], responses={201: s.CastLine, **PROBLEMS}
@@ -79,6 +82,17 @@ class Casts(APIView):
         wanted["input"] = s.checked_input(spell, wanted["input"])
         cast = lifecycle.accept(api_key=request.auth, spell=spell, **wanted)
         return Response(cast_out(cast), status=201, headers={"Location": cast_url(cast.pk)})
+
+
+class Casts(CreateCast):
+    scopes = {"POST": "casts:write", "GET": "casts:read"}
+
+    @extend_schema(
+        operation_id="create_cast", request=s.CastRequest, parameters=[WAIT], responses={201: s.CastLine, **PROBLEMS}
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """Cast a spell; the same as POST /api/v1/cast."""
+        return super().post(request)
 
     @extend_schema(
         operation_id="list_casts",
@@ -97,13 +111,13 @@ class Casts(APIView):
         """List the account's casts, newest first."""
         casts = self.filtered(request).select_related("spell").prefetch_related("artifacts")
         pages = CastPages()
-        page = pages.paginate_queryset(casts, request, view=self) or []
+        page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
         return pages.get_paginated_response([cast_out(cast) for cast in page])
 
     def filtered(self, request: ApiRequest) -> Any:
         """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
         casts = Cast.objects.of(request.auth.account)
-        for name, value in request.query_params.items():
+        for name, value in request.query_params.dict().items():
             if name == "status":
                 if value not in CastStatus.values:
                     raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")

@@ -15,6 +15,7 @@ class ActLog:
 
     def __init__(self, runs: Runs, run: Run, attempt: Attempt) -> None:
         self.runs, self.run, self.attempt = runs, run, attempt
+        self.refused = False  # whether a job asked for a runner that is none of ours
         self.plain: list[str] = []  # what act said outside of any job: why it could not start
 
     def feed(self, line: str) -> None:
@@ -62,7 +63,12 @@ class ActLog:
                 "Prepare workflow directory",
                 f"Complete job name: {job.name}",
             )
-        if "jobResult" in entry:
+        if message.startswith("🚧  Skipping unsupported platform"):
+            self.refused = True
+            labels = ", ".join(job.plan.labels) if job.plan else ""
+            self._log(job, f"##[error]No runner for {labels or 'this job'} on this machine.")
+            self.runs.end_job(self.run, self.attempt, job, "failure")
+        elif "jobResult" in entry:
             result = _RESULTS.get(entry["jobResult"], "failure")
             # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
             cut = result != "success" or any(step.status == "queued" for step in job.steps[:-1])

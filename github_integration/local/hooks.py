@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 10.0  # seconds GitHub waits for an answer
 LANES = 4
 REORDER_MS = [0, 400]
-KEPT = 20_000  # deliveries in the log
+KEPT = 10_000  # deliveries in the log
 
 
 @dataclass
@@ -29,7 +29,11 @@ class Delivery:
     """One line of the delivery log."""
 
     event: str
-    payload: dict[str, Any]
+    body: bytes  # as JSON text: a picture of the moment that does not follow later changes
+    action: str | None = None
+    run_id: int | None = None
+    installation_id: int | None = None
+    repository_id: int | None = None
     guid: str = field(default_factory=lambda: str(uuid.uuid4()))
     redelivery: bool = False
     id: int = field(default_factory=next_id)
@@ -43,10 +47,23 @@ class Delivery:
     response_body: str = ""
     done: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def action(self) -> str | None:
-        """The payload's action."""
-        return self.payload.get("action")
+    @classmethod
+    def of(cls, event: str, payload: dict[str, Any]) -> "Delivery":
+        """Return the delivery of a payload."""
+        run, job = payload.get("workflow_run") or {}, payload.get("workflow_job") or {}
+        return cls(
+            event,
+            json.dumps(payload).encode(),
+            action=payload.get("action"),
+            run_id=run.get("id") or job.get("run_id"),
+            installation_id=(payload.get("installation") or {}).get("id"),
+            repository_id=(payload.get("repository") or {}).get("id"),
+        )
+
+    def copy(self, *, redelivery: bool = False) -> "Delivery":
+        """Return the same event with the same GUID, as a line of its own."""
+        known = (self.event, self.body, self.action, self.run_id, self.installation_id, self.repository_id)
+        return Delivery(*known, guid=self.guid, redelivery=redelivery)
 
     def summary(self) -> dict[str, Any]:
         """Return the line as the list shows it."""
@@ -60,8 +77,8 @@ class Delivery:
             "status_code": self.status_code,
             "event": self.event,
             "action": self.action,
-            "installation_id": (self.payload.get("installation") or {}).get("id"),
-            "repository_id": (self.payload.get("repository") or {}).get("id"),
+            "installation_id": self.installation_id,
+            "repository_id": self.repository_id,
             "throttled_at": None,
         }
 
@@ -69,7 +86,7 @@ class Delivery:
         """Return the line with what was sent and answered."""
         return self.summary() | {
             "url": self.url,
-            "request": {"headers": self.request_headers, "payload": self.payload},
+            "request": {"headers": self.request_headers, "payload": json.loads(self.body)},
             "response": {"headers": self.response_headers, "payload": self.response_body},
         }
 
@@ -109,22 +126,21 @@ class Hooks:
         wanted = self.faults.webhooks
         if self.faults.chance(wanted["lose"]):
             return []
-        # The payload is a picture of this moment: it must not follow later changes.
-        delivery = Delivery(event, json.loads(json.dumps(payload)))
+        delivery = Delivery.of(event, payload)
         if self.faults.chance(wanted["drop"]):
             self._keep(delivery)
             self._finish(delivery, 502, "failed to connect to host")
             return []
         copies = [delivery]
         if self.faults.chance(wanted["duplicate"]):
-            copies.append(Delivery(event, delivery.payload, delivery.guid))
+            copies.append(delivery.copy())
         for copy in copies:
             self._queue(copy, lane)
         return copies
 
     def redeliver(self, old: Delivery) -> None:
         """Send a delivery again: same GUID, a line of its own in the log."""
-        self._queue(Delivery(old.event, old.payload, old.guid, redelivery=True), 0)
+        self._queue(old.copy(redelivery=True), 0)
 
     def _queue(self, delivery: Delivery, lane: int) -> None:
         self._keep(delivery)
@@ -155,13 +171,12 @@ class Hooks:
                     self._finish(delivery, 500, "Internal error")
 
     def _send(self, session: requests.Session, delivery: Delivery) -> None:
-        body = json.dumps(delivery.payload).encode()
-        delivery.url, delivery.request_headers = self.url, self._headers(delivery, body)
+        delivery.url, delivery.request_headers = self.url, self._headers(delivery)
         delivery.delivered_at = now()
         begun = time.monotonic()
         try:
             answer = session.post(
-                self.url, data=body, headers=delivery.request_headers, timeout=TIMEOUT, allow_redirects=False
+                self.url, data=delivery.body, headers=delivery.request_headers, timeout=TIMEOUT, allow_redirects=False
             )
         except requests.Timeout:
             self._finish(delivery, 504, "timed out")
@@ -174,7 +189,7 @@ class Hooks:
             status = "OK" if good else f"Invalid HTTP Response: {answer.status_code}"
             self._finish(delivery, answer.status_code, status, time.monotonic() - begun)
 
-    def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
+    def _headers(self, delivery: Delivery) -> dict[str, str]:
         headers = {
             "Accept": "*/*",
             "Content-Type": "application/json",
@@ -187,8 +202,8 @@ class Hooks:
         }
         if self.secret:
             key = self.secret.encode()
-            headers["X-Hub-Signature"] = "sha1=" + hmac.new(key, body, "sha1").hexdigest()
-            headers["X-Hub-Signature-256"] = "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+            headers["X-Hub-Signature"] = "sha1=" + hmac.new(key, delivery.body, "sha1").hexdigest()
+            headers["X-Hub-Signature-256"] = "sha256=" + hmac.new(key, delivery.body, hashlib.sha256).hexdigest()
         return headers
 
     def _finish(self, delivery: Delivery, code: int, status: str, duration: float = 0.0) -> None:

@@ -3,7 +3,6 @@
 import random
 import secrets
 import threading
-from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -48,14 +47,8 @@ def record(world: World, request: Request) -> Response:
             }
             for run in reversed(world.runs.all())
         ]
-    deliveries = [d.summary() | {"run_id": _run_id(d.payload)} for d in reversed(world.hooks.log())]
+    deliveries = [d.summary() | {"run_id": d.run_id} for d in reversed(world.hooks.log())]
     return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries})
-
-
-def _run_id(payload: dict[str, Any]) -> int | None:
-    if "workflow_run" in payload:
-        return int(payload["workflow_run"]["id"])
-    return int(payload["workflow_job"]["run_id"]) if "workflow_job" in payload else None
 
 
 def noise(world: World, request: Request) -> Response:

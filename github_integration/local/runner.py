@@ -16,6 +16,8 @@ from .runs import Attempt, Job, Run, Runs
 
 logger = logging.getLogger(__name__)
 CANCEL_GRACE = 5.0  # seconds for `if: always()` steps after a cancel; GitHub allows five minutes
+COMMON_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}  # a matrix may name them
+FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
 UPLOAD_ACTION = Path(__file__).parent / "upload_artifact"
 _UPLOAD = re.compile(r"actions/upload-artifact@([\w.\-]+)")
 
@@ -157,8 +159,6 @@ class Runner:
             run.workflow.path,
             "-e",
             str(home / "event.json"),
-            "-P",
-            "ubuntu-latest=-self-hosted",
             "--json",
             "--pull=false",
             "--no-cache-server",
@@ -176,7 +176,8 @@ class Runner:
             "--input-file",
             none,
         ]
-        for label in {label for job in run.workflow.jobs for label in job.labels if label.startswith("ubuntu-")}:
+        labels = {label for job in run.workflow.jobs for label in job.labels if not label.startswith(FOREIGN)}
+        for label in sorted(labels | COMMON_LABELS):
             command += ["-P", f"{label}=-self-hosted"]
         for version in sorted(set(_UPLOAD.findall(run.workflow.text))):
             command += ["--local-repository", f"actions/upload-artifact@{version}={UPLOAD_ACTION}"]
@@ -206,7 +207,7 @@ class Runner:
                     self.runs.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
             if attempt.cancel_requested and (code != 0 or any(job.conclusion == "cancelled" for job in attempt.jobs)):
                 conclusion = "cancelled"
-            elif code == 0:
+            elif code == 0 and not log.refused:
                 conclusion = "success" if log.started else "skipped"
             else:
                 conclusion = "failure"

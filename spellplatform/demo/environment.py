@@ -75,9 +75,7 @@ def own_folder() -> Path:
 def make_key(path: Path) -> None:
     """Write the demo App's private key, readable by its owner alone, and the public key beside it."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     path.with_suffix(".pub").write_bytes(public)
     path.touch(mode=0o600)
     private = key.private_bytes(

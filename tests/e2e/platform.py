@@ -97,7 +97,12 @@ class Platform:
         if name == "github":
             command = [
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
-                *("--repository", f"{REPOSITORY}={self.folder / 'repository'}", "--state-dir", str(self.folder / "github")),
+                *(
+                    "--repository",
+                    f"{REPOSITORY}={self.folder / 'repository'}",
+                    "--state-dir",
+                    str(self.folder / "github"),
+                ),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
                 *("--api", self.api, "--webhook-secret", SECRET),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
@@ -182,7 +187,10 @@ def platform(folder: Path, *, spells: str, **options: Any) -> Iterator[Platform]
     here = Platform(folder, **options)
     workflows = folder / "repository" / ".github" / "workflows"
     workflows.mkdir(parents=True)
-    for file in [*(ROOT / ".github" / "workflows").glob("spell-*.yml"), *(Path(__file__).parent / "workflows").glob("*.yml")]:
+    for file in [
+        *(ROOT / ".github" / "workflows").glob("spell-*.yml"),
+        *(Path(__file__).parent / "workflows").glob("*.yml"),
+    ]:
         (workflows / file.name).write_bytes(file.read_bytes())
     (folder / "spells.toml").write_text(spells)
     try:

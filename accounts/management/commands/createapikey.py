@@ -37,9 +37,10 @@ class Command(BaseCommand):
         """Make it; the secret goes to stdout alone, so that it can be piped."""
         if days is not None and days < 1:
             raise CommandError("--days is 1 or more")
-        owner = Account.objects.filter(name=account).first() or Account(name=account, monthly_cap_cents=cap_cents)
         try:
-            if owner.pk is None:
+            owner = Account.objects.filter(name=account).first()
+            if owner is None:
+                owner = Account(name=account, monthly_cap_cents=cap_cents)
                 owner.full_clean()
                 owner.save()
             key, secret = keys.create(

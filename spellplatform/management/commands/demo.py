@@ -87,7 +87,7 @@ class Command(BaseCommand):
         self.stdout.write(f"\nreport.md of its artifact (digest checked):\n\n{report}")
         curl = (
             f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
-            "-H 'Prefer: wait=30' -d '{\"spell_key\": \"greet\", \"input\": {\"name\": \"Merlin\"}}'"
+            '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Merlin"}}\''
         )
         self.stdout.write(
             f"Progress page  {cast['progress_url']}\n"

@@ -115,6 +115,12 @@ def test_file_that_act_refuses_is_a_startup_failure_without_jobs(api: Api):
     assert api.jobs(run["id"]) == []
 
 
+def test_job_for_another_kind_of_machine_fails_instead_of_passing_unrun(api: Api):
+    run = api.wait(api.start("mac.yml"))
+    assert run["conclusion"] == "failure"
+    assert "No runner for macos-latest on this machine." in api.log(api.jobs(run["id"])[0]["id"])
+
+
 def test_rerun_is_a_second_attempt_of_the_same_run(api: Api, receiver):
     run_id = api.start("quick.yml", {"cast_id": "again"})
     api.wait(run_id)

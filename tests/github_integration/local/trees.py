@@ -104,6 +104,7 @@ name: Startup
 on: workflow_dispatch
 jobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true', surprise: 1}]}}
 """,
+    "mac.yml": "on: workflow_dispatch\njobs: {a: {runs-on: macos-latest, steps: [{run: 'true'}]}}\n",
     "many.yml": "name: Many\non:\n  workflow_dispatch:\n    inputs: {"
     + ", ".join(f"i{n}: {{type: string}}" for n in range(25))
     + "}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n",
