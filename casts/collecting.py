@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from casts import artifacts, lifecycle, results
 from casts.models import Artifact, Cast, CastStatus
-from casts.runtime import Failure, NotNow, runtime_of
+from casts.runtime import Failure, NotNow, RunGone, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ def collect(cast: Cast) -> dt.datetime | None:
     patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
     complete, failure = False, Failure()
     try:
+        if not all(job["status"] == "completed" for job in cast.jobs) or not cast.jobs:
+            refresh(cast)
         complete = artifacts.bring_in(cast)
         if conclusion_of(cast) not in SUCCESS:
             failure = runtime_of(cast).failure(cast)
@@ -43,6 +45,15 @@ def collect(cast: Cast) -> dt.datetime | None:
     artifacts.leave_to_copier(cast)
     finish(cast, failure)
     return None
+
+
+def refresh(cast: Cast) -> None:
+    """Look at the run once more: a webhook told us of its end, and its jobs' ends may not have come."""
+    try:
+        lifecycle.observe(cast.pk, runtime_of(cast).observe(cast))
+    except RunGone:
+        return
+    cast.refresh_from_db(fields=["jobs", "observation"])
 
 
 def conclusion_of(cast: Cast) -> str:

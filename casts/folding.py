@@ -29,6 +29,8 @@ def fold(cast: Cast, seen: Observation) -> Changes:
     if seen.attempt < before.get("attempt", 1):
         return changes  # about an attempt that is over
     new_attempt = seen.attempt > before.get("attempt", 1)
+    if new_attempt and cast.run_finished_at is not None:
+        return changes  # re-run while we collect: the attempt that ended is the one that counts
     jobs = merge_jobs([] if new_attempt else cast.jobs, seen)
     if jobs != cast.jobs:
         changes["jobs"] = jobs

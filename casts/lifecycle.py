@@ -79,9 +79,13 @@ def intend_dispatch(cast: Cast) -> bool:
     )
 
 
-def take_back_intent(cast: Cast) -> None:
-    """Note that the announced dispatch certainly started nothing, so that it may be tried again later."""
-    cast.mine().filter(run_id=None).update(dispatch_started_at=None)
+def take_back_intent(cast: Cast, *, tried: bool) -> None:
+    """Note that the announced dispatch certainly started nothing, so that it may be tried again later.
+
+    `tried`: it may have reached GitHub, and counts as one of the cast's dispatches.
+    """
+    attempts = F("dispatch_attempts") - (0 if tried else 1)
+    cast.mine().filter(run_id=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:

@@ -208,7 +208,7 @@ class Cast(DueRow):
         ]
         constraints = [
             # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
-            models.UniqueConstraint(fields=["repository", "run_id"], name="one_cast_per_run"),
+            models.UniqueConstraint(fields=["run_id", "repository"], name="one_cast_per_run"),
             models.CheckConstraint(condition=Q(status__in=[s.value for s in CastStatus]), name="cast_status_known"),
             models.CheckConstraint(
                 condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)

@@ -6,9 +6,11 @@ import uuid
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.errors import SpellError
+from casts import events, wording
 from casts.api.authentication import readable_cast
 from casts.api.representation import cast_out
 
@@ -25,7 +27,14 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
             return redirect(f"/admin/login/?next={request.path}")
         status = HTML_STATUS.get(exc.status, exc.status)
         return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
-    shown = cast_out(cast)
-    response = render(request, "casts/progress.html", {"cast": cast, "shown": shown, "last_seq": cast.last_seq})
+    shown, now = cast_out(cast), timezone.now()
+    context = {
+        "cast": cast,
+        "shown": shown,
+        "page": wording.page_state(shown, now),
+        "last_seq": cast.last_seq,
+        "now": events.stamp(now),
+    }
+    response = render(request, "casts/progress.html", context)
     response["Cache-Control"] = "no-store"
     return response

@@ -32,10 +32,13 @@ class CastWork:
         cast = Cast.objects.select_related("spell").get(pk=row.pk)
         cast.token, cast.lease_until = row.token, row.lease_until
         try:
-            return step(cast)
+            again = step(cast)
         except NotNow as exc:
             lifecycle.wait_for(cast, reason=exc.reason, message=str(exc))
-            return exc.retry_at or timezone.now() + SOON
+            again = exc.retry_at or timezone.now() + SOON
+        # A rate limit may last an hour; our own deadline is kept all the same.
+        limit = deadline(cast)
+        return min(again, limit) if again and limit and limit > timezone.now() else again
 
 
 def step(cast: Cast) -> dt.datetime | None:
@@ -70,7 +73,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         )
         return None
     except NotNow:
-        lifecycle.take_back_intent(cast)
+        lifecycle.take_back_intent(cast, tried=False)
         raise
     except OutcomeUnknown as exc:
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
@@ -97,7 +100,7 @@ def search(cast: Cast) -> dt.datetime | None:
     accepted = cast.dispatched_at is not None
     if not accepted and cast.spell.carries_token and cast.dispatch_attempts < MAX_DISPATCHES:
         # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
-        lifecycle.take_back_intent(cast)
+        lifecycle.take_back_intent(cast, tried=True)
         return timezone.now()
     message = (
         f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow "
@@ -149,12 +152,19 @@ def overdue(cast: Cast) -> str | None:
     """Return why the cast must be ended now, if a deadline of ours has passed or somebody asked."""
     if cast.cancel_requested_at is not None:
         return cast.cancel_reason
-    now = timezone.now()
-    if cast.status == CastStatus.QUEUED and now >= cast.expires_at:
-        return "expired"
-    if cast.started_at is not None and now >= cast.started_at + dt.timedelta(seconds=cast.spell.timeout_seconds):
-        return "timed_out"
-    return None
+    limit = deadline(cast)
+    if limit is None or timezone.now() < limit:
+        return None
+    return "expired" if cast.started_at is None else "timed_out"
+
+
+def deadline(cast: Cast) -> dt.datetime | None:
+    """Return when the cast must have started, or ended, by our own rules."""
+    if cast.run_finished_at is not None:
+        return None
+    if cast.started_at is not None:
+        return cast.started_at + dt.timedelta(seconds=cast.spell.timeout_seconds)
+    return cast.expires_at
 
 
 def give_up(cast: Cast, reason: str) -> dt.datetime | None:

@@ -13,6 +13,8 @@ django.setup(set_prefix=False)
 
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
+from casts.api.problems import problem  # noqa: E402 - likewise
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -33,8 +35,20 @@ class ApiHandler(ASGIHandler):
             settings.MIDDLEWARE = pages
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request, without ThreadSensitiveContext."""
-        await self.handle(scope, receive, send)
+        """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""
+        taken = 0
+
+        async def bounded() -> dict[str, Any]:
+            nonlocal taken
+            message: dict[str, Any] = await receive()
+            taken += len(message.get("body", b""))
+            # Django would spool a body of any size to disk; to it, the client has gone.
+            return message if taken <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE else {"type": "http.disconnect"}
+
+        await self.handle(scope, bounded, send)
+        if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers={"Connection": "close"})
+            await self.send_response(refusal, send)
 
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.

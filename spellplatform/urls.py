@@ -19,3 +19,8 @@ urlpatterns = [
     path("api/webhooks/github", offloaded(github), name="github-webhook"),
     re_path(r"^api/", problems.not_found),
 ]
+
+handler400 = "spellplatform.errors.bad_request"
+handler403 = "spellplatform.errors.forbidden"
+handler404 = "spellplatform.errors.missing"
+handler500 = "spellplatform.errors.failure"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from base64 import b64encode
@@ -136,6 +137,21 @@ def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast
     return cast, [streams.frame(event) for event in news], after
 
 
+class EventStream(StreamingHttpResponse):
+    """A stream that lets go of its subscription also when the client left before the first byte was asked for."""
+
+    def __init__(self, frames: AsyncIterator[bytes], *, release: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+        super().__init__(frames, content_type="text/event-stream", headers=headers)
+        self._loop, self._release = asyncio.get_running_loop(), release
+
+    def close(self) -> None:
+        """Close; Django calls this from another thread."""
+        super().close()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._release)
+
+
 @csrf_exempt
 async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     """Stream a cast's events: after Last-Event-ID or `?after=`, else a snapshot first, then live; 204 after the end."""
@@ -153,12 +169,8 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
         if cast.final and not first:
             return HttpResponse(status=204)
         streams.hub().seen(cast.pk, first[-1].seq if first else start)
-        frames = streams.stream(subscriber, first, after=start, done=held.pop_all().close)
-    return StreamingHttpResponse(
-        frames,
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
-    )
+        release = held.pop_all().close
+    return EventStream(streams.stream(subscriber, first, after=start, done=release), release=release)
 
 
 @csrf_exempt

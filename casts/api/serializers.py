@@ -152,6 +152,14 @@ class CastLine(serializers.Serializer[Any]):
     events_url = serializers.URLField()
 
 
+class CastPage(serializers.Serializer[Any]):
+    """Casts, newest first; `next` is the address of the following page."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = CastLine(many=True)
+
+
 class SpellLine(serializers.Serializer[Any]):
     """One spell."""
 
@@ -164,6 +172,12 @@ class SpellLine(serializers.Serializer[Any]):
     ttl_seconds = serializers.IntegerField()
     timeout_seconds = serializers.IntegerField()
     artifact_retention_days = serializers.IntegerField()
+
+
+class SpellList(serializers.Serializer[Any]):
+    """What a key may cast."""
+
+    results = SpellLine(many=True)
 
 
 class BudgetLine(serializers.Serializer[Any]):
@@ -189,6 +203,12 @@ class KeyLine(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class KeyList(serializers.Serializer[Any]):
+    """An account's keys."""
+
+    results = KeyLine(many=True)
 
 
 class KeyMade(KeyLine):

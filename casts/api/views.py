@@ -105,7 +105,7 @@ class Casts(CreateCast):
             OpenApiParameter("cursor", str),
             OpenApiParameter("page_size", int),
         ],
-        responses={200: s.CastLine(many=True), **PROBLEMS},
+        responses={200: s.CastPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts, newest first."""
@@ -171,7 +171,7 @@ def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Respo
 class Spells(APIView):
     scopes = {"GET": "spells:read"}
 
-    @extend_schema(operation_id="list_spells", responses={200: s.SpellLine(many=True), **PROBLEMS})
+    @extend_schema(operation_id="list_spells", responses={200: s.SpellList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What this key may cast, with schemas and prices."""
         return Response({"results": [spell_out(spell) for spell in Spell.objects.castable_by(request.auth)]})
@@ -199,7 +199,7 @@ class Budget(APIView):
 class Keys(APIView):
     scopes = {"GET": "keys", "POST": "keys"}
 
-    @extend_schema(operation_id="list_keys", responses={200: s.KeyLine(many=True), **PROBLEMS})
+    @extend_schema(operation_id="list_keys", responses={200: s.KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """The account's keys; their secrets are not to be had."""
         return Response({"results": s.KeyLine(request.auth.account.api_keys.all(), many=True).data})

@@ -1,20 +1,27 @@
-"""The whole platform as real processes: web, worker and the local GitHub, over HTTP, for one test module."""
+"""The whole platform as real processes: web, worker and the local GitHub, over HTTP."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import jwt
 import psycopg
 import requests
 
@@ -23,6 +30,7 @@ DATA = ROOT / "tests" / "data"
 SECRET = "e2e-webhook-secret"
 REPOSITORY = "demo/spells"
 AGENT = {"User-Agent": "spell-platform-tests"}
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -32,7 +40,7 @@ def free_port() -> int:
     return port
 
 
-def until(what: Any, *, seconds: float = 30.0, every: float = 0.05) -> Any:
+def until(what: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05) -> T:
     """Return the first true value of `what()`; fail after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -42,67 +50,123 @@ def until(what: Any, *, seconds: float = 30.0, every: float = 0.05) -> Any:
     raise AssertionError(f"not within {seconds} s")
 
 
+# --- databases -----------------------------------------------------------------------------------------------------
+
+
+def server() -> str:
+    """Return the Postgres under test, blank for SQLite."""
+    return os.environ.get("TEST_DATABASE_URL", "")
+
+
+def on_server(command: str) -> None:
+    with psycopg.connect(server(), autocommit=True) as connection:
+        connection.execute(command)
+
+
+def new_database(folder: Path, *, like: str = "") -> str:
+    """Return the URL of a new database of the kind under test, empty or a copy of another."""
+    if not server():
+        file = folder / "e2e.sqlite3"
+        if like:
+            shutil.copy(like.removeprefix("sqlite:///"), file)
+        return f"sqlite:///{file}"
+    name = f"e2e_{uuid.uuid4().hex[:12]}"
+    on_server(f"CREATE DATABASE {name}" + (f" TEMPLATE {name_of(like)}" if like else ""))
+    head, _, tail = server().partition("?")
+    return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
+
+
+def name_of(url: str) -> str:
+    return url.partition("?")[0].rsplit("/", 1)[1]
+
+
+def drop_database(url: str) -> None:
+    if server():
+        on_server(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+
+
+@functools.cache
+def prepared(spells: str) -> tuple[str, str]:
+    """Return a database with these spells, to be copied, and an API key. Making one takes longer than most tests."""
+    folder = Path(tempfile.mkdtemp(prefix="spell-e2e-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    url = new_database(folder)
+    atexit.register(drop_database, url)
+    environment = environment_for(folder, url)
+    (folder / "spells.toml").write_text(spells)
+    manage(environment, "migrate", "-v0")
+    manage(environment, "loadspells", str(folder / "spells.toml"))
+    return url, manage(environment, "createapikey", "tests", "--cap-cents", "100000").strip()
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+
+
+def environment_for(folder: Path, database_url: str, **settings: str) -> dict[str, str]:
+    """Return what web, worker and commands are started with."""
+    return {
+        **{n: os.environ[n] for n in ("PATH", "HOME", "LANG", "XDG_CACHE_HOME") if n in os.environ},
+        "SECRET_KEY": "e2e",
+        "DATABASE_URL": database_url,
+        "VAR_DIR": str(folder),
+        "LOG_FORMAT": "console",
+        "GITHUB_API_VERSION": "2026-03-10",
+        "GITHUB_APP_ID": "1",
+        "GITHUB_APP_PRIVATE_KEY": str(DATA / "app.pem"),
+        "GITHUB_APP_INSTALLATION_ID": "1",
+        "GITHUB_REPOSITORY": REPOSITORY,
+        "GITHUB_WORKFLOW_REF": "main",
+        "GITHUB_WEBHOOK_SECRET": SECRET,
+        "CAST_LOOK_MIN_SECONDS": "0.5",
+        **settings,
+    }
+
+
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    """Run a management command to its end; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 class Platform:
     """One installation. `settings` go into the environment of web and worker."""
 
-    def __init__(self, folder: Path, *, webhooks: bool = True, api: str = "github.com", **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, database: str = "", webhooks: bool = True, api: str = "github.com", **settings: str
+    ) -> None:
         self.folder, self.webhooks, self.api = folder, webhooks, api
         self.web_port, self.github_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.github = f"http://127.0.0.1:{self.github_port}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = {
-            **{n: os.environ[n] for n in ("PATH", "HOME", "LANG", "XDG_CACHE_HOME") if n in os.environ},
-            "SECRET_KEY": "e2e",
-            "DATABASE_URL": self.new_database(),
-            "VAR_DIR": str(folder),
-            "PUBLIC_URL": self.url,
-            "BIND": f"127.0.0.1:{self.web_port}",
-            "LOG_FORMAT": "console",
-            "GITHUB_API_URL": self.github,
-            "GITHUB_API_VERSION": "2026-03-10" if api == "github.com" else "",
-            "GITHUB_APP_ID": "1",
-            "GITHUB_APP_PRIVATE_KEY": str(DATA / "app.pem"),
-            "GITHUB_APP_INSTALLATION_ID": "1",
-            "GITHUB_REPOSITORY": REPOSITORY,
-            "GITHUB_WORKFLOW_REF": "main",
-            "GITHUB_WEBHOOK_SECRET": SECRET,
-            "CAST_LOOK_MIN_SECONDS": "0.5",
-            **settings,
-        }
-
-    def new_database(self) -> str:
-        """Return the URL of a new, empty database of the kind under test."""
-        server = os.environ.get("TEST_DATABASE_URL")
-        if not server:
-            return f"sqlite:///{self.folder / 'e2e.sqlite3'}"
-        name = f"e2e_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        head, _, tail = server.partition("?")
-        return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
-
-    # --- processes ---------------------------------------------------------------------------------------------
+        self.key = ""
+        self.database_url = new_database(folder, like=database)
+        self.environment = environment_for(
+            folder,
+            self.database_url,
+            **{
+                "PUBLIC_URL": self.url,
+                "BIND": f"127.0.0.1:{self.web_port}",
+                "GITHUB_API_URL": self.github,
+                "GITHUB_API_VERSION": "2026-03-10" if api == "github.com" else "",
+                **settings,
+            },
+        )
 
     def manage(self, *arguments: str) -> str:
         """Run a management command to its end; return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return manage(self.environment, *arguments)
 
     def start(self, name: str) -> None:
         """Start "github", "web" or "worker"."""
+        repository = self.folder / "repository"
         if name == "github":
             command = [
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
-                *(
-                    "--repository",
-                    f"{REPOSITORY}={self.folder / 'repository'}",
-                    "--state-dir",
-                    str(self.folder / "github"),
-                ),
+                *("--repository", f"{REPOSITORY}={repository}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
                 *("--api", self.api, "--webhook-secret", SECRET),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
@@ -111,16 +175,19 @@ class Platform:
             command = [sys.executable, "-m", "gunicorn", "-c", "spellplatform/gunicorn.conf.py", "spellplatform.asgi"]
         else:
             command = [sys.executable, "manage.py", "runworker"]
+        # PGAPPNAME: whose a connection is shows in pg_stat_activity.
+        environment = self.environment | {"PGAPPNAME": name}
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
-    def stop(self, name: str, *, how: signal.Signals = signal.SIGTERM) -> int:
-        """End a process and return its exit code."""
-        process = self.running.pop(name)
-        process.send_signal(how)
-        return process.wait(30)
+    def stop(self, *names: str, how: signal.Signals = signal.SIGTERM) -> int:
+        """End processes, all at once, and return the last one's exit code."""
+        ending = [self.running.pop(name) for name in names]
+        for process in ending:
+            process.send_signal(how)
+        return [process.wait(30) for process in ending][-1] if ending else 0
 
     def answers(self, url: str) -> bool:
         try:
@@ -132,13 +199,25 @@ class Platform:
     def up(self) -> None:
         """Wait until web and the local GitHub answer."""
         until(lambda: self.answers(self.github + "/versions"))
-        until(lambda: self.answers(self.url + "/api/v1/schema"))
+        until(lambda: self.answers(self.url + "/api/v1/budget"))
+
+    def log(self, name: str) -> str:
+        """Return what a process wrote so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def web_process(self) -> int:
+        """Return the id of the process that serves: gunicorn's only child."""
+        [child] = Path(f"/proc/{self.running['web'].pid}/task/{self.running['web'].pid}/children").read_text().split()
+        return int(child)
 
     # --- what a client does ------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> requests.Response:
-        headers = {"Authorization": f"Bearer {key or self.key}", **options.pop("headers", {})}
-        return requests.request(method, self.url + path, headers=headers, timeout=90, **options)
+        """Send a request with an API key ("" for none)."""
+        headers = {"Authorization": f"Bearer {self.key if key is None else key}"} if key != "" else {}
+        return requests.request(
+            method, self.url + path, headers={**headers, **options.pop("headers", {})}, timeout=90, **options
+        )
 
     def cast(self, spell_key: str, input: Any, **more: Any) -> dict[str, Any]:
         answer = self.call("POST", "/api/v1/cast", json={"spell_key": spell_key, "input": input, **more})
@@ -146,19 +225,25 @@ class Platform:
         body: dict[str, Any] = answer.json()
         return body
 
-    def get(self, cast_id: str) -> dict[str, Any]:
-        body: dict[str, Any] = self.call("GET", f"/api/v1/casts/{cast_id}").json()
+    def get(self, cast_id: str, *, wait: int = 0) -> dict[str, Any]:
+        prefer = {"Prefer": f"wait={wait}"} if wait else {}
+        answer = self.call("GET", f"/api/v1/casts/{cast_id}", headers=prefer)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
         return body
 
-    def ended(self, cast_id: str, *, seconds: float = 60.0) -> dict[str, Any]:
+    def ended(self, cast_id: str, *, seconds: int = 40) -> dict[str, Any]:
         """Return the cast once it has ended."""
-        return until(lambda: (found := self.get(cast_id))["final"] and found, seconds=seconds, every=0.2)
+        found = self.get(cast_id, wait=seconds)
+        assert found["final"], found
+        return found
 
-    def events(self, cast_id: str, *, after: int | None = None, **options: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (id, data) of a cast's stream until it closes."""
-        headers = {"Authorization": f"Bearer {self.key}"} | ({"Last-Event-ID": str(after)} if after is not None else {})
+    def events(self, cast_id: str, *, after: int | None = None, key: str | None = None) -> Iterator[tuple[int, Any]]:
+        """Yield (id, data) of a cast's stream until it closes, and (0, comment) for comments."""
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        headers |= {"Last-Event-ID": str(after)} if after is not None else {}
         url = f"{self.url}/api/v1/casts/{cast_id}/events"
-        with requests.get(url, headers=headers, stream=True, timeout=60, **options) as stream:
+        with requests.get(url, headers=headers, stream=True, timeout=60) as stream:
             assert stream.status_code == 200, (stream.status_code, stream.text)
             number = -1
             for line in stream.iter_lines(chunk_size=1):
@@ -166,6 +251,51 @@ class Platform:
                     number = int(line[4:])
                 elif line.startswith(b"data: "):
                     yield number, json.loads(line[6:])
+                elif line.startswith(b":"):
+                    yield 0, line[1:].decode().strip()
+
+    def artifact(self, cast_id: str, name: str) -> requests.Response:
+        """Download one artifact."""
+        answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{requests.utils.quote(name, safe='')}")
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    # --- what is behind it -------------------------------------------------------------------------------------
+
+    def gate(self) -> Path:
+        """Return the path of a file that is not there: what gate.yml waits for."""
+        return self.folder / f"gate-{uuid.uuid4().hex}"
+
+    def at_gate(self, cast_id: str) -> dict[str, Any]:
+        """Return the cast once its run waits at the gate."""
+        return until(lambda: (found := self.get(cast_id))["step"] == "Wait at the gate" and found)
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Read the database; write `?` for values, and give ids as UUIDs."""
+        if not server():
+            file = self.database_url.removeprefix("sqlite:///")
+            plain = [v.hex if isinstance(v, uuid.UUID) else v for v in values]
+            with contextlib.closing(sqlite3.connect(file, timeout=20)) as connection:
+                connection.row_factory = sqlite3.Row
+                return [dict(row) for row in connection.execute(query, plain)]
+        with psycopg.connect(self.database_url, row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(query.replace("?", "%s"), values).fetchall()
+
+    def row(self, cast_id: str) -> dict[str, Any]:
+        """Return a cast's own row."""
+        [row] = self.rows("SELECT * FROM casts_cast WHERE id = ?", uuid.UUID(cast_id))
+        return row
+
+    def ledger(self, cast_id: str) -> list[tuple[str, int]]:
+        """Return what a cast moved, in order."""
+        query = "SELECT kind, cents FROM accounts_ledgerentry WHERE cast_id = ? ORDER BY id"
+        return [(entry["kind"], entry["cents"]) for entry in self.rows(query, uuid.UUID(cast_id))]
+
+    def history(self, cast_id: str) -> list[tuple[int, str]]:
+        """Return (seq, status_reason) of every event of an ended cast, as streamed from the start."""
+        return [(number, data["status_reason"]) for number, data in self.events(cast_id, after=0)]
+
+    # --- what GitHub does --------------------------------------------------------------------------------------
 
     def faults(self, **faults: Any) -> None:
         """Have the local GitHub misbehave."""
@@ -177,6 +307,71 @@ class Platform:
         body: dict[str, Any] = requests.get(self.github + "/_local/record", timeout=10, headers=AGENT).json()
         return body
 
+    def runs(self, cast_id: str) -> list[dict[str, Any]]:
+        """Return the runs that carry a cast's id."""
+        return [run for run in self.record()["runs"] if run["cast_id"] == cast_id]
+
+    def dispatches(self, cast_id: str) -> list[dict[str, Any]]:
+        """Return the dispatch requests for a cast."""
+        return [sent for sent in self.record()["dispatches"] if sent["cast_id"] == cast_id]
+
+    @functools.cached_property
+    def github_token(self) -> str:
+        """An installation token that we minted ourselves, to act as somebody else with rights on GitHub."""
+        now = int(time.time())
+        proof = jwt.encode({"iat": now - 60, "exp": now + 300, "iss": "1"}, (DATA / "app.pem").read_text(), "RS256")
+        made = requests.post(
+            f"{self.github}/app/installations/1/access_tokens",
+            headers=AGENT | {"Authorization": f"Bearer {proof}"},
+            timeout=10,
+        )
+        assert made.status_code == 201, made.text
+        token: str = made.json()["token"]
+        return token
+
+    def on_github(self, method: str, path: str) -> Any:
+        """Call GitHub's API about our repository."""
+        answer = requests.request(
+            method,
+            f"{self.github}/repos/{REPOSITORY}{path}",
+            headers=AGENT | {"Authorization": f"Bearer {self.github_token}"},
+            timeout=10,
+        )
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+
+class Follower(threading.Thread):
+    """Reads a cast's stream in the background, as a browser would, until it closes."""
+
+    def __init__(self, where: Platform, cast_id: str, *, after: int | None = None) -> None:
+        super().__init__(name=f"follower of {cast_id}", daemon=True)
+        self.where, self.cast_id, self.after = where, cast_id, after
+        self.events: list[tuple[int, dict[str, Any]]] = []
+        self.comments: list[str] = []
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for number, data in self.where.events(self.cast_id, after=self.after):
+                if number:
+                    self.events.append((number, data))
+                else:
+                    self.comments.append(data)
+        except (requests.RequestException, AssertionError) as exc:
+            self.error = exc
+
+    @property
+    def ids(self) -> list[int]:
+        return [number for number, _ in self.events]
+
+    def closed(self, *, seconds: float) -> None:
+        """Wait for the stream's end, which must be in order: not a broken connection."""
+        self.join(seconds)
+        assert not self.is_alive(), f"still open after {seconds} s"
+        assert self.error is None, self.error
+
 
 @contextlib.contextmanager
 def platform(folder: Path, *, spells: str, **options: Any) -> Iterator[Platform]:
@@ -184,31 +379,23 @@ def platform(folder: Path, *, spells: str, **options: Any) -> Iterator[Platform]
 
     The repository's workflows are copied, so that a test may add its own.
     """
-    here = Platform(folder, **options)
+    database, key = prepared(spells)
+    here = Platform(folder, database=database, **options)
+    here.key = key
     workflows = folder / "repository" / ".github" / "workflows"
     workflows.mkdir(parents=True)
-    for file in [
-        *(ROOT / ".github" / "workflows").glob("spell-*.yml"),
-        *(Path(__file__).parent / "workflows").glob("*.yml"),
-    ]:
+    ours = (ROOT / ".github" / "workflows").glob("spell-*.yml")
+    for file in [*ours, *(Path(__file__).parent / "workflows").glob("*.yml")]:
         (workflows / file.name).write_bytes(file.read_bytes())
-    (folder / "spells.toml").write_text(spells)
     try:
-        here.start("github")
-        here.manage("migrate", "-v0")
-        here.manage("loadspells", str(folder / "spells.toml"))
-        here.key = here.manage("createapikey", "tests", "--cap-cents", "100000").strip()
-        here.start("web")
-        here.start("worker")
+        for name in ("github", "web", "worker"):
+            here.start(name)
         here.up()
         yield here
     except BaseException:
         for name in ("github", "web", "worker"):
-            log = folder / f"{name}.log"
-            if log.exists():
-                print(f"--- {name} ---\n{log.read_text(errors='replace')[-3000:]}")
+            print(f"--- {name} ---\n{here.log(name)[-3000:]}")
         raise
     finally:
-        for name in ("worker", "web", "github"):
-            if name in here.running:
-                here.stop(name)
+        here.stop(*here.running)
+        drop_database(here.database_url)

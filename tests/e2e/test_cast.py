@@ -1,18 +1,92 @@
-"""The main road, on real processes."""
+"""The main roads, on real processes: success, failure, cancellation on GitHub, artifacts."""
 
 import hashlib
+import io
+import zipfile
 
-from tests.e2e.platform import Platform
+import pytest
+
+from tests.e2e.platform import Platform, until
 
 
-def test_a_workflow_dispatch_cast_succeeds_with_output_and_artifact(here: Platform):
-    cast = here.cast("greet", {"name": "Ada", "times": 2})
-    assert cast["status"] == "queued"
-    assert not cast["final"]
-    ended = here.ended(cast["cast_id"])
-    assert (ended["status"], ended["progress"], ended["final"]) == ("succeeded", 100, True)
-    [run] = [r for r in here.record()["runs"] if r["cast_id"] == cast["cast_id"]]
-    assert ended["run_url"].endswith(f"/runs/{run['id']}")
-    [artifact] = ended["artifacts"]
-    body = here.call("GET", f"/api/v1/casts/{cast['cast_id']}/artifacts/{artifact['name']}").content
-    assert f"sha256:{hashlib.sha256(body).hexdigest()}" == artifact["digest"]
+def test_both_kinds_of_spell_succeed_with_output_and_are_paid(here: Platform):
+    greet = here.cast("greet", {"name": "Ada", "times": 2})
+    count = here.cast("count-words", {"text": "To be, or not to be"})
+    for cast in (greet, count):
+        assert (cast["status"], cast["final"], cast["output"]) == ("queued", False, None)
+    greeted, counted = (here.ended(cast["cast_id"]) for cast in (greet, count))
+    assert greeted["output"] == {"greeting": "Hello, Ada!", "lines": ["Hello, Ada!", "Hello, Ada!"]}
+    assert counted["output"] == {"words": 6, "characters": 19, "top": [["be", 2], ["to", 2], ["not", 1]]}
+    for ended, cents in ((greeted, 1), (counted, 2)):
+        assert (ended["status"], ended["status_reason"], ended["progress"]) == ("succeeded", "succeeded", 100)
+        assert ended["error"] is None
+        [run] = here.runs(ended["cast_id"])
+        assert ended["run_url"] == run["html_url"]
+        assert here.ledger(ended["cast_id"]) == [("hold", cents), ("capture", cents)]
+
+
+@pytest.mark.parametrize(("spell", "settled"), [("fail", "capture"), ("fail-for-free", "release")])
+def test_a_failed_run_says_where_and_why_and_costs_what_the_spell_says(here: Platform, spell: str, settled: str):
+    ended = here.ended(here.cast(spell, {})["cast_id"])
+    assert (ended["status"], ended["status_reason"]) == ("failed", "run_failed")
+    error = ended["error"]
+    assert (error["failed_job"], error["failed_step"]) == ("A sad job", "Break the vase")
+    expected = [*(f"shard {number}" for number in range(22, 41)), "##[error]Process completed with exit code 3."]
+    assert error["log_tail"] == expected
+    assert {step["name"]: step["conclusion"] for step in ended["steps"]} == {
+        "Set up job": "success",
+        "Begin well": "success",
+        "Break the vase": "failure",
+        "Sweep up": "skipped",
+        "Complete job": "success",
+    }
+    assert here.ledger(ended["cast_id"]) == [("hold", 3), (settled, 3)]
+
+
+def test_a_run_cancelled_on_github_ends_its_cast_and_costs_nothing(here: Platform):
+    cast_id = here.cast("gate", {"gate": str(here.gate())})["cast_id"]
+    here.at_gate(cast_id)
+    [run] = here.runs(cast_id)
+    here.on_github("POST", f"/actions/runs/{run['id']}/cancel")
+    ended = here.ended(cast_id)
+    assert (ended["status"], ended["status_reason"]) == ("cancelled", "cancelled_on_github")
+    assert here.ledger(cast_id) == [("hold", 3), ("release", 3)]
+
+
+def test_a_rerun_on_github_after_the_end_changes_neither_state_nor_price(here: Platform):
+    cast_id = here.cast("fail", {})["cast_id"]
+    before = here.ended(cast_id)
+    [run] = here.runs(cast_id)
+    here.on_github("POST", f"/actions/runs/{run['id']}/rerun")
+    until(lambda: here.row(cast_id)["run_attempt"] == 2)
+    until(lambda: here.runs(cast_id)[0]["status"] == "completed")
+    after = here.get(cast_id)
+    same = ("status", "status_reason", "finished_at", "error", "final", "cost_cents")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert here.ledger(cast_id) == [("hold", 3), ("capture", 3)]
+
+
+def test_artifacts_are_kept_byte_for_byte(here: Platform):
+    ended = here.ended(here.cast("leave", {})["cast_id"])
+    assert ended["status"] == "succeeded", ended
+    [run] = here.runs(ended["cast_id"])
+    stored = {artifact["name"]: artifact for artifact in run["artifacts"]}
+    names = {"viele ✨ & mehr", "empty.bin", "random.bin", "ünï ✨ 100%25 #1+2.json", "random"}
+    assert stored.keys() == names
+    assert {artifact["name"] for artifact in ended["artifacts"]} == names
+    bodies = {}
+    for artifact in ended["artifacts"]:
+        github = stored[artifact["name"]]
+        answer = here.artifact(ended["cast_id"], artifact["name"])
+        digest = hashlib.sha256(answer.content).hexdigest()
+        assert (digest, len(answer.content)) == (github["sha256"], github["size"]), artifact["name"]
+        assert (artifact["digest"], artifact["size_bytes"]) == (f"sha256:{digest}", github["size"])
+        by_link = here.call("GET", artifact["url"].removeprefix(here.url), key="")
+        assert by_link.content == answer.content
+        bodies[artifact["file_name"]] = answer.content
+    assert bodies["empty.bin"] == b""
+    assert len(bodies["random.bin"]) == 3_000_000
+    assert bodies["ünï ✨ 100%25 #1+2.json"] == '{"schön": true}\n'.encode()
+    with zipfile.ZipFile(io.BytesIO(bodies["viele ✨ & mehr.zip"])) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    assert content == {"one.txt": b"one\n", "below/zwei ✨.txt": b"two\n", "nothing": b""}

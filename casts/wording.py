@@ -1,0 +1,129 @@
+"""How a cast reads on its page. Pure; `static/casts/progress.js` says the same, and a test compares the two."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils.dateparse import parse_datetime
+
+STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_out": "timed out"}
+SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
+    """Return what the page says of a cast that the API shows as `shown`."""
+    final, error = shown["final"], shown["error"] or {}
+    since = shown["started_at"] or shown["created_at"]
+    return {
+        "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
+        "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
+        "clock_label": clock_label(shown),
+        "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
+        "events_path": path_of(shown["events_url"]),
+        "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
+        "jobs": jobs(shown["steps"], final=final, now=now),
+        "artifacts": [artifact(one) for one in shown["artifacts"]],
+        "output": None if shown["output"] is None else json.dumps(shown["output"], indent=2, ensure_ascii=False),
+        "failed_job": error.get("failed_job"),
+        "failed_step": error.get("failed_step"),
+        "error_detail": "" if error.get("failed_step") else error.get("message", ""),
+        "errors": error.get("errors", []),
+        "log": [{"text": line, "level": log_level(line)} for line in error.get("log_tail", [])],
+    }
+
+
+def clock_label(shown: dict[str, Any]) -> str:
+    """Return what the time beside the bar counts."""
+    if shown["final"]:
+        return "Took" if shown["started_at"] else "Ended after"
+    return "Running for" if shown["started_at"] else "Waiting for"
+
+
+def jobs(steps: list[dict[str, Any]], *, final: bool, now: dt.datetime) -> list[dict[str, Any]]:
+    """Return the steps as the page lists them, under their jobs."""
+    return [
+        {"name": name, "steps": [step_line(step, final=final, now=now) for step in group]}
+        for name, group in groupby(steps, key=lambda step: step["job"])
+    ]
+
+
+def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[str, Any]:
+    """Return one step: its state for the eye, a word for it, and its time if it took any."""
+    if step["status"] == "completed":
+        state = step["conclusion"] or "success"
+        word = STEP_WORDS.get(state, state.replace("_", " "))
+    elif final:
+        state, word = "skipped", "not finished"
+    elif step["status"] == "in_progress":
+        state, word = "running", "running"
+    else:
+        state, word = "waiting", "waiting"
+    timed = step["started_at"] and state not in ("waiting", "skipped")
+    since, until = (step["started_at"], step["completed_at"]) if timed else (None, None)
+    text = duration(since, until, now) if since else ""
+    return {"name": step["name"], "state": state, "word": word, "since": since, "until": until, "duration": text}
+
+
+def artifact(one: dict[str, Any]) -> dict[str, Any]:
+    """Return one artifact: with a link only while there are bytes behind it."""
+    notes = {
+        "pending": "still being copied from GitHub",
+        "failed": "could not be copied from GitHub",
+        "expired": "no longer kept",
+    }
+    facts = [notes.get(one["state"], ""), size(one["size_bytes"])]
+    return {
+        "file_name": one["file_name"],
+        "url": path_of(one["url"]) if one["state"] == "stored" else None,
+        "facts": ", ".join(fact for fact in facts if fact),
+        "digest": one["digest"] or "",
+        "expires_at": one["expires_at"] if one["state"] == "stored" else None,
+    }
+
+
+def duration(since: str, until: str | None, now: dt.datetime) -> str:
+    """Return how long it is from one time to another (or to now), in whole units."""
+    begin, end = parse_datetime(since), parse_datetime(until) if until else now
+    assert begin is not None
+    assert end is not None
+    seconds = int((end - begin).total_seconds())
+    if seconds < 1:
+        return "under 1 s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes for people, cut off after one decimal."""
+    if count is None:
+        return ""
+    for name, unit in SIZES:
+        if count >= unit:
+            tenths = count * 10 // unit
+            return f"{tenths // 10}.{tenths % 10} {name}"
+    return f"{count} byte{'' if count == 1 else 's'}"
+
+
+def log_level(line: str) -> str:
+    """Return how loud a log line is, by the marks that GitHub puts at its beginning."""
+    for level in ("error", "warning"):
+        if line.startswith(f"##[{level}]"):
+            return level
+    return ""
+
+
+def path_of(url: str) -> str:
+    """Return a link of ours without its host: the page may be open under another name of it."""
+    return urlsplit(url)._replace(scheme="", netloc="").geturl()
+
+
+def is_web_address(url: str | None) -> bool:
+    """Whether a link from outside leads to the web, and not into a script."""
+    return urlsplit(url or "").scheme in ("http", "https")
