@@ -1,69 +1,213 @@
 """Moving money: hold at acceptance, then capture or release, each once. All in integer cents.
 
-Every function runs inside its caller's transaction, so that a cast and its money move together or not at all.
+Every function that moves money runs inside its caller's transaction, so that a cast and its money move together or
+not at all. The account's own counter is always touched first: its row lock puts everything else of the account in
+line, and scopes follow in a fixed order.
 """
+
+from __future__ import annotations
 
 import datetime as dt
 import uuid
+from typing import Any
 
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.errors import BudgetExceeded
-from accounts.models import Account, BudgetPeriod, LedgerEntry, month_of
+from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
 
 Kind = LedgerEntry.Kind
+THRESHOLDS = (50, 80, 100)  # percent of a cap
 
 
-def period_of(account: Account, moment: dt.datetime) -> BudgetPeriod:
-    """Return the account's period for `moment`'s month, made with the account's cap if it is the first asked for."""
-    return BudgetPeriod.objects.get_or_create(
-        account=account, month=month_of(moment), defaults={"cap_cents": account.monthly_cap_cents}
-    )[0]
+def hold(
+    account: Account, *, cast_id: uuid.UUID, cents: int, at: dt.datetime, api_key_id: object = "", spell_key: str = ""
+) -> LedgerEntry:
+    """Reserve `cents` for a cast accepted `at`; raise BudgetExceeded if a cap of any scope would be passed.
 
-
-def hold(account: Account, *, cast_id: uuid.UUID, cents: int) -> LedgerEntry:
-    """Reserve `cents` for a cast in this month; raise BudgetExceeded if the cap would be passed.
-
-    One conditional UPDATE decides, so two casts can never both take the last cents.
+    One conditional UPDATE per scope decides, so two casts can never both take the last cents.
     """
-    period = period_of(account, timezone.now())
-    room = Q(cap_cents__isnull=True) | Q(cap_cents__gte=F("held_cents") + F("captured_cents") + cents)
-    # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
-    room &= ~Q(cap_cents=0)
-    if not BudgetPeriod.objects.filter(room, pk=period.pk).update(held_cents=F("held_cents") + cents):
-        period.refresh_from_db()
-        raise BudgetExceeded(
-            f"This cast needs {cents} cents and {period.remaining_cents} of this month's cap of "
-            f"{period.cap_cents} are left. Ask for a higher cap, or wait until {period.resets_at:%Y-%m-%d}.",
-            headers={"Retry-After": str(int((period.resets_at - timezone.now()).total_seconds()) + 1)}
-            if period.cap_cents and cents <= period.cap_cents
-            else None,
-            scope="account",
-            cap_cents=period.cap_cents,
-            held_cents=period.held_cents,
-            captured_cents=period.captured_cents,
-            required_cents=cents,
-            resets_at=period.resets_at.isoformat(),
+    month = month_of(at)
+    own = BudgetPeriod.objects.filter(account=account, month=month, scope=BudgetScope.ACCOUNT)
+    if not _take(own, cents):
+        open_month(account, month)
+        if not _take(own, cents):
+            raise _exceeded(own.get(), cents)
+    # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
+    periods = list(scoped(account, month, api_key_id, spell_key))
+    for period in periods:
+        if period.scope != BudgetScope.ACCOUNT:
+            if not _take(BudgetPeriod.objects.filter(pk=period.pk), cents):
+                raise _exceeded(period, cents)
+            period.held_cents += cents
+        _tell_thresholds(period, before=period.used_cents - cents)
+    account_period = next(period for period in periods if period.scope == BudgetScope.ACCOUNT)
+    return LedgerEntry.objects.create(
+        period=account_period,
+        cast_id=cast_id,
+        kind=Kind.HOLD,
+        cents=cents,
+        hold_cents=cents,
+        api_key_id=str(api_key_id),
+        spell_key=spell_key,
+        booked_on=at.astimezone(dt.UTC).date(),
+    )
+
+
+def settle(cast_id: uuid.UUID, *, capture_cents: int) -> None:
+    """End a cast's hold: take `capture_cents` of it and give the rest back, booked to the month that held it.
+
+    A second settlement of one cast, or a capture above its hold, is refused by the database (IntegrityError): whoever
+    ends a cast has already won the guarded UPDATE, so it is a bug, not a race.
+    """
+    held = LedgerEntry.objects.select_related("period").get(cast_id=cast_id, kind=Kind.HOLD)
+    changes = {"held_cents": F("held_cents") - held.cents, "captured_cents": F("captured_cents") + capture_cents}
+    period = held.period
+    BudgetPeriod.objects.filter(pk=period.pk).update(**changes)
+    for other in scoped(period.account_id, period.month, held.api_key_id, held.spell_key):
+        if other.pk != period.pk:
+            BudgetPeriod.objects.filter(pk=other.pk).update(**changes)
+    moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
+    if capture_cents < held.cents or not moves:
+        moves.append((Kind.RELEASE, held.cents - capture_cents))
+    for number, (kind, cents) in enumerate(moves):
+        LedgerEntry.objects.create(
+            period=period,
+            cast_id=cast_id,
+            kind=kind,
+            cents=cents,
+            hold_cents=held.cents,
+            settles=number == 0,
+            api_key_id=held.api_key_id,
+            spell_key=held.spell_key,
+            booked_on=held.booked_on,
         )
-    return LedgerEntry.objects.create(period=period, cast_id=cast_id, kind=Kind.HOLD, cents=cents)
 
 
-def settle(cast_id: uuid.UUID, *, capture: bool) -> LedgerEntry:
-    """End a cast's hold: take the money or give it back, booked to the month that held it.
+def scoped(account: Account | int, month: dt.date, api_key_id: object, spell_key: str) -> QuerySet[BudgetPeriod]:
+    """Return the counters that a cast moves: the account's, and the key's and the spell's where a cap is set."""
+    which = Q(scope=BudgetScope.ACCOUNT)
+    which |= Q(scope=BudgetScope.KEY, ref=str(api_key_id)) | Q(scope=BudgetScope.SPELL, ref=spell_key)
+    return BudgetPeriod.objects.filter(which, account=account, month=month).order_by("scope", "ref")
 
-    A second settlement of one cast is refused by the database (IntegrityError): whoever ends a cast has already won
-    the guarded UPDATE, so it is a bug, not a race.
-    """
-    held = LedgerEntry.objects.get(cast_id=cast_id, kind=Kind.HOLD)
-    changes = {"held_cents": F("held_cents") - held.cents}
-    if capture:
-        changes["captured_cents"] = F("captured_cents") + held.cents
-    BudgetPeriod.objects.filter(pk=held.period_id).update(**changes)
-    kind = Kind.CAPTURE if capture else Kind.RELEASE
-    return LedgerEntry.objects.create(period_id=held.period_id, cast_id=cast_id, kind=kind, cents=held.cents)
+
+def open_month(account: Account, month: dt.date) -> None:
+    """Make the month's counters, for the account and for each cap within it, where they don't exist yet."""
+    cap = Account.objects.values_list("monthly_cap_cents", flat=True).get(pk=account.pk)
+    BudgetPeriod.objects.get_or_create(
+        account=account, month=month, scope=BudgetScope.ACCOUNT, ref="", defaults={"cap_cents": cap}
+    )
+    for inner in BudgetCap.objects.filter(account=account):
+        BudgetPeriod.objects.get_or_create(
+            account=account, month=month, scope=inner.scope, ref=inner.ref, defaults={"cap_cents": inner.cap_cents}
+        )
+
+
+def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> None:
+    """Change a cap, from now on; None lifts it. Below what is held it kills nothing, it only refuses what comes."""
+    month = month_of(timezone.now())
+    with transaction.atomic():
+        open_month(account, month)
+        own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)
+        if scope == BudgetScope.ACCOUNT:
+            Account.objects.filter(pk=account.pk).update(monthly_cap_cents=cap_cents)
+            BudgetPeriod.objects.filter(pk=own.pk).update(cap_cents=cap_cents)
+            account.monthly_cap_cents = cap_cents
+            return
+        if cap_cents is None:
+            BudgetCap.objects.filter(account=account, scope=scope, ref=ref).delete()
+            BudgetPeriod.objects.filter(account=account, month=month, scope=scope, ref=ref).delete()
+            return
+        BudgetCap.objects.update_or_create(account=account, scope=scope, ref=ref, defaults={"cap_cents": cap_cents})
+        # The account's row is locked, so no cast of it is accepted or ended between the sum and the insert.
+        held, captured = recounted(own, scope, ref)
+        BudgetPeriod.objects.update_or_create(
+            account=account,
+            month=month,
+            scope=scope,
+            ref=ref,
+            defaults={"cap_cents": cap_cents, "held_cents": held, "captured_cents": captured},
+        )
+
+
+def recounted(account_period: BudgetPeriod, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> tuple[int, int]:
+    """Return (held, captured) as the ledger's entries of one month add up, for the account or a scope within it."""
+    entries = LedgerEntry.objects.filter(period=account_period)
+    if scope == BudgetScope.KEY:
+        entries = entries.filter(api_key_id=ref)
+    elif scope == BudgetScope.SPELL:
+        entries = entries.filter(spell_key=ref)
+    sums = dict(entries.order_by().values_list("kind").annotate(Sum("cents")))
+    captured = sums.get(Kind.CAPTURE, 0)
+    return sums.get(Kind.HOLD, 0) - captured - sums.get(Kind.RELEASE, 0), captured
 
 
 def current(account: Account) -> BudgetPeriod:
-    """Return this month's period."""
-    return period_of(account, timezone.now())
+    """Return this month's counter of the account."""
+    month = month_of(timezone.now())
+    open_month(account, month)
+    return BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT)
+
+
+def _take(period: QuerySet[BudgetPeriod], cents: int) -> bool:
+    room = Q(cap_cents__isnull=True) | Q(cap_cents__gte=F("held_cents") + F("captured_cents") + cents)
+    # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
+    return bool(period.filter(room & ~Q(cap_cents=0)).update(held_cents=F("held_cents") + cents))
+
+
+def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
+    whose = {BudgetScope.ACCOUNT: "the account", BudgetScope.KEY: "this API key", BudgetScope.SPELL: "this spell"}
+    headers = {}
+    if period.cap_cents and cents <= period.cap_cents:  # otherwise next month's cap is too low as well
+        headers["Retry-After"] = str(int((period.resets_at - timezone.now()).total_seconds()) + 1)
+    return BudgetExceeded(
+        f"This cast needs {cents} cents; of the {period.cap_cents} cents that {whose[BudgetScope(period.scope)]} may "
+        f"spend this month, {period.remaining_cents} are left. Ask for a higher cap"
+        + (f", or wait until {period.resets_at:%Y-%m-%d}." if headers else "."),
+        headers=headers,
+        scope=period.scope,
+        cap_cents=period.cap_cents,
+        held_cents=period.held_cents,
+        captured_cents=period.captured_cents,
+        required_cents=cents,
+        resets_at=period.resets_at.isoformat(),
+    )
+
+
+def _tell_thresholds(period: BudgetPeriod, *, before: int) -> None:
+    """Record, once a month, that 50, 80 or 100 percent of a cap are used."""
+    if not period.cap_cents:
+        return
+    for percent in THRESHOLDS:
+        limit = period.cap_cents * percent
+        if before * 100 < limit <= period.used_cents * 100:
+            AccountEvent.objects.get_or_create(
+                account_id=period.account_id,
+                dedupe=f"budget:{period.month:%Y-%m}:{period.scope}:{period.ref}:{percent}",
+                defaults={
+                    "kind": "budget_threshold",
+                    "data": {
+                        "percent": percent,
+                        "month": f"{period.month:%Y-%m}",
+                        "scope": period.scope,
+                        "ref": period.ref,
+                        "cap_cents": period.cap_cents,
+                        "held_cents": period.held_cents,
+                        "captured_cents": period.captured_cents,
+                    },
+                },
+            )
+
+
+def usage(account: Account, first: dt.date, last: dt.date) -> list[dict[str, Any]]:
+    """Return what was captured, by day of acceptance (UTC) and spell, from `first` to `last` inclusive."""
+    entries = LedgerEntry.objects.filter(
+        period__account=account, kind=Kind.CAPTURE, booked_on__gte=first, booked_on__lte=last
+    )
+    rows = entries.order_by("booked_on", "spell_key").values("booked_on", "spell_key")
+    return [
+        {"day": row["booked_on"], "spell_key": row["spell_key"], "casts": row["casts"], "captured_cents": row["total"]}
+        for row in rows.annotate(casts=Count("cast_id"), total=Sum("cents"))
+    ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 SCOPES = {
@@ -15,6 +16,7 @@ SCOPES = {
     "casts:write": "cast, cancel and retry",
     "spells:read": "list spells with their schemas and prices",
     "budget:read": "read the budget and what was spent",
+    "budget:write": "change caps",
     "keys": "make and revoke API keys",
 }
 
@@ -26,6 +28,9 @@ class Account(models.Model):
     monthly_cap_cents = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Cents per calendar month (UTC). Blank: no cap. 0: nothing may be cast."
     )
+    require_idempotency_key = models.BooleanField(
+        default=False, help_text="Refuse casts that come without an Idempotency-Key."
+    )
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="accounts")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -34,6 +39,12 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and let a changed cap hold from now on in this month too."""
+        super().save(*args, **kwargs)
+        this_month = self.budget_periods.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
+        this_month.exclude(cap_cents=self.monthly_cap_cents).update(cap_cents=self.monthly_cap_cents)
 
 
 class Membership(models.Model):
@@ -110,26 +121,62 @@ def month_of(moment: dt.datetime) -> dt.date:
     return moment.astimezone(dt.UTC).date().replace(day=1)
 
 
+class BudgetScope(models.TextChoices):
+    """What a cap is for. Holds are taken in this order, always, so that no two casts wait for each other."""
+
+    ACCOUNT = "account"
+    KEY = "key"
+    SPELL = "spell"
+
+
+class BudgetCap(models.Model):
+    """A cap within an account: for one of its API keys, or for what it spends on one spell."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="caps")
+    scope = models.CharField(max_length=7, choices=[c for c in BudgetScope.choices if c[0] != "account"])
+    ref = models.CharField(max_length=64, help_text="The API key's id, or the spell's key.")
+    cap_cents = models.PositiveBigIntegerField(help_text="Cents per calendar month (UTC). 0: nothing may be cast.")
+
+    class Meta:
+        ordering = ("scope", "ref")
+        constraints = [models.UniqueConstraint(fields=["account", "scope", "ref"], name="one_cap_per_scope")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.ref}: {self.cap_cents}"
+
+
 class BudgetPeriod(models.Model):
-    """One account's money in one month: the counters that the ledger's entries add up to. All in cents."""
+    """Money of one month: the counters that the ledger's entries add up to. All in cents.
+
+    Every account has one for itself; for a key or a spell there is one only while a cap is set for it.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="budget_periods")
     month = models.DateField(help_text="The first day of the month (UTC).")
+    scope = models.CharField(max_length=7, choices=BudgetScope, default=BudgetScope.ACCOUNT)
+    ref = models.CharField(max_length=64, blank=True, help_text="The API key's id or the spell's key; blank: all.")
     cap_cents = models.PositiveBigIntegerField(null=True)
     held_cents = models.PositiveBigIntegerField(default=0)
     captured_cents = models.PositiveBigIntegerField(default=0)
 
     class Meta:
-        ordering = ("-month",)
-        constraints = [models.UniqueConstraint(fields=["account", "month"], name="one_period_per_month")]
+        ordering = ("-month", "scope", "ref")
+        constraints = [
+            models.UniqueConstraint(fields=["account", "month", "scope", "ref"], name="one_period_per_month")
+        ]
 
     def __str__(self) -> str:
-        return f"{self.account} {self.month:%Y-%m}"
+        return " ".join([str(self.account), f"{self.month:%Y-%m}", *([self.scope, self.ref] if self.ref else [])])
+
+    @property
+    def used_cents(self) -> int:
+        """What is spent or reserved."""
+        return self.held_cents + self.captured_cents
 
     @property
     def remaining_cents(self) -> int | None:
         """What may still be held, or None without a cap."""
-        return None if self.cap_cents is None else max(0, self.cap_cents - self.held_cents - self.captured_cents)
+        return None if self.cap_cents is None else max(0, self.cap_cents - self.used_cents)
 
     @property
     def resets_at(self) -> dt.datetime:
@@ -139,7 +186,10 @@ class BudgetPeriod(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One move of money for one cast. Append-only; `kind` says which counter it moved."""
+    """One move of money for one cast. Append-only: the admin, the model and a database trigger refuse changes.
+
+    A cast has one hold, and one settlement: a capture, a release, or a capture and the release of the rest.
+    """
 
     class Kind(models.TextChoices):
         HOLD = "hold"
@@ -150,17 +200,56 @@ class LedgerEntry(models.Model):
     cast_id = models.UUIDField()  # not a foreign key: money outlives what it was paid for
     kind = models.CharField(max_length=7, choices=Kind)
     cents = models.PositiveBigIntegerField()
+    hold_cents = models.PositiveBigIntegerField()  # of the cast's hold, so that the database can compare
+    settles = models.BooleanField(default=False)  # true for the one entry that ends the hold
+    api_key_id = models.CharField(max_length=64, blank=True)
+    spell_key = models.CharField(max_length=64, blank=True)
+    booked_on = models.DateField()  # the day (UTC) on which the cast was accepted
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         verbose_name_plural = "ledger entries"
         ordering = ("-id",)
+        indexes = [models.Index(fields=["period", "booked_on"], name="entry_by_day")]
         constraints = [
             models.UniqueConstraint(fields=["cast_id", "kind"], name="one_entry_per_cast_and_kind"),
-            models.UniqueConstraint(
-                fields=["cast_id"], condition=~Q(kind="hold"), name="one_capture_or_release_per_cast"
+            models.UniqueConstraint(fields=["cast_id"], condition=Q(settles=True), name="one_settlement_per_cast"),
+            models.CheckConstraint(condition=Q(cents__lte=F("hold_cents")), name="no_more_than_was_held"),
+            models.CheckConstraint(
+                condition=~Q(kind="hold") | Q(settles=False, cents=F("hold_cents")), name="a_hold_settles_nothing"
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.cents} for {self.cast_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add; never change."""
+        if not self._state.adding:
+            raise AppendOnly("Ledger entries are never changed; book another one.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse."""
+        raise AppendOnly("Ledger entries are never deleted.")
+
+
+class AppendOnly(TypeError):
+    """Somebody tried to change history."""
+
+
+class AccountEvent(models.Model):
+    """Something that an account's owner should know, once."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=40)
+    dedupe = models.CharField(max_length=200)  # what makes it the same news
+    data = models.JSONField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = [models.UniqueConstraint(fields=["account", "dedupe"], name="told_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.dedupe}"

@@ -43,17 +43,26 @@ def accept(
     ttl_seconds: int | None = None,
     callback_url: str = "",
     metadata: dict[str, Any] | None = None,
+    retry_of: Cast | None = None,
 ) -> Cast:
     """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid."""
     now = timezone.now()
     with transaction.atomic():
         cast_id = uuid7()
-        budget.hold(api_key.account, cast_id=cast_id, cents=spell.price_cents)
+        budget.hold(
+            api_key.account,
+            cast_id=cast_id,
+            cents=spell.price_cents,
+            at=now,
+            api_key_id=api_key.pk,
+            spell_key=spell.key,
+        )
         cast = Cast.objects.create(
             id=cast_id,
             account=api_key.account,
             api_key=api_key,
             spell=spell,
+            retry_of=retry_of,
             input=input,
             metadata=metadata or {},
             callback_url=callback_url,
@@ -206,6 +215,38 @@ def request_cancel(cast: Cast, *, reason: str) -> bool:
     )
 
 
+def cancel(cast_id: uuid.UUID) -> Cast:
+    """Cancel a cast for its caller: at once if nothing was dispatched yet, else GitHub is asked and has the last word.
+
+    Idempotent; a cast that has ended stays as it ended.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        asked = Cast.objects.filter(pk=cast_id, status__in=OPEN, cancel_requested_at=None, run_finished_at=None).update(
+            cancel_requested_at=now, cancel_reason="cancelled_by_caller"
+        )
+        if asked:
+            # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
+            undispatched = Cast.objects.filter(pk=cast_id, dispatch_started_at=None)
+            ended = _end(
+                undispatched,
+                CastStatus.CANCELLED,
+                reason="cancelled_by_caller",
+                message="Cancelled, as asked.",
+                charge=False,
+            )
+            if not ended:
+                _move(
+                    Cast.objects.filter(pk=cast_id),
+                    CastStatus(Cast.objects.values_list("status", flat=True).get(pk=cast_id)),
+                    "cancel_requested",
+                    status_reason="cancelling",
+                    message="Cancelling, as asked.",
+                )
+                wake(cast_id)
+    return Cast.objects.select_related("spell").get(pk=cast_id)
+
+
 def end(
     cast: Cast,
     status: CastStatus,
@@ -217,9 +258,22 @@ def end(
     charge: bool,
 ) -> bool:
     """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
+    return _end(cast.mine(), status, reason=reason, message=message, error=error, output=output, charge=charge)
+
+
+def _end(
+    which: QuerySet[Cast],
+    status: CastStatus,
+    *,
+    reason: str,
+    message: str,
+    error: dict[str, Any] | None = None,
+    output: Any = None,
+    charge: bool,
+) -> bool:
     with transaction.atomic():
         moved = _move(
-            cast.mine(),
+            which,
             status,
             events.ENDED_BY,
             status_reason=reason,
@@ -234,8 +288,8 @@ def end(
         )
         if moved is None:
             return False
-        budget.settle(cast.pk, capture=charge)
-    logger.info("cast ended", extra={"cast_id": str(cast.pk), "status": status, "reason": reason})
+        budget.settle(moved.pk, capture_cents=moved.cost_cents if charge else 0)
+    logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
     return True
 
 

@@ -38,7 +38,7 @@ def absolute(path: str, **query: str) -> str:
     return settings.PUBLIC_URL + path + (f"?{urlencode(query)}" if query else "")
 
 
-def cast_url(cast_id: uuid.UUID) -> str:
+def cast_url(cast_id: uuid.UUID | str) -> str:
     """Return the cast's API address."""
     return absolute(reverse("api:cast", args=[cast_id]))
 

@@ -160,6 +160,7 @@ class Cast(DueRow):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="casts")
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
     spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries")
     input = models.JSONField()
     metadata = models.JSONField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
@@ -288,3 +289,21 @@ class Artifact(DueRow):
 
     def __str__(self) -> str:
         return self.name
+
+
+class IdempotencyRecord(models.Model):
+    """The answer to one Idempotency-Key; see casts.idempotency."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    route = models.CharField(max_length=60)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    body = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "route", "key"], name="one_answer_per_key")]
+        indexes = [models.Index("created_at", name="idempotency_age")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.key}"

@@ -82,7 +82,12 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
             return of_error(exc)
         response = await in_thread(request, rendered, view, request, **kwargs)
         shown = getattr(response, "data", None)
-        if not seconds or response.status_code not in (200, 201) or not isinstance(shown, dict) or "final" not in shown:
+        if (
+            not seconds
+            or response.status_code not in (200, 201, 202)
+            or not isinstance(shown, dict)
+            or "final" not in shown
+        ):
             return response
         if not shown["final"]:
             with streams.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:

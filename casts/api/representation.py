@@ -20,6 +20,7 @@ def cast_out(cast: Cast) -> dict[str, Any]:
         "created_at": events.stamp(cast.created_at),
         "expires_at": events.stamp(cast.expires_at),
         **shown,
+        "retry_of": str(cast.retry_of_id) if cast.retry_of_id else None,
         "input": cast.input,
         "metadata": cast.metadata,
         "callback_url": cast.callback_url or None,

@@ -145,6 +145,7 @@ class CastLine(serializers.Serializer[Any]):
     output = serializers.JSONField(allow_null=True)
     error = serializers.DictField(allow_null=True)
     final = serializers.BooleanField()
+    retry_of = serializers.UUIDField(allow_null=True)
     input = serializers.JSONField()
     metadata = serializers.DictField(child=serializers.CharField())
     callback_url = serializers.URLField(allow_null=True)
@@ -180,8 +181,26 @@ class SpellList(serializers.Serializer[Any]):
     results = SpellLine(many=True)
 
 
-class BudgetLine(serializers.Serializer[Any]):
-    """This month's money, in cents."""
+class NewCap(StrictSerializer):
+    """A change of a cap."""
+
+    cap_cents = StrictIntegerField(min_value=0, max_value=2**62, allow_null=True, help_text="null: no cap; 0: nothing.")
+    scope = serializers.ChoiceField(choices=["account", "key", "spell"], default="account")
+    key_id = StrictIntegerField(required=False, help_text="With scope key.")
+    spell_key = StrictCharField(max_length=64, required=False, help_text="With scope spell.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take exactly what the scope needs."""
+        needed = {"key": "key_id", "spell": "spell_key"}.get(attrs["scope"])
+        for name in ("key_id", "spell_key"):
+            if (name in attrs) != (name == needed):
+                wrong = f"Scope {attrs['scope']} " + ("needs it." if name == needed else "does not take it.")
+                raise serializers.ValidationError({name: [wrong]})
+        return attrs
+
+
+class PeriodLine(serializers.Serializer[Any]):
+    """One month's money, in cents."""
 
     month = serializers.DateField()
     cap_cents = serializers.IntegerField(allow_null=True)
@@ -189,6 +208,40 @@ class BudgetLine(serializers.Serializer[Any]):
     captured_cents = serializers.IntegerField()
     remaining_cents = serializers.IntegerField(allow_null=True)
     resets_at = serializers.DateTimeField()
+
+
+class InnerPeriodLine(PeriodLine):
+    """A cap within the account."""
+
+    scope = serializers.CharField()
+    ref = serializers.CharField()
+
+
+class BudgetLine(PeriodLine):
+    """This month's money of the account, and the caps within it."""
+
+    caps = InnerPeriodLine(many=True)
+
+
+class UsageDay(serializers.Serializer[Any]):
+    """What one spell cost on one day."""
+
+    day = serializers.DateField()
+    spell_key = serializers.CharField()
+    casts = serializers.IntegerField()
+    captured_cents = serializers.IntegerField()
+
+
+class UsageLine(serializers.Serializer[Any]):
+    """What was spent between two days."""
+
+    to = serializers.DateField()
+    total_cents = serializers.IntegerField()
+    days = UsageDay(many=True)
+
+
+# `from` is a word of Python's.
+UsageLine._declared_fields["from"] = serializers.DateField()
 
 
 class KeyLine(serializers.Serializer[Any]):

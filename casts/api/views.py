@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Value
@@ -18,8 +20,8 @@ from rest_framework.views import APIView
 
 from accounts import budget, keys
 from accounts.errors import Forbidden, SpellError
-from accounts.models import ApiKey
-from casts import lifecycle
+from accounts.models import Account, ApiKey
+from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
 from casts.api.representation import cast_out, spell_out
@@ -45,7 +47,20 @@ WAIT = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="`wait=N`: answer when the cast ends, or after N (1 to 60) seconds.",
 )
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Casts once, however often the request is repeated."
+)
 PROBLEMS = dict.fromkeys((400, 401, 402, 403, 404, 413, 422), s.Problem)
+
+
+def accepted(request: ApiRequest, *, route: str, payload: Any, accept: Callable[[], Cast], status: int) -> Response:
+    """Accept a cast once per Idempotency-Key and answer with it."""
+    key = idempotency.key_of(request.headers, request.auth.account)
+    body, replayed = idempotency.once(
+        account=request.auth.account, route=route, key=key, payload=payload, accept=accept, answer=cast_out
+    )
+    headers = {"Location": cast_url(body["cast_id"])} | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return Response(body, status=status, headers=headers)
 
 
 class CastPages(CursorPagination):
@@ -71,7 +86,10 @@ class CreateCast(APIView):
     scopes = {"POST": "casts:write"}
 
     @extend_schema(
-        operation_id="cast", request=s.CastRequest, parameters=[WAIT], responses={201: s.CastLine, **PROBLEMS}
+        operation_id="cast",
+        request=s.CastRequest,
+        parameters=[WAIT, IDEMPOTENCY],
+        responses={201: s.CastLine, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it."""
@@ -80,15 +98,23 @@ class CreateCast(APIView):
         wanted: dict[str, Any] = dict(body.validated_data)
         spell = castable(request.auth, wanted.pop("spell_key"))
         wanted["input"] = s.checked_input(spell, wanted["input"])
-        cast = lifecycle.accept(api_key=request.auth, spell=spell, **wanted)
-        return Response(cast_out(cast), status=201, headers={"Location": cast_url(cast.pk)})
+        return accepted(
+            request,
+            route="cast",
+            payload=request.data,
+            accept=lambda: lifecycle.accept(api_key=request.auth, spell=spell, **wanted),
+            status=201,
+        )
 
 
 class Casts(CreateCast):
     scopes = {"POST": "casts:write", "GET": "casts:read"}
 
     @extend_schema(
-        operation_id="create_cast", request=s.CastRequest, parameters=[WAIT], responses={201: s.CastLine, **PROBLEMS}
+        operation_id="create_cast",
+        request=s.CastRequest,
+        parameters=[WAIT, IDEMPOTENCY],
+        responses={201: s.CastLine, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell; the same as POST /api/v1/cast."""
@@ -168,6 +194,50 @@ def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Respo
     return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
 
 
+class CancelCast(APIView):
+    scopes = {"POST": "casts:write"}
+
+    @extend_schema(operation_id="cancel_cast", request=None, responses={202: s.CastLine, **PROBLEMS})
+    def post(self, request: ApiRequest, cast_id: str) -> Response:
+        """Cancel a cast. At once if it was not sent yet, else GitHub is asked; may be repeated."""
+        cast = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        return Response(cast_out(lifecycle.cancel(cast.pk)), status=202)
+
+
+class RetryCast(APIView):
+    scopes = {"POST": "casts:write"}
+
+    @extend_schema(
+        operation_id="retry_cast", request=None, parameters=[IDEMPOTENCY], responses={202: s.CastLine, **PROBLEMS}
+    )
+    def post(self, request: ApiRequest, cast_id: str) -> Response:
+        """Cast the same again: a new cast, with its own price, and `retry_of`."""
+        before = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        if not before.final:
+            raise CastNotFinal("This cast has not ended yet. Cancel it first, or wait for its end.")
+        spell = castable(request.auth, before.spell.key)
+        return accepted(
+            request,
+            route=f"retry:{before.pk}",
+            payload={},
+            accept=lambda: lifecycle.accept(
+                api_key=request.auth,
+                spell=spell,
+                input=s.checked_input(spell, before.input),
+                metadata=before.metadata,
+                callback_url=before.callback_url,
+                retry_of=before,
+            ),
+            status=202,
+        )
+
+
+class CastNotFinal(SpellError):
+    """The cast is still open."""
+
+    code, status, title = "CAST_NOT_FINAL", 409, "Cast has not ended"
+
+
 class Spells(APIView):
     scopes = {"GET": "spells:read"}
 
@@ -187,13 +257,66 @@ class OneSpell(APIView):
 
 
 class Budget(APIView):
-    scopes = {"GET": "budget:read"}
+    scopes = {"GET": "budget:read", "PATCH": "budget:write"}
 
     @extend_schema(operation_id="get_budget", responses={200: s.BudgetLine, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
-        """This month's cap, what is held and what was spent."""
-        period = budget.current(request.auth.account)
-        return Response(s.BudgetLine(period).data)
+        """This month's caps, what is held and what was spent."""
+        return Response(budget_out(request.auth.account))
+
+    @extend_schema(operation_id="set_cap", request=s.NewCap, responses={200: s.BudgetLine, **PROBLEMS})
+    def patch(self, request: ApiRequest) -> Response:
+        """Change a cap: the account's, or within it one API key's or one spell's. null lifts it, 0 stops everything."""
+        body = s.NewCap(data=request.data)
+        body.is_valid(raise_exception=True)
+        account = request.auth.account
+        wanted = body.validated_data
+        ref = str(wanted.get("key_id") or wanted.get("spell_key") or "")
+        if wanted["scope"] == "key" and not account.api_keys.filter(pk=wanted["key_id"]).exists():
+            raise KeyNotFound(f"There is no API key {ref} in this account.")
+        if wanted["scope"] == "spell" and not Spell.objects.filter(key=ref).exists():
+            raise SpellNotFound(f"There is no spell {ref!r}.")
+        budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
+        return Response(budget_out(account))
+
+
+def budget_out(account: Account) -> dict[str, Any]:
+    """Return the account's month, and the caps within it."""
+    period = budget.current(account)
+    inner = account.budget_periods.filter(month=period.month).exclude(scope="account")
+    return {**s.PeriodLine(period).data, "caps": s.InnerPeriodLine(inner, many=True).data}
+
+
+class Usage(APIView):
+    scopes = {"GET": "budget:read"}
+
+    @extend_schema(
+        operation_id="get_usage",
+        parameters=[
+            OpenApiParameter("from", str, description="First day, YYYY-MM-DD (UTC); default: 30 days ago."),
+            OpenApiParameter("to", str, description="Last day; default: today."),
+        ],
+        responses={200: s.UsageLine, **PROBLEMS},
+    )
+    def get(self, request: ApiRequest) -> Response:
+        """What was spent, by day of acceptance and by spell."""
+        today = timezone.now().date()
+        last = parse_day("to", request.query_params.get("to"), today)
+        first = parse_day("from", request.query_params.get("from"), last - dt.timedelta(days=30))
+        if not dt.timedelta(0) <= last - first <= dt.timedelta(days=366):
+            raise BadQuery("`from` is a day before `to`, by 366 days at most.")
+        rows = budget.usage(request.auth.account, first, last)
+        return Response(
+            {"from": first, "to": last, "total_cents": sum(r["captured_cents"] for r in rows), "days": rows}
+        )
+
+
+def parse_day(name: str, value: str | None, default: dt.date) -> dt.date:
+    """Return a day from a query; raise BadQuery."""
+    try:
+        return dt.date.fromisoformat(value) if value else default
+    except ValueError as exc:
+        raise BadQuery(f"{name} is a day such as 2026-11-23; not {value!r}.") from exc
 
 
 class Keys(APIView):

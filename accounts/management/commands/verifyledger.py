@@ -1,0 +1,33 @@
+"""Prove that the counters are what the ledger says."""
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from accounts.budget import recounted
+from accounts.models import BudgetPeriod, BudgetScope
+
+
+class Command(BaseCommand):
+    help = (
+        "Recompute every budget counter from the ledger's entries; end with code 1 and the differences if any differ."
+    )
+
+    def handle(self, **options: object) -> None:
+        """Compare each period, an account's month at a time, under its lock."""
+        differences = []
+        months = BudgetPeriod.objects.filter(scope=BudgetScope.ACCOUNT).order_by("pk")
+        checked = 0
+        for key in months.values_list("pk", flat=True):
+            with transaction.atomic():
+                own = BudgetPeriod.objects.select_for_update().get(pk=key)
+                for period in BudgetPeriod.objects.filter(account=own.account_id, month=own.month):
+                    checked += 1
+                    held, captured = recounted(own, period.scope, period.ref)
+                    if (held, captured) != (period.held_cents, period.captured_cents):
+                        differences.append(
+                            f"{period}: held {period.held_cents}, by the ledger {held}; "
+                            f"captured {period.captured_cents}, by the ledger {captured}"
+                        )
+        if differences:
+            raise CommandError("The counters differ from the ledger:\n" + "\n".join(differences))
+        self.stdout.write(f"{checked} counters agree with the ledger.")
