@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -27,6 +28,12 @@ class Account(models.Model):
     name = models.CharField(max_length=100, unique=True)
     monthly_cap_cents = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Cents per calendar month (UTC). Blank: no cap. 0: nothing may be cast."
+    )
+    max_running = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many of its casts may run at once. Blank: any number.",
     )
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."

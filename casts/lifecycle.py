@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import budget
 from accounts.models import ApiKey
-from casts import events, folding, wakeups
+from casts import events, folding, slots, wakeups
 from casts.ids import uuid7
 from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run
@@ -78,14 +78,22 @@ def accept(
     return cast  # the worker finds it: a queued cast is its own outbox entry
 
 
-def intend_dispatch(cast: Cast) -> bool:
-    """Commit, before the call, that this attempt is about to dispatch; False if the claim no longer holds."""
-    changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
-    return bool(
-        changed.update(
+def intend_dispatch(cast: Cast) -> bool | slots.Wait:
+    """Commit, before the call, that this attempt is about to dispatch, and take a slot for it.
+
+    False if the claim no longer holds; a Wait if a limit on running casts is reached.
+    """
+    with transaction.atomic():
+        limited = slots.lock(cast)
+        if limited and (wait := slots.wait_of(cast)) is not None:
+            return wait
+        changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
+        done = changed.update(
             dispatch_started_at=timezone.now(), dispatched_at=None, dispatch_attempts=F("dispatch_attempts") + 1
         )
-    )
+        if limited and done:
+            slots.took(cast)
+        return bool(done)
 
 
 def take_back_intent(cast: Cast, *, tried: bool) -> None:
@@ -289,8 +297,15 @@ def _end(
         if moved is None:
             return False
         budget.settle(moved.pk, capture_cents=moved.cost_cents if charge else 0)
+        # After the commit: within it, two casts that end could wait for each other's rows.
+        transaction.on_commit(lambda: _offer_slot(moved))
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
     return True
+
+
+def _offer_slot(ended: Cast) -> None:
+    for waiting in slots.next_in_line(ended):
+        wake(waiting.pk)
 
 
 def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> Cast | None:
@@ -303,7 +318,7 @@ def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> C
             status=to, last_seq=F("last_seq") + 1, **changes
         ):
             return None
-        cast = Cast.objects.select_related("spell").get(pk=pk)
+        cast = Cast.objects.select_related("spell", "account").get(pk=pk)
         events.append(cast, kind, at=timezone.now())
         return cast
 

@@ -86,6 +86,12 @@ class Spell(models.Model):
     timeout_seconds = models.PositiveIntegerField(
         default=settings.CAST_TIMEOUT_SECONDS, validators=[MinValueValidator(1)], help_text="A run may take this long."
     )
+    max_running = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many of its casts may run at once, of all accounts together. Blank: any number.",
+    )
     ttl_seconds = models.PositiveIntegerField(
         default=settings.CAST_TTL_SECONDS,
         validators=[MinValueValidator(1)],
@@ -205,6 +211,7 @@ class Cast(DueRow):
         indexes = [
             *DueRow.Meta.indexes,
             models.Index(fields=["account", "-id"], name="cast_by_account"),
+            models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
             models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
         ]
         constraints = [
@@ -241,6 +248,20 @@ class Cast(DueRow):
     def get_absolute_url(self) -> str:
         """Return the progress page's path."""
         return reverse("cast-page", args=[self.pk])
+
+
+class SpellTurn(models.Model):
+    """When an account last got a slot of a spell with `max_running`; see casts.slots."""
+
+    spell = models.ForeignKey(Spell, on_delete=models.CASCADE)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    served_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["spell", "account"], name="one_turn_per_account")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.spell} {self.served_at}"
 
 
 class CastEvent(models.Model):

@@ -8,7 +8,7 @@ import logging
 from django.conf import settings
 from django.utils import timezone
 
-from casts import collecting, lifecycle
+from casts import collecting, lifecycle, slots
 from casts.due import DueQuerySet
 from casts.models import Cast, CastStatus
 from casts.runtime import DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MAX_DISPATCHES = 3
 SEARCH_EVERY = dt.timedelta(seconds=2)
+SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
 SOON = dt.timedelta(seconds=5)
 
 
@@ -29,7 +30,7 @@ class CastWork:
 
     def step(self, row: Cast) -> dt.datetime | None:
         """Move one cast on; return when to look again."""
-        cast = Cast.objects.select_related("spell").get(pk=row.pk)
+        cast = Cast.objects.select_related("spell", "account").get(pk=row.pk)
         cast.token, cast.lease_until = row.token, row.lease_until
         try:
             again = step(cast)
@@ -58,7 +59,14 @@ def step(cast: Cast) -> dt.datetime | None:
 
 def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: intent first, then the call, then the answer."""
-    if not lifecycle.intend_dispatch(cast):
+    intended = lifecycle.intend_dispatch(cast)
+    if isinstance(intended, slots.Wait):
+        message = (
+            f"Waiting for a free slot: {intended.max_running} may run at once, and it is number {intended.position}."
+        )
+        lifecycle.wait_for(cast, reason="waiting_for_slot", message=message)
+        return timezone.now() + SLOT_LOOK
+    if not intended:
         return timezone.now() + SOON
     try:
         run = runtime_of(cast).start(cast)

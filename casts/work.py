@@ -20,6 +20,7 @@ from casts.due import DueQuerySet, DueRow
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between looks when no wake-up comes
+SWEEP_SECONDS = 600.0
 AFTER_A_BUG = dt.timedelta(seconds=15)
 
 
@@ -43,6 +44,7 @@ class Worker:
         self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
         self.held: dict[Future[None], tuple[DueRow, float]] = {}
         self.upkeep_at = 0.0
+        self.sweep_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when the steps under way are done. Safe in a signal handler."""
@@ -99,6 +101,10 @@ class Worker:
             elif now - since > self.lease.total_seconds() / 3:
                 row.extend(self.lease)
                 self.held[future] = (row, now)
+        if now > self.sweep_at:
+            self.sweep_at = now + SWEEP_SECONDS
+            for path in settings.SWEEPS:
+                import_string(path)()
         if now > self.upkeep_at:
             self.upkeep_at = now + LOOK_SECONDS
             close_old_connections()

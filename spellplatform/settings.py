@@ -85,6 +85,9 @@ SPELL_RUNTIMES = {
 # What `runworker` works off: dotted paths to casts.work.Work implementations.
 WORK = ["casts.steps.CastWork", "casts.artifacts.ArtifactWork", "webhooks.inbox.DeliveryWork"]
 
+# What each worker does every ten minutes: functions that may run anywhere, any number of times.
+SWEEPS = ["casts.idempotency.purge"]
+
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
 CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise

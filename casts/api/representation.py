@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from casts import events, links
+from casts import events, links, slots
 from casts.models import Cast, Spell
 from casts.streams import with_links
 
@@ -21,12 +21,21 @@ def cast_out(cast: Cast) -> dict[str, Any]:
         "expires_at": events.stamp(cast.expires_at),
         **shown,
         "retry_of": str(cast.retry_of_id) if cast.retry_of_id else None,
+        "queue_position": position(cast),
         "input": cast.input,
         "metadata": cast.metadata,
         "callback_url": cast.callback_url or None,
         "progress_url": links.progress_url(cast.pk),
         "events_url": links.events_url(cast.pk),
     }
+
+
+def position(cast: Cast) -> int | None:
+    """Return a cast's place in the line for a slot, None if it waits for none."""
+    if cast.status_reason != "waiting_for_slot" or cast.final:
+        return None
+    wait = slots.wait_of(cast)
+    return wait.position if wait else 1
 
 
 def spell_out(spell: Spell) -> dict[str, Any]:

@@ -145,6 +145,7 @@ class CastLine(serializers.Serializer[Any]):
     output = serializers.JSONField(allow_null=True)
     error = serializers.DictField(allow_null=True)
     final = serializers.BooleanField()
+    queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")
     retry_of = serializers.UUIDField(allow_null=True)
     input = serializers.JSONField()
     metadata = serializers.DictField(child=serializers.CharField())

@@ -1,0 +1,117 @@
+"""Limits on how many casts run at once: per spell (shared by all accounts) and per account.
+
+A cast that is dispatched, and has not ended, holds a slot. Who finds none waits in `queued`. Slots of a spell go round
+the accounts that wait for it, the longest unserved first; within an account, first come first served. A place in line
+that can't be used, because its account is at its own limit, holds up nobody behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from accounts.models import Account
+from casts.models import OPEN, Cast, CastStatus, Spell, SpellTurn
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a cast may not start yet."""
+
+    limit: str  # "spell" or "account"
+    position: int  # 1 is next
+    max_running: int
+
+
+def holding() -> QuerySet[Cast]:
+    """Return the casts that hold a slot."""
+    return Cast.objects.filter(status__in=OPEN, dispatch_started_at__isnull=False)
+
+
+def waiting() -> QuerySet[Cast]:
+    """Return the casts that would like one."""
+    return Cast.objects.filter(status=CastStatus.QUEUED, dispatch_started_at=None, cancel_requested_at=None)
+
+
+def wait_of(cast: Cast) -> Wait | None:
+    """Return what a queued cast waits for, None if it may start. Exact only under `lock`."""
+    spell, account = cast.spell, cast.account
+    if spell.max_running is not None:
+        position = turn(cast)
+        if position > spell.max_running - holding().filter(spell=spell).count():
+            return Wait("spell", position, spell.max_running)
+    if account.max_running is not None:
+        # Those before it that wait for a crowded spell's slot are not in its way.
+        ahead = waiting().filter(Q(spell=spell) | Q(spell__max_running=None), account=account, pk__lt=cast.pk).count()
+        if ahead >= account.max_running - holding().filter(account=account).count():
+            return Wait("account", ahead + 1, account.max_running)
+    return None
+
+
+def turn(cast: Cast) -> int:
+    """Return a cast's place in its spell's line, as if every turn were taken in order."""
+    line = waiting().filter(spell=cast.spell)
+    mine = line.filter(account=cast.account_id, pk__lt=cast.pk).count()
+    queues = dict(line.order_by().values_list("account").annotate(n=Count("pk")))
+    full = crowded(set(queues) - {cast.account_id})
+    served = dict(SpellTurn.objects.filter(spell=cast.spell, account__in=queues).values_list("account", "served_at"))
+
+    def order(account_id: int) -> tuple[bool, object, int]:
+        return (account_id in served, served.get(account_id), account_id)
+
+    before: int = sum(
+        # An account whose turn comes before mine has had one more when mine comes.
+        min(n, mine + (order(account_id) < order(cast.account_id)))
+        for account_id, n in queues.items()
+        if account_id not in full and account_id != cast.account_id
+    )
+    return before + mine + 1
+
+
+def crowded(account_ids: set[int]) -> set[int]:
+    """Return those accounts that are at their own limit."""
+    limits = dict(
+        Account.objects.filter(pk__in=account_ids, max_running__isnull=False).values_list("pk", "max_running")
+    )
+    counts = dict(holding().filter(account__in=limits).order_by().values_list("account").annotate(n=Count("pk")))
+    return {
+        account_id for account_id, limit in limits.items() if limit is not None and counts.get(account_id, 0) >= limit
+    }
+
+
+def lock(cast: Cast) -> bool:
+    """Put the starts that share a limit with this cast in line, until the transaction ends; False if none is shared.
+
+    Always the spell first. NO KEY: accepting casts, which refers to these rows, goes on meanwhile.
+    """
+    limited = False
+    if cast.spell.max_running is not None:
+        Spell.objects.select_for_update(no_key=True).get(pk=cast.spell_id)
+        limited = True
+    if cast.account.max_running is not None:
+        Account.objects.select_for_update(no_key=True).get(pk=cast.account_id)
+        limited = True
+    return limited
+
+
+def took(cast: Cast) -> None:
+    """Note, under `lock`, that the account has had its turn."""
+    if cast.spell.max_running is not None:
+        SpellTurn.objects.update_or_create(
+            spell=cast.spell, account_id=cast.account_id, defaults={"served_at": timezone.now()}
+        )
+
+
+def next_in_line(cast: Cast) -> list[Cast]:
+    """Return who may start now that this cast has given its slot back: one for its spell, one for its account."""
+    found: list[Cast] = []
+    if cast.spell.max_running is not None:
+        line = waiting().filter(spell=cast.spell)
+        account_ids = set(line.order_by().values_list("account", flat=True).distinct())
+        heads = [line.filter(account=account_id).order_by("pk")[0] for account_id in account_ids - crowded(account_ids)]
+        found += sorted(heads, key=turn)[:1]
+    if cast.account.max_running is not None:
+        found += waiting().filter(account=cast.account_id).order_by("pk")[:2]
+    return found
