@@ -70,7 +70,7 @@ class Membership(models.Model):
 
 def valid_scopes(scopes: object) -> None:
     """Refuse anything but a list of known scopes, naming the ones there are."""
-    unknown = [s for s in scopes if s not in SCOPES] if isinstance(scopes, list) else [scopes]
+    unknown = [s for s in scopes if not isinstance(s, str) or s not in SCOPES] if isinstance(scopes, list) else [scopes]
     if unknown or not scopes:
         raise ValidationError(f"Scopes must be a list of these words: {', '.join(SCOPES)}. Not known: {unknown}")
 

@@ -28,10 +28,9 @@ def fold(cast: Cast, seen: Observation) -> Changes:
     before = cast.observation or {}
     if seen.attempt < before.get("attempt", 1):
         return changes  # about an attempt that is over
-    new_attempt = seen.attempt > before.get("attempt", 1)
-    if new_attempt and cast.run_finished_at is not None:
+    if seen.attempt > before.get("attempt", 1) and cast.run_finished_at is not None:
         return changes  # re-run while we collect: the attempt that ended is the one that counts
-    jobs = merge_jobs([] if new_attempt else cast.jobs, seen)
+    jobs = merge_jobs(cast.jobs, seen)
     if jobs != cast.jobs:
         changes["jobs"] = jobs
     told = as_row(seen)
@@ -66,13 +65,13 @@ def order_of(row: Changes) -> tuple[int, bool, int, str]:
 
 
 def merge_jobs(known: list[Changes], seen: Observation) -> list[Changes]:
-    """Return the jobs known so far, each in its furthest state, in the order of their ids."""
-    by_id = {job["id"]: job for job in known if job["attempt"] >= seen.attempt}
-    for job in seen.jobs or ():
-        row = job_row(job)
-        if job.attempt >= seen.attempt and (job.id not in by_id or job_order(row) > job_order(by_id[job.id])):
-            by_id[job.id] = row
-    return [by_id[i] for i in sorted(by_id)]
+    """Return the latest attempt's jobs known so far, each in its furthest state, in the order of their ids."""
+    by_id: dict[int, Changes] = {}
+    for row in [*known, *(job_row(job) for job in seen.jobs or ())]:
+        if row["id"] not in by_id or job_order(row) > job_order(by_id[row["id"]]):
+            by_id[row["id"]] = row
+    latest = max([seen.attempt, *(row["attempt"] for row in by_id.values())])
+    return [by_id[i] for i in sorted(by_id) if by_id[i]["attempt"] == latest]
 
 
 def job_row(job: Job) -> Changes:
@@ -103,10 +102,10 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
             "message": f"The run ended ({conclusion}); copying its artifacts.",
             "progress": 95,
             "step_name": "",
-            "started_at": cast.started_at or started_at(observation),
+            "started_at": started_at(cast, observation),
             "run_finished_at": timezone.now(),
         }
-    if status == "in_progress" or any(job["status"] == "in_progress" for job in jobs):
+    if status == "in_progress" or any(job["status"] in ("in_progress", "completed") for job in jobs):
         done, total, name = steps_done(jobs)
         # Until steps are known it stays where it is: a bar that jumps ahead would have to come back.
         progress = 10 + 80 * done // total if total else 10
@@ -117,7 +116,7 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
             "message": f"Running: {name}{counted}."[:500] if name else "Running on GitHub.",
             "progress": max(cast.progress, progress),
             "step_name": name,
-            "started_at": cast.started_at or started_at(observation),
+            "started_at": started_at(cast, observation),
         }
     if cast.status != CastStatus.QUEUED or status is None:
         return {}
@@ -132,9 +131,9 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
     }
 
 
-def started_at(observation: Changes) -> dt.datetime:
-    """Return when the run started by GitHub's clock, or now if it did not say."""
-    return parse_datetime(observation.get("run_started_at") or "") or timezone.now()
+def started_at(cast: Cast, observation: Changes) -> dt.datetime:
+    """Return when the run started by GitHub's clock, or when we first learnt of it if GitHub did not say."""
+    return parse_datetime(observation.get("run_started_at") or "") or cast.started_at or timezone.now()
 
 
 def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:

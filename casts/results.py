@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
 import zlib
-from typing import Any
+from typing import IO, Any
 
 from casts import schemas
 from casts.models import Artifact
 
 ARTIFACT, MEMBER = "spell-result", "result.json"
 MAX_BYTES = 256 * 1024  # of JSON; a zip that claims less and holds more is cut off while reading
+
+# Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.
+MAX_DEPTH = 100
 
 Problems = list[dict[str, str]]
 
@@ -29,22 +33,21 @@ def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any,
     return output, schemas.violations(schema, output, at="/output")
 
 
+# What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError.
+UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError)
+
+
 def load(artifact: Artifact) -> Any:
     """Return the parsed result, or None if the artifact holds none; raise ValueError if it can't be read."""
-    try:
-        with artifact.file.open("rb") as stored:
-            if zipfile.is_zipfile(stored):
-                with zipfile.ZipFile(stored) as archive, archive.open(MEMBER) as member:
-                    text = member.read(MAX_BYTES + 1)
-            elif artifact.file_name == MEMBER or artifact.name == MEMBER:
-                stored.seek(0)
-                text = stored.read(MAX_BYTES + 1)
-            else:
-                return None
-    except KeyError:
+    text = None
+    with artifact.file.open("rb") as stored:
+        if zipfile.is_zipfile(stored):
+            text = unpacked(stored)
+        elif artifact.file_name == MEMBER or artifact.name == MEMBER:
+            stored.seek(0)
+            text = stored.read(MAX_BYTES + 1)
+    if text is None:
         return None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as exc:
-        raise ValueError(f"{MEMBER} can't be unpacked: {exc}") from exc
     if len(text) > MAX_BYTES:
         raise ValueError(f"{MEMBER} is larger than {MAX_BYTES} bytes. Keep bulk in other files of the artifact.")
     try:
@@ -57,8 +60,25 @@ def load(artifact: Artifact) -> Any:
     return output
 
 
+def unpacked(stored: IO[bytes]) -> bytes | None:
+    """Return the beginning of the zip's result.json, None if there is none; raise ValueError if it is damaged."""
+    try:
+        with zipfile.ZipFile(stored) as archive, archive.open(MEMBER) as member:
+            return member.read(MAX_BYTES + 1)
+    except KeyError:
+        return None
+    except UNPACKING as exc:
+        raise ValueError(f"{MEMBER} can't be unpacked: {exc}") from exc
+
+
 def storable(value: Any) -> None:
-    """Raise ValueError, saying what is wrong, for JSON that a database can't keep: NUL, lone surrogates, NaN."""
+    """Raise ValueError, saying what is wrong, for JSON that can't be kept: NUL, lone surrogates, NaN, deep nesting."""
+    layer, depth = [value], 0
+    while layer := [inner for inner in layer if isinstance(inner, dict | list)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        layer = [child for inner in layer for child in (inner.values() if isinstance(inner, dict) else inner)]
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()

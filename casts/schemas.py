@@ -63,7 +63,7 @@ def with_defaults(schema: Any, document: Any) -> Any:
             if name in filled:
                 filled[name] = with_defaults(sub, filled[name])
             elif isinstance(sub, dict) and "default" in sub:
-                filled[name] = copy.deepcopy(sub["default"])
+                filled[name] = with_defaults(sub, copy.deepcopy(sub["default"]))
         return filled
     if isinstance(document, list):
         return [with_defaults(schema.get("items"), item) for item in document]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import models, transaction
 
+from casts import results
 from casts.models import Spell
 
 FIELDS = (
@@ -55,12 +56,31 @@ def save(spell: Spell, table: Any) -> list[str]:
         return ["is not a table; write [greet] and below it the spell's fields"]
     if unknown := [name for name in table if name not in FIELDS]:
         return [f"does not know {', '.join(unknown)}; a spell has {', '.join(FIELDS)}"]
+    problems = []
     for name, value in table.items():
-        setattr(spell, name, value)
+        if why := misfit(Spell._meta.get_field(name), value):
+            problems.append(f"{name}: {why}")
+        else:
+            setattr(spell, name, value)
     spell.name = spell.name or spell.key
     try:
         spell.full_clean()
     except ValidationError as exc:
-        return [f"{name}: {' '.join(messages)}" for name, messages in exc.message_dict.items()]
-    spell.save()
-    return []
+        problems += [f"{name}: {' '.join(messages)}" for name, messages in exc.message_dict.items()]
+    if not problems:
+        spell.save()
+    return problems
+
+
+def misfit(field: Any, value: Any) -> str:
+    """Say why a TOML value is not of its field's kind, blank if it is: Django would make 4 cents of 4.99."""
+    if isinstance(field, models.IntegerField):
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "Write a whole number."
+    if isinstance(field, models.CharField | models.TextField):
+        return "" if isinstance(value, str) and "\0" not in value else "Write text in quotes."
+    if isinstance(field, models.JSONField):
+        try:
+            results.storable(value)
+        except (TypeError, ValueError) as exc:
+            return f"This is not JSON: {exc}."
+    return ""

@@ -17,14 +17,20 @@ SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
     """Return what the page says of a cast that the API shows as `shown`."""
     final, error = shown["final"], shown["error"] or {}
-    since = shown["started_at"] or shown["created_at"]
+    since, cents = shown["started_at"] or shown["created_at"], shown["cost_cents"]
     return {
         "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
         "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
+        "price": f"{cents} cent{'' if cents == 1 else 's'}" if cents else "free",
+        "moments": [
+            {"label": label, "name": name, "iso": shown[name], "text": moment(shown[name])}
+            for label, name in (("Created", "created_at"), ("Started", "started_at"), ("Finished", "finished_at"))
+        ],
         "clock_label": clock_label(shown),
         "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
         "events_path": path_of(shown["events_url"]),
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
+        "no_steps": "The run left no steps." if final else "They appear when the run has begun.",
         "jobs": jobs(shown["steps"], final=final, now=now),
         "artifacts": [artifact(one) for one in shown["artifacts"]],
         "output": None if shown["output"] is None else json.dumps(shown["output"], indent=2, ensure_ascii=False),
@@ -65,7 +71,8 @@ def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[st
     timed = step["started_at"] and state not in ("waiting", "skipped")
     since, until = (step["started_at"], step["completed_at"]) if timed else (None, None)
     text = duration(since, until, now) if since else ""
-    return {"name": step["name"], "state": state, "word": word, "since": since, "until": until, "duration": text}
+    words = {"name": step["name"], "state": state, "word": word}
+    return words | {"since": since, "until": until, "duration": text, "began": moment(since)[-12:-4]}
 
 
 def artifact(one: dict[str, Any]) -> dict[str, Any]:
@@ -75,13 +82,15 @@ def artifact(one: dict[str, Any]) -> dict[str, Any]:
         "failed": "could not be copied from GitHub",
         "expired": "no longer kept",
     }
+    expires_at = one["expires_at"] if one["state"] == "stored" else None
     facts = [notes.get(one["state"], ""), size(one["size_bytes"])]
     return {
         "file_name": one["file_name"],
         "url": path_of(one["url"]) if one["state"] == "stored" else None,
         "facts": ", ".join(fact for fact in facts if fact),
         "digest": one["digest"] or "",
-        "expires_at": one["expires_at"] if one["state"] == "stored" else None,
+        "expires_at": expires_at,
+        "expires_text": moment(expires_at),
     }
 
 
@@ -98,6 +107,12 @@ def duration(since: str, until: str | None, now: dt.datetime) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def moment(stamp: str | None) -> str:
+    """Return a time as the page writes it without the script, which turns it into the reader's own zone."""
+    at = parse_datetime(stamp or "")
+    return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
 
 
 def size(count: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import random
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import requests
 from django.conf import settings
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from casts.runtime import Run
 from github_integration import errors, wire
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 JSON = Any
 TRIES = 3  # of calls that are safe to repeat
 FRESH_TOKEN_WAITS = (1.0, 2.0, 3.0)  # seconds between tries while a new token spreads
+MOVES = 3  # of a repository that are followed to a download
 CHUNK = 64 * 1024
 ACTIONS = (("actions", "write"),)
 CONTENTS = (("contents", "write"),)
@@ -110,9 +112,8 @@ class GitHub:
     # --- how -----------------------------------------------------------------------------------------------
 
     def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
-        return _json(
-            self._send("GET", wire.repo_path(repository, *parts), self._key(installation, repository, ACTIONS), query)
-        )
+        path = wire.repo_path(repository, *parts)
+        return _object(self._send("GET", path, self._key(installation, repository, ACTIONS), query))
 
     def _pages(
         self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int
@@ -146,8 +147,10 @@ class GitHub:
         proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
         body = {"repositories": [repository.split("/", 1)[-1]], "permissions": dict(permissions)}
         path = f"/app/installations/{installation}/access_tokens"
-        made = _json(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
-        expires_at = wire.moment(made["expires_at"]) or dt.datetime.now(dt.UTC)
+        made = _object(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
+        if not made.get("token"):
+            raise errors.Unavailable("GitHub's answer holds no token")
+        expires_at = wire.moment(made.get("expires_at")) or dt.datetime.now(dt.UTC)
         return Token(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
 
     def _send(
@@ -159,6 +162,7 @@ class GitHub:
         *,
         json: JSON = None,
         once: bool = False,
+        follow: bool = True,
     ) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx unless it may be made only `once`."""
 
@@ -168,7 +172,9 @@ class GitHub:
             while True:
                 authorization, token = self._authorization(key)
                 try:
-                    return self._request(method, path, authorization, query, json=json, own_connection=once)
+                    return self._request(
+                        method, path, authorization, query, json=json, own_connection=once, follow=follow
+                    )
                 except errors.AuthFailed:  # refused before any effect: safe to repeat, whatever the call
                     if token is None:
                         raise
@@ -215,6 +221,7 @@ class GitHub:
                 params=query,
                 json=json,
                 headers=wire.headers(authorization, self.version),
+                auth=_as_it_is,
                 timeout=self.timeout,
                 allow_redirects=follow and method == "GET",
             )
@@ -231,20 +238,13 @@ class GitHub:
 
     def _follow(self, path: str, key: Key) -> requests.Response:
         """GET what GitHub answers with a 302 to its storage: that host must not see our authorization."""
-
-        def ask() -> requests.Response:
-            authorization, _ = self._authorization(key)
-            return self._request("GET", path, authorization, follow=False)
-
         for tried in range(2):
-            answer = self._try_again("GET", path, ask)
-            target = answer.headers.get("Location", "")
-            if not target.startswith("https://" if self.api_url.startswith("https://") else ("http://", "https://")):
-                raise errors.GitHubError("GitHub sent no usable download address", status=answer.status_code)
+            target = self._address(path, key)
             try:
                 stored = requests.get(
                     target,
                     headers={"User-Agent": wire.USER_AGENT, "Accept-Encoding": "identity"},
+                    auth=_as_it_is,
                     timeout=self.timeout,
                     stream=True,
                 )
@@ -257,6 +257,18 @@ class GitHub:
                 break
         kind = errors.Gone if stored.status_code in (404, 410) else errors.Unavailable
         raise kind(f"GitHub's storage answered {stored.status_code}", status=stored.status_code)
+
+    def _address(self, path: str, key: Key) -> str:
+        """Return where the bytes are; on the way there, a moved repository's new API path, which wants us authorized."""
+        for _ in range(MOVES):
+            answer = self._send("GET", path, key, follow=False)
+            target = answer.headers.get("Location", "")
+            if not target.startswith("https://" if self.api_url.startswith("https://") else ("http://", "https://")):
+                break
+            if not target.startswith(self.api_url + "/"):
+                return target
+            path = target.removeprefix(self.api_url)
+        raise errors.GitHubError("GitHub sent no usable download address", status=answer.status_code)
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
@@ -274,6 +286,19 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
             raise errors.Unavailable(f"the download broke off: {exc}") from exc
 
 
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep the headers we set: without an `auth`, requests would put what ~/.netrc says in their place."""
+    return request
+
+
+def _object(answer: requests.Response) -> dict[str, Any]:
+    """Return the JSON object that an answer must hold; what isn't one came from something in between."""
+    body = _json(answer)
+    if not isinstance(body, dict):
+        raise errors.Unavailable(f"GitHub answered {answer.status_code} with something that is not a JSON object")
+    return body
+
+
 def _json(answer: requests.Response) -> JSON:
     try:
         return answer.json() if answer.content else None
@@ -284,12 +309,18 @@ def _json(answer: requests.Response) -> JSON:
 def _network_error(exc: requests.RequestException) -> errors.GitHubError:
     """Tell "certainly not sent" from "nobody knows"."""
     text = wire.redact(f"{type(exc).__name__}: {exc}")
-    reason = getattr(exc.args[0] if exc.args else None, "reason", None)
-    if isinstance(
-        exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    ) or isinstance(reason, NewConnectionError | ConnectTimeoutError):
+    if _never_sent(exc):
         return errors.NotSent(f"GitHub can't be reached: {text}")
     return errors.Unavailable(f"GitHub did not answer: {text}")
+
+
+def _never_sent(exc: requests.RequestException) -> bool:
+    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    reason = getattr(exc.args[0] if exc.args else None, "reason", None)
+    if isinstance(reason, SSLError):  # TLS can also break after the request; a certificate is refused before it
+        return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
 @lru_cache(maxsize=1)

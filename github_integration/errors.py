@@ -58,4 +58,4 @@ class Conflict(GitHubError):
 
 
 class Refused(GitHubError):
-    """400 or 422: GitHub understood and refuses."""
+    """400, 422 and other 4xx: GitHub understood and refuses."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.utils import timezone
 
+from casts import folding
 from casts.models import Artifact, Cast
 from casts.runtime import (
     ArtifactGone,
@@ -38,6 +39,15 @@ LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end,
 SEARCH_PAGES = 5
 CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
 ASK_AGAIN = dt.timedelta(seconds=30)
+# Every 4xx that is no rate limit: GitHub answered before anything ran.
+REFUSALS = (
+    errors.AuthFailed,
+    errors.PermissionMissing,
+    errors.NotFound,
+    errors.Conflict,
+    errors.Gone,
+    errors.Refused,
+)
 
 
 class WorkflowRuntime:
@@ -88,7 +98,14 @@ class WorkflowRuntime:
 
     def failure(self, cast: Cast) -> Failure:
         """Return the failed job and step, and the last lines of its log."""
-        job = next((j for j in cast.jobs if j["conclusion"] not in (None, "success", "skipped", "neutral")), None)
+        assert cast.run_id is not None
+        if (cast.observation or {}).get("conclusion") == "cancelled":
+            return Failure()  # nothing failed, and a job that never began has no log to wait for
+        job = failed_job(cast.jobs)
+        if job is None or job["conclusion"] == "cancelled":  # the webhook that tells may be late, or lost
+            with asking(cast):
+                asked = github().jobs(installation_of(cast), cast.repository, cast.run_id)
+            job = failed_job([folding.job_row(wire.job_seen(j)) for j in asked]) or job
         if job is None:
             return Failure()
         step = next((s["name"] for s in job["steps"] if s["conclusion"] == "failure"), "")
@@ -106,11 +123,15 @@ class WorkflowRuntime:
         return Failure(job=job["name"], step=step, log_tail=tail)
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
-        """List what this attempt left; GitHub lists earlier attempts' artifacts under the same run."""
+        """List what this attempt left; GitHub lists earlier attempts' artifacts under the same run.
+
+        They bear no attempt, only a time; the first attempt's are all its own, whatever the clocks say.
+        """
         assert cast.run_id is not None
         with asking(cast):
             listed = github().artifacts(installation_of(cast), cast.repository, cast.run_id)
-        began = wire.moment((cast.observation or {}).get("run_started_at"))
+        seen = cast.observation or {}
+        began = wire.moment(seen.get("run_started_at")) if seen.get("attempt", 1) > 1 else None
         newest: dict[str, wire.JSON] = {}
         for artifact in sorted(listed, key=lambda a: int(a["id"])):
             made = wire.moment(artifact.get("created_at"))
@@ -170,6 +191,12 @@ class RepositoryDispatch(WorkflowRuntime):
         return super().belongs(cast, run) and (not file or wire.run_file(run) in ("", file))
 
 
+def failed_job(jobs: list[folding.Changes]) -> folding.Changes | None:
+    """Return the job that failed; those that it took down with it are cancelled, and may come before it."""
+    ended_badly = [job for job in jobs if job["conclusion"] not in (None, "success", "skipped", "neutral")]
+    return min(ended_badly, key=lambda job: job["conclusion"] == "cancelled", default=None)
+
+
 def inputs_of(cast: Cast) -> dict[str, str]:
     """Return what a spell's workflow receives: three strings, the input as JSON text."""
     text = json.dumps(cast.input, ensure_ascii=False, separators=(",", ":"))
@@ -186,7 +213,7 @@ def dispatching(cast: Cast, call: Callable[[], T]) -> T:
     try:
         with asking(cast, unknown=True):
             return call()
-    except (errors.AuthFailed, errors.PermissionMissing, errors.NotFound, errors.Refused, errors.Gone) as exc:
+    except REFUSALS as exc:
         raise DispatchRefused(str(exc)) from exc
     except errors.GitHubError as exc:
         raise OutcomeUnknown(str(exc)) from exc

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from github_integration.errors import NotConfigured
@@ -29,14 +31,15 @@ def private_key(value: str) -> str:
     if "-----BEGIN" not in pem:
         try:
             pem = Path(pem).expanduser().read_text()
-        except OSError as exc:
-            raise NotConfigured(
-                f"GITHUB_APP_PRIVATE_KEY is neither a PEM nor a readable file: {exc.strerror or exc}"
-            ) from exc
+        except (OSError, UnicodeError, RuntimeError) as exc:  # RuntimeError: a home directory that doesn't exist
+            why = getattr(exc, "strerror", None) or exc
+            raise NotConfigured(f"GITHUB_APP_PRIVATE_KEY is neither a PEM nor a readable text file: {why}") from exc
     try:
-        load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError) as exc:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise NotConfigured(f"GITHUB_APP_PRIVATE_KEY is not a private key without passphrase: {exc}") from exc
+    if not isinstance(key, RSAPrivateKey):
+        raise NotConfigured("GITHUB_APP_PRIVATE_KEY is not an RSA key, the only kind that GitHub makes for Apps.")
     return pem
 
 

@@ -17,7 +17,10 @@ from github_integration import errors
 JSON = Any
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
-SECONDARY_WAIT = dt.timedelta(seconds=60)  # when GitHub names no time (docs: best practices for using the REST API)
+SECONDARY_WAIT = 60.0  # seconds, when GitHub names no time (docs: best practices for using the REST API)
+LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
+# Titles of other runs may quote a cast's token, as a commit message does; None is an answer that doesn't say.
+DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
 SECRET = re.compile(r"(gh[a-z]_|github_pat_)[A-Za-z0-9._-]+")  # tokens are up to ~520 characters and contain dots
 
 
@@ -42,6 +45,16 @@ def repo_path(repository: str, *parts: str | int) -> str:
     return "/".join(["/repos", quote(repository, safe="/"), *(quote(str(p), safe="/") for p in parts)])
 
 
+def plain(value: Any, default: str = "") -> str:
+    """Return a value as text that every database keeps: without NUL, and without half of a surrogate pair."""
+    return str(value or default).replace("\x00", "").encode(errors="replace").decode()
+
+
+def word(value: Any) -> str | None:
+    """Return a conclusion as text, None if there is none yet."""
+    return None if value is None else plain(value)
+
+
 def redact(text: str) -> str:
     """Return `text` without anything that looks like a GitHub token."""
     return SECRET.sub(r"\1…", text)
@@ -51,14 +64,17 @@ def message_of(status: int, body: JSON) -> str:
     """Return GitHub's own message, with the field errors that it may carry, on one line."""
     if not isinstance(body, dict) or not body.get("message"):
         return f"GitHub answered {status} without a message"
-    details = [
-        e
-        if isinstance(e, str)
-        else e.get("message") or " ".join(str(e.get(k, "")) for k in ("resource", "field", "code"))
-        for e in body.get("errors") or []
-    ]
-    text = " ".join(str(body["message"]).split())
+    found = body.get("errors") or []
+    details = [detail_of(e) for e in (found if isinstance(found, list) else [found])]
+    text = " ".join(plain(body["message"]).split())
     return redact(f"{text} ({'; '.join(details)})" if details else text)
+
+
+def detail_of(error: JSON) -> str:
+    """Return one of the field errors that an answer may carry; they come in several shapes."""
+    if not isinstance(error, dict):
+        return plain(error)
+    return plain(error.get("message") or " ".join(str(error.get(k, "")) for k in ("resource", "field", "code")))
 
 
 def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.datetime) -> errors.GitHubError:
@@ -75,11 +91,12 @@ def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.dateti
         401: errors.AuthFailed,
         403: errors.PermissionMissing,
         404: errors.NotFound,
+        408: errors.Unavailable,
         409: errors.Conflict,
         410: errors.Gone,
         422: errors.Refused,
     }
-    kind = errors.Unavailable if status >= 500 else kinds.get(status, errors.GitHubError)
+    kind = errors.Unavailable if status >= 500 else kinds.get(status, errors.Refused)
     return kind(message, status=status)
 
 
@@ -89,13 +106,15 @@ def rate_limit_end(status: int, head: Mapping[str, str], message: str, *, now: d
     Retry-After, else the reset time when nothing remains, else a minute.
     Source: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    if (after := head.get("Retry-After", "")).isdigit():
-        return now + dt.timedelta(seconds=int(after))
-    if head.get("X-RateLimit-Remaining") == "0" and (reset := head.get("X-RateLimit-Reset", "")).isdigit():
-        return dt.datetime.fromtimestamp(int(reset) + 1, tz=dt.UTC)
-    if status == 429 or "rate limit" in message.lower() or "abuse" in message.lower():
-        return now + SECONDARY_WAIT
-    return None
+    wait = SECONDARY_WAIT
+    if (after := head.get("Retry-After", "")).isdecimal():
+        wait = float(after)
+    elif head.get("X-RateLimit-Remaining") == "0" and (reset := head.get("X-RateLimit-Reset", "")).isdecimal():
+        left = float(reset) + 1 - now.timestamp()
+        wait = left if left > 0 else SECONDARY_WAIT  # over by our clock alone: asking on at once could get us banned
+    elif status != 429 and "rate limit" not in message.lower() and "abuse" not in message.lower():
+        return None
+    return now + dt.timedelta(seconds=min(max(wait, 1.0), LONGEST_WAIT))
 
 
 def unknown_key(error: errors.GitHubError) -> bool:
@@ -106,10 +125,9 @@ def unknown_key(error: errors.GitHubError) -> bool:
 
 
 def run_started(body: JSON) -> Run | None:
-    """Return the run that a dispatch answer names; None for the empty 204."""
-    if not isinstance(body, dict) or "workflow_run_id" not in body:
-        return None
-    return Run(id=int(body["workflow_run_id"]), url=str(body.get("html_url") or ""))
+    """Return the run that a dispatch answer names; None for the empty 204, and for what can't be read."""
+    run_id = body.get("workflow_run_id") if isinstance(body, dict) else None
+    return Run(id=run_id, url=plain(body.get("html_url"))) if isinstance(run_id, int) else None
 
 
 def moment(value: Any) -> dt.datetime | None:
@@ -129,10 +147,10 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
         repository=repository,
         run_id=int(run["id"]),
         attempt=int(run.get("run_attempt") or 1),
-        status=str(run.get("status") or "queued"),
-        conclusion=run.get("conclusion"),
-        title=str(run.get("display_title") or ""),
-        url=str(run.get("html_url") or ""),
+        status=plain(run.get("status"), "queued"),
+        conclusion=word(run.get("conclusion")),
+        title=plain(run.get("display_title")) if run.get("event") in DISPATCHES else "",
+        url=plain(run.get("html_url")),
         run_started_at=moment(run.get("run_started_at") or run.get("created_at")),
         updated_at=moment(run.get("updated_at")),
         jobs=jobs,
@@ -141,26 +159,26 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
 
 def run_file(run: JSON) -> str:
     """Return the workflow file's name; REST puts `@ref` behind the path, webhooks don't."""
-    return str(run.get("path") or "").split("@", 1)[0].rsplit("/", 1)[-1]
+    return plain(run.get("path")).split("@", 1)[0].rsplit("/", 1)[-1]
 
 
 def job_seen(job: JSON) -> Job:
     """Return what a job object says, from the REST API or a workflow_job webhook."""
     return Job(
         id=int(job["id"]),
-        name=str(job.get("name") or ""),
-        status=str(job.get("status") or "queued"),
-        conclusion=job.get("conclusion"),
+        name=plain(job.get("name")),
+        status=plain(job.get("status"), "queued"),
+        conclusion=word(job.get("conclusion")),
         attempt=int(job.get("run_attempt") or 1),
         started_at=moment(job.get("started_at")),
         completed_at=moment(job.get("completed_at")),
-        url=str(job.get("html_url") or ""),
+        url=plain(job.get("html_url")),
         steps=tuple(
             Step(
-                name=str(step.get("name") or ""),
+                name=plain(step.get("name")),
                 number=int(step.get("number") or 0),
-                status=str(step.get("status") or "queued"),
-                conclusion=step.get("conclusion"),
+                status=plain(step.get("status"), "queued"),
+                conclusion=word(step.get("conclusion")),
                 started_at=moment(step.get("started_at")),
                 completed_at=moment(step.get("completed_at")),
             )
@@ -173,9 +191,9 @@ def artifact_seen(artifact: JSON) -> RemoteArtifact:
     """Return what an artifact object says."""
     return RemoteArtifact(
         id=int(artifact["id"]),
-        name=str(artifact["name"]),
+        name=plain(artifact["name"]),
         size_bytes=int(artifact.get("size_in_bytes") or 0),
-        digest=str(artifact.get("digest") or ""),
+        digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
     )
 
@@ -189,6 +207,6 @@ def log_tail(text: str, lines: int) -> tuple[str, ...]:
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
-    plain = [LOG_COLOUR.sub("", LOG_TIME.sub("", line)) for line in text.splitlines()]
-    last_error = max((i for i, line in enumerate(plain) if line.startswith("##[error]")), default=len(plain) - 1)
-    return tuple(redact(line)[:1000] for line in plain[: last_error + 1][-lines:])
+    bare = [LOG_COLOUR.sub("", LOG_TIME.sub("", line)) for line in text.splitlines()]
+    last_error = max((i for i, line in enumerate(bare) if line.startswith("##[error]")), default=len(bare) - 1)
+    return tuple(redact(plain(line))[:1000] for line in bare[: last_error + 1][-lines:])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.utils import timezone
 
 from casts import lifecycle
+from casts.models import Spell
 from casts.runtime import Observation
 from github_integration import wire
 from github_integration.models import Installation
@@ -15,24 +17,42 @@ from webhooks.models import Delivery
 
 Payload = dict[str, Any]
 Outcome = Delivery.Outcome
+RUN_IDS = range(1, 2**63)  # what the database holds
 
 
 def repository_of(payload: Payload) -> str:
     """Return owner/name, blank if the event is about none."""
-    return str((payload.get("repository") or {}).get("full_name") or "")
+    return wire.plain((payload.get("repository") or {}).get("full_name"))
 
 
-def run_of(payload: Payload) -> int | None:
-    """Return the id of the run that the event is about, if any."""
-    run, job = payload.get("workflow_run"), payload.get("workflow_job")
-    if isinstance(run, dict):
-        return int(run["id"])
-    return int(job["run_id"]) if isinstance(job, dict) else None
+def run_of(event: str, payload: Payload) -> int | None:
+    """Return the id of the run that an event is about, if any; raise what a body raises that is none of its kind."""
+    if event == "workflow_run":
+        run_id = payload["workflow_run"]["id"]
+    elif event == "workflow_job":
+        run_id = payload["workflow_job"]["run_id"]
+    else:
+        return None
+    if type(run_id) is not int or run_id not in RUN_IDS:
+        raise ValueError(f"{str(run_id)[:40]!r} is no run's id")
+    return run_id
 
 
 def workflow_run(payload: Payload) -> Outcome:
     """Fold what GitHub says of a whole run."""
-    return fold(wire.run_seen(repository_of(payload), payload["workflow_run"]))
+    run = payload["workflow_run"]
+    seen = wire.run_seen(repository_of(payload), run)
+    if run.get("event") == "repository_dispatch" and of_another_file(seen.title, wire.run_file(run)):
+        seen = replace(seen, title="")
+    return fold(seen)
+
+
+def of_another_file(title: str, file: str) -> bool:
+    """Whether a title names a cast whose spell is in another file; one event can start several workflows."""
+    tokens = lifecycle.TOKEN.findall(title)
+    if not file or not tokens:
+        return False
+    return Spell.objects.filter(casts__in=tokens).exclude(workflow_file__in=("", file)).exists()
 
 
 def workflow_job(payload: Payload) -> Outcome:

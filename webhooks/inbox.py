@@ -8,11 +8,12 @@ import logging
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts import wakeups
 from casts.due import DueQuerySet
+from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
 from webhooks.models import Delivery
 
@@ -36,7 +37,7 @@ def take_in(*, guid: str, event: str, body: bytes) -> bool:
         return True
     text, payload = parse(body)
     try:
-        action, repository, run_id = str(payload.get("action") or ""), repository_of(payload), run_of(payload)
+        action, repository, run_id = wire.plain(payload.get("action")), repository_of(payload), run_of(event, payload)
     except (TypeError, KeyError, ValueError, AttributeError) as exc:
         raise Malformed(f"The body is not that of a {event} event: {exc!r}") from exc
     with transaction.atomic():
@@ -54,7 +55,7 @@ def take_in(*, guid: str, event: str, body: bytes) -> bool:
         if not created:
             Delivery.objects.filter(pk=delivery.pk).update(repeats=F("repeats") + 1)
             return False
-        apply(delivery, payload)
+        apply(delivery, payload, Delivery.objects.filter(pk=delivery.pk))
     return True
 
 
@@ -62,7 +63,7 @@ def parse(body: bytes) -> tuple[str, dict[str, Any]]:
     """Return a body as text and as JSON object; raise Malformed."""
     try:
         text = body.decode()
-        payload = json.loads(text)
+        payload = json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError) as exc:
         raise Malformed(f"The body is not JSON: {exc}") from exc
     if not isinstance(payload, dict):
@@ -72,8 +73,16 @@ def parse(body: bytes) -> tuple[str, dict[str, Any]]:
     return text, payload
 
 
-def apply(delivery: Delivery, payload: dict[str, Any]) -> dt.datetime | None:
-    """Apply a stored delivery and note the outcome; return when to try again (None: done, or given up)."""
+def no_constant(name: str) -> Any:
+    """Refuse NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) -> dt.datetime | None:
+    """Apply a stored delivery and note the outcome in `row`, which is empty for a worker that has lost its claim.
+
+    Return when to try again (None: done, or given up).
+    """
     try:
         with transaction.atomic():
             outcome, error = HANDLERS[delivery.event](payload), ""
@@ -87,7 +96,7 @@ def apply(delivery: Delivery, payload: dict[str, Any]) -> dt.datetime | None:
             again = timezone.now() + dt.timedelta(seconds=wait)
         transaction.on_commit(wakeups.work_is_due)
     changes = {"outcome": outcome, "error": error, "applied_at": None if error or again else timezone.now()}
-    Delivery.objects.filter(pk=delivery.pk).update(**changes, due_at=again)
+    row.update(**changes, due_at=again)
     return again
 
 
@@ -100,4 +109,4 @@ class DeliveryWork:
 
     def step(self, row: Delivery) -> dt.datetime | None:
         """Try a delivery again."""
-        return apply(row, parse(row.body.encode())[1])
+        return apply(row, parse(row.body.encode())[1], row.mine())

@@ -3,6 +3,7 @@
 import logging
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -16,12 +17,14 @@ GUID_CHARS = 64
 
 @csrf_exempt
 def github(request: HttpRequest) -> HttpResponse:
-    """Store one delivery: 202 new, 200 seen before, 401 not signed with our secret, 400 not a delivery."""
+    """Store one delivery: 202 new, 200 seen before, 401 not signed with our secret, 400, 413 or 415 no delivery."""
     if request.method != "POST":
         return problem(405, "METHOD_NOT_ALLOWED", "GitHub delivers webhooks with POST.", headers={"Allow": "POST"})
-    if not signature_matches(
-        request.body, request.headers.get("X-Hub-Signature-256", ""), settings.GITHUB_WEBHOOK_SECRETS
-    ):
+    try:
+        body = request.body
+    except RequestDataTooBig:
+        return problem(413, "INPUT_TOO_LARGE", "GitHub's webhooks have 25 MB at most.")
+    if not signature_matches(body, request.headers.get("X-Hub-Signature-256", ""), settings.GITHUB_WEBHOOK_SECRETS):
         logger.warning("delivery refused", extra={"reason": "bad signature"})
         return problem(
             401,
@@ -39,7 +42,7 @@ def github(request: HttpRequest) -> HttpResponse:
             415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."
         )
     try:
-        new = take_in(guid=guid, event=event, body=request.body)
+        new = take_in(guid=guid, event=event, body=body)
     except Malformed as exc:
         return problem(400, "MALFORMED_REQUEST", str(exc))
     return HttpResponse(status=202 if new else 200)

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from accounts.errors import SpellError
+from casts import schemas
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
         return [
             found
             for name, sub in detail.items()
-            for found in violations(sub, at if name == "non_field_errors" else f"{at}/{name}")
+            for found in violations(sub, at if name == "non_field_errors" else at + schemas.pointer([name]))
         ]
     if isinstance(detail, list):
         return [found for sub in detail for found in violations(sub, at)]

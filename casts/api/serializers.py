@@ -64,7 +64,7 @@ class CastRequest(StrictSerializer):
         max_length=2000, required=False, help_text="Kept with the cast; calls to it are not made yet."
     )
     metadata = serializers.DictField(
-        child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True),
+        child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
         help_text=f"Up to {METADATA_KEYS} strings of your own.",
     )

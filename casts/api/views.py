@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from django.db.models import Value
-from django.db.models.fields.json import KeyTextTransform
+from django.db.models import Func, TextField, Value
+from django.db.models.functions import Cast as CastAs
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -25,7 +30,7 @@ from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
 from casts.api.representation import cast_out, spell_out
-from casts.links import cast_url
+from casts.links import absolute, cast_url
 from casts.models import Cast, CastStatus, Spell
 
 
@@ -71,6 +76,29 @@ class CastPages(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
+        """Return a page. Links to the others begin with PUBLIC_URL, as all of ours do."""
+        page: list[Any] = super().paginate_queryset(queryset, request, view) or []
+        self.base_url = absolute(request.get_full_path())
+        return page
+
+    def get_page_size(self, request: Request) -> int:
+        """Return how many to a page; raise BadQuery."""
+        given = request.query_params.get("page_size", str(self.page_size))
+        if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= self.max_page_size:
+            raise BadQuery(f"page_size is a number from 1 to {self.max_page_size}; not {given[:20]!r}.")
+        return int(given)
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return where the page begins; raise BadQuery for a cursor that we never gave."""
+        try:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None:
+                uuid.UUID(str(cursor.position))
+        except (NotFound, ValueError) as exc:
+            raise BadQuery("This cursor is not one of ours; take it from `next` or `previous` of a page.") from exc
+        return cursor
+
 
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
@@ -80,6 +108,24 @@ def castable(key: ApiKey, spell_key: str) -> Spell:
     if not key.allows_spell(spell_key) and Spell.objects.filter(key=spell_key, active=True).exists():
         raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
     raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
+
+
+class TextAt(Func):
+    """The text under one key of a JSON object. Django's own lookup takes "17" for a place in a list."""
+
+    output_field = TextField()
+
+    def __init__(self, column: str, key: str) -> None:
+        super().__init__(column, CastAs(Value(key), TextField()))
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Postgres has an operator for it."""
+        return self.as_sql(compiler, connection, template="(%(expressions)s)", arg_joiner=" ->> ", **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """SQLite's JSON paths can't name every key, such as one with a quote in it."""
+        template = "(SELECT value FROM json_each(%(expressions)s))"
+        return self.as_sql(compiler, connection, template=template, arg_joiner=") WHERE key = (", **context)
 
 
 class CreateCast(APIView):
@@ -144,6 +190,8 @@ class Casts(CreateCast):
         """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
         casts = Cast.objects.of(request.auth.account)
         for name, value in request.query_params.dict().items():
+            if "\0" in name + value:
+                raise BadQuery("A query can't hold NUL characters.")
             if name == "status":
                 if value not in CastStatus.values:
                     raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")
@@ -154,23 +202,20 @@ class Casts(CreateCast):
                 moment = parse_moment(name, value)
                 casts = casts.filter(**{f"created_at__{'gte' if name == 'created_after' else 'lt'}": moment})
             elif name.startswith("metadata."):
-                held = KeyTextTransform(name.removeprefix("metadata."), "metadata")
-                casts = casts.filter(Exact(held, Value(value)))
+                casts = casts.filter(Exact(TextAt("metadata", name.removeprefix("metadata.")), Value(value)))
             elif name not in ("cursor", "page_size"):
                 known = "status, spell_key, created_after, created_before, metadata.KEY, cursor and page_size"
                 raise BadQuery(f"There is no filter {name!r}; use {known}.")
         return casts
 
 
-def parse_moment(name: str, value: str) -> Any:
-    """Return a time from a query; raise BadQuery."""
-    try:
+def parse_moment(name: str, value: str) -> dt.datetime:
+    """Return a time from a query, in UTC; raise BadQuery."""
+    with suppress(ValueError, OverflowError):
         moment = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
-    except ValueError:
-        moment = None
-    if moment is None or timezone.is_naive(moment):
-        raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
-    return moment
+        if moment is not None and timezone.is_aware(moment):
+            return moment.astimezone(dt.UTC)
+    raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
 
 
 class OneCast(APIView):

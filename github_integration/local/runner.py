@@ -3,6 +3,7 @@ import logging
 import os
 import queue
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -41,10 +42,10 @@ class Runner:
         shutil.rmtree(home / "runs", ignore_errors=True)  # ours, left by an earlier process
         (home / "home").mkdir(parents=True, exist_ok=True)
         (home / "bin").mkdir(exist_ok=True)
-        python = home / "bin" / "python3"
-        python.unlink(missing_ok=True)
         # Without the platform's virtual environment: a run must not see our packages.
-        python.symlink_to(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+        python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        for name, program in {"python3": python, "bash": shutil.which("bash"), "sh": shutil.which("sh")}.items():
+            _wrap(home / "bin" / name, program or name)
         for thread in self._threads:
             thread.start()
 
@@ -223,6 +224,17 @@ def find_act() -> str | None:
     """Return the path of the act program: beside this Python, else on the PATH."""
     beside = Path(sys.executable).with_name("act")
     return str(beside) if beside.exists() else shutil.which("act")
+
+
+def _wrap(file: Path, program: str) -> None:
+    """Write a script that runs a program and lingers a moment when it fails.
+
+    act closes a failed step's terminal at once, and with it goes what it has not read yet: why the step failed.
+    """
+    file.unlink(missing_ok=True)
+    lines = f'{shlex.quote(program)} "$@" || {{ code=$?; sleep 0.2; exit $code; }}'
+    file.write_text(f"#!/bin/sh\n{lines}\n")
+    file.chmod(0o755)
 
 
 def kill_tree(pid: int) -> None:

@@ -20,7 +20,7 @@ def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest.fixture(scope="package")
 def _deaf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1"}
+    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1", "GITHUB_TIMEOUT": "3"}
     with platform(tmp_path_factory.mktemp("deaf"), spells=SPELLS, webhooks=False, **settings) as running:
         yield running
 
@@ -44,7 +44,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show what the processes wrote when a test fails."""
     report = yield
     if report.failed:
-        for where in item.funcargs.values():
-            if isinstance(where, Platform):
-                report.sections += [(f"{name} log", where.log(name)[-3000:]) for name in ("github", "web", "worker")]
+        for where in {value for value in item.funcargs.values() if isinstance(value, Platform)}:
+            report.sections += [(f"{name} log", where.log(name)[-3000:]) for name in ("github", "web", "worker")]
     return report

@@ -161,7 +161,7 @@ class Platform:
         return manage(self.environment, *arguments)
 
     def start(self, name: str) -> None:
-        """Start "github", "web" or "worker"."""
+        """Start "github", "web", or a worker of any other name."""
         repository = self.folder / "repository"
         if name == "github":
             command = [

@@ -5,10 +5,13 @@ from argparse import ArgumentParser
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account
+
+MAX_DAYS = 36_500
 
 
 class Command(BaseCommand):
@@ -35,21 +38,23 @@ class Command(BaseCommand):
         **options: object,
     ) -> None:
         """Make it; the secret goes to stdout alone, so that it can be piped."""
-        if days is not None and days < 1:
-            raise CommandError("--days is 1 or more")
+        if days is not None and not 1 <= days <= MAX_DAYS:
+            raise CommandError(f"--days is 1 to {MAX_DAYS}")
         try:
-            owner = Account.objects.filter(name=account).first()
-            if owner is None:
-                owner = Account(name=account, monthly_cap_cents=cap_cents)
-                owner.full_clean()
-                owner.save()
-            key, secret = keys.create(
-                owner,
-                name=name,
-                scopes=scopes.split(",") if scopes else None,
-                spell_keys=spells.split(",") if spells else None,
-                expires_at=timezone.now() + dt.timedelta(days=days) if days else None,
-            )
+            with transaction.atomic():  # a key that can't be made leaves no account behind
+                owner = Account.objects.filter(name=account).first()
+                if owner is None:
+                    owner = Account(name=account, monthly_cap_cents=cap_cents)
+                    owner.full_clean()
+                    owner.save()
+                key, secret = keys.create(
+                    owner,
+                    name=name,
+                    # Given blank, as by an unset shell variable, is refused: it must not mean "all".
+                    scopes=scopes.split(",") if scopes is not None else None,
+                    spell_keys=spells.split(",") if spells is not None else None,
+                    expires_at=timezone.now() + dt.timedelta(days=days) if days else None,
+                )
         except ValidationError as exc:
             raise CommandError("; ".join(exc.messages)) from exc
         self.stderr.write(f"API key {key.pk} for {owner}, shown this once:")

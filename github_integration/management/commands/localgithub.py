@@ -1,14 +1,20 @@
+"""Serve GitHub's API on this machine and run workflow files with act."""
+
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from github_integration.local import server
+try:
+    from github_integration.local import server
+except ModuleNotFoundError as exc:
+    raise CommandError(
+        f"The local GitHub is not installed here ({exc.name} is missing): production leaves it out. "
+        "Install requirements/local.txt."
+    ) from exc
 
 
 class Command(BaseCommand):
-    """The local GitHub as a command of the project."""
-
     help = "Serve GitHub's API on this machine and run workflow files with act."
     requires_system_checks = []  # it is another program that only shares our command line
 

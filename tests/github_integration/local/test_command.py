@@ -36,7 +36,7 @@ def program(tmp_path, tree) -> Iterator[tuple["subprocess.Popen[str]", Api]]:
 
 
 def running(marker: str) -> bool:
-    listing = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
     return any(marker in line for line in listing.splitlines())
 
 

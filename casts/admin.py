@@ -1,0 +1,383 @@
+"""The operator's console, floor 2: what can be cast, and what became of every cast."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, JSONField, QuerySet
+from django.db.models.fields.json import KT
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from accounts.console import (
+    NOTHING,
+    ConsoleAdmin,
+    ReadOnlyAdmin,
+    badge,
+    block,
+    code,
+    column,
+    inside,
+    moment,
+    money,
+    newest_values,
+    outside,
+    pretty,
+    run_id_in,
+    spaced,
+    table,
+    uuid_in,
+    workers_own,
+)
+from accounts.keys import MARK
+from accounts.models import LedgerEntry
+from casts import results
+from casts.models import Artifact, Cast, Spell, valid_schema
+
+if TYPE_CHECKING:
+    SpellModelForm = forms.ModelForm[Spell]
+else:
+    SpellModelForm = forms.ModelForm
+
+EVENTS_SHOWN = 1000
+TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")
+COLLAPSED = ("collapse",)
+
+
+class JSONText(forms.JSONField):
+    """JSON that a person edits: indented, blank for none."""
+
+    def __init__(self, **options: Any) -> None:
+        box = {"rows": 14, "class": "vLargeTextField console-code", "spellcheck": "false"}
+        super().__init__(**options | {"widget": forms.Textarea(attrs=box)})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return what the box holds."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, to be shown again."""
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
+        try:
+            parsed = super().to_python(value)
+            results.storable(parsed)
+        except (ValueError, RecursionError) as exc:
+            raise forms.ValidationError("This can't be stored: %(why)s", params={"why": str(exc)}) from exc
+        return parsed
+
+
+class SpellForm(SpellModelForm):
+    """A spell's form; the model checks the schemas."""
+
+    class Meta:
+        model = Spell
+        exclude = ()
+
+    # The model's validators never see `[]` and `""`: Django takes them for blank.
+
+    def clean_input_schema(self) -> Any:
+        """Take a blank box for the schema that allows everything."""
+        if (schema := self.cleaned_data["input_schema"]) is None:
+            return {}
+        valid_schema(schema)
+        return schema
+
+    def clean_output_schema(self) -> Any:
+        """Take a blank box for no schema."""
+        if (schema := self.cleaned_data["output_schema"]) is not None:
+            valid_schema(schema)
+        return schema
+
+
+@admin.register(Spell)
+class SpellAdmin(ConsoleAdmin):
+    list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
+    list_filter = ("active", "runtime")
+    search_fields = ("key", "name", "repository", "workflow_file", "event_type")
+    form = SpellForm
+    formfield_overrides = {JSONField: {"form_class": JSONText}}
+    readonly_fields = ("carries_token", "casts_made", "created", "updated")
+    fieldsets = (
+        (None, {"fields": ("key", "name", "description", "active")}),
+        (
+            "Target",
+            {
+                "fields": (*TARGET, "installation_id", "carries_token"),
+                "description": "“Carries token” is learnt by seeing a run whose title holds [cast:…]; "
+                "without it a dispatch whose outcome is unknown is never repeated.",
+            },
+        ),
+        ("Input and output", {"fields": ("input_schema", "output_schema")}),
+        ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
+        ("Limits", {"fields": ("ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("History", {"fields": ("casts_made", "created", "updated")}),
+    )
+
+    price = column("price_cents", money, "price", order="price_cents")
+    created = column("created_at", moment, "created")
+    updated = column("updated_at", moment, "updated")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
+        """Count the casts along."""
+        spells: QuerySet[Spell] = super().get_queryset(request)
+        return spells.annotate(casts_counted=Count("casts"))
+
+    @admin.display
+    def target(self, spell: Spell) -> str:
+        """Say what is started, with the settings filled in."""
+        if spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH:
+            return f"{spell.target_repository}: event {spell.event_type}"
+        return f"{spell.target_repository}: {spell.target_workflow} @ {spell.target_ref}"
+
+    @admin.display(description="casts", ordering="casts_counted")
+    def casts_made(self, spell: Spell) -> SafeString | str:
+        """Return how often it was cast, and link there."""
+        if spell._state.adding:
+            return NOTHING
+        return inside("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
+        """Only a spell that was never cast: its casts are evidence, and say what they cast."""
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.casts.exists())
+
+    def save_model(self, request: HttpRequest, obj: Spell, form: SpellModelForm, change: bool) -> None:
+        """Save; what was learnt of one workflow is not true of another."""
+        if set(TARGET) & set(form.changed_data):
+            obj.carries_token = False
+        super().save_model(request, obj, form, change)
+
+
+class CastList(ChangeList):
+    """The list leaves the big columns where they are."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the rows for the page."""
+        found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return found.defer("input", "metadata", "observation", "jobs", "error", "output")
+
+
+@admin.register(Cast)
+class CastAdmin(ReadOnlyAdmin):
+    list_display = ("cast_id", "created", "state_and_why", "spell", "account", "key", "run", "cost", "took")
+    list_filter = ("status", newest_values("status_reason", "reason"), "spell", "created_at")
+    list_select_related = ("spell", "account", "api_key")
+    search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
+    search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
+    sortable_by = ("created",)  # the others would sort the whole history without an index
+    fieldsets = (
+        (None, {"fields": ("cast_id", "state", "reason", "message", "progress", "step_name", "links")}),
+        ("Who and what", {"fields": ("spell", "account", "api_key", "cost", "ledger")}),
+        ("Timeline", {"fields": ("timeline",)}),
+        (
+            "Input and output",
+            {"fields": ("input_shown", "output_shown", "error_shown", "log", "metadata_shown", "callback")},
+        ),
+        ("Artifacts", {"fields": ("artifacts",)}),
+        ("Times", {"fields": (("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took"))}),
+        ("Seen on GitHub", {"fields": ("repository", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
+    )
+    # Columns that are shown above under another name.
+    elsewhere = (
+        *("id", "status", "status_reason", "cost_cents", "run_id", "run_url", "observation", "jobs"),
+        *("input", "output", "error", "metadata", "callback_url"),
+        *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
+    )
+
+    cast_id = column("pk", code, "id")
+    created = column("created_at", moment, "created", order="id")  # ids sort by time
+    state = column("status", badge, "status")
+    reason = column("status_reason", spaced, "reason")
+    cost = column("cost_cents", money, "price")
+    callback = column("callback_url", outside, "callback")
+    expires = column("expires_at", moment, "must start by")
+    dispatched = column("dispatched_at", moment, "dispatched")
+    started = column("started_at", moment, "started")
+    run_finished = column("run_finished_at", moment, "run seen to end")
+    finished = column("finished_at", moment, "ended")
+    input_shown = column("input", pretty, "input")
+    output_shown = column("output", pretty, "output")
+    error_shown = column("error", lambda error: pretty(without_log(error)), "error")
+    log = column("error", lambda error: log_tail(error or {}), "end of its log")
+    metadata_shown = column("metadata", pretty, "metadata")
+    observed = column("observation", pretty, "highest observation")
+    jobs_seen = column("jobs", pretty, "jobs")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that leaves big columns out."""
+        return CastList
+
+    def get_fieldsets(self, request: HttpRequest, obj: Cast | None = None) -> Any:
+        """Show every column there is: what is named nowhere is one of the worker's own."""
+        internal = workers_own(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
+        return (*self.fieldsets, ("Internal", {"fields": internal, "classes": COLLAPSED}))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look an id or a run up as such; look for anything else in the names."""
+        if cast_id := uuid_in(search_term):
+            return queryset.filter(pk=cast_id), False
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if (run_id := run_id_in(search_term)) is not None:
+            found |= queryset.filter(run_id=run_id)
+        return found, duplicates
+
+    @admin.display(description="status")
+    def state_and_why(self, cast: Cast) -> SafeString:
+        """Return its status, and the reason where that says more."""
+        return badge(cast.status, spaced(cast.status_reason) if cast.status_reason != cast.status else "")
+
+    @admin.display(description="key")
+    def key(self, cast: Cast) -> SafeString | str:
+        """Return which key cast it, without what all keys begin with."""
+        return code(cast.api_key.prefix.removeprefix(MARK)) if cast.api_key else NOTHING
+
+    @admin.display(description="run")
+    def run(self, cast: Cast) -> SafeString | str:
+        """Link to the run on GitHub."""
+        return outside(cast.run_url, cast.run_id) if cast.run_url else str(cast.run_id or NOTHING)
+
+    @admin.display(description="took")
+    def took(self, cast: Cast) -> str:
+        """Return how long it ran."""
+        return NOTHING if cast.duration_ms is None else f"{cast.duration_ms / 1000:,.1f} s"
+
+    @admin.display
+    def links(self, cast: Cast) -> SafeString:
+        """Link to everything that is known of it elsewhere."""
+        known = [inside("cast-page", "progress page", cast.pk)]
+        if cast.run_id is not None:
+            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_id))
+        if cast.run_url:
+            known.append(format_html("run {} on GitHub", outside(cast.run_url, cast.run_id)))
+        return format_html_join(" · ", "{}", ((link,) for link in known))
+
+    @admin.display
+    def timeline(self, cast: Cast) -> SafeString | str:
+        """Return its history, a line for each event; only what is shown is read."""
+        told = {name: KT(f"data__{name}") for name in ("status", "status_reason", "progress", "message")}
+        events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", *told)[:EVENTS_SHOWN]
+        rows = []
+        for event in events:
+            after = (event["at"] - cast.created_at).total_seconds()
+            state = f"{event['status']}: {spaced(event['status_reason'])}"
+            when = [event["seq"], f"{event['at']:%H:%M:%S}", f"+{after:,.2f} s"]
+            rows.append([*when, spaced(event["kind"]), state, f"{event['progress']} %", event["message"]])
+        return table(["#", "UTC", "after", "event", "status", "progress", "message"], rows)
+
+    @admin.display
+    def artifacts(self, cast: Cast) -> SafeString | str:
+        """Return what it left."""
+        return table(
+            ["name", "state", "size", "SHA-256", "expires", "error"],
+            [
+                [download(a), badge(a.state), size(a), code(a.sha256), moment(a.expires_at), a.error or NOTHING]
+                for a in cast.artifacts.all()
+            ],
+        )
+
+    @admin.display
+    def ledger(self, cast: Cast) -> SafeString | str:
+        """Return what it moved."""
+        entries = LedgerEntry.objects.filter(cast_id=cast.pk).select_related("period").order_by("id")
+        rows = [[moment(e.at), e.kind, money(e.cents), f"{e.period.month:%Y-%m}"] for e in entries]
+        return table(["at", "kind", "amount", "booked to"], rows)
+
+    def view_on_site(self, cast: Cast) -> str:
+        """Return the progress page; staff need no token for it."""
+        return cast.get_absolute_url()
+
+
+def without_log(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return an error without its log's lines, which are shown as lines."""
+    return error and {name: value for name, value in error.items() if name != "log_tail"}
+
+
+def log_tail(error: dict[str, Any]) -> SafeString | str:
+    """Return the last lines of a failed run's log."""
+    lines = error.get("log_tail")
+    return block("\n".join(str(line) for line in lines)) if isinstance(lines, list) and lines else NOTHING
+
+
+def size(artifact: Artifact) -> str:
+    """Return how big a copy is."""
+    return NOTHING if artifact.size_bytes is None else filesizeformat(artifact.size_bytes)
+
+
+def download(artifact: Artifact) -> SafeString | str:
+    """Link to our copy, if there is one."""
+    if artifact.state != Artifact.State.STORED:
+        return artifact.name
+    try:
+        path = reverse("api:cast-artifact", args=[artifact.cast_id, artifact.name])
+    except NoReverseMatch:  # a name that no path can hold
+        return artifact.name
+    return format_html('<a href="{}">{}</a>', path, artifact.name)
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ReadOnlyAdmin):
+    list_display = ("name", "of_cast", "state_shown", "size_shown", "stored", "expires", "error")
+    list_filter = ("state", "stored_at")
+    search_fields = ("name", "sha256")
+    search_help_text = "By cast id, name or SHA-256."
+    ordering = ("-cast_id", "name")
+    sortable_by = ()
+    shown = (
+        *("id", "cast", "name", "remote_id", "remote_digest", "state", "error", "file", "file_name"),
+        *("size_bytes", "sha256", "stored_at", "expires_at"),
+    )
+    fieldsets = (
+        (
+            None,
+            {"fields": ("file_link", "of_cast", "state_shown", "error", "size_shown", "digest", "stored", "expires")},
+        ),
+        ("On GitHub", {"fields": ("remote_id", "remote_digest")}),
+        ("Internal", {"fields": ("path", "file_name", *workers_own(Artifact, *shown)), "classes": COLLAPSED}),
+    )
+
+    state_shown = column("state", badge, "state")
+    path = column("file", lambda file: file.name or NOTHING, "file")
+    digest = column("sha256", code, "SHA-256")
+    stored = column("stored_at", moment, "stored")
+    expires = column("expires_at", moment, "expires")
+
+    @admin.display(description="size")
+    def size_shown(self, artifact: Artifact) -> str:
+        """Return its size."""
+        return size(artifact)
+
+    @admin.display(description="name")
+    def file_link(self, artifact: Artifact) -> SafeString | str:
+        """Link to its bytes."""
+        return download(artifact)
+
+    @admin.display(description="cast")
+    def of_cast(self, artifact: Artifact) -> SafeString:
+        """Link to whose it is."""
+        return inside("admin:casts_cast_change", code(artifact.cast_id), artifact.cast_id)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look a cast's id up as such."""
+        if cast_id := uuid_in(search_term):
+            return queryset.filter(cast_id=cast_id), False
+        return super().get_search_results(request, queryset, search_term)

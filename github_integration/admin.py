@@ -1,0 +1,40 @@
+"""The operator's console, floor 3: the GitHub App's installations, and why one is left alone for now."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.console import ReadOnlyAdmin, badge, column, moment
+from github_integration.models import PERSONAL, Installation
+
+
+@admin.register(Installation)
+class InstallationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "owner", "state", "pause_message", "updated")
+    search_fields = ("account_login",)
+    fields = ("id", "owner", "state", "pause_message", "paused", "suspended", "removed", "updated")
+
+    paused = column("paused_until", moment, "rate limited until")
+    suspended = column("suspended_at", moment, "suspended")
+    removed = column("removed_at", moment, "removed")
+    updated = column("updated_at", moment, "updated", order="updated_at")
+
+    @admin.display(ordering="account_login")
+    def owner(self, installation: Installation) -> str:
+        """Return whose installation it is; blank until GitHub tells."""
+        return "the personal token" if installation.pk == PERSONAL else installation.account_login or "not told yet"
+
+    @admin.display
+    def state(self, installation: Installation) -> SafeString:
+        """Say what keeps casts from going out, the worst first."""
+        if installation.removed_at:
+            return badge("removed")
+        if installation.suspended_at:
+            return badge("suspended")
+        if installation.paused_until and installation.paused_until > timezone.now():
+            return badge(f"rate limited until {installation.paused_until.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}")
+        return badge("active")

@@ -1,0 +1,95 @@
+"""A real Chromium on a real platform. Playwright runs an event loop in this thread: keep Django's ORM out of here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from spellplatform.demo import spells_file
+from tests.e2e.platform import Platform, platform
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+SPELLS = """
+[hostile]
+name = "<script>window.hurt = 'name'</script>"
+workflow_file = "hostile.yml"
+input_schema = { type = "object" }
+
+[strict]
+name = "Strict"
+workflow_file = "hostile.yml"
+input_schema = { type = "object" }
+output_schema = { type = "object", additionalProperties = false, properties = { long = { type = "integer" } } }
+"""
+
+
+def chromium() -> str | None:
+    """Return where a Chromium is, by the CHROMIUM variable or by its usual names."""
+    return os.environ.get("CHROMIUM") or next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="package")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with the demo's spells and two hostile ones."""
+    spells = spells_file().read_text() + SPELLS
+    with platform(tmp_path_factory.mktemp("platform"), spells=spells) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    if path is None:
+        why = f"no Chromium here: install one ({', '.join(NAMES)}), or name it in CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page in a window of its own. Every error in its console fails the test: CSP violations are such errors."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def open_one(url: str, *, quiet: bool = True, **options: Any) -> Page:
+        context = browser.new_context(**{"timezone_id": "UTC", "viewport": {"width": 1100, "height": 900}} | options)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        if quiet:
+            page.on("console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@contextmanager
+def held(here: Platform) -> Iterator[None]:
+    """Have the worker stand still, so that a new cast stays queued for as long as a test looks at it."""
+    worker = here.running["worker"]
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.send_signal(signal.SIGCONT)

@@ -1,0 +1,116 @@
+"""A fake runtime, a clock, a client, and hands to move casts with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import ApiKey, BudgetPeriod, LedgerEntry
+from casts import lifecycle
+from casts import runtime as runtimes
+from casts.models import Cast, CastEvent, Spell
+from casts.steps import CastWork
+from tests.casts.client import Api
+from tests.casts.fake import FakeRuntime
+
+LEASE = dt.timedelta(seconds=30)
+
+
+@pytest.fixture
+def runtime(settings: Any, db: None) -> Iterator[FakeRuntime]:
+    """The fake that runs workflow_dispatch spells in this test."""
+    kinds = {
+        "workflow_dispatch": "tests.casts.fake.FakeRuntime",
+        "repository_dispatch": "tests.casts.fake.OtherRuntime",
+    }
+    settings.SPELL_RUNTIMES = kinds
+    runtimes._instance.cache_clear()
+    yield runtimes._instance(kinds["workflow_dispatch"])
+    runtimes._instance.cache_clear()
+
+
+class Clock:
+    """Django's clock, held by hand."""
+
+    def __init__(self) -> None:
+        self.now = dt.datetime.now(dt.UTC)
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        self.now += dt.timedelta(**by)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    held = Clock()
+    monkeypatch.setattr(timezone, "now", held)
+    return held
+
+
+@pytest.fixture
+def api(secret: str) -> Api:
+    return Api(secret)
+
+
+@pytest.fixture
+def make_cast(api_key: ApiKey, spell: Spell) -> Callable[..., Cast]:
+    """Accept a cast; any of lifecycle.accept's arguments may be given."""
+
+    def make(**given: Any) -> Cast:
+        return lifecycle.accept(**{"api_key": api_key, "spell": spell, "input": {"name": "Ada"}} | given)
+
+    return make
+
+
+@pytest.fixture
+def cast(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast()
+
+
+def claim(cast: Cast) -> Cast:
+    """Take a cast as a worker would, due or not."""
+    Cast.objects.filter(pk=cast.pk).update(due_at=timezone.now())
+    [row] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
+    return row
+
+
+def step(cast: Cast) -> dt.timedelta | None:
+    """Step a cast once, as a worker would; return in what time it is to be looked at again. Refreshes `cast`."""
+    row = claim(cast)
+    again = CastWork().step(row)
+    row.give_back(again)
+    cast.refresh_from_db()
+    return None if again is None else again - timezone.now()
+
+
+def ledger(cast: Cast) -> list[tuple[str, int]]:
+    """Return what a cast moved, in order."""
+    return list(LedgerEntry.objects.filter(cast_id=cast.pk).order_by("id").values_list("kind", "cents"))
+
+
+def history(cast: Cast) -> list[str]:
+    """Return the kinds of a cast's events, having checked that their numbers have no gap."""
+    events = list(CastEvent.objects.filter(cast=cast).order_by("seq").values_list("seq", "kind"))
+    assert [seq for seq, _ in events] == list(range(1, len(events) + 1))
+    assert Cast.objects.get(pk=cast.pk).last_seq == len(events)
+    return [kind for _, kind in events]
+
+
+def everything() -> tuple[int, ...]:
+    """Count what a refused request must not leave behind."""
+    return tuple(model.objects.count() for model in (Cast, CastEvent, LedgerEntry, BudgetPeriod, ApiKey))
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Check that what happens inside adds no row."""
+    before = everything()
+    yield
+    assert everything() == before

@@ -1,0 +1,72 @@
+"""A runtime that does what a test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from django.db import connection
+
+from casts.models import Artifact, Cast
+from casts.runtime import ArtifactGone, Download, Failure, Observation, RemoteArtifact, Run
+
+RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
+
+
+def depth() -> tuple[bool, int]:
+    return connection.in_atomic_block, len(connection.savepoint_ids)
+
+
+class FakeRuntime:
+    """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
+
+    can_search = True
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, Any]] = []
+        self.outside = depth()  # the test's own transaction
+
+    def answer(self, method: str, about: Any, default: Any) -> Any:
+        assert depth() in (self.outside, (False, 0)), "a runtime is called inside a transaction"
+        self.asked.append((method, about))
+        answer = self.answers.get(method, default)
+        if isinstance(answer, list) and method not in ("artifacts",):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        answer = answer(about) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def count(self, method: str) -> int:
+        return sum(asked == method for asked, _ in self.asked)
+
+    def start(self, cast: Cast) -> Run | None:
+        return self.answer("start", cast, lambda _: Run(next(RUN_IDS), "https://github.example/runs/1"))
+
+    def find(self, cast: Cast) -> Observation | None:
+        return self.answer("find", cast, None)
+
+    def observe(self, cast: Cast) -> Observation:
+        return self.answer("observe", cast, lambda cast: Observation(cast.repository, cast.run_id, status="queued"))
+
+    def cancel(self, cast: Cast, *, force: bool) -> None:
+        self.answer("force" if force else "cancel", cast, None)
+
+    def failure(self, cast: Cast) -> Failure:
+        return self.answer("failure", cast, Failure())
+
+    def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
+        return self.answer("artifacts", cast, [])
+
+    def download(self, artifact: Artifact) -> Download:
+        chunks = self.answer("download", artifact, ArtifactGone())
+        if isinstance(chunks, dict):
+            chunks = chunks[artifact.name]
+        if isinstance(chunks, Exception):
+            raise chunks
+        return Download(iter([chunks] if isinstance(chunks, bytes) else chunks))
+
+
+class OtherRuntime(FakeRuntime):
+    """For the other kind of spell."""

@@ -1,0 +1,306 @@
+"""The operator's console: spells, casts, artifacts."""
+
+import json
+
+import pytest
+
+from accounts import keys
+from accounts.models import Account
+from casts import lifecycle
+from casts.models import Artifact, Cast, CastEvent, Spell
+from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, refuses_changes, running_cast, shown
+
+SPELLS, CASTS, ARTIFACTS = "/admin/casts/spell/", "/admin/casts/cast/", "/admin/casts/artifact/"
+
+
+@pytest.mark.parametrize("path", [SPELLS, CASTS, ARTIFACTS])
+def test_the_console_is_for_staff(client, django_user_model, db, path):
+    client.force_login(django_user_model.objects.create_user("visitor"))
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/login/?next={path}")
+
+
+# --- spells --------------------------------------------------------------------------------------------------
+
+
+def posted(**changes):
+    filled = {
+        "key": "greet", "name": "Greet", "description": "", "active": "on", "runtime": "workflow_dispatch",
+        "repository": "demo/spells", "workflow_file": "cast.yml", "ref": "", "event_type": "", "installation_id": "",
+        "input_schema": '{"type": "object"}', "output_schema": "", "price_cents": "5", "charge_failed_runs": "on",
+        "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
+    }  # fmt: skip
+    return filled | changes
+
+
+def test_a_spell_is_made_and_changed(admin_client):
+    assert 'class="vLargeTextField console-code"' in page(admin_client, f"{SPELLS}add/")
+    assert admin_client.post(f"{SPELLS}add/", posted()).status_code == 302
+    spell = Spell.objects.get()
+    assert (spell.key, spell.input_schema, spell.output_schema) == ("greet", {"type": "object"}, None)
+    form = page(admin_client, f"{SPELLS}{spell.pk}/change/")
+    assert "{\n  &quot;type&quot;: &quot;object&quot;\n}" in form
+    changed = posted(input_schema="", output_schema='{"title": "Grüße"}', ref="v2", active="")
+    assert admin_client.post(f"{SPELLS}{spell.pk}/change/", changed).status_code == 302
+    spell.refresh_from_db()
+    assert (spell.input_schema, spell.output_schema, spell.ref, spell.active) == ({}, {"title": "Grüße"}, "v2", False)
+    assert "Grüße" in page(admin_client, f"{SPELLS}{spell.pk}/change/")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"key": "Not a key"}, "Use lower-case letters"),
+        ({"repository": "nowhere"}, "Write the repository as owner/name."),
+        ({"workflow_file": "../cast.yml"}, "Name the file in .github/workflows"),
+        ({"runtime": "repository_dispatch"}, "A repository_dispatch spell needs the event type it sends."),
+        ({"input_schema": "{"}, "Enter a valid JSON."),
+        ({"input_schema": "[]"}, "A schema is a JSON object"),
+        ({"input_schema": '{"type": "strange"}'}, "Not a JSON Schema (2020-12)"),
+        ({"input_schema": '{"$ref": "file:///etc/passwd"}'}, "Not a JSON Schema (2020-12)"),
+        ({"input_schema": '{"default": NaN}'}, "This can't be stored"),
+        ({"input_schema": r'{"default": "\u0000"}'}, "This can't be stored"),
+        ({"input_schema": "[" * 100_000}, "This can't be stored"),
+        ({"output_schema": "[]"}, "A schema is a JSON object"),
+        ({"output_schema": '""'}, "A schema is a JSON object"),
+        ({"output_schema": '"text"'}, "A schema is a JSON object"),
+        ({"timeout_seconds": "0"}, "greater than or equal to 1"),
+    ],
+)
+def test_a_spell_that_could_not_work_is_refused_beside_the_field(admin_client, changes, complaint):
+    answer = admin_client.post(f"{SPELLS}add/", posted(**changes))
+    text = shown(answer.content.decode())
+    assert complaint in text
+    assert "Please correct the error" in text
+    assert not Spell.objects.exists()
+
+
+def test_what_was_typed_is_kept_when_it_is_refused(admin_client):
+    answer = admin_client.post(f"{SPELLS}add/", posted(input_schema='{"type": oops', output_schema='{"a": [1]}'))
+    assert "{&quot;type&quot;: oops" in answer.content.decode()
+    assert "&quot;a&quot;: [\n" in answer.content.decode()
+
+
+def test_what_was_learnt_of_a_workflow_is_forgotten_with_it(admin_client, spell):
+    Spell.objects.update(carries_token=True)
+    path = f"{SPELLS}{spell.pk}/change/"
+    admin_client.post(path, posted(name="Renamed", ttl_seconds="99"))
+    spell.refresh_from_db()
+    assert (spell.name, spell.carries_token) == ("Renamed", True)
+    admin_client.post(path, posted(workflow_file="other.yml"))
+    spell.refresh_from_db()
+    assert (spell.workflow_file, spell.carries_token) == ("other.yml", False)
+
+
+def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, make_spell, settings):
+    settings.GITHUB_REPOSITORY = "the/default"
+    greet = make_spell(price_cents=1250)
+    make_spell("blank", repository="", workflow_file="", active=False)
+    make_spell("event", runtime="repository_dispatch", event_type="go")
+    for _ in range(2):
+        lifecycle.accept(api_key=api_key, spell=greet, input={})
+    text = page(admin_client, SPELLS)
+    assert "demo/spells: cast.yml @ main 1,250 ¢" in shown(text)
+    assert "the/default: spell-execution-example.yml @ main" in shown(text)
+    assert "demo/spells: event go" in shown(text)
+    assert f'<a href="{CASTS}?spell__id__exact={greet.pk}">2</a>' in text
+    assert listed(admin_client, CASTS, spell__id__exact=greet.pk) == 2
+    for query, found in (({"active__exact": 0}, 1), ({"runtime__exact": "repository_dispatch"}, 1), ({"q": "gre"}, 1)):
+        assert listed(admin_client, SPELLS, **query) == found
+
+
+def test_a_spell_that_was_cast_can_not_be_deleted(admin_client, api_key, spell, make_spell):
+    lifecycle.accept(api_key=api_key, spell=spell, input={})
+    unused = make_spell("unused")
+    assert "deletelink" not in page(admin_client, f"{SPELLS}{spell.pk}/change/")
+    assert admin_client.post(f"{SPELLS}{spell.pk}/delete/", {"post": "yes"}).status_code == 403
+    both = {"action": "delete_selected", "_selected_action": [str(spell.pk), str(unused.pk)], "post": "yes"}
+    admin_client.post(SPELLS, both)
+    assert Spell.objects.count() == 2
+    assert admin_client.post(f"{SPELLS}{unused.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert Spell.objects.get() == spell
+
+
+# --- casts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
+    cast = ended_cast(api_key, spell, failed=True)
+    text = page(admin_client, f"{CASTS}{cast.pk}/change/")
+    read = shown(text)
+    for event in cast.events.all():
+        assert f"{event.seq} {event.at:%H:%M:%S}" in read
+        assert event.data["message"] in read
+    for said in (
+        "run failed",
+        "Hello Ada",
+        '"reason": "run_failed"',
+        '"order": "Ada"',
+        "2.0 KB",
+        "ab" * 32,
+        "No more Ada",
+    ):
+        assert said in read, said
+    assert "End of its log: Ada Metadata:" in read
+    assert "hold 5 ¢" in read
+    assert "capture 5 ¢" in read
+    links = (
+        f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_id}</a>',
+        f'<a href="/casts/{cast.pk}/">progress page</a>',
+        f'<a href="/casts/{cast.pk}/" class="viewsitelink">',
+        f'<a href="/admin/webhooks/delivery/?q={cast.run_id}">',
+        f'<a href="/api/v1/casts/{cast.pk}/artifacts/spell-result">spell-result</a>',
+        f'<a href="/admin/accounts/account/{cast.account_id}/change/">',
+        f'<a href="/admin/accounts/apikey/{cast.api_key_id}/change/">',
+        f'<a href="/admin/casts/spell/{cast.spell_id}/change/">',
+    )
+    for link in links:
+        assert link in text, link
+    page(admin_client, f"/admin/webhooks/delivery/?q={cast.run_id}")
+    assert admin_client.get(f"/casts/{cast.pk}/").status_code == 200
+    # The worker's own columns are there, folded away; and no column is forgotten.
+    internal = text[text.index(">Internal</h2>") :]
+    for name in ("due_at", "lease_until", "attempts", "token", "dispatch_attempts", "dispatch_started_at"):
+        assert f'class="form-row field-{name}"' in internal, name
+
+
+def test_a_cast_that_has_just_begun_opens_too(admin_client, api_key, spell):
+    cast = lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+    read = shown(page(admin_client, f"{CASTS}{cast.pk}/change/"))
+    assert "Accepted; waiting for a worker." in read
+    Cast.objects.update(api_key=None)
+    page(admin_client, f"{CASTS}{cast.pk}/change/")
+    page(admin_client, CASTS)
+
+
+def test_nobody_changes_a_cast(admin_client, api_key, spell):
+    cast = ended_cast(api_key, spell)
+    before = Cast.objects.values().get()
+    refuses_changes(admin_client, "casts.cast", cast.pk)
+    refuses_changes(admin_client, "casts.artifact", Artifact.objects.first().pk)
+    assert Cast.objects.values().get() == before
+    assert Artifact.objects.count() == 2
+
+
+def test_casts_are_found(admin_client, account, api_key, make_spell):
+    greet, other = make_spell(), make_spell("other", repository="wizards/books")
+    wanted = ended_cast(api_key, greet, failed=True)
+    elsewhere, _ = keys.create(Account.objects.create(name="Elsewhere"), name="x")
+    running_cast(elsewhere, other)
+    lifecycle.accept(api_key=elsewhere, spell=other, input={})
+    for term, found in (
+        (str(wanted.pk), 1),
+        (str(wanted.pk).upper(), 1),
+        (wanted.correlation, 1),
+        (f"http://testserver/casts/{wanted.pk}/", 1),
+        (str(wanted.run_id), 1),
+        (wanted.run_url, 1),
+        (f"{wanted.run_url}/job/77", 1),
+        ("9" * 18, 0),
+        ("9" * 40, 0),
+        ("wizards/books", 2),
+        ("other", 2),
+        ("unseen", 1),
+        (elsewhere.prefix, 2),
+        ("greet unseen", 1),
+        ("%", 0),
+        ("no such thing", 0),
+    ):
+        assert listed(admin_client, CASTS, q=term) == found, term
+
+
+def test_casts_are_filtered(admin_client, api_key, make_spell):
+    greet, other = make_spell(), make_spell("other")
+    ended_cast(api_key, greet, failed=True)
+    running_cast(api_key, other)
+    lifecycle.accept(api_key=api_key, spell=other, input={})
+    for query, found in (
+        ({}, 3),
+        ({"status__exact": "failed"}, 1),
+        ({"status__exact": "queued"}, 1),
+        ({"status_reason": "run_failed"}, 1),
+        ({"status_reason": "gone"}, 0),
+        ({"spell__id__exact": other.pk}, 2),
+        ({"account__id__exact": api_key.account_id}, 3),
+        ({"created_at__gte": "2020-01-01 00:00:00+00:00"}, 3),
+        ({"created_at__lt": "2020-01-01 00:00:00+00:00"}, 0),
+        ({"status__exact": "running", "q": "other"}, 1),
+    ):
+        assert listed(admin_client, CASTS, **query) == found, query
+    assert "?status_reason=run_failed" in page(admin_client, CASTS)
+
+
+def test_casts_are_listed_newest_first(admin_client, api_key, spell):
+    casts = [ended_cast(api_key, spell) for _ in range(3)]
+    text = page(admin_client, CASTS)
+    places = [text.index(str(cast.pk)) for cast in casts]
+    assert places == sorted(places, reverse=True)
+
+
+def test_artifacts_are_found_and_their_files_linked(admin_client, api_key, spell):
+    cast, other = ended_cast(api_key, spell), ended_cast(api_key, spell)
+    for query, found in (({}, 4), ({"q": str(cast.pk)}, 2), ({"q": "spell-res"}, 2), ({"state__exact": "failed"}, 2)):
+        assert listed(admin_client, ARTIFACTS, **query) == found, query
+    for artifact in other.artifacts.all():
+        text = page(admin_client, f"{ARTIFACTS}{artifact.pk}/change/")
+        assert ("/artifacts/spell-result" in text) == (artifact.state == "stored")
+
+
+# --- what others wrote is text -------------------------------------------------------------------------------
+
+
+def test_what_a_run_wrote_is_text(admin_client, api_key, make_spell):
+    spell = make_spell(name=HOSTILE, description=HOSTILE)
+    cast = ended_cast(api_key, spell, failed=True, text=HOSTILE, url="javascript:alert(3)")
+    Artifact.objects.create(cast=cast, name=f"a/{HOSTILE}", remote_id=2, state="stored")
+    Cast.objects.update(callback_url="javascript:alert(4)", step_name=HOSTILE, status_reason=HOSTILE[:40])
+    CastEvent.objects.update(kind=HOSTILE[:40])
+    detail = page(admin_client, f"{CASTS}{cast.pk}/change/")
+    assert shown(detail).count("<script>alert(1)</script>") > 10
+    for path in (CASTS, SPELLS, f"{SPELLS}{spell.pk}/change/", ARTIFACTS):
+        assert "&lt;script&gt;alert(1)" in page(admin_client, path), path
+    for artifact in cast.artifacts.all():
+        page(admin_client, f"{ARTIFACTS}{artifact.pk}/change/")
+    for path in (CASTS, f"{CASTS}{cast.pk}/change/"):
+        assert 'href="javascript' not in page(admin_client, path).lower()
+
+
+def test_a_huge_value_is_cut(admin_client, api_key, spell):
+    cast = claimed(lifecycle.accept(api_key=api_key, spell=spell, input={"text": "x" * 500_000}))
+    text = page(admin_client, f"{CASTS}{cast.pk}/change/")
+    assert len(text) < 300_000
+    assert "characters more" in text
+
+
+# --- queries -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [CASTS, ARTIFACTS, SPELLS])
+def test_lists_need_as_many_queries_for_many_rows(admin_client, make_spell, path):
+    def fill(count, made=0):
+        for number in range(made, made + count):
+            key, _ = keys.create(Account.objects.create(name=f"Account {number}"), name="x")
+            ended_cast(key, make_spell(f"spell-{number}"))
+
+    fill(3)
+    few = queries(admin_client, path)
+    fill(27, made=3)
+    assert queries(admin_client, path) == few < 12
+
+
+def test_the_list_of_casts_does_not_read_their_data(admin_client, api_key, spell, django_assert_max_num_queries):
+    ended_cast(api_key, spell)
+    with django_assert_max_num_queries(12) as asked:
+        page(admin_client, CASTS)
+    [rows] = [q["sql"] for q in asked.captured_queries if '"run_url"' in q["sql"]]
+    assert not [name for name in ("input", "output", "jobs", "observation") if f'"casts_cast"."{name}"' in rows]
+
+
+def test_a_casts_page_needs_few_queries_however_long_its_history(admin_client, api_key, spell):
+    cast = ended_cast(api_key, spell)
+    few = queries(admin_client, f"{CASTS}{cast.pk}/change/")
+    data = json.loads(json.dumps(cast.events.first().data))
+    CastEvent.objects.bulk_create(
+        CastEvent(cast=cast, seq=100 + n, kind="step", data=data, at=cast.created_at) for n in range(200)
+    )
+    assert queries(admin_client, f"{CASTS}{cast.pk}/change/") == few < 15

@@ -1,0 +1,141 @@
+"""`manage.py loadspells`: all of a file, or nothing and every reason."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from casts.models import Spell
+
+GOOD = """
+[greet]
+name = "Greeting"
+description = "Says hello."
+repository = "demo/spells"
+workflow_file = "cast.yml"
+price_cents = 12
+charge_failed_runs = false
+[greet.input_schema]
+type = "object"
+required = ["name"]
+properties.name.type = "string"
+
+[report]
+runtime = "repository_dispatch"
+event_type = "report"
+repository = "demo/spells"
+"""
+
+
+@pytest.fixture
+def load(db, tmp_path):
+    def run(text):
+        file = tmp_path / "spells.toml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        out = io.StringIO()
+        call_command("loadspells", str(file), stdout=out)
+        return out.getvalue().strip()
+
+    return run
+
+
+def test_a_file_makes_its_spells(load):
+    assert load(GOOD) == "created: greet, report; updated: none"
+    greet, report = Spell.objects.order_by("key")
+    assert (greet.name, greet.price_cents, greet.charge_failed_runs) == ("Greeting", 12, False)
+    assert greet.input_schema == {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+    assert (report.name, report.runtime, report.event_type) == ("report", "repository_dispatch", "report")
+
+
+def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
+    load(GOOD)
+    Spell.objects.filter(key="greet").update(carries_token=True, description="kept by hand")
+    assert load('[greet]\nprice_cents = 15\n[new]\nrepository = "demo/spells"') == "created: new; updated: greet"
+    greet = Spell.objects.get(key="greet")
+    assert (greet.price_cents, greet.name, greet.description, greet.carries_token) == (
+        15,
+        "Greeting",
+        "kept by hand",
+        True,
+    )
+    assert Spell.objects.count() == 3
+
+
+def test_an_empty_file_does_nothing(load):
+    assert load("") == "created: none; updated: none"
+
+
+BAD = {
+    "[greet]\nprise_cents = 5": ["greet", "prise_cents", "price_cents"],
+    '[greet]\nkey = "other"': ["greet", "does not know key"],
+    "[greet]\ncarries_token = true": ["greet", "carries_token"],
+    "[greet]\nprice_cents = -1": ["greet", "price_cents", "0"],
+    "[greet]\nprice_cents = 4.99": ["greet", "price_cents", "whole number"],
+    "[greet]\nprice_cents = true": ["greet", "price_cents", "whole number"],
+    '[greet]\nprice_cents = "12"': ["greet", "price_cents", "whole number"],
+    "[greet]\ntimeout_seconds = 0": ["greet", "timeout_seconds", "1"],
+    "[greet]\nttl_seconds = 999999999999999999999": ["greet", "ttl_seconds"],
+    '[greet]\nactive = "sometimes"': ["greet", "active"],
+    "[greet]\nname = 5": ["greet", "name", "text"],
+    '[greet]\ndescription = ["a"]': ["greet", "description", "text"],
+    '[greet]\nname = "a\\u0000b"': ["greet", "name"],
+    '[greet]\ninput_schema = "object"': ["greet", "input_schema", "JSON object"],
+    '[greet.input_schema]\ntype = "strnig"': ["greet", "input_schema", "2020-12"],
+    '[greet.input_schema]\nproperties.a."$ref" = "https://example.org/s.json"': ["greet", "input_schema", "itself"],
+    "[greet.input_schema]\nproperties.at.default = 2026-11-23": ["greet", "input_schema", "JSON"],
+    "[greet.input_schema]\nproperties.n.default = inf": ["greet", "input_schema", "JSON"],
+    "[greet.output_schema]\ntype = 5": ["greet", "output_schema"],
+    '[greet]\nrepository = "spells"': ["greet", "repository", "owner/name"],
+    '[greet]\nworkflow_file = "../cast.yml"': ["greet", "workflow_file"],
+    '[greet]\nruntime = "wasm"': ["greet", "runtime", "wasm"],
+    '[greet]\nruntime = "repository_dispatch"': ["greet", "event_type"],
+    "[Greet]\n": ["Greet", "key", "lower-case"],
+    'greet = "x"': ["greet", "table"],
+    "[[greet]]\nprice_cents = 1": ["greet", "table"],
+    "[greet": ["not TOML"],
+    "[greet]\nname = 'a'\nname = 'b'": ["not TOML"],
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=lambda text: text.replace("\n", " "))
+def test_a_bad_file_loads_nothing_and_says_what_to_mend(load, text):
+    load(GOOD)
+    before = list(Spell.objects.order_by("key").values())
+    with pytest.raises(CommandError) as refused:
+        load(f'[aaa]\nrepository = "demo/spells"\n{text}\n' if text.startswith("[") else text)
+    assert str(refused.value).startswith("Nothing was loaded.")
+    for word in BAD[text]:
+        assert word in str(refused.value)
+    assert list(Spell.objects.order_by("key").values()) == before
+
+
+def test_every_problem_of_every_spell_is_listed(load):
+    with pytest.raises(CommandError) as refused:
+        load('[a]\nprice_cents = -1\nrepository = "x"\n[b]\nruntime = "wasm"\n[c]\nrepository = "demo/spells"\n[D]\n')
+    lines = str(refused.value).splitlines()[1:]
+    assert [line.split(":")[:2] for line in lines] == [
+        ["a", " repository"],
+        ["a", " price_cents"],
+        ["b", " runtime"],
+        ["D", " key"],
+    ]
+    assert not Spell.objects.exists()
+
+
+def test_a_file_that_is_not_there_and_one_that_is_no_text_are_told(load, tmp_path):
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(CommandError, match="can't be read"):
+            call_command("loadspells", str(path))
+    with pytest.raises(CommandError, match="not TOML"):
+        load(b"\xff\xfe[greet]")
+
+
+def test_a_spell_needs_a_repository_from_somewhere(load, settings):
+    settings.GITHUB_REPOSITORY = ""
+    with pytest.raises(CommandError, match="GITHUB_REPOSITORY"):
+        load("[greet]\n")
+    settings.GITHUB_REPOSITORY = "demo/spells"
+    load("[greet]\n")
+    assert Spell.objects.get().target_repository == "demo/spells"

@@ -1,0 +1,63 @@
+"""Every cast gets its own run, on servers that name it and on those that don't, whatever else happens beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.e2e.conftest import SPELLS
+from tests.e2e.platform import AGENT, Platform, platform
+from tests.e2e.test_webhooks import all_end_well, cast_some
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform on GitHub Enterprise Server 3.19, which never names the run that a dispatch started."""
+    with platform(tmp_path_factory.mktemp("old"), spells=SPELLS, api="ghes-3.19") as running:
+        yield running
+
+
+def noise(where: Platform) -> None:
+    """Have a dozen runs of the same workflow, of which none is ours, started in this second."""
+    wanted = {"n": 12, "workflow": "echo.yml"}
+    requests.post(where.github + "/_local/noise", json=wanted, timeout=10, headers=AGENT).raise_for_status()
+
+
+def amid_noise(where: Platform) -> None:
+    noise(where)
+    inputs = cast_some(where, 3)
+    noise(where)
+    all_end_well(where, inputs)
+    record = where.record()
+    foreign = {run["id"] for run in record["runs"] if run["noise"]}
+    assert len(foreign) >= 24
+    owned = [row["run_id"] for row in where.rows("SELECT run_id FROM casts_cast WHERE run_id IS NOT NULL")]
+    assert len(owned) == len({*owned})
+    assert not foreign & {*owned}
+    same_second = {run["created_at"] for run in record["runs"] if run["cast_id"] in inputs}
+    assert same_second & {run["created_at"] for run in record["runs"] if run["noise"]}
+
+
+def test_casts_amid_foreign_runs_of_the_same_second_get_their_own(here: Platform):
+    amid_noise(here)
+
+
+def test_the_same_when_no_webhook_tells_them_apart(deaf: Platform):
+    amid_noise(deaf)
+
+
+def test_an_old_server_refuses_to_name_the_run_and_is_asked_again_without(old: Platform):
+    cast_id = old.cast("echo", {"word": "old"})["cast_id"]
+    assert old.ended(cast_id)["output"] == {"word": "old"}
+    [run] = old.runs(cast_id)
+    refused, accepted = old.dispatches(cast_id)
+    assert (refused["status"], refused["runs"]) == (422, [])
+    assert (accepted["status"], accepted["runs"]) == (204, [run["id"]])
+
+
+@pytest.mark.parametrize("lost", [0.0, 1.0], ids=["webhooks", "no-webhooks"])
+def test_on_an_old_server_runs_are_found_by_their_tokens(old: Platform, lost: float):
+    old.faults(reset=True, webhooks={"lose": lost})
+    amid_noise(old)

@@ -1,0 +1,75 @@
+"""Fixtures around GitHub. None is autouse: the tests of the local GitHub below this folder share them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import responses as doubles_of_http
+
+from github_integration import client
+from github_integration.client import GitHub
+
+from .doubles import API, DATA
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the client's waits pass in no time; return them."""
+    taken: list[float] = []
+    clock = SimpleNamespace(sleep=taken.append, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr(client, "time", clock)
+    return taken
+
+
+@pytest.fixture
+def http() -> Iterator[doubles_of_http.RequestsMock]:
+    """Answer what is registered, fail on everything else."""
+    with doubles_of_http.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def minting(http: doubles_of_http.RequestsMock) -> doubles_of_http.BaseResponse:
+    """Answer every request for an installation token with a new one: ghs_1, ghs_2 and so on."""
+    return mint_into(http)
+
+
+def mint_into(http: doubles_of_http.RequestsMock, *, lives: dt.timedelta = dt.timedelta(hours=1)) -> Any:
+    made = []
+
+    def mint(request: Any) -> tuple[int, dict[str, str], str]:
+        made.append(request)
+        expires = (dt.datetime.now(dt.UTC) + lives).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return 201, {}, f'{{"token": "ghs_{len(made)}", "expires_at": "{expires}"}}'
+
+    http.add_callback("POST", f"{API}/app/installations/1/access_tokens", callback=mint)
+    return made
+
+
+@pytest.fixture
+def make_github() -> Callable[..., GitHub]:
+    """Make a client; the App of tests/data unless told otherwise."""
+
+    def make(**changes: Any) -> GitHub:
+        pem = "" if changes.get("personal_token") else str(DATA / "app.pem")
+        defaults = {"api_url": API, "version": "", "timeout": 10.0, "app_id": "Iv1.app", "pem": pem}
+        return GitHub(**defaults | changes)
+
+    return make
+
+
+@pytest.fixture
+def hub(make_github: Callable[..., GitHub]) -> GitHub:
+    """Be an App on github.com."""
+    return make_github()
+
+
+@pytest.fixture
+def by_hand(make_github: Callable[..., GitHub]) -> GitHub:
+    """Use a personal token on github.com."""
+    return make_github(personal_token="github_pat_mine")

@@ -1,0 +1,57 @@
+"""The operator's console: installations."""
+
+import datetime as dt
+
+from django.utils import timezone
+
+from github_integration.models import Installation, pause
+from tests.console import HOSTILE, listed, page, queries, refuses_changes, shown
+
+LIST = "/admin/github_integration/installation/"
+
+
+def test_an_installations_state_is_said_in_words(admin_client):
+    now = timezone.now()
+    until = now + dt.timedelta(minutes=5)
+    Installation.objects.create(id=1, account_login="fine", paused_until=now)
+    Installation.objects.create(id=2, account_login="asleep", suspended_at=now, paused_until=until)
+    Installation.objects.create(id=3, account_login="gone", removed_at=now, suspended_at=now)
+    pause(4, until=until, message="secondary rate limit")
+    pause(0, until=until, message="slow down")
+    read = shown(page(admin_client, LIST))
+    paused = f"rate limited until {until.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"
+    for said in (
+        "1 fine active",
+        "2 asleep suspended",
+        "3 gone removed",
+        f"4 not told yet {paused} secondary rate limit",
+        f"0 the personal token {paused} slow down",
+    ):
+        assert said in read
+    for number in range(5):
+        page(admin_client, f"{LIST}{number}/change/")
+    assert listed(admin_client, LIST, q="asleep") == 1
+
+
+def test_nobody_changes_an_installation(admin_client):
+    Installation.objects.create(id=1)
+    refuses_changes(admin_client, "github_integration.installation", 1)
+    assert Installation.objects.count() == 1
+
+
+def test_what_github_said_is_text(admin_client):
+    Installation.objects.create(id=1, account_login=HOSTILE, pause_message=HOSTILE)
+    for path in (LIST, f"{LIST}1/change/"):
+        assert "&lt;script&gt;alert(1)" in page(admin_client, path)
+
+
+def test_the_list_needs_as_many_queries_for_many_rows(admin_client):
+    Installation.objects.bulk_create(Installation(id=n) for n in range(1, 4))
+    few = queries(admin_client, LIST)
+    Installation.objects.bulk_create(Installation(id=n) for n in range(4, 31))
+    assert queries(admin_client, LIST) == few < 10
+
+
+def test_the_console_is_for_staff(client, django_user_model, db):
+    client.force_login(django_user_model.objects.create_user("visitor"))
+    assert client.get(LIST).headers["Location"] == f"/admin/login/?next={LIST}"

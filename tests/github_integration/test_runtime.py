@@ -1,0 +1,737 @@
+"""What GitHub's answers mean for a cast: refused, not now, nobody knows; and finding its one run again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+from django.utils import timezone
+from responses import matchers
+from urllib3.exceptions import NewConnectionError
+
+from accounts.models import ApiKey
+from casts import lifecycle
+from casts.models import Artifact, Cast, CastStatus
+from casts.runtime import (
+    ArtifactGone,
+    DispatchRefused,
+    Failure,
+    NotNow,
+    OutcomeUnknown,
+    Run,
+    RunGone,
+    Runtime,
+    runtime_of,
+)
+from casts.steps import CastWork
+from github_integration import client, runtime
+from github_integration.models import PERSONAL, Installation, pause, paused
+from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
+
+from .conftest import mint_into
+from .doubles import API, REPO, check_request, described
+
+BASE = f"{API}/repos/{REPO}"
+WORKFLOW = f"{BASE}/actions/workflows/cast.yml/dispatches"
+EVENT = f"{BASE}/dispatches"
+RUNS = f"{BASE}/actions/runs"
+STARTED = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _github_com(settings: Any) -> Iterator[None]:
+    settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "", "ghp_x"
+    client.github.cache_clear()
+    yield
+    client.github.cache_clear()
+
+
+@pytest.fixture
+def as_app(settings: Any, http: responses.RequestsMock) -> Any:
+    """Be the App of the test settings, with installation 1, instead of a personal token."""
+    settings.GITHUB_APP_ID = "1"
+    client.github.cache_clear()
+    return mint_into(http)
+
+
+@pytest.fixture
+def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
+    """Accept a cast whose dispatch began at noon; fields of the cast and of its spell may be given."""
+
+    def make(*, spell: dict[str, Any] | None = None, input: Any = None, **fields: Any) -> Cast:
+        number = Cast.objects.count()
+        made = lifecycle.accept(
+            api_key=api_key, spell=make_spell(f"greet{number}", **(spell or {})), input=input or {"name": "Ada"}
+        )
+        Cast.objects.filter(pk=made.pk).update(**{"dispatch_started_at": STARTED} | fields)
+        return Cast.objects.select_related("spell").get(pk=made.pk)
+
+    return make
+
+
+@pytest.fixture
+def cast(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast()
+
+
+@pytest.fixture
+def running(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast(run_id=7, status=CastStatus.RUNNING)
+
+
+@pytest.fixture
+def event_cast(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": ""})
+
+
+def step(cast: Cast) -> Cast:
+    """Have a worker look at the cast once."""
+    Cast.objects.filter(pk=cast.pk).update(due_at=timezone.now())
+    [row] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=dt.timedelta(seconds=30))
+    row.give_back(CastWork().step(row))
+    return Cast.objects.select_related("spell").get(pk=cast.pk)
+
+
+# --- starting --------------------------------------------------------------------------------------------
+
+
+def test_each_kind_of_spell_has_its_runtime(cast: Cast, event_cast: Cast) -> None:
+    assert type(runtime_of(cast)) is WorkflowDispatch
+    assert type(runtime_of(event_cast)) is RepositoryDispatch
+    for kind in (cast, event_cast):
+        found: Runtime = runtime_of(kind)
+        assert found.can_search
+
+
+def test_workflow_receives_three_strings_the_input_as_json_text(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = make_cast(input={"name": "Zoë $(rm -rf /) `x` ${{ secrets.X }}", "n": 1})
+    http.post(WORKFLOW, json={"workflow_run_id": 7, "html_url": "https://github.com/demo/spells/actions/runs/7"})
+    run = WorkflowDispatch().start(cast)
+    body = json.loads(http.calls[0].request.body)
+    check_request("actions.create-workflow-dispatch.2026-03-10", body)
+    assert run == Run(id=7, url="https://github.com/demo/spells/actions/runs/7")
+    assert body["ref"] == "main"
+    assert set(body["inputs"]) == {"cast_id", "spell_key", "input_data"}
+    assert (body["inputs"]["cast_id"], body["inputs"]["spell_key"]) == (str(cast.pk), cast.spell.key)
+    assert json.loads(body["inputs"]["input_data"]) == cast.input
+
+
+def test_settings_fill_in_what_a_spell_does_not_name(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, settings: Any
+) -> None:
+    settings.GITHUB_WORKFLOW_FILE, settings.GITHUB_WORKFLOW_REF = "other.yml", "v2"
+    cast = make_cast(spell={"workflow_file": ""})
+    http.post(f"{BASE}/actions/workflows/other.yml/dispatches", json={"workflow_run_id": 7})
+    WorkflowDispatch().start(cast)
+    assert json.loads(http.calls[0].request.body)["ref"] == "v2"
+
+
+def test_event_carries_the_same_three_strings_and_names_no_run(event_cast: Cast, http: responses.RequestsMock) -> None:
+    http.post(EVENT, status=204)
+    assert RepositoryDispatch().start(event_cast) is None
+    body = json.loads(http.calls[0].request.body)
+    check_request("repos.create-dispatch-event", body)
+    assert body["event_type"] == "spell"
+    assert set(body["client_payload"]) == {"cast_id", "spell_key", "input_data"}
+
+
+def refused(address: str) -> requests.ConnectionError:
+    """Return what requests raises when nobody listens."""
+    from urllib3 import HTTPConnectionPool
+    from urllib3.exceptions import MaxRetryError
+
+    pool = HTTPConnectionPool("api.github.com")
+    return requests.ConnectionError(MaxRetryError(pool, address, NewConnectionError(pool, "refused")))  # type: ignore[arg-type]
+
+
+SAID = {"message": "as GitHub says"}
+TROUBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "400": ({"status": 400, "json": SAID}, DispatchRefused, ""),
+    "401": ({"status": 401, "json": SAID}, DispatchRefused, ""),
+    "403": ({"status": 403, "json": SAID}, DispatchRefused, ""),
+    "404": ({"status": 404, "json": SAID}, DispatchRefused, ""),
+    "409": ({"status": 409, "json": SAID}, DispatchRefused, ""),
+    "410": ({"status": 410, "json": SAID}, DispatchRefused, ""),
+    "413": ({"status": 413, "json": SAID}, DispatchRefused, ""),
+    "422": ({"status": 422, "json": SAID}, DispatchRefused, ""),
+    "451": ({"status": 451, "json": SAID}, DispatchRefused, ""),
+    "moved": ({"status": 301, "headers": {"Location": f"{API}/repositories/9/x"}}, DispatchRefused, ""),
+    "suspended": (
+        {"status": 403, "json": {"message": "This installation has been suspended"}},
+        NotNow,
+        "installation_suspended",
+    ),
+    "429": ({"status": 429, "json": SAID}, NotNow, "rate_limited"),
+    "secondary": (
+        {"status": 403, "json": {"message": "You have exceeded a secondary rate limit"}},
+        NotNow,
+        "rate_limited",
+    ),
+    "retry-after": ({"status": 403, "json": SAID, "headers": {"Retry-After": "30"}}, NotNow, "rate_limited"),
+    "no connection": ({"body": refused(WORKFLOW)}, NotNow, "waiting_for_github"),
+    "connect timeout": ({"body": requests.ConnectTimeout("slow")}, NotNow, "waiting_for_github"),
+    "500": ({"status": 500, "json": SAID}, OutcomeUnknown, ""),
+    "502": ({"status": 502, "body": "<html>"}, OutcomeUnknown, ""),
+    "503": ({"status": 503, "json": SAID}, OutcomeUnknown, ""),
+    "504": ({"status": 504, "json": SAID}, OutcomeUnknown, ""),
+    "408": ({"status": 408, "json": SAID}, OutcomeUnknown, ""),
+    "read timeout": ({"body": requests.ReadTimeout("silence")}, OutcomeUnknown, ""),
+    "reset": ({"body": requests.ConnectionError("reset by peer")}, OutcomeUnknown, ""),
+    "broken off": ({"body": requests.exceptions.ChunkedEncodingError("short")}, OutcomeUnknown, ""),
+    "TLS": ({"body": requests.exceptions.SSLError("bad record")}, OutcomeUnknown, ""),
+}
+
+
+@pytest.mark.parametrize(("trouble", "kind", "reason"), TROUBLE.values(), ids=TROUBLE)
+@pytest.mark.parametrize("target", ["workflow", "event"])
+def test_failed_dispatch_means(
+    request: pytest.FixtureRequest,
+    http: responses.RequestsMock,
+    target: str,
+    trouble: dict[str, Any],
+    kind: type[Exception],
+    reason: str,
+) -> None:
+    cast = request.getfixturevalue("cast" if target == "workflow" else "event_cast")
+    http.post(WORKFLOW if target == "workflow" else EVENT, **trouble)
+    with pytest.raises(kind) as caught:
+        runtime_of(cast).start(cast)
+    assert type(caught.value) is kind
+    assert getattr(caught.value, "reason", "") == reason
+    assert len(http.calls) == 1
+    if kind is NotNow:
+        assert caught.value.retry_at > timezone.now()  # type: ignore[attr-defined]
+    elif trouble.get("json") == SAID:
+        assert str(caught.value) == "as GitHub says"
+
+
+@pytest.mark.parametrize("bad", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_INSTALLATION_ID"])
+def test_without_credentials_a_cast_waits_and_says_which_setting_to_mend(
+    cast: Cast, settings: Any, bad: str, http: responses.RequestsMock
+) -> None:
+    settings.GITHUB_TOKEN, settings.GITHUB_APP_ID = "", "1"
+    setattr(settings, bad, None if bad.endswith("INSTALLATION_ID") else "")
+    client.github.cache_clear()
+    with pytest.raises(NotNow, match=bad) as caught:
+        WorkflowDispatch().start(cast)
+    assert caught.value.reason == "github_not_configured"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, DispatchRefused), (404, DispatchRefused), (422, DispatchRefused)])
+def test_token_that_github_will_not_make_refuses_the_dispatch(
+    as_app: Any, cast: Cast, http: responses.RequestsMock, status: int, kind: type[Exception]
+) -> None:
+    http.replace("POST", f"{API}/app/installations/1/access_tokens", json=SAID, status=status)
+    with pytest.raises(kind, match="as GitHub says"):
+        WorkflowDispatch().start(cast)
+
+
+def test_token_that_github_can_not_make_now_leaves_the_dispatch_unsent(
+    as_app: Any, cast: Cast, http: responses.RequestsMock, naps: list[float]
+) -> None:
+    http.replace("POST", f"{API}/app/installations/1/access_tokens", status=502)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().start(cast)
+
+
+# --- the installation's pause ----------------------------------------------------------------------------
+
+
+def test_rate_limit_of_one_cast_pauses_all_of_its_installation_in_every_process(
+    as_app: Any, cast: Cast, make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    http.post(WORKFLOW, json=SAID, status=429, headers={"Retry-After": "300"})
+    with pytest.raises(NotNow) as first:
+        WorkflowDispatch().start(cast)
+    sent = len(http.calls)
+    client.github.cache_clear()  # another process
+    with pytest.raises(NotNow, match="as GitHub says") as second:
+        WorkflowDispatch().start(make_cast())
+    assert len(http.calls) == sent
+    assert second.value.reason == "rate_limited"
+    assert second.value.retry_at == first.value.retry_at
+    with pytest.raises(NotNow):
+        WorkflowDispatch().find(cast)
+    assert len(http.calls) == sent
+
+
+def test_other_installations_are_not_paused(
+    as_app: Any, make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    pause(1, until=timezone.now() + dt.timedelta(hours=1), message="wait")
+    http.post(f"{API}/app/installations/2/access_tokens", json={"token": "ghs_2", "expires_at": "2100-01-01T00:00:00Z"})
+    http.post(WORKFLOW, json={"workflow_run_id": 7})
+    assert WorkflowDispatch().start(make_cast(spell={"installation_id": 2})) == Run(id=7)
+
+
+def test_pause_ends_by_itself(cast: Cast, http: responses.RequestsMock) -> None:
+    pause(PERSONAL, until=timezone.now() - dt.timedelta(seconds=1), message="over")
+    http.post(WORKFLOW, json={"workflow_run_id": 7})
+    assert WorkflowDispatch().start(cast) == Run(id=7)
+
+
+def test_earlier_end_never_shortens_a_pause() -> None:
+    long, short = (timezone.now() + dt.timedelta(minutes=m) for m in (30, 1))
+    pause(5, until=long, message="long")
+    pause(5, until=short, message="short")
+    found = paused(5)
+    assert found is not None
+    assert (found.paused_until, found.pause_message) == (long, "long")
+
+
+def test_long_message_of_a_pause_is_cut_to_what_the_column_holds() -> None:
+    pause(5, until=timezone.now() + dt.timedelta(minutes=1), message="x" * 2000)
+    assert len(Installation.objects.get(pk=5).pause_message) == 500
+
+
+# --- finding ---------------------------------------------------------------------------------------------
+
+
+def listed(cast: Cast, number: int = 7, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "display_title": f"greet {cast.correlation}",
+        "name": "Greet",
+        "event": "workflow_dispatch",
+        "status": "queued",
+        "path": ".github/workflows/cast.yml@main",
+        "html_url": f"https://github.com/demo/spells/actions/runs/{number}",
+        "created_at": "2026-11-23T12:00:01Z",
+    } | fields
+
+
+def list_runs(http: responses.RequestsMock, *pages: list[dict[str, Any]], event: str = "workflow_dispatch") -> None:
+    for number, page in enumerate(pages, start=1):
+        query = {"event": event, "per_page": "100", "page": str(number)}
+        body = {"total_count": sum(map(len, pages)), "workflow_runs": page}
+        http.get(RUNS, json=body, match=[matchers.query_param_matcher(query)])
+
+
+def test_run_is_found_by_the_token_in_its_title(cast: Cast, http: responses.RequestsMock) -> None:
+    list_runs(http, [listed(cast, 9, display_title="another"), listed(cast, 7), listed(cast, 5, display_title="old")])
+    seen = WorkflowDispatch().find(cast)
+    assert seen is not None
+    assert (seen.run_id, seen.repository) == (7, cast.repository)
+    assert cast.correlation in seen.title
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "greet",
+        "",
+        None,
+        "[cast:]",
+        "{pk}",
+        "cast:{pk}",
+        "[cast:{pk}",
+        "[cast:{pk}x]",
+        "[cast:x{pk}]",
+        "[cast:{short}]",
+        "[CAST:{pk}]",
+        "[cast: {pk}]",
+    ],
+)
+def test_newest_run_without_the_exact_token_is_never_taken(
+    cast: Cast, http: responses.RequestsMock, title: str | None
+) -> None:
+    shown = title and title.format(pk=cast.pk, short=str(cast.pk)[:-1])
+    list_runs(http, [listed(cast, display_title=shown)])
+    assert WorkflowDispatch().find(cast) is None
+
+
+def test_token_in_the_name_alone_is_no_match(cast: Cast, http: responses.RequestsMock) -> None:
+    list_runs(http, [listed(cast, display_title="greet", name=cast.correlation)])
+    assert WorkflowDispatch().find(cast) is None
+
+
+def test_later_pages_are_read_until_the_runs_are_older_than_the_dispatch(
+    cast: Cast, http: responses.RequestsMock
+) -> None:
+    full = [listed(cast, 1000 - n, display_title="another") for n in range(100)]
+    old = [listed(cast, 500 - n, display_title="old", created_at="2026-11-23T11:57:00Z") for n in range(100)]
+    list_runs(http, full, [listed(cast, 600), *full[:98], old[0]], old)
+    seen = WorkflowDispatch().find(cast)
+    assert seen is not None
+    assert seen.run_id == 600
+    assert len(http.calls) == 2
+
+
+def test_search_ends_after_five_pages(cast: Cast, http: responses.RequestsMock) -> None:
+    full = [listed(cast, 1000 - n, display_title="another") for n in range(100)]
+    list_runs(http, *[full] * 9)
+    assert WorkflowDispatch().find(cast) is None
+    assert len(http.calls) == 5
+
+
+def test_clocks_may_differ_by_two_minutes(cast: Cast, http: responses.RequestsMock) -> None:
+    list_runs(http, [listed(cast, created_at="2026-11-23T11:58:30Z")])
+    assert WorkflowDispatch().find(cast) is not None
+
+
+def test_of_several_runs_with_the_token_the_first_is_the_casts(cast: Cast, http: responses.RequestsMock) -> None:
+    list_runs(http, [listed(cast, 9), listed(cast, 7), listed(cast, 8)])
+    seen = WorkflowDispatch().find(cast)
+    assert seen is not None
+    assert seen.run_id == 7
+
+
+def test_run_listed_on_two_pages_is_one_run(cast: Cast, http: responses.RequestsMock) -> None:
+    full = [listed(cast, 1000 - n, display_title="another") for n in range(99)]
+    list_runs(http, [*full, listed(cast)], [listed(cast)])
+    seen = WorkflowDispatch().find(cast)
+    assert seen is not None
+    assert seen.run_id == 7
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "found"),
+    [
+        ("cast.yml", ".github/workflows/cast.yml@main", True),
+        ("cast.yml", ".github/workflows/cast.yml", True),
+        ("cast.yml", "", True),
+        ("cast.yml", ".github/workflows/other.yml@main", False),
+        ("cast.yml", ".github/workflows/my-cast.yml@main", False),
+        ("", ".github/workflows/other.yml@main", True),
+    ],
+)
+def test_event_spell_that_names_a_file_takes_runs_of_that_file_only(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, file: str, path: str, found: bool
+) -> None:
+    cast = make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": file})
+    list_runs(http, [listed(cast, path=path, event="repository_dispatch")], event="repository_dispatch")
+    assert (RepositoryDispatch().find(cast) is not None) == found
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500])
+def test_search_that_github_does_not_answer_proves_nothing(
+    cast: Cast, http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    http.get(RUNS, json=SAID, status=status)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().find(cast)
+
+
+# --- looking ---------------------------------------------------------------------------------------------
+
+
+def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.RequestsMock) -> None:
+    run = described("actions.get-workflow-run")["responses"]["200"]["examples"]["default"]
+    jobs = described("actions.list-jobs-for-workflow-run")["responses"]["200"]["examples"]["default"]
+    http.get(f"{RUNS}/7", json=run)
+    http.get(f"{RUNS}/7/jobs", json=jobs)
+    seen = WorkflowDispatch().observe(running)
+    assert (seen.run_id, seen.status) == (run["id"], "queued")
+    assert seen.jobs is not None
+    assert [job.name for job in seen.jobs] == ["build"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_run_that_was_deleted_is_gone(running: Cast, http: responses.RequestsMock, status: int) -> None:
+    http.get(f"{RUNS}/7", json=SAID, status=status)
+    with pytest.raises(RunGone, match="as GitHub says"):
+        WorkflowDispatch().observe(running)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_run_that_can_not_be_asked_about_is_looked_at_later(
+    running: Cast, http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    http.get(f"{RUNS}/7", json=SAID, status=status)
+    with pytest.raises(NotNow, match="as GitHub says"):
+        WorkflowDispatch().observe(running)
+
+
+# --- cancelling ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("force", "path"), [(False, "cancel"), (True, "force-cancel")])
+def test_cancel_is_a_request_that_github_takes(
+    running: Cast, http: responses.RequestsMock, force: bool, path: str
+) -> None:
+    http.post(f"{RUNS}/7/{path}", json={}, status=202)
+    WorkflowDispatch().cancel(running, force=force)
+    assert len(http.calls) == 1
+
+
+def test_run_that_has_ended_needs_no_cancelling(running: Cast, http: responses.RequestsMock) -> None:
+    http.post(f"{RUNS}/7/cancel", json={"message": "Cannot cancel a workflow run that is completed."}, status=409)
+    WorkflowDispatch().cancel(running, force=False)
+
+
+def test_run_that_is_not_queued_yet_is_cancelled_soon(running: Cast, http: responses.RequestsMock) -> None:
+    message = "Cannot cancel a workflow run that has not been queued yet."
+    http.post(f"{RUNS}/7/cancel", json={"message": message}, status=409)
+    with pytest.raises(NotNow, match="not been queued") as caught:
+        WorkflowDispatch().cancel(running, force=False)
+    assert caught.value.retry_at is not None
+    assert 0 < (caught.value.retry_at - timezone.now()).total_seconds() <= 2
+
+
+@pytest.mark.parametrize("status", [403, 404, 422, 500])
+def test_cancel_that_github_does_not_take_is_asked_again(
+    running: Cast, http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    http.post(f"{RUNS}/7/cancel", json=SAID, status=status)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().cancel(running, force=False)
+
+
+# --- why it failed ---------------------------------------------------------------------------------------
+
+
+def job(number: int, conclusion: str | None, *steps: tuple[str, str | None], **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": f"job {number}",
+        "status": "completed",
+        "conclusion": conclusion,
+        "run_attempt": 1,
+        "attempt": 1,
+        "started_at": None,
+        "completed_at": None,
+        "steps": [
+            {"number": i, "name": n, "status": "completed", "conclusion": c, "started_at": None, "completed_at": None}
+            for i, (n, c) in enumerate(steps, 1)
+        ],
+    } | fields
+
+
+LOG = "2026-11-23T12:00:00.1Z compiling\n2026-11-23T12:00:01.1Z ##[error]it broke\n2026-11-23T12:00:02.1Z tidying up\n"
+
+
+def log_of(http: responses.RequestsMock, number: int, text: str = LOG) -> None:
+    blob = f"https://logs.example/{number}"
+    http.get(f"{BASE}/actions/jobs/{number}/logs", status=302, headers={"Location": blob})
+    http.get(blob, body=text)
+
+
+def failed(make_cast: Callable[..., Cast], *jobs: dict[str, Any], **fields: Any) -> Cast:
+    return make_cast(
+        **{"run_id": 7, "status": CastStatus.RUNNING, "jobs": list(jobs), "run_finished_at": timezone.now()} | fields
+    )
+
+
+def test_failed_job_step_and_the_end_of_the_log_are_told(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(make_cast, job(1, "success"), job(2, "failure", ("build", "success"), ("test", "failure")))
+    log_of(http, 2)
+    told = WorkflowDispatch().failure(cast)
+    assert told == Failure(job="job 2", step="test", log_tail=("compiling", "##[error]it broke"))
+
+
+def test_job_that_failed_goes_before_those_cancelled_because_of_it(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(make_cast, job(1, "cancelled", ("long", "cancelled")), job(2, "failure", ("test", "failure")))
+    log_of(http, 2)
+    assert WorkflowDispatch().failure(cast).job == "job 2"
+
+
+def test_failed_job_that_no_webhook_told_of_is_asked_for(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    stale = job(2, None, ("test", None), status="in_progress")
+    cast = failed(make_cast, stale)
+    fresh = job(2, "failure", ("test", "failure"))
+    http.get(f"{RUNS}/7/jobs", json={"total_count": 2, "jobs": [job(1, "success"), fresh]})
+    log_of(http, 2)
+    told = WorkflowDispatch().failure(cast)
+    assert (told.job, told.step, told.log_tail[-1]) == ("job 2", "test", "##[error]it broke")
+
+
+def test_cancelled_run_is_not_asked_why(make_cast: Callable[..., Cast], http: responses.RequestsMock) -> None:
+    cast = failed(make_cast, job(1, "cancelled"), observation=attempt(1, None) | {"conclusion": "cancelled"})
+    assert WorkflowDispatch().failure(cast) == Failure()
+    assert len(http.calls) == 0
+
+
+def test_run_without_any_job_has_nothing_to_tell(make_cast: Callable[..., Cast], http: responses.RequestsMock) -> None:
+    http.get(f"{RUNS}/7/jobs", json={"total_count": 0, "jobs": []})
+    assert WorkflowDispatch().failure(failed(make_cast)) == Failure()
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_log_that_is_not_there_yet_is_waited_for_a_little(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, status: int
+) -> None:
+    http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
+    lately = timezone.now() - dt.timedelta(seconds=5)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().failure(failed(make_cast, job(2, "failure", ("test", "failure")), run_finished_at=lately))
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_log_that_never_comes_does_not_keep_the_rest_back(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, status: int
+) -> None:
+    http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
+    long_ago = timezone.now() - dt.timedelta(seconds=25)
+    cast = failed(make_cast, job(2, "failure", ("test", "failure")), run_finished_at=long_ago)
+    assert WorkflowDispatch().failure(cast) == Failure(job="job 2", step="test")
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_log_that_can_not_be_read_now_is_tried_again(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
+    long_ago = timezone.now() - dt.timedelta(seconds=25)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().failure(failed(make_cast, job(2, "failure"), run_finished_at=long_ago))
+
+
+def test_log_with_bytes_that_no_database_keeps_still_ends_the_cast(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(
+        make_cast,
+        job(2, "failure", ("test", "failure")),
+        observation={"attempt": 1, "status": "completed", "conclusion": "failure"},
+    )
+    http.get(f"{RUNS}/7/artifacts", json={"total_count": 0, "artifacts": []})
+    log_of(http, 2, "##[error]core \x00dumped \ufffd\n")
+    cast = step(cast)
+    assert (cast.status, cast.status_reason) == (CastStatus.FAILED, "run_failed")
+    assert cast.error is not None
+    assert cast.error["log_tail"] == ["##[error]core dumped \ufffd"]
+    assert (cast.error["failed_job"], cast.error["failed_step"]) == ("job 2", "test")
+
+
+# --- artifacts -------------------------------------------------------------------------------------------
+
+
+def artifact(number: int, name: str, made: str | None = "2026-11-23T12:01:00Z", **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": name,
+        "size_in_bytes": 3,
+        "digest": None,
+        "expired": False,
+        "created_at": made,
+    } | fields
+
+
+def list_artifacts(http: responses.RequestsMock, *found: dict[str, Any]) -> None:
+    http.get(f"{RUNS}/7/artifacts", json={"total_count": len(found), "artifacts": list(found)})
+
+
+def attempt(number: int, began: str | None) -> dict[str, Any]:
+    return {"attempt": number, "status": "completed", "conclusion": "success", "run_started_at": began}
+
+
+def test_artifacts_of_earlier_attempts_are_left_out(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = make_cast(run_id=7, run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"))
+    list_artifacts(
+        http,
+        artifact(1, "out", "2026-11-23T12:00:20Z"),
+        artifact(2, "only-then", "2026-11-23T12:00:29Z"),
+        artifact(3, "out", "2026-11-23T12:00:30Z"),
+        artifact(4, "more", "2026-11-23T12:05:00Z"),
+        artifact(5, "undated", None),
+    )
+    found = WorkflowDispatch().artifacts(cast)
+    assert [(a.id, a.name) for a in found] == [(3, "out"), (4, "more"), (5, "undated")]
+
+
+def test_first_attempt_loses_nothing_to_clocks_that_differ(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = make_cast(run_id=7, run_attempt=1, observation=attempt(1, "2026-11-23T12:00:49.000Z"))
+    list_artifacts(http, artifact(1, "out", "2026-11-23T12:00:48Z"))
+    assert [a.name for a in WorkflowDispatch().artifacts(cast)] == ["out"]
+
+
+def test_of_one_name_the_newest_upload_counts(running: Cast, http: responses.RequestsMock) -> None:
+    list_artifacts(http, artifact(9, "out", digest="sha256:new"), artifact(8, "out", digest="sha256:old"))
+    (found,) = WorkflowDispatch().artifacts(running)
+    assert (found.id, found.digest) == (9, "sha256:new")
+
+
+def test_artifact_is_downloaded_from_the_storage(running: Cast, http: responses.RequestsMock) -> None:
+    kept = Artifact.objects.create(cast=running, name="out", remote_id=9)
+    http.get(f"{BASE}/actions/artifacts/9/zip", status=302, headers={"Location": "https://blobs.example/9"})
+    http.get("https://blobs.example/9", body=b"PK...", content_type="application/zip")
+    download = WorkflowDispatch().download(kept)
+    assert (b"".join(download.chunks), download.content_type) == (b"PK...", "application/zip")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_artifact_that_github_no_longer_has_is_gone(running: Cast, http: responses.RequestsMock, status: int) -> None:
+    http.get(f"{BASE}/actions/artifacts/9/zip", json=SAID, status=status)
+    with pytest.raises(ArtifactGone, match="as GitHub says"):
+        WorkflowDispatch().download(Artifact.objects.create(cast=running, name="out", remote_id=9))
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_artifact_that_can_not_be_had_now_is_tried_again(
+    running: Cast, http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    http.get(f"{BASE}/actions/artifacts/9/zip", json=SAID, status=status)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().download(Artifact.objects.create(cast=running, name="out", remote_id=9))
+
+
+def test_download_that_breaks_off_while_being_read_is_tried_again(running: Cast, http: responses.RequestsMock) -> None:
+    http.get(f"{BASE}/actions/artifacts/9/zip", status=302, headers={"Location": "https://blobs.example/9"})
+    http.get(
+        "https://blobs.example/9", body=b"short", headers={"Content-Length": "500"}, auto_calculate_content_length=False
+    )
+    download = WorkflowDispatch().download(Artifact.objects.create(cast=running, name="out", remote_id=9))
+    with pytest.raises(NotNow, match="broke off"):
+        list(download.chunks)
+
+
+# --- a whole step ----------------------------------------------------------------------------------------
+
+
+def test_lost_answer_is_cleared_up_by_looking_and_nothing_is_sent_twice(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = make_cast(dispatch_started_at=None)
+    http.post(WORKFLOW, body=requests.ReadTimeout("silence"))
+    cast = step(cast)
+    assert (cast.status, cast.status_reason, cast.run_id) == ("queued", "confirming_dispatch", None)
+    list_runs(http, [listed(cast, created_at=timezone.now().isoformat())])
+    cast = step(cast)
+    assert cast.run_id == 7
+    assert cast.spell.carries_token
+    assert [call.request.method for call in http.calls] == ["POST", "GET"]
+
+
+def test_refused_dispatch_ends_the_cast_with_githubs_message(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    http.post(WORKFLOW, json={"message": "No ref found for: main"}, status=422)
+    cast = step(make_cast(dispatch_started_at=None))
+    assert (cast.status, cast.status_reason) == ("failed", "dispatch_refused")
+    assert "No ref found for: main" in cast.message
+
+
+def test_rate_limited_cast_stays_queued_says_so_and_goes_out_later(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    http.post(WORKFLOW, json=SAID, status=429, headers={"Retry-After": "30"})
+    http.post(WORKFLOW, json={"workflow_run_id": 7})
+    cast = step(make_cast(dispatch_started_at=None))
+    assert (cast.status, cast.status_reason, cast.dispatch_started_at) == ("queued", "rate_limited", None)
+    assert cast.due_at is not None
+    assert 25 < (cast.due_at - timezone.now()).total_seconds() <= 30
+    Installation.objects.update(paused_until=timezone.now())
+    assert step(cast).run_id == 7
+
+
+def test_waiting_message_names_githubs_reason() -> None:
+    assert "because" in runtime.waiting_message("because")

@@ -1,0 +1,300 @@
+"""GitHub's wire format, read tolerantly: its samples, its published examples, and what is left out of them."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from github_integration import errors, wire
+
+from .doubles import LONG_TOKEN, SAMPLES, described, sample
+
+RUNS = sorted(path.stem for path in SAMPLES.glob("workflow_run.*.json"))
+JOBS = sorted(path.stem for path in SAMPLES.glob("workflow_job.*.json"))
+BARE_RUN = {"id": 7}
+
+
+def utc(*parts: int) -> dt.datetime:
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[arg-type, misc]
+
+
+# --- runs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_sample_of_a_run_is_read(name: str) -> None:
+    run = sample(name)["workflow_run"]
+    seen = wire.run_seen("octo-org/octo-repo", run)
+    assert (seen.run_id, seen.attempt, seen.status) == (run["id"], 1, run["status"])
+    assert seen.conclusion == run["conclusion"]
+    assert seen.url == run["html_url"]
+    assert seen.updated_at == wire.moment(run["updated_at"]) is not None
+    assert seen.jobs is None
+
+
+def test_status_is_the_runs_own_whatever_the_action_says() -> None:
+    assert wire.run_seen("o/r", sample("workflow_run.completed.status-queued")["workflow_run"]).status == "queued"
+    early = wire.run_seen("o/r", sample("workflow_run.requested.status-completed-action_required")["workflow_run"])
+    assert (early.status, early.conclusion) == ("completed", "action_required")
+
+
+def test_published_example_of_a_run_is_read() -> None:
+    run = described("actions.get-workflow-run")["responses"]["200"]["examples"]["default"]
+    seen = wire.run_seen("octo-org/octo-repo", run)
+    assert (seen.run_id, seen.title, seen.run_started_at) == (30433642, "", utc(2020, 1, 22, 19, 33, 8))  # of a push
+    assert wire.run_file(run) == "build.yml"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run_is_read_with_any_field_missing_or_null(name: str) -> None:
+    run = sample(name)["workflow_run"]
+    for field in set(run) - {"id"}:
+        wire.run_seen("o/r", {key: value for key, value in run.items() if key != field})
+        wire.run_seen("o/r", {**run, field: None})
+
+
+def test_run_that_says_nothing_but_its_id_is_a_queued_one() -> None:
+    seen = wire.run_seen("o/r", BARE_RUN)
+    assert (seen.run_id, seen.attempt, seen.status, seen.conclusion, seen.title) == (7, 1, "queued", None, "")
+    assert (seen.run_started_at, seen.updated_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        (".github/workflows/cast.yml", "cast.yml"),
+        (".github/workflows/cast.yml@main", "cast.yml"),
+        (".github/workflows/cast.yml@refs/heads/a/b", "cast.yml"),
+        ("dynamic/pages/pages-build-deployment", "pages-build-deployment"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_file_of_a_run_is_the_last_part_of_its_path_without_the_ref(path: str | None, file: str) -> None:
+    assert wire.run_file({"path": path}) == file
+
+
+@pytest.mark.parametrize("event", ["workflow_dispatch", "repository_dispatch", None])
+def test_title_of_a_dispatched_run_is_its_run_name(event: str | None) -> None:
+    run = {**BARE_RUN, "display_title": "fireball [cast:1]", "event": event}
+    assert wire.run_seen("o/r", run).title == "fireball [cast:1]"
+
+
+@pytest.mark.parametrize("event", ["push", "pull_request", "workflow_run", "schedule", "issue_comment"])
+def test_title_of_any_other_run_may_quote_a_token_and_proves_nothing(event: str) -> None:
+    run = {**BARE_RUN, "display_title": "Commit what [cast:1] made", "event": event}
+    assert wire.run_seen("o/r", run).title == ""
+
+
+# --- jobs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_sample_of_a_job_is_read(name: str) -> None:
+    raw = sample(name)["workflow_job"]
+    job = wire.job_seen(raw)
+    assert (job.id, job.name, job.status, job.conclusion) == (raw["id"], raw["name"], raw["status"], raw["conclusion"])
+    assert [step.name for step in job.steps] == [step["name"] for step in raw["steps"]]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_job_is_read_with_any_field_missing_or_null(name: str) -> None:
+    raw = sample(name)["workflow_job"]
+    for field in set(raw) - {"id"}:
+        wire.job_seen({key: value for key, value in raw.items() if key != field})
+        wire.job_seen({**raw, field: None})
+    for number, step in enumerate(raw["steps"]):
+        for field in step:
+            broken = copy.deepcopy(raw)
+            broken["steps"][number][field] = None
+            wire.job_seen(broken)
+
+
+def test_published_examples_of_jobs_and_artifacts_are_read() -> None:
+    jobs = described("actions.list-jobs-for-workflow-run")["responses"]["200"]["examples"]["default"]["jobs"]
+    job = wire.job_seen(jobs[0])
+    assert (job.id, job.name, job.conclusion, len(job.steps)) == (399444496, "build", "success", 10)
+    listed = described("actions.list-workflow-run-artifacts")["responses"]["200"]["examples"]["default"]["artifacts"]
+    first = wire.artifact_seen(listed[0])
+    assert (first.id, first.name, first.size_bytes, first.expired) == (11, "Rails", 556, False)
+    assert first.digest.startswith("sha256:")
+
+
+@pytest.mark.parametrize("missing", ["digest", "size_in_bytes", "expired", "created_at", "workflow_run"])
+def test_artifact_is_read_without(missing: str) -> None:
+    raw = {"id": 1, "name": "out", "size_in_bytes": 3, "digest": "sha256:00", "expired": False}
+    raw.pop(missing, None)
+    assert wire.artifact_seen(raw).name == "out"
+    assert wire.artifact_seen({**raw, missing: None}).name == "out"
+
+
+# --- text that a database could not keep -----------------------------------------------------------------
+
+ODD = "a\x00b\ud800c"
+
+
+def test_nul_and_half_characters_never_get_past_the_wire() -> None:
+    run = wire.run_seen("o/r", {**BARE_RUN, "display_title": ODD, "html_url": ODD, "status": ODD, "conclusion": ODD})
+    step = {"name": ODD, "status": ODD, "conclusion": ODD}
+    job = wire.job_seen({"id": 1, "name": ODD, "status": ODD, "conclusion": ODD, "html_url": ODD, "steps": [step]})
+    artifact = wire.artifact_seen({"id": 1, "name": ODD, "digest": ODD})
+    started = wire.run_started({"workflow_run_id": 1, "html_url": ODD})
+    assert wire.log_tail(f"##[error]{ODD}", 5) == ("##[error]ab?c",)
+    for kept in (run, job, artifact, started):
+        text = repr(kept)
+        assert "\\x00" not in text
+        assert "\\ud800" not in text
+        assert "ab?c" in text
+
+
+# --- times -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-11-23T10:00:00Z", utc(2026, 11, 23, 10)),
+        ("2020-10-02T12:42:30.000Z", utc(2020, 10, 2, 12, 42, 30)),
+        ("2026-11-23T12:00:00+02:00", utc(2026, 11, 23, 10)),
+        ("2026-11-23T10:00:00", utc(2026, 11, 23, 10)),
+        (1575915797, utc(2019, 12, 9, 18, 23, 17)),
+        (1575915797.0, utc(2019, 12, 9, 18, 23, 17)),
+        (None, None),
+        ("", None),
+        (True, None),
+        ("yesterday", None),
+        ("2026-13-45T00:00:00Z", None),
+        (10**30, None),
+        (float("nan"), None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_moments_come_as_text_or_epoch_seconds_or_not_at_all(value: Any, moment: dt.datetime | None) -> None:
+    assert wire.moment(value) == moment
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.datetimes().map(str)))
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+def test_moment_of_anything_is_a_time_in_a_zone_or_none(value: Any) -> None:
+    found = wire.moment(value)
+    assert found is None or found.tzinfo is not None
+
+
+# --- anything at all -------------------------------------------------------------------------------------
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+@given(
+    run=st.sampled_from(RUNS), changes=st.dictionaries(st.sampled_from(sorted(sample(RUNS[0])["workflow_run"])), JUNK)
+)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+def test_mutated_run_is_read_or_malformed_in_a_known_way(run: str, changes: dict[str, Any]) -> None:
+    body = {**sample(run)["workflow_run"], **changes}
+    try:
+        seen = wire.run_seen("o/r", body)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return
+    json.dumps([seen.title, seen.url, seen.status, seen.conclusion]).encode()
+
+
+@given(
+    job=st.sampled_from(JOBS), changes=st.dictionaries(st.sampled_from(sorted(sample(JOBS[0])["workflow_job"])), JUNK)
+)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+def test_mutated_job_is_read_or_malformed_in_a_known_way(job: str, changes: dict[str, Any]) -> None:
+    body = {**sample(job)["workflow_job"], **changes}
+    try:
+        wire.job_seen(body)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return
+
+
+@given(status=st.integers(400, 599), body=st.one_of(JUNK, st.fixed_dictionaries({"message": JUNK, "errors": JUNK})))
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+def test_any_error_body_becomes_an_error_with_a_message(status: int, body: Any) -> None:
+    found = wire.error_of(status, {}, body, now=utc(2026, 1, 1))
+    assert isinstance(found, errors.GitHubError)
+    assert str(found)
+
+
+# --- logs ------------------------------------------------------------------------------------------------
+
+LOG = "\n".join(
+    [
+        "\ufeff2026-11-23T10:00:00.1234567Z Current runner version: '2.330.0'",
+        "2026-11-23T10:00:01.1234567Z ##[group]Run make",
+        "2026-11-23T10:00:02.1234567Z \x1b[36;1mmake all\x1b[0m",
+        "2026-11-23T10:00:02.1234567Z ##[endgroup]",
+        "2026-11-23T10:00:03.1234567Z cc: warning",
+        "2026-11-23T10:00:04.1234567Z ##[error]first trouble",
+        "2026-11-23T10:00:05.1234567Z \x1b[1;31mno rule to make target\x1b[0m",
+        "2026-11-23T10:00:06.1234567Z ##[error]Process completed with exit code 2.",
+        "2026-11-23T10:00:07.1234567Z Post job cleanup.",
+        "2026-11-23T10:00:08.1234567Z Cleaning up orphan processes",
+    ]
+)
+
+
+def test_tail_of_a_log_ends_at_its_last_error_without_times_and_colours() -> None:
+    assert wire.log_tail(LOG, 4) == (
+        "cc: warning",
+        "##[error]first trouble",
+        "no rule to make target",
+        "##[error]Process completed with exit code 2.",
+    )
+
+
+def test_whole_log_is_kept_when_it_is_short() -> None:
+    tail = wire.log_tail(LOG, 100)
+    assert tail[0] == "Current runner version: '2.330.0'"
+    assert tail[2] == "make all"
+    assert len(tail) == 8
+
+
+def test_log_without_an_error_ends_at_its_end() -> None:
+    assert wire.log_tail("a\nb\nc", 2) == ("b", "c")
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_empty_log_has_no_tail_to_speak_of(text: str) -> None:
+    assert wire.log_tail(text, 5) in ((), ("",))
+
+
+def test_long_lines_are_cut_and_tokens_hidden() -> None:
+    (line,) = wire.log_tail(f"##[error]fatal: {LONG_TOKEN} was refused " + "x" * 5000, 5)
+    assert len(line) == 1000
+    assert line.startswith("##[error]fatal: ghs_… was refused xxx")
+
+
+def test_time_in_the_middle_of_a_line_stays() -> None:
+    (line,) = wire.log_tail("2026-11-23T10:00:00.1Z at 2026-11-23T10:00:00.1Z it broke", 5)
+    assert line == "at 2026-11-23T10:00:00.1Z it broke"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gh", "weigh_bridge", "high_score", "GitHub", "sha256:0123456789abcdef0123456789abcdef01234567"],
+)
+def test_words_that_are_no_tokens_stay(text: str) -> None:
+    assert wire.redact(text) == text
+
+
+@pytest.mark.parametrize("mark", ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_"])
+def test_every_kind_of_token_is_hidden(mark: str) -> None:
+    assert wire.redact(f'"{mark}AbC.d-e_9"') == f'"{mark}…"'

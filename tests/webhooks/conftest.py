@@ -1,0 +1,142 @@
+"""Deliveries as GitHub makes them, through the real door."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import ApiKey
+from casts import lifecycle
+from casts.models import Cast
+from webhooks.inbox import DeliveryWork
+from webhooks.models import Delivery
+
+DOOR = "/api/webhooks/github"
+SECRET = "It's a Secret to Everybody"  # of tests/settings.py
+SAMPLES = Path(__file__).parents[1] / "data" / "github" / "samples"
+NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+
+@cache
+def _sample(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return found
+
+
+def sample(name: str) -> dict[str, Any]:
+    """Return a fresh copy of one of GitHub's samples."""
+    return copy.deepcopy(_sample(name))
+
+
+def sign(body: bytes, secret: str = SECRET) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> HttpResponse:
+    """Knock on the door. `changes` are headers by name; None leaves one out."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {
+        "X-GitHub-Event": event,
+        "X-GitHub-Delivery": guid or str(uuid.uuid4()),
+        "X-Hub-Signature-256": sign(raw),
+        "X-GitHub-Hook-ID": "1",
+        "User-Agent": "GitHub-Hookshot/1",
+    }
+    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
+    kind = headers.pop("Content-Type", "application/json")
+    sent = {name: value for name, value in headers.items() if value is not None}
+    answer: HttpResponse = Client().post(DOOR, data=raw, content_type=kind, headers=sent)
+    return answer
+
+
+def stored() -> Delivery:
+    """Return the newest delivery."""
+    found = Delivery.objects.first()
+    assert found is not None
+    return found
+
+
+def work_off() -> int:
+    """Have a worker try everything that is pending, due or not; return how many."""
+    Delivery.due_rows().filter(due_at__isnull=False).update(due_at=timezone.now())
+    rows = DeliveryWork().rows().claim(limit=100, lease=dt.timedelta(seconds=30))
+    for row in rows:
+        row.give_back(DeliveryWork().step(row))
+    return len(rows)
+
+
+@pytest.fixture
+def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
+    """Accept a cast whose dispatch has begun; fields of the cast and of its spell may be given."""
+
+    def make(*, spell: dict[str, Any] | None = None, **fields: Any) -> Cast:
+        made = lifecycle.accept(
+            api_key=api_key, spell=make_spell(f"greet{Cast.objects.count()}", **(spell or {})), input={"name": "Ada"}
+        )
+        now = timezone.now()
+        Cast.objects.filter(pk=made.pk).update(
+            **{"dispatch_started_at": now, "dispatched_at": now, "dispatch_attempts": 1} | fields
+        )
+        return again(made)
+
+    return make
+
+
+@pytest.fixture
+def cast(make_cast: Callable[..., Cast]) -> Cast:
+    """A cast whose dispatch has begun and whose run is not known yet."""
+    return make_cast()
+
+
+@pytest.fixture
+def running(make_cast: Callable[..., Cast]) -> Cast:
+    """A cast that knows its run, number 42."""
+    return make_cast(run_id=42)
+
+
+def again(cast: Cast) -> Cast:
+    """Return the cast as it is now."""
+    return Cast.objects.select_related("spell").get(pk=cast.pk)
+
+
+def at(seconds: float) -> str:
+    return (NOON + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int = 42, **run: Any) -> dict[str, Any]:
+    """Return GitHub's sample of a run's event, made to be about this cast's run."""
+    body = sample("workflow_run.in_progress.derived" if action == "in_progress" else f"workflow_run.{action}")
+    body["repository"]["full_name"] = cast.repository
+    body["workflow_run"] |= {
+        "id": run_id,
+        "display_title": f"greet {cast.correlation}" if title is None else title,
+        "event": cast.spell.runtime,
+        "path": f".github/workflows/{cast.spell.target_workflow}",
+        "html_url": f"https://github.com/{cast.repository}/actions/runs/{run_id}",
+        "created_at": at(0),
+        "run_started_at": at(1),
+        "updated_at": at({"requested": 1, "in_progress": 3, "completed": 9}[action]),
+    }
+    body["workflow_run"] |= run
+    return body
+
+
+def job_event(cast: Cast, action: str, *, run_id: int = 42, number: int = 5, **job: Any) -> dict[str, Any]:
+    """Return GitHub's sample of a job's event, made to be about this cast's run."""
+    body = sample("workflow_job.completed.success" if action == "completed" else f"workflow_job.{action}")
+    body["repository"]["full_name"] = cast.repository
+    body["workflow_job"] |= {"id": number, "run_id": run_id} | job
+    return body

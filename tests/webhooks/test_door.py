@@ -1,0 +1,333 @@
+"""The door itself: who is let in, what is kept, and what GitHub is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+
+from casts.models import Cast
+from github_integration.models import Installation
+from webhooks.inbox import Malformed, take_in
+from webhooks.models import Delivery
+
+from .conftest import DOOR, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored
+
+Outcome = Delivery.Outcome
+NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
+KEPT = {"workflow_run", "workflow_job", "ping", "installation", "installation_repositories"}
+
+
+def event_of(name: str) -> str:
+    return name.split(".", 1)[0]
+
+
+# --- GitHub's samples ------------------------------------------------------------------------------------
+
+
+def test_there_are_samples_of_everything_we_handle() -> None:
+    assert len(NAMES) >= 24
+    assert {event_of(name) for name in NAMES} >= KEPT
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sample_is_accepted_and_its_repeat_is_known(name: str) -> None:
+    event, guid, body = event_of(name), str(uuid.uuid4()), sample(name)
+    assert deliver(event, body, guid=guid).status_code == 202
+    repeat = deliver(event, body, guid=guid)
+    if event not in KEPT:
+        assert repeat.status_code == 202
+        assert not Delivery.objects.exists()
+        return
+    assert repeat.status_code == 200
+    row = Delivery.objects.get(guid=guid)
+    assert (row.event, row.action, row.repeats) == (event, body.get("action", ""), 1)
+    assert json.loads(row.body) == body
+    assert (row.error, row.due_at) == ("", None)
+    assert row.applied_at is not None
+    ours = event == "installation"
+    assert row.outcome == (Outcome.NOT_OURS if event.startswith("workflow") else "applied" if ours else "nothing_new")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("workflow_")])
+def test_sample_of_somebody_elses_run_touches_no_cast(name: str, cast: Cast, running: Cast) -> None:
+    before = Cast.objects.order_by("pk").values()
+    before = list(before)
+    assert deliver(event_of(name), sample(name)).status_code == 202
+    assert list(Cast.objects.order_by("pk").values()) == before
+
+
+@pytest.mark.django_db
+def test_columns_say_what_the_delivery_is_about(running: Cast) -> None:
+    deliver("workflow_job", job_event(running, "queued"), guid="b-guid")
+    row = stored()
+    assert (row.guid, row.event, row.action) == ("b-guid", "workflow_job", "queued")
+    assert (row.repository, row.run_id) == (running.repository, 42)
+
+
+@pytest.mark.django_db
+def test_answers_have_no_body() -> None:
+    assert deliver("ping", sample("ping.app.derived")).content == b""
+
+
+# --- the signature ---------------------------------------------------------------------------------------
+
+FORGERIES: dict[str, Any] = {
+    "none": None,
+    "empty": "",
+    "another secret": "wrong",
+    "of another body": sign(b"{}"),
+    "sha1": "sha1=" + "0" * 40,
+    "not hexadecimal": "sha256=" + "z" * 64,
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
+def test_forged_delivery_changes_nothing_and_is_not_stored(cast: Cast, forged: str | None) -> None:
+    body = run_event(cast, "completed")
+    header = sign(json.dumps(body).encode(), "wrong") if forged == "wrong" else forged
+    answer = deliver("workflow_run", body, X_Hub_Signature_256=header)
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["code"]) == (401, "UNAUTHORIZED")
+    assert "GITHUB_WEBHOOK_SECRET" in problem["detail"]
+    assert SECRET not in answer.content.decode()
+    assert not Delivery.objects.exists()
+    after = again(cast)
+    assert (after.run_id, after.last_seq, after.status) == (None, 1, "queued")
+
+
+@pytest.mark.django_db
+def test_forged_installation_event_makes_no_installation() -> None:
+    assert deliver("installation", sample("installation.created"), X_Hub_Signature_256=None).status_code == 401
+    assert not Installation.objects.exists()
+
+
+@pytest.mark.django_db
+def test_signature_is_of_the_raw_bytes() -> None:
+    raw = b'{ "zen":"caf\\u00e9 caf\xc3\xa9",\n\n "hook_id" : 1 }  '
+    assert deliver("ping", raw).status_code == 202
+    assert stored().body == raw.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("secrets", "status"), [(["new", SECRET], 202), ([SECRET, "old"], 202), (["new"], 401)])
+def test_two_secrets_are_accepted_while_one_is_changed(settings: Any, secrets: list[str], status: int) -> None:
+    settings.GITHUB_WEBHOOK_SECRETS = secrets
+    assert deliver("ping", sample("ping.app.derived")).status_code == status
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("secrets", [[], [""]])
+def test_without_a_secret_nobody_is_let_in(settings: Any, secrets: list[str]) -> None:
+    settings.GITHUB_WEBHOOK_SECRETS = secrets
+    body = json.dumps(sample("ping.app.derived")).encode()
+    assert deliver("ping", body, X_Hub_Signature_256=sign(body, "")).status_code == 401
+    assert not Delivery.objects.exists()
+
+
+# --- what is no delivery ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "head", "options"])
+def test_only_post_is_a_delivery(method: str) -> None:
+    answer = getattr(Client(), method)(DOOR)
+    assert answer.status_code == 405
+    assert answer["Allow"] == "POST"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"X-GitHub-Delivery": None}, 400),
+        ({"X-GitHub-Delivery": "x" * 65}, 400),
+        ({"X-GitHub-Event": None}, 400),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+    ],
+)
+def test_headers_must_be_those_of_a_delivery(changes: dict[str, Any], status: int) -> None:
+    answer = deliver("ping", sample("ping.app.derived"), **changes)
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db
+def test_content_type_may_name_its_charset() -> None:
+    answer = deliver("ping", sample("ping.app.derived"), **{"Content-Type": "application/json; charset=utf-8"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ",
+        b"not JSON",
+        b'{"cut',
+        b"payload=%7B%7D",
+        b"\xff\xfe",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"1",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"zen": "\x00"}',
+        b'{"zen": NaN}',
+        b'{"zen": Infinity}',
+    ],
+)
+def test_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+    answer = deliver("ping", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
+    assert not Delivery.objects.exists()
+
+
+BEYOND = [2**63, -1, 0, True, None, "x", [], {}, 1.5, 1e400, "1" * 5000]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("event", "body"),
+    [
+        ("workflow_run", {"workflow_run": {}}),
+        ("workflow_job", {"workflow_job": {"id": 1}}),
+        ("workflow_run", {"repository": "text", "workflow_run": {"id": 1}}),
+        ("workflow_run", {"repository": [1], "workflow_run": {"id": 1}}),
+        *[("workflow_run", {"workflow_run": {"id": run_id}}) for run_id in BEYOND],
+        *[("workflow_job", {"workflow_job": {"id": 1, "run_id": run_id}}) for run_id in BEYOND],
+        ("workflow_run", {}),
+        ("workflow_run", {"workflow_run": [1]}),
+        ("workflow_job", {"workflow_run": {"id": 1}}),
+    ],
+)
+def test_body_that_can_not_be_filed_is_refused_not_a_crash(event: str, body: dict[str, Any]) -> None:
+    answer = deliver(event, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db
+def test_characters_that_no_database_keeps_do_no_harm() -> None:
+    body = {"action": "a\x00b\ud800c", "repository": {"full_name": "o/\x00r"}}
+    assert deliver("ping", body).status_code == 202
+    assert (stored().action, stored().repository) == ("ab?c", "o/r")
+    assert json.loads(stored().body) == body
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("length", [40, 41, 1000])
+def test_long_action_and_name_are_cut_to_what_the_columns_hold(length: int) -> None:
+    assert deliver("ping", {"action": "a" * length, "repository": {"full_name": "r" * length}}).status_code == 202
+    assert (len(stored().action), len(stored().repository)) == (min(length, 40), min(length, 140))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("event", ["push", "check_run", "workflow_dispatch", "star", "brand_new_event"])
+@pytest.mark.parametrize("body", [{"action": "created"}, b"whatever"])
+def test_event_that_we_do_not_handle_is_accepted_and_not_kept(event: str, body: Any) -> None:
+    assert deliver(event, body).status_code == 202
+    assert not Delivery.objects.exists()
+
+
+# --- size ------------------------------------------------------------------------------------------------
+
+MEGABYTE = 1_000_000
+
+
+@pytest.mark.django_db
+def test_twenty_five_megabytes_are_taken_as_github_sends_no_more() -> None:
+    frame = b'{"zen": ""}'
+    raw = frame[:-2] + b"x" * (25 * MEGABYTE - len(frame)) + frame[-2:]
+    assert len(raw) == 25 * MEGABYTE
+    assert deliver("ping", raw).status_code == 202
+    assert len(stored().body) == 25 * MEGABYTE
+
+
+@pytest.mark.django_db
+def test_larger_body_is_refused_and_not_stored() -> None:
+    answer = deliver("ping", b'{"zen": "' + b"x" * (26 * 1024 * 1024) + b'"}')
+    assert answer.status_code == 413
+    assert (answer["Content-Type"], answer.json()["code"]) == ("application/problem+json", "INPUT_TOO_LARGE")
+    assert not Delivery.objects.exists()
+
+
+# --- once ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_repeat_is_counted_and_changes_nothing_even_with_another_body(running: Cast) -> None:
+    deliver("workflow_run", run_event(running, "in_progress"), guid="same")
+    before = again(running)
+    first = Delivery.objects.get()
+    assert deliver("workflow_run", run_event(running, "completed"), guid="same").status_code == 200
+    row = Delivery.objects.get()
+    assert (row.repeats, row.body, row.outcome) == (1, first.body, first.outcome)
+    assert again(running).last_seq == before.last_seq
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_deliveries_of_one_guid_at_once_are_stored_and_applied_once(running: Cast) -> None:
+    body = run_event(running, "in_progress")
+    at_once, answers = threading.Barrier(8), []
+
+    def knock() -> None:
+        try:
+            at_once.wait(10)
+            answers.append(deliver("workflow_run", body, guid="same").status_code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=knock) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join(30) for thread in threads]
+    assert sorted(answers) == [200] * 7 + [202]
+    row = Delivery.objects.get()
+    assert (row.repeats, row.outcome) == (7, Outcome.APPLIED)
+    assert [event.kind for event in running.events.order_by("seq")] == ["accepted", "observed"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_different_deliveries_of_one_run_at_once_all_count_in_any_order(running: Cast) -> None:
+    bodies = [job_event(running, "queued", number=n) for n in range(6)]
+    bodies += [run_event(running, "requested"), run_event(running, "in_progress")]
+    at_once, answers = threading.Barrier(8), []
+
+    def knock(body: dict[str, Any]) -> None:
+        try:
+            at_once.wait(10)
+            answers.append(deliver("workflow_job" if "workflow_job" in body else "workflow_run", body).status_code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=knock, args=(body,)) for body in bodies]
+    [thread.start() for thread in threads]
+    [thread.join(30) for thread in threads]
+    assert answers == [202] * 8
+    after = again(running)
+    assert after.status == "running"
+    assert [job["id"] for job in after.jobs] == list(range(6))
+    assert [event.seq for event in after.events.order_by("seq")] == list(range(1, after.last_seq + 1))
+    assert not Delivery.objects.exclude(error="").exists()
+
+
+@pytest.mark.django_db
+def test_take_in_tells_new_from_seen_and_malformed() -> None:
+    body = json.dumps(sample("ping.app.derived")).encode()
+    assert take_in(guid="g", event="ping", body=body)
+    assert not take_in(guid="g", event="ping", body=body)
+    with pytest.raises(Malformed):
+        take_in(guid="h", event="ping", body=b"[]")

@@ -1,0 +1,80 @@
+"""What deliveries about the App's installations do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from github_integration.models import Installation
+from webhooks.models import Delivery
+
+from .conftest import deliver, sample, stored
+
+pytestmark = pytest.mark.django_db
+
+
+def tell(action: str, **about: Any) -> Installation:
+    body = sample(f"installation.{action}")
+    body["installation"] |= {"id": 77} | about
+    assert deliver("installation", body).status_code == 202
+    assert (stored().outcome, stored().error) == (Delivery.Outcome.APPLIED, "")
+    return Installation.objects.get(pk=77)
+
+
+def test_new_installation_is_noted_with_its_owner() -> None:
+    found = tell("created", account={"login": "octo-org"})
+    assert (found.account_login, found.suspended_at, found.removed_at) == ("octo-org", None, None)
+
+
+def test_suspended_installation_is_noted_and_freed_again() -> None:
+    tell("created")
+    suspended = tell("suspend").suspended_at
+    assert suspended is not None
+    assert suspended.tzinfo is not None
+    assert tell("unsuspend", suspended_at=None).suspended_at is None
+
+
+def test_removed_installation_is_noted_and_may_come_back() -> None:
+    tell("created")
+    assert tell("deleted").removed_at is not None
+    assert tell("created").removed_at is None
+
+
+def test_new_permissions_leave_it_as_it_was() -> None:
+    tell("created")
+    found = tell("new_permissions_accepted")
+    assert (found.suspended_at, found.removed_at) == (None, None)
+
+
+def test_pause_outlives_news_of_the_installation() -> None:
+    from django.utils import timezone
+
+    until = timezone.now()
+    Installation.objects.create(pk=77, paused_until=until, pause_message="slow down")
+    found = tell("suspend")
+    assert (found.paused_until, found.pause_message) == (until, "slow down")
+
+
+def test_dates_as_seconds_are_read() -> None:
+    found = tell("suspend", suspended_at=1_606_000_000)
+    assert found.suspended_at is not None
+    assert found.suspended_at.year == 2020
+
+
+@pytest.mark.parametrize("account", [None, {}, {"login": None}, {"slug": "big-enterprise"}])
+def test_installation_of_nobody_we_can_name_is_noted(account: Any) -> None:
+    assert tell("created", account=account).account_login == ""
+
+
+@pytest.mark.parametrize("name", ["added", "removed"])
+def test_repositories_are_noted_and_change_nothing(name: str) -> None:
+    assert deliver("installation_repositories", sample(f"installation_repositories.{name}")).status_code == 202
+    assert stored().outcome == Delivery.Outcome.NOTHING_NEW
+    assert not Installation.objects.exists()
+
+
+def test_installation_without_an_id_is_kept_with_its_error() -> None:
+    assert deliver("installation", {"action": "created", "installation": {}}).status_code == 202
+    assert stored().error.startswith("KeyError")
+    assert stored().due_at is not None

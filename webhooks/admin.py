@@ -1,0 +1,102 @@
+"""The operator's console, floor 4: what GitHub told us, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import truncatechars
+from django.utils.safestring import SafeString
+
+from accounts.console import (
+    NOTHING,
+    ReadOnlyAdmin,
+    badge,
+    block,
+    code,
+    column,
+    inside,
+    moment,
+    newest_values,
+    pretty,
+    run_id_in,
+    spaced,
+    workers_own,
+)
+from webhooks.models import Delivery
+
+
+class DeliveryList(ChangeList):
+    """The list leaves the bodies where they are: each may have megabytes."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the rows for the page."""
+        found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return found.defer("body")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("received", "what", "result_and_why", "repository", "run", "guid_shown", "repeats")
+    list_filter = ("outcome", newest_values("event", "event"), newest_values("action", "action"), "received_at")
+    search_fields = ("guid", "repository")
+    search_help_text = "By GUID, run id or address, or repository."
+    sortable_by = ("received",)  # the others would sort the whole history without an index
+    elsewhere = (
+        *("id", "guid", "event", "action", "repository", "run_id", "received_at", "repeats"),
+        *("outcome", "applied_at", "error", "body"),
+    )
+    fieldsets = (
+        (None, {"fields": ("guid_shown", "event", "action", "repository", "run", "received", "repeats")}),
+        ("What came of it", {"fields": ("result", "applied", "error_shown")}),
+        ("Payload", {"fields": ("payload",)}),
+        ("Internal", {"fields": workers_own(Delivery, *elsewhere), "classes": ("collapse",)}),
+    )
+
+    received = column("received_at", moment, "received", order="id")
+    applied = column("applied_at", moment, "settled")
+    result = column("outcome", badge, "outcome")
+    guid_shown = column("guid", code, "GUID")
+    error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that leaves bodies out."""
+        return DeliveryList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look a run up as such, and look for the rest in the names."""
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if (run_id := run_id_in(search_term)) is not None:
+            found |= queryset.filter(run_id=run_id)
+        return found, duplicates
+
+    @admin.display(description="event")
+    def what(self, delivery: Delivery) -> str:
+        """Return the event, and what of it happened."""
+        return f"{delivery.event}: {spaced(delivery.action)}" if delivery.action else delivery.event
+
+    @admin.display(description="outcome")
+    def result_and_why(self, delivery: Delivery) -> SafeString:
+        """Return what came of it, and the beginning of the error if it failed."""
+        return badge(delivery.outcome, truncatechars(delivery.error, 120))
+
+    @admin.display
+    def run(self, delivery: Delivery) -> SafeString | str:
+        """Link to the cast whose run it is about, if it is one's."""
+        if delivery.run_id is None:
+            return NOTHING
+        return inside("admin:casts_cast_changelist", delivery.run_id, q=delivery.run_id)
+
+    @admin.display
+    def payload(self, delivery: Delivery) -> SafeString | str:
+        """Return the body, indented; as it came, should it be none."""
+        try:
+            return pretty(json.loads(delivery.body))
+        except (ValueError, RecursionError):
+            return block(delivery.body)
