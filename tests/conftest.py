@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from accounts import keys
 from accounts.models import Account, ApiKey
@@ -50,3 +51,14 @@ def make_spell(db: None) -> Any:
 def spell(make_spell: Any) -> Spell:
     found: Spell = make_spell()
     return found
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Let tests empty the ledger between them: on SQLite a flush is DELETE, which the ledger's trigger refuses.
+
+    That it refuses is proved on a database of its own (tests/accounts/test_ledger.py).
+    """
+    with django_db_blocker.unblock():
+        if connection.vendor == "sqlite":
+            connection.cursor().execute("DROP TRIGGER accounts_ledger_no_delete")
