@@ -6,8 +6,8 @@ import datetime as dt
 import os
 import socket
 import ssl
-from ipaddress import IPv4Address
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
