@@ -116,7 +116,12 @@ def code(text: Any) -> SafeString | str:
 def badge(word: str, why: str = "") -> SafeString:
     """Return a state's word, coloured if the style sheet knows it, and below it why."""
     mark = format_html('<span class="console-badge" data-word="{}">{}</span>', word, spaced(word))
-    return format_html('{}<br><span class="console-why">{}</span>', mark, why) if why else mark
+    return two_lines(mark, why) if why else mark
+
+
+def two_lines(first: Any, second: Any) -> SafeString:
+    """Return one thing and, smaller below it, another."""
+    return format_html('{}<br><span class="console-second">{}</span>', first, second)
 
 
 def spaced(word: str) -> str:

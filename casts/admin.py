@@ -35,13 +35,14 @@ from accounts.console import (
     run_id_in,
     spaced,
     table,
+    two_lines,
     uuid_in,
     workers_own,
 )
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
 from casts import results
-from casts.models import Artifact, Cast, Spell, valid_schema
+from casts.models import TARGET, Artifact, Cast, Spell
 
 if TYPE_CHECKING:
     SpellModelForm = forms.ModelForm[Spell]
@@ -49,7 +50,6 @@ else:
     SpellModelForm = forms.ModelForm
 
 EVENTS_SHOWN = 1000
-TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")
 COLLAPSED = ("collapse",)
 
 
@@ -90,20 +90,10 @@ class SpellForm(SpellModelForm):
         model = Spell
         exclude = ()
 
-    # The model's validators never see `[]` and `""`: Django takes them for blank.
-
     def clean_input_schema(self) -> Any:
         """Take a blank box for the schema that allows everything."""
-        if (schema := self.cleaned_data["input_schema"]) is None:
-            return {}
-        valid_schema(schema)
-        return schema
-
-    def clean_output_schema(self) -> Any:
-        """Take a blank box for no schema."""
-        if (schema := self.cleaned_data["output_schema"]) is not None:
-            valid_schema(schema)
-        return schema
+        schema = self.cleaned_data["input_schema"]
+        return {} if schema is None else schema
 
 
 @admin.register(Spell)
@@ -157,12 +147,6 @@ class SpellAdmin(ConsoleAdmin):
         """Only a spell that was never cast: its casts are evidence, and say what they cast."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.casts.exists())
 
-    def save_model(self, request: HttpRequest, obj: Spell, form: SpellModelForm, change: bool) -> None:
-        """Save; what was learnt of one workflow is not true of another."""
-        if set(TARGET) & set(form.changed_data):
-            obj.carries_token = False
-        super().save_model(request, obj, form, change)
-
 
 class CastList(ChangeList):
     """The list leaves the big columns where they are."""
@@ -175,7 +159,7 @@ class CastList(ChangeList):
 
 @admin.register(Cast)
 class CastAdmin(ReadOnlyAdmin):
-    list_display = ("cast_id", "created", "state_and_why", "spell", "account", "key", "run", "cost", "took")
+    list_display = ("cast_id", "created", "state_and_why", "spell", "who", "run", "cost", "took")
     list_filter = ("status", newest_values("status_reason", "reason"), "spell", "created_at")
     list_select_related = ("spell", "account", "api_key")
     search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
@@ -244,10 +228,12 @@ class CastAdmin(ReadOnlyAdmin):
         """Return its status, and the reason where that says more."""
         return badge(cast.status, spaced(cast.status_reason) if cast.status_reason != cast.status else "")
 
-    @admin.display(description="key")
-    def key(self, cast: Cast) -> SafeString | str:
-        """Return which key cast it, without what all keys begin with."""
-        return code(cast.api_key.prefix.removeprefix(MARK)) if cast.api_key else NOTHING
+    @admin.display(description="account")
+    def who(self, cast: Cast) -> SafeString | str:
+        """Return who cast it and with which key, without what all keys begin with."""
+        return (
+            two_lines(cast.account, code(cast.api_key.prefix.removeprefix(MARK))) if cast.api_key else cast.account.name
+        )
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:

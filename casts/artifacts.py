@@ -57,8 +57,14 @@ def bring_in(cast: Cast) -> bool:
         Artifact.objects.get_or_create(
             cast=cast, name=remote.name, defaults={"remote_id": remote.id, "remote_digest": remote.digest}
         )
+    trouble: NotNow | None = None
     for artifact in cast.artifacts.filter(state=State.PENDING):
-        copy(artifact)
+        try:
+            copy(artifact)
+        except NotNow as exc:  # one that can't be copied holds back none of the others
+            trouble = exc
+    if trouble is not None:
+        raise trouble
     return not cast.artifacts.filter(state=State.PENDING).exists()
 
 

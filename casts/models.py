@@ -35,6 +35,24 @@ class SpellQuerySet(models.QuerySet["Spell"]):
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
+TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")  # what decides which workflow runs
+
+
+def standard_timeout() -> int:
+    """Return CAST_TIMEOUT_SECONDS. A function, so that a changed setting is no changed model."""
+    return settings.CAST_TIMEOUT_SECONDS
+
+
+def standard_ttl() -> int:
+    """Return CAST_TTL_SECONDS."""
+    return settings.CAST_TTL_SECONDS
+
+
+def standard_retention() -> int:
+    """Return ARTIFACT_RETENTION_DAYS."""
+    return settings.ARTIFACT_RETENTION_DAYS
+
+
 class Spell(models.Model):
     """Something castable: a workflow, what it takes and gives, what it costs, and its limits."""
 
@@ -84,7 +102,7 @@ class Spell(models.Model):
         default=True, help_text="Take the price also when the run itself fails. What never ran is never charged."
     )
     timeout_seconds = models.PositiveIntegerField(
-        default=settings.CAST_TIMEOUT_SECONDS, validators=[MinValueValidator(1)], help_text="A run may take this long."
+        default=standard_timeout, validators=[MinValueValidator(1)], help_text="A run may take this long."
     )
     max_running = models.PositiveIntegerField(
         null=True,
@@ -93,13 +111,11 @@ class Spell(models.Model):
         help_text="How many of its casts may run at once, of all accounts together. Blank: any number.",
     )
     ttl_seconds = models.PositiveIntegerField(
-        default=settings.CAST_TTL_SECONDS,
+        default=standard_ttl,
         validators=[MinValueValidator(1)],
         help_text="A cast must start in this time.",
     )
-    artifact_retention_days = models.PositiveIntegerField(
-        default=settings.ARTIFACT_RETENTION_DAYS, validators=[MinValueValidator(1)]
-    )
+    artifact_retention_days = models.PositiveIntegerField(default=standard_retention, validators=[MinValueValidator(1)])
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -111,10 +127,24 @@ class Spell(models.Model):
     def __str__(self) -> str:
         return self.key
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; with another target, what was learnt of the old one's runs is forgotten."""
+        if self.carries_token and self.pk is not None:
+            before = Spell.objects.filter(pk=self.pk).values(*TARGET).first()
+            self.carries_token = before == {name: getattr(self, name) for name in TARGET}
+        super().save(*args, **kwargs)
+
     def clean(self) -> None:
         """Refuse a target that could never start."""
         if self.runtime == self.Runtime.REPOSITORY_DISPATCH and not self.event_type:
             raise ValidationError({"event_type": "A repository_dispatch spell needs the event type it sends."})
+        for name in ("input_schema", "output_schema"):  # Django leaves out validators for what is empty, such as []
+            schema = getattr(self, name)
+            if schema is not None or name == "input_schema":
+                try:
+                    valid_schema(schema)
+                except ValidationError as exc:
+                    raise ValidationError({name: exc.messages}) from exc
         if not (self.repository or settings.GITHUB_REPOSITORY):
             raise ValidationError({"repository": "Name a repository here, or set GITHUB_REPOSITORY for all spells."})
 

@@ -259,7 +259,7 @@ class GitHub:
         raise kind(f"GitHub's storage answered {stored.status_code}", status=stored.status_code)
 
     def _address(self, path: str, key: Key) -> str:
-        """Return where the bytes are; on the way there, a moved repository's new API path, which wants us authorized."""
+        """Return where the bytes are. A moved repository's new API path on the way there wants us authorized."""
         for _ in range(MOVES):
             answer = self._send("GET", path, key, follow=False)
             target = answer.headers.get("Location", "")

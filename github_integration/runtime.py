@@ -43,7 +43,6 @@ ASK_AGAIN = dt.timedelta(seconds=30)
 REFUSALS = (
     errors.AuthFailed,
     errors.PermissionMissing,
-    errors.NotFound,
     errors.Conflict,
     errors.Gone,
     errors.Refused,
@@ -213,6 +212,12 @@ def dispatching(cast: Cast, call: Callable[[], T]) -> T:
     try:
         with asking(cast, unknown=True):
             return call()
+    except errors.NotFound as exc:
+        file = f", and does it hold {cast.spell.target_workflow}" if cast.spell.runtime == "workflow_dispatch" else ""
+        raise DispatchRefused(
+            f"{exc}. GitHub says so of what is not there and of what the App may not see: is {cast.repository} the "
+            f"right name, is the App (installation {installation_of(cast)}) installed on it{file}?"
+        ) from exc
     except REFUSALS as exc:
         raise DispatchRefused(str(exc)) from exc
     except errors.GitHubError as exc:
@@ -231,6 +236,7 @@ def asking(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
         pause(installation, until=exc.retry_at, message=str(exc))
         raise NotNow(waiting_message(str(exc)), retry_at=exc.retry_at, reason="rate_limited") from exc
     except errors.NotSent as exc:
+        logger.warning("GitHub can't be reached", extra={"cast_id": str(cast.pk), "why": str(exc)})
         later = timezone.now() + dt.timedelta(seconds=settings.GITHUB_TIMEOUT)
         raise NotNow("GitHub can't be reached at the moment; trying again.", retry_at=later) from exc
     except errors.Suspended as exc:

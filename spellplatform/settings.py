@@ -3,6 +3,8 @@
 Every name is explained in docs/configuration.md; a test keeps that page complete.
 """
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,18 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
+
+
+def one_line_per_name(text: str) -> str:
+    """Return a .env file's text with the line breaks in quotes as \\n: a private key is pasted with its breaks.
+
+    read_env knows one line per name, and would log every line of a key as not understood.
+    """
+    return re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace("\n", "\\n"), text)
+
+
 if (BASE_DIR / ".env").exists():
-    env.read_env(BASE_DIR / ".env")
+    env.read_env(io.StringIO(one_line_per_name((BASE_DIR / ".env").read_text())))
 
 # --- The service -----------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", default=False)

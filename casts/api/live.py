@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any
-from urllib.parse import quote
 
 from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
@@ -142,6 +142,20 @@ def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast
     return cast, [streams.frame(event) for event in news], after
 
 
+def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let pages of any origin read what a signed link opens: the token is the permission, no cookie is asked for."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = await view(request, *args, **kwargs)
+        if "token" in request.GET:
+            response["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return run
+
+
 class EventStream(StreamingHttpResponse):
     """A stream that lets go of its subscription also when the client left before the first byte was asked for."""
 
@@ -157,7 +171,7 @@ class EventStream(StreamingHttpResponse):
             self._loop.call_soon_threadsafe(self._release)
 
 
-@csrf_exempt
+@open_to_pages
 async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     """Stream a cast's events: after Last-Event-ID or `?after=`, else a snapshot first, then live; 204 after the end."""
     if request.method != "GET":
@@ -178,7 +192,7 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     return EventStream(streams.stream(subscriber, first, after=start, done=release), release=release)
 
 
-@csrf_exempt
+@open_to_pages
 async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpResponseBase:
     """Send our copy of one artifact, byte for byte, with its digest."""
     if request.method not in ("GET", "HEAD"):
@@ -190,7 +204,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     digest = bytes.fromhex(found.sha256)
     response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
     response["Content-Length"] = str(found.size_bytes)
-    response["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(found.file_name)}"
+    response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
     response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
     response["ETag"] = f'"{found.sha256}"'
     response["Cache-Control"] = "private, no-cache"

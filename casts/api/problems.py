@@ -70,7 +70,9 @@ def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse |
         case exceptions.NotAcceptable():
             return problem(406, "NOT_ACCEPTABLE", "Answers are JSON; leave Accept out or ask for application/json.")
         case exceptions.ValidationError():
-            return problem(422, "VALIDATION_ERROR", "The request is not valid.", errors=violations(exc.detail))
+            return problem(
+                422, "VALIDATION_ERROR", "The request is not valid.", title="Not valid", errors=violations(exc.detail)
+            )
         case RequestDataTooBig():
             return problem(413, "INPUT_TOO_LARGE", "The request body is too large.")
         case exceptions.NotFound():

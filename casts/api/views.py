@@ -235,7 +235,7 @@ def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Respo
     steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
     etag = '"' + hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:32] + '"'
     if etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
-        return Response(status=304, headers={"ETag": etag})
+        return Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
     return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
 
 

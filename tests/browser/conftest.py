@@ -40,14 +40,6 @@ def chromium() -> str | None:
 
 
 @pytest.fixture(scope="package")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform with the demo's spells and two hostile ones."""
-    spells = spells_file().read_text() + SPELLS
-    with platform(tmp_path_factory.mktemp("platform"), spells=spells) as running:
-        yield running
-
-
-@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = chromium()
     if path is None:
@@ -59,6 +51,14 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="package")
+def here(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with the demo's spells and two hostile ones; not started where there is no browser."""
+    spells = spells_file().read_text() + SPELLS
+    with platform(tmp_path_factory.mktemp("platform"), spells=spells) as running:
+        yield running
 
 
 @pytest.fixture

@@ -30,8 +30,10 @@ def runtime(settings: Any, db: None) -> Iterator[FakeRuntime]:
     }
     settings.SPELL_RUNTIMES = kinds
     runtimes._instance.cache_clear()
-    yield runtimes._instance(kinds["workflow_dispatch"])
+    both = [runtimes._instance(path) for path in kinds.values()]
+    yield both[0]
     runtimes._instance.cache_clear()
+    assert not any(fake.inside_transaction for fake in both), "a network call would have been made in a transaction"
 
 
 class Clock:
@@ -75,8 +77,8 @@ def cast(make_cast: Callable[..., Cast]) -> Cast:
 
 
 def claim(cast: Cast) -> Cast:
-    """Take a cast as a worker would, due or not."""
-    Cast.objects.filter(pk=cast.pk).update(due_at=timezone.now())
+    """Take a cast as a worker would, due or not; whoever held it has died."""
+    Cast.objects.filter(pk=cast.pk).update(due_at=timezone.now(), lease_until=None)
     [row] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
     return row
 

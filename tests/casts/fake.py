@@ -26,9 +26,10 @@ class FakeRuntime:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
         self.outside = depth()  # the test's own transaction
+        self.inside_transaction = False
 
     def answer(self, method: str, about: Any, default: Any) -> Any:
-        assert depth() in (self.outside, (False, 0)), "a runtime is called inside a transaction"
+        self.inside_transaction |= depth() not in (self.outside, (False, 0))
         self.asked.append((method, about))
         answer = self.answers.get(method, default)
         if isinstance(answer, list) and method not in ("artifacts",):

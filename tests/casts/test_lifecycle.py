@@ -301,36 +301,34 @@ def test_a_spell_is_known_to_carry_the_token_once_its_own_was_seen(cast, spell):
 @given(data=st.data(), seed=st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cast, runtime):
-    with transaction.atomic():
-        cast = make_cast()
-        Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
-        run_id = next(RUNS)
-        lifecycle.give_run(cast.pk, cast.repository, run_id, "")
-        ran = (Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
-        going = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
-        messages = [
-            Observation(cast.repository, run_id, status="queued"),
-            Observation(cast.repository, run_id, jobs=going),
-            Observation(cast.repository, run_id, status="in_progress"),
-            Observation(cast.repository, run_id, jobs=ran),
-            Observation(cast.repository, run_id, status="completed", conclusion="success", jobs=ran),
-        ]
-        runtime.answers["observe"] = messages[-1]
-        chance = random.Random(seed)
-        repeated = messages + chance.choices(messages, k=data.draw(st.integers(0, 5)))
-        chance.shuffle(repeated)
-        for one in repeated:
-            lifecycle.observe(cast.pk, one)
-            if data.draw(st.booleans()):
-                step(cast)
-        step(cast)
-        assert (cast.status, cast.progress, cast.message) == ("succeeded", 100, "Done.")
-        assert cast.jobs[0]["status"] == "completed"
-        assert ledger(cast) == [("hold", 5), ("capture", 5)]
-        kinds = history(cast)
-        assert kinds.count("ended") == kinds.count("run_finished") == 1
-        assert kinds[-1] == "ended"
-        transaction.set_rollback(True)
+    cast = make_cast()
+    Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
+    run_id = next(RUNS)
+    lifecycle.give_run(cast.pk, cast.repository, run_id, "")
+    ran = (Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
+    going = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
+    messages = [
+        Observation(cast.repository, run_id, status="queued"),
+        Observation(cast.repository, run_id, jobs=going),
+        Observation(cast.repository, run_id, status="in_progress"),
+        Observation(cast.repository, run_id, jobs=ran),
+        Observation(cast.repository, run_id, status="completed", conclusion="success", jobs=ran),
+    ]
+    runtime.answers["observe"] = messages[-1]
+    chance = random.Random(seed)
+    repeated = messages + chance.choices(messages, k=data.draw(st.integers(0, 5)))
+    chance.shuffle(repeated)
+    for one in repeated:
+        lifecycle.observe(cast.pk, one)
+        if data.draw(st.booleans()):
+            step(cast)
+    step(cast)
+    assert (cast.status, cast.progress, cast.message) == ("succeeded", 100, "Done.")
+    assert cast.jobs[0]["status"] == "completed"
+    assert ledger(cast) == [("hold", 5), ("capture", 5)]
+    kinds = history(cast)
+    assert kinds.count("ended") == kinds.count("run_finished") == 1
+    assert kinds[-1] == "ended"
 
 
 # --- races -----------------------------------------------------------------------------------------------------------------

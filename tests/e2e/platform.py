@@ -254,6 +254,13 @@ class Platform:
                 elif line.startswith(b":"):
                     yield 0, line[1:].decode().strip()
 
+    def when(self, cast_id: str, **facts: Any) -> dict[str, Any]:
+        """Follow a cast until these facts hold; return its state then."""
+        for _, data in self.events(cast_id):
+            if isinstance(data, dict) and all(data[name] == value for name, value in facts.items()):
+                return data
+        raise AssertionError(f"{cast_id} ended without {facts}: {self.get(cast_id)}")
+
     def artifact(self, cast_id: str, name: str) -> requests.Response:
         """Download one artifact."""
         answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{requests.utils.quote(name, safe='')}")
@@ -267,8 +274,8 @@ class Platform:
         return self.folder / f"gate-{uuid.uuid4().hex}"
 
     def at_gate(self, cast_id: str) -> dict[str, Any]:
-        """Return the cast once its run waits at the gate."""
-        return until(lambda: (found := self.get(cast_id))["step"] == "Wait at the gate" and found)
+        """Return the cast's state once its run waits at the gate."""
+        return self.when(cast_id, step="Wait at the gate")
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Read the database; write `?` for values, and give ids as UUIDs."""

@@ -20,8 +20,8 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 def noise(where: Platform) -> None:
-    """Have a dozen runs of the same workflow, of which none is ours, started in this second."""
-    wanted = {"n": 12, "workflow": "echo.yml"}
+    """Have runs of the same workflow, of which none is ours, started in this second."""
+    wanted = {"n": 6, "workflow": "echo.yml"}
     requests.post(where.github + "/_local/noise", json=wanted, timeout=10, headers=AGENT).raise_for_status()
 
 
@@ -32,7 +32,7 @@ def amid_noise(where: Platform) -> None:
     all_end_well(where, inputs)
     record = where.record()
     foreign = {run["id"] for run in record["runs"] if run["noise"]}
-    assert len(foreign) >= 24
+    assert len(foreign) >= 12
     owned = [row["run_id"] for row in where.rows("SELECT run_id FROM casts_cast WHERE run_id IS NOT NULL")]
     assert len(owned) == len({*owned})
     assert not foreign & {*owned}

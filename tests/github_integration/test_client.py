@@ -355,16 +355,16 @@ def at(seconds: float) -> str:
 LIMITS = {
     "retry-after goes first": (
         429,
-        {"Retry-After": "17", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at(900)},
+        {"Retry-After": "17", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "+900"},
         17,
     ),
     "403 with retry-after": (403, {"Retry-After": "30"}, 30),
-    "primary": (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at(900)}, 900),
-    "primary as 429": (429, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at(900)}, 900),
+    "primary": (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "+900"}, 900),
+    "primary as 429": (429, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "+900"}, 900),
     "secondary without headers": (403, {}, 60),
     "secondary as 429": (429, {}, 60),
-    "secondary with quota left": (403, {"X-RateLimit-Remaining": "4000", "X-RateLimit-Reset": at(900)}, 60),
-    "a reset in the past, by our clock": (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at(-300)}, 60),
+    "secondary with quota left": (403, {"X-RateLimit-Remaining": "4000", "X-RateLimit-Reset": "+900"}, 60),
+    "a reset in the past, by our clock": (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "-300"}, 60),
     "retry-after of nothing": (429, {"Retry-After": "0"}, 1),
     "retry-after that is a date": (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60),
     "retry-after beyond all times": (429, {"Retry-After": "9" * 30}, 24 * 3600),
@@ -378,6 +378,7 @@ def test_rate_limit_says_when_it_ends_and_is_not_repeated(
     by_hand: GitHub, http: responses.RequestsMock, name: str, status: int, head: dict[str, str], seconds: float
 ) -> None:
     message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    head = {key: at(float(value)) if value[0] in "+-" else value for key, value in head.items()}
     for method in ("GET", "POST"):
         http.add(method, matching(""), json={"message": message}, status=status, headers=head)
     with pytest.raises(errors.RateLimited) as caught:
@@ -391,7 +392,7 @@ def test_rate_limit_says_when_it_ends_and_is_not_repeated(
 )
 def test_403_without_headers_is_known_by_its_words(by_hand: GitHub, http: responses.RequestsMock, message: str) -> None:
     http.post(API + DISPATCH, json={"message": message}, status=403)
-    with pytest.raises(errors.RateLimited, match="rate limit|abuse"):
+    with pytest.raises(errors.RateLimited, match=r"rate limit|abuse"):
         dispatch(by_hand)
 
 

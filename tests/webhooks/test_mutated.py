@@ -33,7 +33,7 @@ JUNK = st.one_of(
     st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.integers()), max_size=2),
 )
 CAREFULLY = settings(
-    max_examples=120,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     database=None,
@@ -80,7 +80,7 @@ def offer(event: str, body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@settings(CAREFULLY, max_examples=12)
+@settings(CAREFULLY, max_examples=8)
 def test_mutated_sample_is_taken_in_or_malformed(name: str, data: st.DataObject) -> None:
     offer(name.split(".")[0], data.draw(mutated(sample(name))))
 

@@ -1,0 +1,347 @@
+"""Copies of what runs leave: brought in before the cast ends if it can be, afterwards if not, and deleted in time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import FileSystemStorage
+from django.utils import timezone
+
+from casts.artifacts import ArtifactWork
+from casts.models import Artifact, Cast, CastEvent
+from casts.runtime import ArtifactGone, NotNow, Observation, RemoteArtifact
+from tests.casts.conftest import LEASE, history, ledger, step
+
+
+def packed(**members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+RESULT = packed(**{"result.json": '{"greeting": "Hello"}'})
+
+
+def sha256(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def remote(content, name="spell-result", number=1, **fields):
+    return RemoteArtifact(
+        **{"id": number, "name": name, "size_bytes": len(content), "digest": sha256(content)} | fields
+    )
+
+
+@pytest.fixture(autouse=True)
+def storage(settings, tmp_path):
+    settings.CAST_ARTIFACT_WAIT_SECONDS = 120
+    settings.STORAGES = settings.STORAGES | {
+        "default": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(tmp_path), "base_url": None},
+        }
+    }
+    return tmp_path
+
+
+def files(folder: Path):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def ran(make_cast, make_spell, runtime):
+    """Make a cast whose run has ended, leaving these artifacts."""
+
+    def make(artifacts, contents, *, conclusion="success", **spell):
+        runtime.answers["artifacts"] = artifacts
+        runtime.answers["download"] = contents
+        runtime.answers["observe"] = lambda cast: Observation(
+            cast.repository, cast.run_id, status="completed", conclusion=conclusion
+        )
+        cast = make_cast(spell=make_spell("left", **spell))
+        step(cast), step(cast)
+        assert cast.run_finished_at is not None
+        return cast
+
+    return make
+
+
+def copier(artifact):
+    """Let ArtifactWork look at an artifact once; return in what time it wants to look again."""
+    [row] = Artifact.due_rows().filter(pk=artifact.pk).claim(limit=1, lease=LEASE)
+    again = ArtifactWork().step(row)
+    row.give_back(again)
+    artifact.refresh_from_db()
+    return None if again is None else again - timezone.now()
+
+
+def test_artifacts_are_in_when_the_cast_ends_byte_for_byte(ran, storage):
+    log = b"line\n" * 100_000
+    cast = ran([remote(RESULT), remote(log, "log", 2)], {"spell-result": RESULT, "log": [log[:9], log[9:]]})
+    step(cast)
+    assert (cast.status, cast.message, cast.output) == ("succeeded", "Done.", {"greeting": "Hello"})
+    log_row, result_row = cast.artifacts.all()
+    assert (result_row.file_name, log_row.file_name) == ("spell-result.zip", "log")  # by content, not by name
+    for row, content in ((log_row, log), (result_row, RESULT)):
+        assert (row.state, row.size_bytes, f"sha256:{row.sha256}") == ("stored", len(content), sha256(content))
+        assert row.file.read() == content
+        assert row.expires_at - row.stored_at == dt.timedelta(days=30)
+        assert row.due_at == row.expires_at
+        row.file.close()
+    told = CastEvent.objects.get(cast=cast, kind="ended").data
+    assert [(a["name"], a["digest"]) for a in told["artifacts"]] == [
+        ("log", sha256(log)),
+        ("spell-result", sha256(RESULT)),
+    ]
+    assert told["output"] == {"greeting": "Hello"}
+
+
+def test_a_failed_runs_artifacts_are_kept_too(ran):
+    cast = ran([remote(b"core", "dump")], b"core", conclusion="failure")
+    step(cast)
+    assert (cast.status, cast.artifacts.get().state) == ("failed", "stored")
+
+
+def test_an_artifact_that_expired_on_github_is_not_asked_for(ran, runtime):
+    cast = ran([remote(b"x", "old", expired=True)], b"x")
+    step(cast)
+    assert cast.final
+    assert not cast.artifacts.exists()
+    assert runtime.count("download") == 0
+
+
+def test_an_artifact_that_is_gone_ends_as_failed_and_the_cast_as_it_should(ran):
+    cast = ran([remote(b"x", "gone")], ArtifactGone("410"))
+    step(cast)
+    assert (cast.status, cast.message) == ("succeeded", "Done.")
+    assert cast.artifacts.get().state == "failed"
+    assert "no longer on GitHub" in cast.artifacts.get().error
+
+
+def test_an_artifact_that_is_too_large_is_cut_off_while_it_comes(ran, settings, storage):
+    settings.ARTIFACT_MAX_BYTES = 1000
+    taken = []
+
+    def endless(artifact):
+        for _ in range(10_000):
+            taken.append(100)
+            yield b"x" * 100
+
+    cast = ran([remote(b"", "huge", digest="")], endless)
+    step(cast)
+    assert cast.artifacts.get().state == "failed"
+    assert "1000 bytes" in cast.artifacts.get().error
+    assert sum(taken) <= 1100
+    assert files(storage) == []
+    assert cast.status == "succeeded"
+
+
+def test_one_of_just_the_largest_size_is_kept(ran, settings):
+    settings.ARTIFACT_MAX_BYTES = 1000
+    cast = ran([remote(b"x" * 1000, "large")], b"x" * 1000)
+    step(cast)
+    assert cast.artifacts.get().state == "stored"
+
+
+def test_a_damaged_copy_is_not_kept_and_fetched_again(ran, runtime, storage):
+    cast = ran([remote(RESULT)], [RESULT[:-5], RESULT])
+    assert step(cast) <= dt.timedelta(seconds=30)
+    assert not cast.final
+    assert (cast.artifacts.get().state, files(storage)) == ("pending", [])
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Hello"})
+    assert runtime.count("download") == 2
+
+
+def test_without_a_digest_what_comes_is_kept(ran):
+    cast = ran([remote(RESULT, digest="")], RESULT)
+    step(cast)
+    assert f"sha256:{cast.artifacts.get().sha256}" == sha256(RESULT)
+
+
+def test_after_two_minutes_of_trouble_the_cast_ends_and_the_copying_goes_on(ran, runtime, clock, api):
+    cast = ran([remote(RESULT)], NotNow("the blob host is away"))
+    for _ in range(3):
+        assert step(cast) <= dt.timedelta(seconds=30)
+        assert not cast.final
+        clock.forward(seconds=39)
+    clock.forward(seconds=5)
+    assert step(cast) is None
+    assert (cast.status, cast.output) == ("succeeded", None)
+    assert "still being copied" in cast.message
+    assert ledger(cast) == [("hold", 5), ("capture", 5)]
+    assert api.get(f"/casts/{cast.pk}").json()["artifacts"][0]["state"] == "pending"
+    artifact = cast.artifacts.get()
+    assert artifact.due_at <= timezone.now()
+    assert dt.timedelta(0) < copier(artifact) <= dt.timedelta(seconds=10)
+    runtime.answers["download"] = RESULT
+    clock.forward(seconds=10)
+    assert copier(artifact) == dt.timedelta(days=30)
+    assert artifact.state == "stored"
+    assert api.get(f"/casts/{cast.pk}").json()["artifacts"][0]["state"] == "stored"
+    assert history(cast)[-1] == "ended"
+    assert ledger(cast) == [("hold", 5), ("capture", 5)]
+
+
+def test_the_copier_waits_longer_each_time_and_as_long_as_it_is_told(ran, runtime, clock):
+    cast = ran([remote(RESULT)], NotNow("away"))
+    clock.forward(seconds=121)
+    step(cast)
+    artifact, waits = cast.artifacts.get(), []
+    for _ in range(6):
+        waits.append(copier(artifact))
+        clock.forward(seconds=waits[-1].total_seconds())
+    assert waits == sorted(waits)
+    assert waits[0] < dt.timedelta(minutes=1) < waits[-1]
+    told = clock.now + dt.timedelta(minutes=7)
+    runtime.answers["download"] = NotNow("rate limit", retry_at=told)
+    assert copier(artifact) == dt.timedelta(minutes=7)
+    runtime.answers["download"] = ArtifactGone("410")
+    clock.forward(minutes=7)
+    assert copier(artifact) is None
+    assert (artifact.state, artifact.due_at) == ("failed", None)
+
+
+def test_one_artifact_in_trouble_does_not_hold_back_the_others(ran, clock):
+    contents = {"a-broken": NotNow("always damaged"), "spell-result": RESULT}
+    cast = ran([remote(b"x", "a-broken"), remote(RESULT, number=2)], contents)
+    step(cast)
+    assert not cast.final
+    clock.forward(seconds=121)
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Hello"})
+    assert [a.state for a in cast.artifacts.order_by("name")] == ["pending", "stored"]
+
+
+def test_a_storage_that_is_full_is_trouble_that_may_pass(ran, monkeypatch, runtime):
+    cast = ran([remote(RESULT)], RESULT)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "save", full)
+        assert step(cast) <= dt.timedelta(seconds=30)
+    assert (cast.final, cast.artifacts.get().state) == (False, "pending")
+    step(cast)
+    assert cast.output == {"greeting": "Hello"}
+
+
+def test_a_list_that_can_not_be_had_is_waited_for(ran, runtime):
+    cast = ran([], {})
+    runtime.answers["artifacts"] = NotNow("away")
+    step(cast)
+    assert not cast.final
+    runtime.answers["artifacts"] = []
+    step(cast)
+    assert cast.status == "succeeded"
+
+
+def test_looking_twice_copies_once(ran, runtime, storage):
+    cast = ran([remote(RESULT), remote(b"x", "late", 2)], {"spell-result": RESULT, "late": NotNow("later")})
+    step(cast)
+    runtime.answers["download"] = {"late": b"x"}  # spell-result would now be a KeyError
+    step(cast)
+    assert cast.final
+    assert len(files(storage)) == 2
+
+
+def test_two_who_copy_at_once_leave_one_copy(ran, runtime, storage):
+    cast = ran([remote(RESULT)], RESULT)
+
+    def beaten(artifact):
+        runtime.answers["download"] = RESULT
+        from casts.artifacts import copy
+
+        copy(Artifact.objects.get(pk=artifact.pk))
+        return RESULT
+
+    runtime.answers["download"] = beaten
+    step(cast)
+    assert cast.final
+    assert len(files(storage)) == 1
+    with cast.artifacts.get().file.open() as kept:
+        assert kept.read() == RESULT
+
+
+# --- what the result says ----------------------------------------------------------------------------------------------
+
+SCHEMA = {"type": "object", "required": ["greeting"], "properties": {"greeting": {"type": "string"}}}
+
+
+def test_a_result_that_keeps_the_promise_is_the_output(ran):
+    cast = ran([remote(RESULT)], RESULT, output_schema=SCHEMA)
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Hello"})
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [('{"greeting": 5}', "/output/greeting"), ("{}", "/output"), ("[", "/output"), (None, "/output")],
+)
+def test_a_result_that_breaks_the_promise_fails_the_cast_and_says_where(ran, text, pointer, spell):
+    content = packed(other="") if text is None else packed(**{"result.json": text})
+    cast = ran([remote(content)], content, output_schema=SCHEMA)
+    step(cast)
+    assert (cast.status, cast.status_reason) == ("failed", "output_invalid")
+    assert [e["pointer"] for e in cast.error["errors"]] == [pointer]
+    assert ledger(cast) == [("hold", 5), ("capture", 5)]  # the run's own failure
+
+
+def test_no_result_at_all_breaks_the_promise(ran):
+    cast = ran([], {}, output_schema=SCHEMA, charge_failed_runs=False)
+    step(cast)
+    assert cast.status_reason == "output_invalid"
+    assert ledger(cast) == [("hold", 5), ("release", 5)]
+
+
+def test_a_result_that_is_no_json_fails_also_a_spell_that_promised_nothing(ran):
+    content = packed(**{"result.json": "Hello"})
+    cast = ran([remote(content)], content)
+    step(cast)
+    assert (cast.status, cast.status_reason) == ("failed", "output_invalid")
+
+
+def test_a_broken_promise_shows_the_output_all_the_same(ran, api):
+    content = packed(**{"result.json": '{"greeting": 5}'})
+    cast = ran([remote(content)], content, output_schema=SCHEMA)
+    step(cast)
+    assert json.loads(api.get(f"/casts/{cast.pk}").content)["output"] == {"greeting": 5}
+
+
+# --- retention -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_deleted_when_its_time_is_over_and_not_before(ran, clock, storage):
+    cast = ran([remote(RESULT)], RESULT, artifact_retention_days=2)
+    step(cast)
+    artifact = cast.artifacts.get()
+    clock.forward(days=1)
+    assert Artifact.due_rows().claim(limit=9, lease=LEASE) == []
+    Artifact.due_rows().wake(pk=artifact.pk)
+    assert copier(artifact) == dt.timedelta(days=1)
+    assert len(files(storage)) == 1
+    clock.forward(days=1)
+    assert copier(artifact) is None
+    assert (artifact.state, artifact.file.name, files(storage)) == ("expired", "", [])
+    assert artifact.due_at is None
+    assert Cast.objects.get(pk=cast.pk).output == {"greeting": "Hello"}  # the output outlives its file
+
+
+def test_a_copy_whose_file_is_already_gone_expires_without_complaint(ran, clock, storage):
+    cast = ran([remote(RESULT)], RESULT)
+    step(cast)
+    for path in files(storage):
+        path.unlink()
+    clock.forward(days=30)
+    artifact = cast.artifacts.get()
+    copier(artifact)
+    assert artifact.state == "expired"

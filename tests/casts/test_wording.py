@@ -1,0 +1,74 @@
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.template.loader import render_to_string
+
+from casts import wording
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+BEGAN = "2026-11-23T11:59:30.000Z"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "under 1 s"), (0.9, "under 1 s"), (1, "1 s"), (59.9, "59 s"), (61, "1 min 01 s"), (3723, "1 h 02 min")],
+)
+def test_durations_are_in_whole_units(seconds: float, text: str):
+    assert wording.duration((NOW - dt.timedelta(seconds=seconds)).isoformat(), None, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, ""),
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1250, "1.2 kB"),
+        (10**6, "1.0 MB"),
+        (5 * 10**9, "5.0 GB"),
+    ],
+)
+def test_sizes_are_cut_off_after_one_decimal(count: int | None, text: str):
+    assert wording.size(count) == text
+
+
+def a_step(**changes: Any) -> dict[str, Any]:
+    base = {"job": "Cast", "name": "Read", "status": "in_progress", "conclusion": None}
+    return base | {"started_at": BEGAN, "completed_at": None} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "final", "state", "word", "duration"),
+    [
+        ({}, False, "running", "running", "30 s"),
+        ({}, True, "skipped", "not finished", ""),
+        ({"status": "queued", "started_at": None}, False, "waiting", "waiting", ""),
+        ({"status": "completed", "conclusion": "success", "completed_at": BEGAN}, True, "success", "done", "under 1 s"),
+        ({"status": "completed", "conclusion": "action_required"}, True, "action_required", "action required", "30 s"),
+    ],
+)
+def test_a_step_has_a_word_for_every_state(changes: dict[str, Any], final: bool, state: str, word: str, duration: str):
+    line = wording.step_line(a_step(**changes), final=final, now=NOW)
+    assert (line["state"], line["word"], line["duration"]) == (state, word, duration)
+
+
+def test_only_a_stored_artifact_is_linked():
+    one = {"file_name": "a.zip", "url": "https://spells.example/a?token=t", "size_bytes": 5, "digest": None}
+    one |= {"expires_at": BEGAN}
+    assert wording.artifact(one | {"state": "stored"})["url"] == "/a?token=t"
+    for state, fact in (("pending", "still being copied"), ("failed", "could not"), ("expired", "no longer")):
+        line = wording.artifact(one | {"state": state})
+        assert (line["url"], line["expires_at"]) == (None, None)
+        assert fact in line["facts"]
+
+
+def test_a_link_into_a_script_is_no_web_address():
+    assert wording.is_web_address("https://github.com/demo/spells/actions/runs/1")
+    for url in ("javascript:alert(1)", "data:text/html,x", "", None):
+        assert not wording.is_web_address(url)
+
+
+def test_the_page_for_our_own_failures_needs_no_request():
+    assert "Something went wrong here" in render_to_string("500.html")

@@ -1,0 +1,169 @@
+"""What the pages show must work: links, commands, paths, and every example."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+import yaml
+from django.core.management import get_commands
+from django.test import Client
+from django.urls import Resolver404, resolve
+
+from casts import spellfile
+from casts.models import Spell
+from webhooks.handlers import HANDLERS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+SETUP = DOCS / "github-actions-setup.md"
+API = DOCS / "api.md"
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return a page's fenced blocks in one language."""
+    return [body for found, body in FENCE.findall(page.read_text()) if found == language]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def code(page: Path) -> str:
+    """Return all that a page sets as code, a piece a line."""
+    return "\n".join([body for _, body in FENCE.findall(page.read_text())] + re.findall(r"`([^`\n]+)`", prose(page)))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to a page's headings."""
+    titles = re.findall(r"^#{1,6} (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+def links(page: Path) -> Iterator[str]:
+    """Yield the targets of a page's links and images that are not elsewhere on the net."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not urlsplit(target).scheme:
+            yield target
+
+
+@each_page
+def test_every_link_leads_somewhere(page: Path):
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / unquote(path)).resolve() if path else page
+        assert file.exists(), f"{page.name} links {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name} links {target}; there are {sorted(anchors(file))}"
+
+
+@each_page
+def test_every_command_exists(page: Path):
+    text = code(page)
+    commands = set(re.findall(r"manage\.py ([a-z_]+)", text))
+    assert commands <= set(get_commands())
+    targets = set(re.findall(r"(?:^|\s)make ([a-z]+)", text))
+    assert targets <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@each_page
+def test_every_path_of_the_api_resolves(page: Path):
+    ids = {"keys/{id}": "keys/7", "{id}": "0" * 32, "$ID": "0" * 32, "{name}": "spell-result", "{key}": "greet"}
+    # /api/v3 is Enterprise Server's, not ours.
+    for found in re.findall(r"/api/(?:v1/|(?!v1|v3))[\w/{}$.-]+", code(page) + prose(page)):
+        path = found.rstrip(".")
+        for placeholder, value in ids.items():
+            path = path.replace(placeholder, value)
+        try:
+            match = resolve(path)
+        except Resolver404:
+            match = None
+        assert match is not None, found
+        assert match.url_name is not None, f"{found} is caught by the 404 for all of /api/"
+
+
+def test_every_operation_of_the_api_is_described(client: Client):
+    described = client.get("/api/v1/schema").json()["paths"]
+    operations = {f"{verb.upper()} {path}" for path, verbs in described.items() for verb in verbs}
+    named = set(re.findall(r"\b(?:GET|POST|PUT|PATCH|DELETE) /api/v1/[\w/{}-]+", API.read_text()))
+    assert {re.sub(r"\{\w+\}", "{}", o) for o in operations} - {re.sub(r"\{\w+\}", "{}", n) for n in named} == set()
+
+
+@pytest.mark.django_db
+@each_page
+def test_every_spell_file_loads(page: Path, tmp_path: Path):
+    for number, text in enumerate(blocks(page, "toml")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(text)
+        created, updated = spellfile.load(file)
+        assert set(created + updated) == set(tomllib.loads(text))
+        assert Spell.objects.filter(key__in=created + updated, active=True).exists()
+
+
+@each_page
+def test_every_json_block_is_json(page: Path):
+    for text in blocks(page, "json"):
+        json.loads(text)
+
+
+def test_the_workflow_of_the_setup_page_is_castable():
+    [text] = blocks(SETUP, "yaml")
+    workflow: dict[Any, Any] = yaml.safe_load(text)
+    assert "[cast:${{ inputs.cast_id }}]" in workflow["run-name"]
+    on = workflow[True]  # YAML 1.1 reads `on` as a boolean
+    assert list(on["workflow_dispatch"]["inputs"]) == ["cast_id", "spell_key", "input_data"]
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert not [step for step in steps if "${{" in step.get("run", "")]  # input would be run as code
+    assert [step["with"]["name"] for step in steps if "upload-artifact" in step.get("uses", "")] == ["spell-result"]
+
+
+def manifest() -> dict[str, Any]:
+    """Return the App's manifest."""
+    found: dict[str, Any] = json.loads((DOCS / "github-app-manifest.json").read_text())
+    return found
+
+
+def test_the_manifest_asks_for_what_the_platform_uses_and_no_more():
+    asked = manifest()
+    assert asked["default_permissions"] == {"actions": "write", "metadata": "read"}
+    assert set(asked["default_events"]) == {"workflow_run", "workflow_job"} <= set(HANDLERS)
+    assert asked["public"] is False
+    assert resolve(urlsplit(asked["hook_attributes"]["url"]).path).url_name == "github-webhook"
+    assert Path(urlsplit(asked["redirect_url"]).path).name == "create-github-app.html"
+    parameters = {"name", "url", "description", "public", "hook_attributes", "redirect_url"}  # of those GitHub knows
+    assert set(asked) == parameters | {"default_permissions", "default_events"}
+
+
+def test_the_link_asks_for_the_same_as_the_manifest():
+    [link] = re.findall(r"https://github\.com/settings/apps/new\?\S+", SETUP.read_text())
+    asked, expected = parse_qsl(urlsplit(link).query), manifest()
+    events = [value for name, value in asked if name == "events[]"]
+    assert dict(pair for pair in asked if pair[0] != "events[]") == {
+        "name": expected["name"],
+        "url": expected["url"],
+        "public": "false",
+        "webhook_active": "true",
+        "webhook_url": expected["hook_attributes"]["url"],
+        "actions": expected["default_permissions"]["actions"],  # metadata comes by itself
+    }
+    assert sorted(events) == sorted(expected["default_events"])
+
+
+def test_the_page_that_creates_the_app_uses_the_manifest_and_is_where_the_guide_says():
+    page = (DOCS / "create-github-app.html").read_text()
+    assert 'fetch("github-app-manifest.json")' in page
+    serve = "python3 -m http.server 8099 --bind 127.0.0.1 --directory docs"
+    assert serve in page
+    assert serve in SETUP.read_text()
+    assert manifest()["redirect_url"] in SETUP.read_text()

@@ -1,0 +1,174 @@
+"""The reference pages are complete: what the code reads, takes and answers is in their tables, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from accounts.errors import SpellError
+from accounts.models import SCOPES
+from casts import spellfile
+from casts.api import serializers as s
+from casts.api import urls  # noqa: F401 - imports every view, and with them every error
+from casts.collecting import ENDED_BY_US
+from casts.models import Cast, CastStatus
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def page(name: str) -> str:
+    """Return a page; comments in its examples, which begin like headings, are moved to the right."""
+    text = (ROOT / "docs" / name).read_text()
+    return re.sub(r"^```.*?^```$", lambda m: m[0].replace("\n#", "\n #"), text, flags=re.DOTALL | re.MULTILINE)
+
+
+CONFIGURATION, API, SETUP = page("configuration.md"), page("api.md"), page("github-actions-setup.md")
+SOURCES = [
+    file
+    for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
+    for file in (ROOT / folder).rglob("*.py")
+    if not {"local", "demo", "migrations"} & set(file.parts)
+]
+
+
+def section(text: str, title: str) -> str:
+    """Return what stands below one heading of a page, up to the next of the same or a higher level."""
+    marks = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
+    assert marks, title
+    rest = text[marks.end() :]
+    end = re.search(rf"^#{{1,{len(marks[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a text, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines]
+    heads = {i - 1 for i, row in enumerate(cells) if set("".join(row)) == {"-"}}
+    return [row for i, row in enumerate(cells) if i not in heads and i - 1 not in heads]
+
+
+def words(cells: list[str]) -> set[str]:
+    """Return what stands in backticks in some cells."""
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+def read_by_settings() -> dict[str, ast.expr | None]:
+    """Return the names that settings.py reads, each with the expression of its default."""
+    found: dict[str, ast.expr | None] = {}
+    for node in ast.walk(ast.parse((ROOT / "spellplatform" / "settings.py").read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "env"
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            found[node.args[0].value] = next((k.value for k in node.keywords if k.arg == "default"), None)
+    return found
+
+
+def read_by_gunicorn() -> dict[str, str]:
+    """Return the names that gunicorn.conf.py reads, with their defaults."""
+    text = (ROOT / "spellplatform" / "gunicorn.conf.py").read_text()
+    return {name: default or "" for name, default in re.findall(r'environ\.get\("(\w+)"(?:, "([^"]*)")?\)', text)}
+
+
+def documented_settings() -> dict[str, str]:
+    """Return the names in the settings tables, with the default as written there."""
+    tables = rows(section(CONFIGURATION, "Settings"))
+    return {row[0].strip("`"): row[1].strip("`") for row in tables}
+
+
+def test_every_setting_is_documented_and_no_other():
+    assert set(documented_settings()) == set(read_by_settings()) | set(read_by_gunicorn())
+
+
+def test_documented_defaults_are_the_real_ones():
+    documented = documented_settings()
+    for name, expression in read_by_settings().items():
+        if expression is None or any(isinstance(node, ast.Name | ast.JoinedStr) for node in ast.walk(expression)):
+            continue  # depends on another setting; the table says so in words
+        value = eval(compile(ast.Expression(expression), "default", "eval"))
+        if value in ("", None, []):
+            assert documented[name] == "—", name
+        elif isinstance(value, bool):
+            assert documented[name] == str(value).lower(), name
+        elif isinstance(value, int | float):
+            assert float(documented[name]) == value, name
+        else:
+            assert documented[name] == value, name
+    for name, default in read_by_gunicorn().items():
+        if name not in read_by_settings():
+            assert documented[name] == (default or "—"), name
+
+
+def test_settings_that_come_too_late_in_env_are_named():
+    text = section(CONFIGURATION, "Writing `.env`")
+    for name in read_by_gunicorn():
+        assert f"`{name}`" in text
+
+
+def test_the_setup_page_names_real_settings_only():
+    known = set(read_by_settings()) | set(read_by_gunicorn())
+    named = set(re.findall(r"\b(?:GITHUB|CAST|LINK|PUBLIC|WORKER|STREAM|ARTIFACT)_[A-Z_]+[A-Z]\b", SETUP))
+    assert named <= known
+
+
+def test_every_field_of_a_spell_file_is_documented_and_no_other():
+    assert [row[0].strip("`") for row in rows(section(CONFIGURATION, "Spells as TOML"))] == list(spellfile.FIELDS)
+
+
+def test_every_scope_is_documented_and_no_other():
+    assert {row[0].strip("`") for row in rows(section(API, "Keys and scopes"))} == set(SCOPES)
+
+
+def error_codes() -> set[tuple[str, int]]:
+    """Return every (code, status) that an answer can carry."""
+    found = {(c.code, c.status) for c in subclasses(SpellError)} | {(SpellError.code, SpellError.status)}
+    for file in SOURCES:
+        for status, name in re.findall(r'problem\(\s*(\d{3}),\s*"([A-Z_]+)"', file.read_text()):
+            found.add((name, int(status)))
+    return found
+
+
+def subclasses(kind: type[SpellError]) -> set[type[SpellError]]:
+    return {kind, *(deeper for sub in kind.__subclasses__() for deeper in subclasses(sub))}
+
+
+def test_every_error_code_is_documented_and_no_other():
+    assert {(row[0].strip("`"), int(row[1])) for row in rows(section(API, "Errors"))} == error_codes()
+
+
+def reasons() -> set[str]:
+    """Return every status_reason that the code gives, but for GitHub's own conclusions, which are passed on."""
+    told = r"""reason(?:=|": |: str = | = )"(\w+)\""""
+    found = {word for file in SOURCES for word in re.findall(told, file.read_text())}
+    found.add(Cast._meta.get_field("status_reason").default)
+    return found | set(ENDED_BY_US) - {"cancelled_by_caller"}  # nobody can ask for it yet
+
+
+def test_every_status_and_reason_is_documented_and_no_other():
+    table = rows(section(API, "Statuses and reasons"))
+    assert words([row[0] for row in table]) == set(CastStatus.values)
+    passed_on = {"startup_failure", "action_required", "stale", "skipped"}  # GitHub's words for the end of a run
+    assert words([row[1] for row in table]) == reasons() | passed_on
+
+
+@pytest.mark.parametrize(
+    ("title", "serializer"),
+    [("The cast", s.CastLine), ("Artifacts", s.ArtifactLine), ("Budget", s.BudgetLine), ("Managing keys", s.KeyMade)],
+)
+def test_every_field_of_an_answer_is_shown(title: str, serializer: type[s.serializers.Serializer]):
+    text = section(API, title)
+    missing = [name for name in serializer().fields if f"`{name}`" not in text and f'"{name}":' not in text]
+    assert not missing
+
+
+def test_every_field_of_a_request_is_documented():
+    table = rows(section(API, "POST /api/v1/cast"))
+    assert {row[0].strip("`") for row in table} == set(s.CastRequest().fields)
