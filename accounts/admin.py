@@ -14,15 +14,27 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import console, keys
-from accounts.console import ConsoleAdmin, ReadOnlyAdmin, badge, code, column, inside, moment, money
-from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod, LedgerEntry, Membership, every_scope, month_of
+from accounts.console import ConsoleAdmin, ReadOnlyAdmin, badge, code, column, inside, moment, money, table
+from accounts.models import (
+    SCOPES,
+    Account,
+    ApiKey,
+    BudgetCap,
+    BudgetPeriod,
+    BudgetScope,
+    LedgerEntry,
+    Membership,
+    month_of,
+    usual_scopes,
+)
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
+    CapInline = admin.TabularInline[BudgetCap, Account]
     KeyModelForm = forms.ModelForm[ApiKey]
     AccountForm = forms.ModelForm[Account]
 else:
-    MemberInline = admin.TabularInline
+    MemberInline = CapInline = admin.TabularInline
     KeyModelForm = forms.ModelForm
     AccountForm = forms.ModelForm
 
@@ -34,18 +46,33 @@ class Members(MemberInline):
     verbose_name, verbose_name_plural = "member", "members (may watch this account's casts in the browser)"
 
 
+class InnerCaps(CapInline):
+    """Caps within the account. They are set over the API, where this month's counters are made along with them."""
+
+    model = BudgetCap
+    extra = 0
+    fields = readonly_fields = ("scope", "ref", "cap_cents")
+    can_delete = False
+    verbose_name, verbose_name_plural = "cap", "caps within the account (PATCH /api/v1/budget)"
+
+    def has_add_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """Not here."""
+        return False
+
+
 @admin.register(Account)
 class AccountAdmin(ConsoleAdmin):
     list_display = ("name", "cap", "held", "captured", "remaining", "created")
     search_fields = ("name", "members__username")
-    fields = ("name", "monthly_cap_cents", "cap", "held", "captured", "remaining", "created", "see_also")
-    readonly_fields = fields[2:]
-    inlines = (Members,)
+    settings = ("name", "monthly_cap_cents", "max_running", "require_idempotency_key")
+    readonly_fields = ("cap", "held", "captured", "remaining", "created", "told", "see_also")
+    fields = settings + readonly_fields
+    inlines = (Members, InnerCaps)
     created = column("created_at", moment, "created", order="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         """Bring this month's counters along."""
-        month = BudgetPeriod.objects.filter(month=month_of(timezone.now()))
+        month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
         accounts: QuerySet[Account] = super().get_queryset(request)
         return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
 
@@ -53,6 +80,13 @@ class AccountAdmin(ConsoleAdmin):
         """Return this month's counters; not saved, and at zero, before the month's first cast."""
         found: list[BudgetPeriod] = getattr(account, "this_month", [])
         return found[0] if found else BudgetPeriod(cap_cents=account.monthly_cap_cents)
+
+    @admin.display(description="told")
+    def told(self, account: Account) -> SafeString | str:
+        """List the newest account events, such as budget thresholds."""
+        newest = account.events.all()[:10]
+        rows = [(moment(e.at), e.kind, ", ".join(f"{k} {v}" for k, v in e.data.items())) for e in newest]
+        return table(("When", "What", "Facts"), rows) if rows else console.NOTHING
 
     @admin.display(description="cap this month")
     def cap(self, account: Account) -> str:
@@ -90,21 +124,13 @@ class AccountAdmin(ConsoleAdmin):
         """Only an account that never had money to spend; asked here, before everything it owns is gathered."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.budget_periods.exists())
 
-    def save_model(self, request: HttpRequest, obj: Account, form: AccountForm, change: bool) -> None:
-        """Save; a new cap counts at once: a month keeps the cap it began with unless somebody says otherwise."""
-        super().save_model(request, obj, form, change)
-        if change and "monthly_cap_cents" in form.changed_data:
-            this_month = BudgetPeriod.objects.filter(account=obj, month=month_of(timezone.now()))
-            if this_month.update(cap_cents=obj.monthly_cap_cents):
-                messages.info(request, f"This month's cap is now {money(obj.monthly_cap_cents)} as well.")
-
 
 class NewKeyForm(KeyModelForm):
     """What may be said of a key when it is made; afterwards only its name changes."""
 
     scopes = forms.MultipleChoiceField(
         choices=[(scope, f"{scope}: {meaning}") for scope, meaning in SCOPES.items()],
-        initial=every_scope,
+        initial=usual_scopes,
         widget=forms.CheckboxSelectMultiple,
     )
     spell_keys = forms.CharField(

@@ -23,12 +23,19 @@ THRESHOLDS = (50, 80, 100)  # percent of a cap
 
 
 def hold(
-    account: Account, *, cast_id: uuid.UUID, cents: int, at: dt.datetime, api_key_id: object = "", spell_key: str = ""
+    account: Account,
+    *,
+    cast_id: uuid.UUID,
+    cents: int,
+    at: dt.datetime | None = None,
+    api_key_id: object = "",
+    spell_key: str = "",
 ) -> LedgerEntry:
     """Reserve `cents` for a cast accepted `at`; raise BudgetExceeded if a cap of any scope would be passed.
 
     One conditional UPDATE per scope decides, so two casts can never both take the last cents.
     """
+    at = at or timezone.now()
     month = month_of(at)
     own = BudgetPeriod.objects.filter(account=account, month=month, scope=BudgetScope.ACCOUNT)
     if not _take(own, cents):
@@ -56,13 +63,14 @@ def hold(
     )
 
 
-def settle(cast_id: uuid.UUID, *, capture_cents: int) -> None:
-    """End a cast's hold: take `capture_cents` of it and give the rest back, booked to the month that held it.
+def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
+    """End a cast's hold: take `capture_cents` of it (None: all) and give the rest back, in the month that held it.
 
     A second settlement of one cast, or a capture above its hold, is refused by the database (IntegrityError): whoever
     ends a cast has already won the guarded UPDATE, so it is a bug, not a race.
     """
     held = LedgerEntry.objects.select_related("period").get(cast_id=cast_id, kind=Kind.HOLD)
+    capture_cents = held.cents if capture_cents is None else capture_cents
     changes = {"held_cents": F("held_cents") - held.cents, "captured_cents": F("captured_cents") + capture_cents}
     period = held.period
     BudgetPeriod.objects.filter(pk=period.pk).update(**changes)
@@ -163,7 +171,7 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
     if period.cap_cents and cents <= period.cap_cents:  # otherwise next month's cap is too low as well
         headers["Retry-After"] = str(int((period.resets_at - timezone.now()).total_seconds()) + 1)
     return BudgetExceeded(
-        f"This cast needs {cents} cents; of the {period.cap_cents} cents that {whose[BudgetScope(period.scope)]} may "
+        f"This cast needs {cents} cents. Of the {period.cap_cents} that {whose[BudgetScope(period.scope)]} may "
         f"spend this month, {period.remaining_cents} are left. Ask for a higher cap"
         + (f", or wait until {period.resets_at:%Y-%m-%d}." if headers else "."),
         headers=headers,

@@ -15,7 +15,7 @@ import zlib
 from django.utils import timezone
 
 from accounts.errors import Forbidden, Unauthorized
-from accounts.models import Account, ApiKey, every_scope
+from accounts.models import Account, ApiKey, usual_scopes
 
 MARK = "sk_live_spl_"
 RANDOM_CHARS, TAIL_CHARS, PREFIX_CHARS = 30, 6, 20
@@ -64,7 +64,7 @@ def create(
         name=name,
         prefix=secret[:PREFIX_CHARS],
         digest=digest(secret),
-        scopes=every_scope() if scopes is None else scopes,
+        scopes=usual_scopes() if scopes is None else scopes,
         spell_keys=spell_keys,
         expires_at=expires_at,
     )

@@ -81,9 +81,10 @@ def valid_spell_keys(keys: object) -> None:
         raise ValidationError('Give a list of spell keys such as ["greet"], or leave it blank to allow every spell.')
 
 
-def every_scope() -> list[str]:
-    """Return all scopes."""
-    return list(SCOPES)
+def usual_scopes() -> list[str]:
+    """Return what a key may do unless somebody says otherwise: use spells, and neither raise caps nor make keys."""
+    return [scope for scope in SCOPES if scope not in ("budget:write", "keys")]
+
 
 
 class ApiKey(models.Model):
@@ -93,7 +94,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100, help_text="What or whom the key is for.")
     prefix = models.CharField(max_length=24, unique=True, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = models.JSONField(default=every_scope, validators=[valid_scopes])
+    scopes = models.JSONField(default=usual_scopes, validators=[valid_scopes])
     spell_keys = models.JSONField(
         null=True, blank=True, validators=[valid_spell_keys], help_text="The only spells it may cast. Blank: all."
     )

@@ -116,7 +116,7 @@ class SpellAdmin(ConsoleAdmin):
         ),
         ("Input and output", {"fields": ("input_schema", "output_schema")}),
         ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
-        ("Limits", {"fields": ("ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
         ("History", {"fields": ("casts_made", "created", "updated")}),
     )
 

@@ -296,7 +296,7 @@ def _end(
         )
         if moved is None:
             return False
-        budget.settle(moved.pk, capture_cents=moved.cost_cents if charge else 0)
+        budget.settle(moved.pk, capture_cents=None if charge else 0)
         # After the commit: within it, two casts that end could wait for each other's rows.
         transaction.on_commit(lambda: _offer_slot(moved))
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from accounts import keys
-from accounts.models import Account, ApiKey
+from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
 
 
@@ -19,7 +19,7 @@ def account(db: None) -> Account:
 
 @pytest.fixture
 def key_and_secret(account: Account) -> tuple[ApiKey, str]:
-    return keys.create(account, name="tests")
+    return keys.create(account, name="tests", scopes=list(SCOPES))
 
 
 @pytest.fixture

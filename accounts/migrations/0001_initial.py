@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(help_text='What or whom the key is for.', max_length=100)),
                 ('prefix', models.CharField(editable=False, max_length=24, unique=True)),
                 ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('scopes', models.JSONField(default=accounts.models.every_scope, validators=[accounts.models.valid_scopes])),
+                ('scopes', models.JSONField(default=accounts.models.usual_scopes, validators=[accounts.models.valid_scopes])),
                 ('spell_keys', models.JSONField(blank=True, help_text='The only spells it may cast. Blank: all.', null=True, validators=[accounts.models.valid_spell_keys])),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),

@@ -30,9 +30,9 @@ def test_a_hold_reserves_a_capture_takes_and_a_release_gives_back(account):
     kept, given_back = hold(account, 30), hold(account, 12)
     assert counters(account) == (42, 0)
     assert budget.current(account).remaining_cents == 9_958
-    budget.settle(kept.cast_id, capture=True)
+    budget.settle(kept.cast_id, capture_cents=None)
     assert counters(account) == (12, 30)
-    budget.settle(given_back.cast_id, capture=False)
+    budget.settle(given_back.cast_id, capture_cents=0)
     assert counters(account) == (0, 30)
     assert budget.current(account).remaining_cents == 9_970
     moves = LedgerEntry.objects.order_by("id").values_list("kind", "cents", "cast_id")
@@ -46,10 +46,10 @@ def test_a_hold_reserves_a_capture_takes_and_a_release_gives_back(account):
 
 def test_a_cast_is_settled_once(account):
     held = hold(account, 5)
-    budget.settle(held.cast_id, capture=False)
+    budget.settle(held.cast_id, capture_cents=0)
     for again in (True, False):
         with pytest.raises(IntegrityError), transaction.atomic():
-            budget.settle(held.cast_id, capture=again)
+            budget.settle(held.cast_id, capture_cents=again)
     assert counters(account) == (0, 0)
 
 
@@ -62,7 +62,7 @@ def test_a_cast_is_held_once(account):
 
 def test_what_was_never_held_is_not_settled(account):
     with pytest.raises(LedgerEntry.DoesNotExist):
-        budget.settle(uuid.uuid4(), capture=True)
+        budget.settle(uuid.uuid4(), capture_cents=None)
     assert not LedgerEntry.objects.exists()
 
 
@@ -75,13 +75,13 @@ def test_the_cap_may_be_reached_and_not_passed(account):
 
 
 def test_captured_money_counts_against_the_cap(account):
-    budget.settle(hold(account, 10_000).cast_id, capture=True)
+    budget.settle(hold(account, 10_000).cast_id, capture_cents=None)
     with pytest.raises(BudgetExceeded):
         hold(account, 1)
 
 
 def test_released_money_can_be_held_again(account):
-    budget.settle(hold(account, 10_000).cast_id, capture=False)
+    budget.settle(hold(account, 10_000).cast_id, capture_cents=0)
     hold(account, 10_000)
     assert counters(account) == (10_000, 0)
 
@@ -115,7 +115,7 @@ def test_a_refusal_names_the_numbers_and_when_to_come_back(account):
     resets_at = dt.datetime.fromisoformat(refused.value.extra["resets_at"])
     wait = int(refused.value.headers["Retry-After"])
     assert abs(resets_at - timezone.now() - dt.timedelta(seconds=wait)) < dt.timedelta(seconds=5)
-    assert "20 cents and 10 of" in str(refused.value)
+    assert "10 are left" in str(refused.value)
 
 
 def test_what_a_whole_month_could_not_pay_is_not_told_to_come_back(account):
@@ -131,7 +131,7 @@ def test_each_month_has_its_own_cap_and_a_hold_is_settled_in_its_own(account, mo
     now = now + dt.timedelta(seconds=1)
     assert budget.current(account).month == dt.date(2027, 1, 1)
     hold(account, 9_999)
-    budget.settle(december.cast_id, capture=True)
+    budget.settle(december.cast_id, capture_cents=None)
     periods = BudgetPeriod.objects.order_by("month").values_list("month", "held_cents", "captured_cents")
     assert list(periods) == [(dt.date(2026, 12, 1), 0, 10_000), (dt.date(2027, 1, 1), 9_999, 0)]
 

@@ -82,7 +82,7 @@ def test_a_key_gives_away_no_scope_that_it_lacks(account):
 
 
 def test_a_key_gives_away_no_spell_that_it_lacks(account):
-    _, secret = keys.create(account, name="limited", spell_keys=["greet"])
+    _, secret = keys.create(account, name="limited", scopes=["keys", "casts:write"], spell_keys=["greet"])
     api = Api(secret)
     refused = api.post("/keys", {"name": "x", "spell_keys": ["greet", "report"]})
     assert "report" in problem(refused, 403, "FORBIDDEN")["detail"]
@@ -93,7 +93,7 @@ def test_a_key_gives_away_no_spell_that_it_lacks(account):
 
 def test_a_key_makes_none_that_outlives_it(account):
     soon = timezone.now() + dt.timedelta(hours=1)
-    _, secret = keys.create(account, name="limited", expires_at=soon)
+    _, secret = keys.create(account, name="limited", scopes=["keys"], expires_at=soon)
     api = Api(secret)
     for later in ({}, {"expires_at": None}, {"expires_at": (soon + dt.timedelta(seconds=1)).isoformat()}):
         problem(api.post("/keys", {"name": "x"} | later), 403, "FORBIDDEN")

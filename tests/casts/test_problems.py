@@ -50,7 +50,7 @@ def test_other_paths_below_api_are_404_too(client, path):
         ("PUT", f"/casts/{SOME_ID}/artifacts/x", {"GET", "HEAD"}),
         ("POST", "/spells", {"GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/spells/greet", {"GET", "HEAD", "OPTIONS"}),
-        ("POST", "/budget", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/budget", {"GET", "PATCH", "HEAD", "OPTIONS"}),
         ("PUT", "/keys", {"GET", "POST", "HEAD", "OPTIONS"}),
         ("GET", "/keys/1", {"DELETE", "OPTIONS"}),
         ("BREW", "/casts", {"GET", "POST", "HEAD", "OPTIONS"}),

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import SCOPES, Account
+from accounts.models import SCOPES, Account, usual_scopes
 
 MAX_DAYS = 36_500
 
@@ -21,7 +21,9 @@ class Command(BaseCommand):
         """Take the account and what the key may do."""
         parser.add_argument("account", help="the account's name")
         parser.add_argument("--name", default="command line", help="what or whom the key is for")
-        parser.add_argument("--scopes", help=f"separated by commas, of: {', '.join(SCOPES)} (default: all)")
+        parser.add_argument(
+            "--scopes", help=f"separated by commas, of: {', '.join(SCOPES)} (default: {','.join(usual_scopes())})"
+        )
         parser.add_argument("--spells", help="the only spells it may cast, separated by commas (default: all)")
         parser.add_argument("--days", type=int, help="days until it expires (default: never)")
         parser.add_argument("--cap-cents", type=int, help="for a new account: cents per month (default: no cap)")
