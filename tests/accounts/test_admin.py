@@ -81,7 +81,7 @@ def test_a_new_cap_counts_for_the_month_that_has_begun(admin_client, account):
         budget.hold(account, cast_id=uuid7(), cents=100)
     old = BudgetPeriod.objects.create(account=account, month=dt.date(2020, 1, 1), cap_cents=10)
     posted = {"name": account.name, "monthly_cap_cents": "100", **members()}
-    answer = admin_client.post(f"/admin/accounts/account/{account.pk}/change/", posted, follow=True)
+    admin_client.post(f"/admin/accounts/account/{account.pk}/change/", posted, follow=True)
     account.refresh_from_db()
     budget.hold(account, cast_id=uuid7(), cents=100)
     old.refresh_from_db()
