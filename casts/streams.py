@@ -121,8 +121,11 @@ class Hub:
                 del self.topics[cast_id]
 
     def seen(self, cast_id: uuid.UUID, seq: int) -> None:
-        """Tell the hub how far a subscriber has read the table, so that it need not read that again."""
-        if (topic := self.topics.get(cast_id)) is not None:
+        """Tell the hub how far a subscriber has read the table, so that it need not read that again.
+
+        Only the first subscriber saves it that: another may still wait for what this one has read.
+        """
+        if (topic := self.topics.get(cast_id)) is not None and len(topic.subscribers) == 1:
             topic.seq = max(topic.seq, seq)
 
     def stop(self) -> None:

@@ -56,14 +56,12 @@ class Worker:
         with ThreadPoolExecutor(self.threads, thread_name_prefix="step") as pool:
             while not self.stopping.is_set():
                 try:
-                    claimed = self.claim_and_submit(pool)
+                    if not self.claim_and_submit(pool):
+                        listener.wait(self.pause())
                 except Exception:  # the database may be away: it comes back, and so do we
                     logger.exception("the worker's look failed")
                     connections.close_all()
                     self.stopping.wait(LOOK_SECONDS)
-                    continue
-                if not claimed:
-                    listener.wait(self.pause())
             logger.info("worker stops", extra={"held": len(self.held)})
             while self.held:
                 self.keep_leases()

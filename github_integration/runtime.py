@@ -214,9 +214,13 @@ def dispatching(cast: Cast, call: Callable[[], T]) -> T:
             return call()
     except errors.NotFound as exc:
         file = f", and does it hold {cast.spell.target_workflow}" if cast.spell.runtime == "workflow_dispatch" else ""
+        installation = installation_of(cast)
+        whose = (
+            "GITHUB_TOKEN allowed" if installation == PERSONAL else f"the App (installation {installation}) installed"
+        )
         raise DispatchRefused(
-            f"{exc}. GitHub says so of what is not there and of what the App may not see: is {cast.repository} the "
-            f"right name, is the App (installation {installation_of(cast)}) installed on it{file}?"
+            f"{exc}. GitHub says so of what is not there and of what we may not see: is {cast.repository} the right "
+            f"name, is {whose} on it{file}?"
         ) from exc
     except REFUSALS as exc:
         raise DispatchRefused(str(exc)) from exc

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import django
 from django.conf import settings
@@ -33,6 +33,14 @@ class ApiHandler(ASGIHandler):
             super().load_middleware(is_async)
         finally:
             settings.MIDDLEWARE = pages
+
+    def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
+        """Give a chunked body its length, which is known by now: DRF takes a body without one for none."""
+        request, refusal = super().create_request(scope, body_file)
+        if request is not None and "CONTENT_LENGTH" not in request.META:
+            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            body_file.seek(0)
+        return request, refusal
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""

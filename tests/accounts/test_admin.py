@@ -32,7 +32,7 @@ def test_staff_without_the_permission_is_refused(client, django_user_model):
         assert client.get(f"/admin/accounts/{name}/").status_code == 403
 
 
-# --- accounts ------------------------------------------------------------------------------------------------
+# --- accounts --------------------------------------------------------------------------------------------------------
 
 
 def test_an_account_shows_this_months_money(admin_client, account):
@@ -103,7 +103,7 @@ def test_an_account_that_never_paid_can_go(admin_client, account, api_key):
     assert not Account.objects.exists()
 
 
-# --- keys ----------------------------------------------------------------------------------------------------
+# --- keys ------------------------------------------------------------------------------------------------------------
 
 
 def new_key(owner, **changes):
@@ -225,7 +225,7 @@ def test_keys_are_filtered_by_state_and_found(admin_client, account):
     assert listed(admin_client, KEYS, last_used_at__isnull="True") == 3
 
 
-# --- money ---------------------------------------------------------------------------------------------------
+# --- money -----------------------------------------------------------------------------------------------------------
 
 
 def test_money_is_read_only_and_found(admin_client, account, api_key, spell):

@@ -20,7 +20,7 @@ def test_the_console_is_for_staff(client, django_user_model, db, path):
     assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/login/?next={path}")
 
 
-# --- spells --------------------------------------------------------------------------------------------------
+# --- spells ----------------------------------------------------------------------------------------------------------
 
 
 def posted(**changes):
@@ -121,7 +121,7 @@ def test_a_spell_that_was_cast_can_not_be_deleted(admin_client, api_key, spell, 
     assert Spell.objects.get() == spell
 
 
-# --- casts ---------------------------------------------------------------------------------------------------
+# --- casts -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
@@ -246,7 +246,7 @@ def test_artifacts_are_found_and_their_files_linked(admin_client, api_key, spell
         assert ("/artifacts/spell-result" in text) == (artifact.state == "stored")
 
 
-# --- what others wrote is text -------------------------------------------------------------------------------
+# --- what others wrote is text ---------------------------------------------------------------------------------------
 
 
 def test_what_a_run_wrote_is_text(admin_client, api_key, make_spell):
@@ -272,7 +272,7 @@ def test_a_huge_value_is_cut(admin_client, api_key, spell):
     assert "characters more" in text
 
 
-# --- queries -------------------------------------------------------------------------------------------------
+# --- queries ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [CASTS, ARTIFACTS, SPELLS])

@@ -272,7 +272,7 @@ def test_two_who_copy_at_once_leave_one_copy(ran, runtime, storage):
         assert kept.read() == RESULT
 
 
-# --- what the result says ----------------------------------------------------------------------------------------------
+# --- what the result says --------------------------------------------------------------------------------------------
 
 SCHEMA = {"type": "object", "required": ["greeting"], "properties": {"greeting": {"type": "string"}}}
 
@@ -317,7 +317,7 @@ def test_a_broken_promise_shows_the_output_all_the_same(ran, api):
     assert json.loads(api.get(f"/casts/{cast.pk}").content)["output"] == {"greeting": 5}
 
 
-# --- retention -----------------------------------------------------------------------------------------------------------
+# --- retention -------------------------------------------------------------------------------------------------------
 
 
 def test_a_copy_is_deleted_when_its_time_is_over_and_not_before(ran, clock, storage):

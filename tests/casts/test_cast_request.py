@@ -55,7 +55,7 @@ def pointers(found):
     return sorted(error["pointer"] for error in found["errors"])
 
 
-# --- taken on --------------------------------------------------------------------------------------------------
+# --- taken on --------------------------------------------------------------------------------------------------------
 
 
 def test_a_cast_is_taken_on_with_all_a_client_needs(api, greet):
@@ -157,7 +157,7 @@ def test_casts_are_numbered_in_the_order_they_came(api, greet):
     assert set(listed) == set(ids)
 
 
-# --- input that does not fit ---------------------------------------------------------------------------------------
+# --- input that does not fit -----------------------------------------------------------------------------------------
 
 
 def test_every_violation_is_listed_with_its_place(refused):
@@ -259,7 +259,7 @@ def test_a_cap_of_zero_leaves_not_even_a_month_behind(greet):
     assert "Retry-After" not in answer
 
 
-# --- bodies that are no JSON that we can keep --------------------------------------------------------------------
+# --- bodies that are no JSON that we can keep ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_json_with_a_charset_is_json(api, greet):
     assert api.post("/cast", body, Content_Type="application/json; charset=utf-8").status_code == 201
 
 
-# --- who asks ----------------------------------------------------------------------------------------------------
+# --- who asks --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [None, "nonsense", "sk_live_spl_" + "0" * 36])
@@ -353,7 +353,7 @@ def test_a_bad_body_of_somebody_unknown_is_401_not_400(greet):
     problem(Api(None).post("/cast", b"{"), 401, "UNAUTHORIZED")
 
 
-# --- the same through the server's own door ----------------------------------------------------------------------
+# --- the same through the server's own door --------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)

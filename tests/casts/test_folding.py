@@ -55,7 +55,7 @@ def apply(cast, *observations):
     return cast
 
 
-# --- what each says ------------------------------------------------------------------------------------------------
+# --- what each says --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_step_with_an_endless_name_fits_its_column():
     assert len(cast.message) <= 500
 
 
-# --- what is late, doubled or of another attempt --------------------------------------------------------------------
+# --- what is late, doubled or of another attempt ---------------------------------------------------------------------
 
 
 def test_a_late_in_progress_does_not_reopen_a_finished_run():

@@ -101,7 +101,7 @@ def test_every_status_is_open_or_final_and_a_final_one_leads_nowhere():
         assert not set(sources) & set(FINAL), target
 
 
-# --- what is told ------------------------------------------------------------------------------------------------------
+# --- what is told ----------------------------------------------------------------------------------------------------
 
 
 def test_an_event_is_the_whole_state_after_it(cast):
@@ -158,7 +158,7 @@ def test_a_run_that_begins_or_ends_wakes_a_worker_and_a_step_does_not(cast):
     assert history(cast) == ["accepted", "observed", "observed", "step", "run_finished"]
 
 
-# --- whose run is it -----------------------------------------------------------------------------------------------------
+# --- whose run is it -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_a_spell_is_known_to_carry_the_token_once_its_own_was_seen(cast, spell):
     assert carries()
 
 
-# --- any order, to the end -------------------------------------------------------------------------------------------------
+# --- any order, to the end -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -331,7 +331,7 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     assert kinds[-1] == "ended"
 
 
-# --- races -----------------------------------------------------------------------------------------------------------------
+# --- races -----------------------------------------------------------------------------------------------------------
 
 
 def together(count, work):
@@ -362,7 +362,7 @@ def test_many_ends_at_once_are_one_end(cast):
     outcomes = together(9, lambda i: end(Cast.objects.get(pk=held.pk), statuses[i], charge=bool(i % 2)))
     assert sorted(map(str, outcomes)) == ["False"] * 8 + ["True"]
     assert history(cast) == ["accepted", "ended"]
-    assert [kind for kind, _ in ledger(cast)][0] == "hold"
+    assert ledger(cast)[0][0] == "hold"
     assert len(ledger(cast)) == 2
 
 

@@ -29,7 +29,7 @@ def ids(answer):
     return [shown["cast_id"] for shown in answer.json()["results"]]
 
 
-# --- one cast ------------------------------------------------------------------------------------------------------
+# --- one cast --------------------------------------------------------------------------------------------------------
 
 
 def test_a_cast_shows_its_whole_state(api, cast, runtime):
@@ -107,7 +107,7 @@ def test_an_etag_is_no_key(cast, api):
     problem(Api(None).get(f"/casts/{cast.pk}", If_None_Match=etag), 401, "UNAUTHORIZED")
 
 
-# --- lists -------------------------------------------------------------------------------------------------------
+# --- lists -----------------------------------------------------------------------------------------------------------
 
 
 def test_pages_follow_each_other_newest_first_with_nothing_twice(api, make_cast):
@@ -222,7 +222,7 @@ def test_a_filter_that_can_not_be_used_is_422_and_named(api, cast, query):
     assert query.split("=")[0].split(".")[0] in found["detail"] or "NUL" in found["detail"]
 
 
-# --- spells and money ----------------------------------------------------------------------------------------------
+# --- spells and money ------------------------------------------------------------------------------------------------
 
 
 def test_spells_show_what_a_caller_needs_and_not_where_they_run(api, make_spell):

@@ -135,7 +135,7 @@ def test_a_cancel_that_comes_before_the_dispatch_starts_nothing(cast, runtime):
     assert runtime.count("start") == 0
 
 
-# --- the dispatch fails --------------------------------------------------------------------------------------------------
+# --- the dispatch fails ----------------------------------------------------------------------------------------------
 
 
 def test_a_refused_dispatch_fails_the_cast_with_githubs_own_words(cast, runtime):
@@ -297,7 +297,7 @@ def test_a_run_that_belongs_to_another_cast_is_not_taken(cast, make_cast, runtim
     assert cast.status_reason == "dispatch_lost"
 
 
-# --- time passes -------------------------------------------------------------------------------------------------------
+# --- time passes -----------------------------------------------------------------------------------------------------
 
 
 def test_a_cast_that_was_not_started_in_its_time_expires_and_costs_nothing(make_cast, runtime, clock):
@@ -411,7 +411,7 @@ def test_a_cancelled_cast_whose_run_is_never_found_ends_all_the_same(cast, runti
     assert ended(cast) == ("cancelled", "cancelled_by_caller", "release")
 
 
-# --- the run's own end ---------------------------------------------------------------------------------------------------
+# --- the run's own end -----------------------------------------------------------------------------------------------
 
 ENDS = {
     "success": ("succeeded", "succeeded", "capture"),
@@ -517,7 +517,7 @@ def test_trouble_while_looking_is_not_shown_on_a_running_cast(cast, runtime):
     assert (cast.status, cast.status_reason, history(cast)) == ("running", "running", before)
 
 
-# --- whose step is it ------------------------------------------------------------------------------------------------------
+# --- whose step is it ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

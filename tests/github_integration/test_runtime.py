@@ -211,7 +211,18 @@ def test_failed_dispatch_means(
     if kind is NotNow:
         assert caught.value.retry_at > timezone.now()  # type: ignore[attr-defined]
     elif trouble.get("json") == SAID:
-        assert str(caught.value) == "as GitHub says"
+        assert str(caught.value).startswith("as GitHub says")
+
+
+@pytest.mark.parametrize(("app", "named"), [(True, r"the App \(installation 1\)"), (False, "GITHUB_TOKEN")])
+def test_404_says_what_to_check(
+    request: pytest.FixtureRequest, cast: Cast, http: responses.RequestsMock, app: bool, named: str
+) -> None:
+    if app:
+        request.getfixturevalue("as_app")
+    http.post(WORKFLOW, json={"message": "Not Found"}, status=404)
+    with pytest.raises(DispatchRefused, match=rf"Not Found\..*{REPO}.*{named}.*cast\.yml"):
+        WorkflowDispatch().start(cast)
 
 
 @pytest.mark.parametrize("bad", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_INSTALLATION_ID"])
