@@ -102,6 +102,13 @@ ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3)  # per artifact
 ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  # for spells that name none
 
+# --- Callbacks -------------------------------------------------------------------------------------------
+# What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.
+CALLBACK_ALLOWED_HOSTS: list[str] = [
+    entry.strip() for entry in env.list("CALLBACK_ALLOWED_HOSTS", default=[]) if entry.strip()
+]
+CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
+
 # --- Processes -------------------------------------------------------------------------------------------
 WEB_THREADS: int = env.int("WEB_THREADS", default=8)  # per web process, for blocking work
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8)
