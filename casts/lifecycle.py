@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import budget
 from accounts.models import ApiKey
-from casts import events, folding, wakeups
+from casts import callbacks, events, folding, wakeups
 from casts.ids import uuid7
 from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run
@@ -289,6 +289,7 @@ def _end(
         if moved is None:
             return False
         budget.settle(moved.pk, capture_cents=moved.cost_cents if charge else 0)
+        callbacks.owe(moved)
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
     return True
 

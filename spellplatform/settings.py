@@ -83,7 +83,12 @@ SPELL_RUNTIMES = {
     "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
 }
 # What `runworker` works off: dotted paths to casts.work.Work implementations.
-WORK = ["casts.steps.CastWork", "casts.artifacts.ArtifactWork", "webhooks.inbox.DeliveryWork"]
+WORK = [
+    "casts.steps.CastWork",
+    "casts.artifacts.ArtifactWork",
+    "webhooks.inbox.DeliveryWork",
+    "casts.sending.CallbackWork",
+]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
