@@ -230,6 +230,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "casts.api.openapi.add_live_paths",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "CallbackStateEnum": "casts.models.Callback.State",
+        "CallbackTypeEnum": "casts.models.CallbackType",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
