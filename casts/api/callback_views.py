@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -19,11 +23,27 @@ from casts.models import Callback, CallbackEndpoint, CallbackType
 
 NO_STORE = {"Cache-Control": "no-store"}
 REFUSED = {**PROBLEMS, 409: Problem}
+OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
+
+
+class CallbackPages(CastPages):
+    """Newest first; ids sort by time."""
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return where the page begins; raise BadQuery for a cursor that we never gave."""
+        try:
+            cursor = CursorPagination.decode_cursor(self, request)
+            if cursor is None or cursor.position is None or OUR_ID.fullmatch(str(cursor.position)):
+                return cursor
+        except NotFound:
+            pass
+        raise BadQuery("This cursor is not one of ours; take it from `next` or `previous` of a page.")
 
 
 def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
     """Return one of the account's endpoints; raise EndpointNotFound."""
-    found = key.account.callback_endpoints.filter(pk=endpoint_id, deleted_at=None).first()
+    endpoints = key.account.callback_endpoints.filter(deleted_at=None)
+    found = endpoints.filter(pk=endpoint_id).first() if OUR_ID.fullmatch(endpoint_id) else None
     if found is None:
         raise callbacks.EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
     return found
@@ -31,7 +51,8 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
 
 def callback_of(key: ApiKey, callback_id: str) -> Callback:
     """Return one of the account's callbacks; raise CallbackNotFound."""
-    found = key.account.callbacks.select_related("endpoint").filter(pk=callback_id).first()
+    log = key.account.callbacks.select_related("endpoint")
+    found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
     if found is None:
         raise callbacks.CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
     return found
@@ -145,7 +166,7 @@ class Callbacks(APIView):
     )
     def get(self, request: ApiRequest) -> Response:
         """The delivery log: what was and will be sent, newest first."""
-        pages = CastPages()
+        pages = CallbackPages()
         page: list[Callback] = pages.paginate_queryset(self.filtered(request), request, view=self) or []
         return pages.get_paginated_response([c.callback_out(callback) for callback in page])
 
@@ -159,6 +180,8 @@ class Callbacks(APIView):
                 except ValueError as exc:
                     raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
             elif name == "endpoint":
+                if not OUR_ID.fullmatch(value):
+                    raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
                 found = found.filter(endpoint=value)
             elif name == "state":
                 if value not in Callback.State.values:

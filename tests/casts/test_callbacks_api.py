@@ -193,12 +193,23 @@ def test_the_log_can_be_filtered_and_paged(api, inbox, api_key, spell):
     assert found("") == [str(c.pk) for c in [waiting, *reversed(casts)]]
     assert found("state=pending") == [str(waiting.pk)]
     assert found(f"cast={casts[0].pk}") == [str(casts[0].pk)]
-    assert found("endpoint=ep_none") == []
+    assert found(f"endpoint=ep_{'0' * 32}") == []
     first = api("get", f"{BASE}?page_size=3").json()
     assert len(first["results"]) == 3
     rest = api("get", first["next"]).json()
     assert [line["cast_id"] for line in rest["results"]] == [str(casts[0].pk)]
-    for query in ("state=lost", "cast=1", "status=pending"):
+    back = api("get", rest["previous"]).json()
+    assert back["results"] == first["results"]
+    lost = (
+        "state=lost",
+        "cast=1",
+        "status=pending",
+        "endpoint=%00",
+        "%00=1",
+        "cursor=x",
+        "cursor=cD1hJTAw",
+    )
+    for query in lost:
         assert api("get", f"{BASE}?{query}").json()["code"] == "VALIDATION_ERROR"
 
 
@@ -223,6 +234,11 @@ def test_replay_says_why_it_can_t(api, delivered):
     response = api("post", f"{BASE}/{delivered.pk}/replay")
     assert (response.status_code, response.json()["code"]) == (409, "CALLBACK_IN_FLIGHT")
     assert response["Retry-After"] == "5"
+
+
+def test_paths_that_hold_no_id_are_not_found(api):
+    for path in ("msg_x", "%00", "x" * 5000, "msg_" + "0" * 32, "endpoints/%00", "endpoints/ep_" + "0" * 32):
+        assert api("get", f"{BASE}/{path}").status_code == 404
 
 
 # --- who may what ----------------------------------------------------------------------------------------------
