@@ -18,7 +18,8 @@ SCOPES = {
     "spells:read": "list spells with their schemas and prices",
     "budget:read": "read the budget and what was spent",
     "budget:write": "change caps",
-    "keys": "make and revoke API keys",
+    "keys": "make and revoke API keys, and change the secret that signs calls to a cast's callback_url",
+    "callbacks": "manage callback endpoints, read the delivery log and send again",
 }
 
 
@@ -38,6 +39,8 @@ class Account(models.Model):
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
+    # What calls to a cast's own callback_url are signed with, newest first; made when first asked for.
+    callback_secrets = models.JSONField(default=list, editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="accounts")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -83,7 +86,7 @@ def valid_spell_keys(keys: object) -> None:
 
 def usual_scopes() -> list[str]:
     """Return what a key may do unless somebody says otherwise: use spells, and neither raise caps nor make keys."""
-    return [scope for scope in SCOPES if scope not in ("budget:write", "keys")]
+    return [scope for scope in SCOPES if scope not in ("budget:write", "callbacks", "keys")]
 
 
 

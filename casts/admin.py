@@ -41,7 +41,7 @@ from accounts.console import (
 )
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
-from casts import results
+from casts import admin_callbacks, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
 from casts.models import TARGET, Artifact, Cast, Spell
 
 if TYPE_CHECKING:
@@ -183,6 +183,20 @@ class CastAdmin(ReadOnlyAdmin):
         *("input", "output", "error", "metadata", "callback_url"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
+
+    actions = ("cancel",)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change casts may cancel them."""
+        return request.user.has_perm("casts.change_cast")
+
+    @admin.action(description="Cancel open casts", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        """Do what POST /casts/{id}/cancel does, for each."""
+        open_ones = [pk for pk in queryset.values_list("pk", flat=True) if lifecycle.cancel(pk).cancel_requested_at]
+        self.message_user(
+            request, f"Cancelled, or asked GitHub to cancel, {len(open_ones)} of {queryset.count()} casts."
+        )
 
     cast_id = column("pk", code, "id")
     created = column("created_at", moment, "created", order="id")  # ids sort by time

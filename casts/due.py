@@ -18,10 +18,14 @@ from django.utils import timezone
 class DueQuerySet(models.QuerySet[Any]):
     """Claiming and giving back."""
 
+    def claimable(self) -> Self:
+        """Return the rows that may be claimed when they are due; a kind of row may hold some back."""
+        return self.filter(lease_until=None)
+
     def claim(self, *, limit: int, lease: dt.timedelta) -> list[Any]:
         """Take up to `limit` due rows, oldest first, for `lease`; nobody else gets them meanwhile."""
         now = timezone.now()
-        due = self.filter(due_at__lte=now, lease_until=None).order_by("due_at")
+        due = self.claimable().filter(due_at__lte=now).order_by("due_at")
         with transaction.atomic(using=self.db):
             if connections[self.db].features.has_select_for_update_skip_locked:
                 due = due.select_for_update(skip_locked=True)
@@ -40,7 +44,7 @@ class DueQuerySet(models.QuerySet[Any]):
 
     def seconds_until_due(self) -> float | None:
         """Return how long until the next free row is due (negative: overdue), None if there is none."""
-        first = self.filter(due_at__isnull=False, lease_until=None).order_by("due_at").values_list("due_at", flat=True)
+        first = self.claimable().filter(due_at__isnull=False).order_by("due_at").values_list("due_at", flat=True)
         due_at: dt.datetime | None = first.first()
         return None if due_at is None else (due_at - timezone.now()).total_seconds()
 

@@ -30,6 +30,7 @@ def snapshot(cast: Cast) -> dict[str, Any]:
         "duration_ms": cast.duration_ms,
         "steps": steps_of(cast.jobs),
         "artifacts": [artifact_line(a) for a in cast.artifacts.all()] if cast.run_finished_at else [],
+        "charged_cents": cast.charged_cents,
         "output": cast.output,
         "error": cast.error,
         "final": cast.final,

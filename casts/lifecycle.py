@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import budget
 from accounts.models import ApiKey
-from casts import events, folding, slots, wakeups
+from casts import callbacks, events, folding, slots, wakeups
 from casts.ids import uuid7
 from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run
@@ -290,6 +290,7 @@ def _end(
             step_name="",
             error=error,
             output=output,
+            charged_cents=F("cost_cents") if charge else 0,
             finished_at=timezone.now(),
             due_at=None,
             lease_until=None,
@@ -297,6 +298,7 @@ def _end(
         if moved is None:
             return False
         budget.settle(moved.pk, capture_cents=None if charge else 0)
+        callbacks.owe(moved)
         # After the commit: within it, two casts that end could wait for each other's rows.
         transaction.on_commit(lambda: _offer_slot(moved))
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})

@@ -25,7 +25,7 @@ AFTER_A_BUG = dt.timedelta(seconds=15)
 
 
 class Work(Protocol):
-    """One kind of due row."""
+    """One kind of due row. With a `thread_share` it gets that part of the worker's threads at most."""
 
     def rows(self) -> DueQuerySet:
         """Return the queue."""
@@ -74,18 +74,31 @@ class Worker:
         self.keep_leases()
         claimed = 0
         for kind in self.kinds:
-            free = self.threads - len(self.held)
+            free = self.room(kind)
             if free <= 0:
-                break
+                continue
             for row in kind.rows().claim(limit=free, lease=self.lease):
                 self.held[pool.submit(self.step, kind, row)] = (row, time.monotonic())
                 claimed += 1
         return claimed
 
+    def room(self, kind: Work) -> int:
+        """Return how many more rows of one kind may be taken."""
+        free = self.threads - len(self.held)
+        share: float = getattr(kind, "thread_share", 1.0)
+        if free <= 0 or share >= 1:
+            return free
+        model = kind.rows().model
+        return min(free, max(1, int(self.threads * share)) - sum(type(row) is model for row, _ in self.held.values()))
+
     def pause(self) -> float:
         """Return how long to wait for a wake-up: until the next row is due, a second at most, less while at work."""
+        if len(self.held) >= self.threads:
+            return 0.01  # a thread may be free at any moment; until then nothing is asked of the database
         seconds = LOOK_SECONDS / 10 if self.held else LOOK_SECONDS
         for kind in self.kinds:
+            if self.room(kind) <= 0:  # it has its share: what is due of it waits
+                continue
             if (until := kind.rows().seconds_until_due()) is not None:
                 seconds = min(seconds, until)
         return max(seconds, 0.01)

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from casts import safe_http
 from github_integration.errors import NotConfigured
 from github_integration.tokens import private_key
 
@@ -44,3 +45,13 @@ def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.PUBLIC_URL.startswith(("http://", "https://")):
         return []
     return [Error("PUBLIC_URL must begin with https:// (or http://).", id="spell.E003")]
+
+
+@register()
+def callback_allow_list(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An entry that can't be read would allow nothing, or something else than was meant."""
+    try:
+        safe_http.allow_list()
+    except ValueError as exc:
+        return [Error(f"CALLBACK_ALLOWED_HOSTS: {exc}", hint="See docs/callbacks.md.", id="spell.E010")]
+    return []

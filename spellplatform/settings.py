@@ -95,7 +95,12 @@ SPELL_RUNTIMES = {
     "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
 }
 # What `runworker` works off: dotted paths to casts.work.Work implementations.
-WORK = ["casts.steps.CastWork", "casts.artifacts.ArtifactWork", "webhooks.inbox.DeliveryWork"]
+WORK = [
+    "casts.steps.CastWork",
+    "casts.artifacts.ArtifactWork",
+    "webhooks.inbox.DeliveryWork",
+    "casts.sending.CallbackWork",
+]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = ["casts.idempotency.purge"]
@@ -116,6 +121,13 @@ LINK_DAYS: int = env.int("LINK_DAYS", default=7)  # life of the signed links in 
 ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")))
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3)  # per artifact
 ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  # for spells that name none
+
+# --- Callbacks -------------------------------------------------------------------------------------------
+# What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.
+CALLBACK_ALLOWED_HOSTS: list[str] = [
+    entry.strip() for entry in env.list("CALLBACK_ALLOWED_HOSTS", default=[]) if entry.strip()
+]
+CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
 
 # --- Processes -------------------------------------------------------------------------------------------
 WEB_THREADS: int = env.int("WEB_THREADS", default=8)  # per web process, for blocking work
@@ -233,6 +245,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "casts.api.openapi.add_live_paths",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "CallbackStateEnum": "casts.models.Callback.State",
+        "CallbackTypeEnum": "casts.models.CallbackType",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

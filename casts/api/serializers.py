@@ -9,7 +9,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from accounts.models import SCOPES
-from casts import schemas
+from casts import safe_http, schemas
 from casts.api.parsers import InputTooLarge
 from casts.api.problems import InvalidInput
 from casts.models import CastStatus, Spell
@@ -49,6 +49,14 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+def valid_callback_url(url: str) -> None:
+    """Refuse, at once and with the reason, an address that would never be called."""
+    try:
+        safe_http.target_of(url)
+    except safe_http.BadAddress as exc:
+        raise serializers.ValidationError(str(exc)) from exc
+
+
 class CastRequest(StrictSerializer):
     """A request to run a spell."""
 
@@ -60,20 +68,17 @@ class CastRequest(StrictSerializer):
         required=False,
         help_text="It must start within this time, or it expires.",
     )
-    callback_url = serializers.URLField(
-        max_length=2000, required=False, help_text="Kept with the cast; calls to it are not made yet."
+    callback_url = StrictCharField(
+        max_length=2000,
+        required=False,
+        validators=[valid_callback_url],
+        help_text="Called once the cast has ended, in Standard Webhooks form; https://, on the public internet.",
     )
     metadata = serializers.DictField(
         child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
         help_text=f"Up to {METADATA_KEYS} strings of your own.",
     )
-
-    def validate_callback_url(self, url: str) -> str:
-        """Take http and https only."""
-        if not url.startswith(("https://", "http://")):
-            raise serializers.ValidationError("Use an https:// address.")
-        return url
 
     def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
         """Bound the number of entries."""
@@ -128,6 +133,7 @@ class CastLine(serializers.Serializer[Any]):
     spell_key = serializers.CharField()
     spell_name = serializers.CharField()
     cost_cents = serializers.IntegerField()
+    charged_cents = serializers.IntegerField(allow_null=True, help_text="What it cost in the end; null before.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
     status = serializers.ChoiceField(choices=CastStatus.choices)

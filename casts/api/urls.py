@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
-from casts.api import live, openapi, views  # noqa: F401 - openapi: importing registers it
+from casts.api import callback_views, live, openapi, views  # noqa: F401 - openapi: importing registers it
 from casts.offload import offloaded, rendered
 
 app_name = "api"
@@ -46,6 +46,35 @@ urlpatterns = [
     path("usage", offloaded(views.Usage.as_view()), name="usage"),
     path("keys", offloaded(views.Keys.as_view()), name="keys"),
     path("keys/<int:key_id>", offloaded(views.OneKey.as_view()), name="key"),
+    path("callbacks", offloaded(callback_views.Callbacks.as_view()), name="callbacks"),
+    path("callbacks/secret", offloaded(callback_views.AccountSecret.as_view()), name="callback-secret"),
+    path(
+        "callbacks/secret/rotate",
+        offloaded(callback_views.RotateAccountSecret.as_view()),
+        name="callback-secret-rotate",
+    ),
+    path("callbacks/endpoints", offloaded(callback_views.Endpoints.as_view()), name="callback-endpoints"),
+    path(
+        "callbacks/endpoints/<str:endpoint_id>",
+        offloaded(callback_views.OneEndpoint.as_view()),
+        name="callback-endpoint",
+    ),
+    path(
+        "callbacks/endpoints/<str:endpoint_id>/secret",
+        offloaded(callback_views.EndpointSecret.as_view()),
+        name="callback-endpoint-secret",
+    ),
+    path(
+        "callbacks/endpoints/<str:endpoint_id>/rotate",
+        offloaded(callback_views.RotateEndpointSecret.as_view()),
+        name="callback-endpoint-rotate",
+    ),
+    path("callbacks/<str:callback_id>", offloaded(callback_views.OneCallback.as_view()), name="callback"),
+    path(
+        "callbacks/<str:callback_id>/replay",
+        offloaded(callback_views.ReplayCallback.as_view()),
+        name="callback-replay",
+    ),
     path("schema", offloaded(SpectacularJSONAPIView.as_view()), name="schema"),
     path("docs", offloaded(docs), name="docs"),
 ]

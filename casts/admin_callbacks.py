@@ -1,0 +1,113 @@
+"""The operator's console for callbacks: who is called, what was sent, what came back, and sending again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.console import ReadOnlyAdmin
+from accounts.errors import SpellError
+from casts import callbacks
+from casts.models import Callback, CallbackAttempt, CallbackEndpoint
+
+if TYPE_CHECKING:
+    TriesInline = admin.TabularInline[CallbackAttempt, Callback]
+else:
+    TriesInline = admin.TabularInline
+
+
+class Tries(TriesInline):
+    """Every try of one callback."""
+
+    model = CallbackAttempt
+    extra = 0
+    can_delete = False
+    fields = readonly_fields = ("at", "url", "status_code", "error", "duration_ms", "response_excerpt")
+
+    def has_add_permission(self, request: HttpRequest, obj: Callback | None = None) -> bool:
+        """Tries are made by sending."""
+        return False
+
+
+@admin.register(Callback)
+class CallbackAdmin(ReadOnlyAdmin):
+    list_display = ("id", "type", "account", "cast", "url", "state", "attempts", "last_status", "last_error", "due_at")
+    list_filter = ("state", "type", "last_status", "account")
+    list_select_related = ("account", "cast", "endpoint")
+    search_fields = ("id", "url", "cast__id__startswith")
+    search_help_text = "A webhook-id (msg_...), a cast's id, or a part of an address."
+    fields = (
+        ("id", "type", "state"),
+        ("account", "cast", "endpoint", "url"),
+        ("attempts", "due_at", "lease_until"),
+        ("last_status", "last_error"),
+        ("created_at", "delivered_at"),
+    )
+    inlines = (Tries,)
+    actions = ("send_again",)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change callbacks may have them sent again."""
+        return request.user.has_perm("casts.change_callback")
+
+    @admin.action(description="Send again", permissions=["replay"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Callback]) -> None:
+        """Send with the same webhook-id, now; the schedule begins anew."""
+        refused = act(callbacks.send_again, queryset.select_related("endpoint"))
+        tell(self, request, f"{queryset.count() - len(refused)} will be sent again.", refused)
+
+
+@admin.register(CallbackEndpoint)
+class CallbackEndpointAdmin(ReadOnlyAdmin):
+    list_display = ("id", "account", "url", "active", "disabled_reason", "deleted_at", "created_at")
+    list_filter = ("active", "account")
+    list_select_related = ("account",)
+    search_fields = ("id", "url", "description")
+    # Not the secrets: an operator has no use for them.
+    fields = (
+        ("id", "account"),
+        ("url", "description", "types"),
+        ("active", "disabled_at", "disabled_reason"),
+        ("created_at", "deleted_at"),
+    )
+    actions = ("enable", "disable")
+
+    def has_switch_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change endpoints may stop and start them."""
+        return request.user.has_perm("casts.change_callbackendpoint")
+
+    @admin.action(description="Enable", permissions=["switch"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
+        """Send to them again; deleted ones stay deleted."""
+        for endpoint in queryset:
+            callbacks.enable(endpoint)
+        tell(self, request, f"Enabled {queryset.filter(active=True).count()} endpoints.")
+
+    @admin.action(description="Disable", permissions=["switch"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
+        """Send nothing to them."""
+        for endpoint in queryset:
+            callbacks.disable(endpoint, why="Switched off by an operator.")
+        tell(self, request, f"Disabled {queryset.filter(active=False).count()} endpoints.")
+
+
+def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> list[str]:
+    """Do something to each row; return why some refused."""
+    refused = []
+    for row in rows:
+        try:
+            move(row)
+        except SpellError as exc:
+            refused.append(f"{row.pk}: {exc}")
+    return refused
+
+
+def tell(console: Any, request: HttpRequest, done: str, refused: list[str] | None = None) -> None:
+    """Report what an action did, and what it could not do."""
+    console.message_user(request, done)
+    for why in (refused or [])[:5]:
+        console.message_user(request, why, messages.WARNING)
