@@ -37,7 +37,7 @@ def api(secret: str) -> Api:
 
 @pytest.fixture
 def stranger(db: None) -> Api:
-    return Api(keys.create(Account.objects.create(name="Another"), name="theirs")[1])
+    return Api(keys.create(Account.objects.create(name="Another"), name="theirs", scopes=list(SCOPES))[1])
 
 
 @pytest.fixture
