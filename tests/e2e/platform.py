@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 SECRET = "e2e-webhook-secret"
 REPOSITORY = "demo/spells"
+EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
 AGENT = {"User-Agent": "spell-platform-tests"}
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def prepared(spells: str) -> tuple[str, str]:
     (folder / "spells.toml").write_text(spells)
     manage(environment, "migrate", "-v0")
     manage(environment, "loadspells", str(folder / "spells.toml"))
-    return url, manage(environment, "createapikey", "tests", "--cap-cents", "100000").strip()
+    return url, manage(environment, "createapikey", "tests", "--cap-cents", "100000", "--scopes", EVERY_SCOPE).strip()
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
