@@ -89,7 +89,6 @@ def usual_scopes() -> list[str]:
     return [scope for scope in SCOPES if scope not in ("budget:write", "callbacks", "keys")]
 
 
-
 class ApiKey(models.Model):
     """A bearer key of one account. Only its SHA-256 is stored; `accounts.keys` makes and checks keys."""
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from accounts.errors import SpellError
-from accounts.models import SCOPES
+from accounts.models import SCOPES, usual_scopes
 from casts import spellfile
+from casts.api import callback_serializers as c
 from casts.api import serializers as s
 from casts.api import urls  # noqa: F401 - imports every view, and with them every error
 from casts.collecting import ENDED_BY_US
@@ -149,7 +150,7 @@ def reasons() -> set[str]:
     told = r"""reason(?:=|": |: str = | = )"(\w+)\""""
     found = {word for file in SOURCES for word in re.findall(told, file.read_text())}
     found.add(Cast._meta.get_field("status_reason").default)
-    return found | set(ENDED_BY_US) - {"cancelled_by_caller"}  # nobody can ask for it yet
+    return found | set(ENDED_BY_US)
 
 
 def test_every_status_and_reason_is_documented_and_no_other():
@@ -161,7 +162,18 @@ def test_every_status_and_reason_is_documented_and_no_other():
 
 @pytest.mark.parametrize(
     ("title", "serializer"),
-    [("The cast", s.CastLine), ("Artifacts", s.ArtifactLine), ("Budget", s.BudgetLine), ("Managing keys", s.KeyMade)],
+    [
+        ("The cast", s.CastLine),
+        ("Artifacts", s.ArtifactLine),
+        ("Budget", s.BudgetLine),
+        ("Budget", s.InnerPeriodLine),
+        ("Usage", s.UsageLine),
+        ("Usage", s.UsageDay),
+        ("Managing keys", s.KeyMade),
+        ("Callbacks", c.EndpointMade),
+        ("Callbacks", c.CallbackLine),
+        ("Callbacks", c.Secrets),
+    ],
 )
 def test_every_field_of_an_answer_is_shown(title: str, serializer: type[s.serializers.Serializer]):
     text = section(API, title)
@@ -169,6 +181,13 @@ def test_every_field_of_an_answer_is_shown(title: str, serializer: type[s.serial
     assert not missing
 
 
-def test_every_field_of_a_request_is_documented():
-    table = rows(section(API, "POST /api/v1/cast"))
-    assert {row[0].strip("`") for row in table} == set(s.CastRequest().fields)
+@pytest.mark.parametrize(
+    ("title", "serializer"), [("POST /api/v1/cast", s.CastRequest), ("PATCH /api/v1/budget", s.NewCap)]
+)
+def test_every_field_of_a_request_is_documented(title: str, serializer: type[s.serializers.Serializer]):
+    assert {row[0].strip("`") for row in rows(section(API, title))} == set(serializer().fields)
+
+
+def test_the_usual_scopes_are_marked():
+    marked = [row[0].strip("`") for row in rows(section(API, "Keys and scopes")) if row[1] == "yes"]
+    assert marked == usual_scopes()
