@@ -101,8 +101,12 @@ def scoped(account: Account | int, month: dt.date, api_key_id: object, spell_key
     return BudgetPeriod.objects.filter(which, account=account, month=month).order_by("scope", "ref")
 
 
+@transaction.atomic
 def open_month(account: Account, month: dt.date) -> None:
-    """Make the month's counters, for the account and for each cap within it, where they don't exist yet."""
+    """Make the month's counters, for the account and for each cap within it, where they don't exist yet.
+
+    All at once: a hold that found the account's and not yet a cap's would not be counted on that cap.
+    """
     cap = Account.objects.values_list("monthly_cap_cents", flat=True).get(pk=account.pk)
     BudgetPeriod.objects.get_or_create(
         account=account, month=month, scope=BudgetScope.ACCOUNT, ref="", defaults={"cap_cents": cap}
@@ -117,6 +121,8 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
     """Change a cap, from now on; None lifts it. Below what is held it kills nothing, it only refuses what comes."""
     month = month_of(timezone.now())
     with transaction.atomic():
+        # The account first, as everywhere: saving an account locks it and then its month.
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)
         if scope == BudgetScope.ACCOUNT:
@@ -171,7 +177,7 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
     if period.cap_cents and cents <= period.cap_cents:  # otherwise next month's cap is too low as well
         headers["Retry-After"] = str(int((period.resets_at - timezone.now()).total_seconds()) + 1)
     return BudgetExceeded(
-        f"This cast needs {cents} cents. Of the {period.cap_cents} that {whose[BudgetScope(period.scope)]} may "
+        f"This cast needs {cents} cent{'' if cents == 1 else 's'}. Of the {period.cap_cents} that {whose[BudgetScope(period.scope)]} may "
         f"spend this month, {period.remaining_cents} are left. Ask for a higher cap"
         + (f", or wait until {period.resets_at:%Y-%m-%d}." if headers else "."),
         headers=headers,
@@ -180,7 +186,7 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
         held_cents=period.held_cents,
         captured_cents=period.captured_cents,
         required_cents=cents,
-        resets_at=period.resets_at.isoformat(),
+        resets_at=period.resets_at.isoformat().replace("+00:00", "Z"),
     )
 
 

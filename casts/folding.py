@@ -41,7 +41,7 @@ def fold(cast: Cast, seen: Observation) -> Changes:
     now = changes.get("observation", before)
     if cast.run_finished_at is None:
         public = public_state(cast, now, jobs)
-        if cast.cancel_asked_at is not None and "run_finished_at" not in public:
+        if cast.cancel_requested_at is not None and "run_finished_at" not in public:
             public = {k: v for k, v in public.items() if k not in ("status_reason", "message")}  # still cancelling
         changes |= public
     return {name: value for name, value in changes.items() if getattr(cast, name) != value}

@@ -79,29 +79,31 @@ def once(
     if key is None:
         return answer(accept()), False
     digest = fingerprint(payload)
-    if (body := _replay(account, route, key, digest)) is not None:
-        return body, True
     try:
         with transaction.atomic():
             record = _claim(account, route, key, digest)
             body = answer(accept())
             IdempotencyRecord.objects.filter(pk=record.pk).update(body=body)
             return body, False
-    except IntegrityError as exc:
-        if (body := _replay(account, route, key, digest)) is not None:
-            return body, True
-        raise TwinInFlight(
-            "Another request with this key was in progress; try again.", headers={"Retry-After": "1"}
-        ) from exc
+    except IntegrityError:
+        if (first := replay(account, route, key, payload)) is None:
+            raise  # not the key's: a bug must not look like a twin
+        return first, True
 
 
-def _replay(account: Account, route: str, key: str, digest: str) -> dict[str, Any] | None:
+def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[str, Any] | None:
+    """Return the answer that a request with this key had, None if there was none; raise KeyReused.
+
+    Asked before anything else about the request: a repetition is answered as the first was, whatever has changed since.
+    """
+    if key is None:
+        return None
     record = IdempotencyRecord.objects.filter(
         account=account, route=route, key=key, created_at__gt=timezone.now() - KEPT
     ).first()
     if record is None:
         return None
-    if record.fingerprint != digest:
+    if record.fingerprint != fingerprint(payload):
         raise KeyReused("This Idempotency-Key came with another request before. Use a new key for a new request.")
     body: dict[str, Any] = record.body
     return body

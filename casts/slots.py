@@ -15,6 +15,8 @@ from django.utils import timezone
 from accounts.models import Account
 from casts.models import OPEN, Cast, CastStatus, Spell, SpellTurn
 
+IN_LINE = ("accepted", "waiting_for_slot")
+
 
 @dataclass(frozen=True)
 class Wait:
@@ -31,8 +33,10 @@ def holding() -> QuerySet[Cast]:
 
 
 def waiting() -> QuerySet[Cast]:
-    """Return the casts that would like one."""
-    return Cast.objects.filter(status=CastStatus.QUEUED, dispatch_started_at=None, cancel_requested_at=None)
+    """Return the casts that would like one now; not those that wait for something else, such as a rate limit's end."""
+    return Cast.objects.filter(
+        status=CastStatus.QUEUED, status_reason__in=IN_LINE, dispatch_started_at=None, cancel_requested_at=None
+    )
 
 
 def wait_of(cast: Cast) -> Wait | None:

@@ -17,11 +17,12 @@ env = environ.Env()
 
 
 def one_line_per_name(text: str) -> str:
-    """Return a .env file's text with the line breaks in quotes as \\n: a private key is pasted with its breaks.
+    """Return a .env file's text with the line breaks of NAME="..." as \\n: a private key is pasted with its breaks.
 
     read_env knows one line per name, and would log every line of a key as not understood.
     """
-    return re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace("\n", "\\n"), text)
+    value = re.compile(r'^[ \t]*(?:export[ \t]+)?\w+[ \t]*=[ \t]*"[^"]*"', re.MULTILINE)
+    return value.sub(lambda found: found[0].replace("\n", "\\n"), text)
 
 
 if (BASE_DIR / ".env").exists():

@@ -105,8 +105,9 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
     after = cast_answer(cast, status=before.status_code)
     for name in ("accepted_renderer", "accepted_media_type", "renderer_context"):
         setattr(after, name, getattr(before, name))
-    if "Location" in before.headers:
-        after["Location"] = before.headers["Location"]
+    for name in ("Location", "Idempotent-Replayed"):
+        if name in before.headers:
+            after[name] = before.headers[name]
     after.render()
     return after
 

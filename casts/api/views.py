@@ -55,16 +55,29 @@ WAIT = OpenApiParameter(
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="Casts once, however often the request is repeated."
 )
-PROBLEMS = dict.fromkeys((400, 401, 402, 403, 404, 413, 422), s.Problem)
+PROBLEMS = dict.fromkeys((400, 401, 402, 403, 404, 409, 413, 422), s.Problem)
+
+
+def replayed(request: ApiRequest, *, route: str, payload: Any, status: int) -> Response | None:
+    """Return the answer that the first request with this Idempotency-Key had, None if this is the first."""
+    account = request.auth.account
+    body = idempotency.replay(account, route, idempotency.key_of(request.headers, account), payload)
+    return None if body is None else cast_answered(body, status=status, replay=True)
 
 
 def accepted(request: ApiRequest, *, route: str, payload: Any, accept: Callable[[], Cast], status: int) -> Response:
     """Accept a cast once per Idempotency-Key and answer with it."""
-    key = idempotency.key_of(request.headers, request.auth.account)
-    body, replayed = idempotency.once(
-        account=request.auth.account, route=route, key=key, payload=payload, accept=accept, answer=cast_out
+    account = request.auth.account
+    key = idempotency.key_of(request.headers, account)
+    body, replay = idempotency.once(
+        account=account, route=route, key=key, payload=payload, accept=accept, answer=cast_out
     )
-    headers = {"Location": cast_url(body["cast_id"])} | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return cast_answered(body, status=status, replay=replay)
+
+
+def cast_answered(body: dict[str, Any], *, status: int, replay: bool) -> Response:
+    """Return the answer to a request that made a cast, now or when it came first."""
+    headers = {"Location": cast_url(body["cast_id"])} | ({"Idempotent-Replayed": "true"} if replay else {})
     return Response(body, status=status, headers=headers)
 
 
@@ -139,6 +152,8 @@ class CreateCast(APIView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it."""
+        if (answer := replayed(request, route="cast", payload=request.data, status=201)) is not None:
+            return answer
         body = s.CastRequest(data=request.data)
         body.is_valid(raise_exception=True)
         wanted: dict[str, Any] = dict(body.validated_data)
@@ -253,11 +268,13 @@ class RetryCast(APIView):
     scopes = {"POST": "casts:write"}
 
     @extend_schema(
-        operation_id="retry_cast", request=None, parameters=[IDEMPOTENCY], responses={202: s.CastLine, **PROBLEMS}
+        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: s.CastLine, **PROBLEMS}
     )
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
         before = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        if (answer := replayed(request, route=f"retry:{before.pk}", payload={}, status=202)) is not None:
+            return answer
         if not before.final:
             raise CastNotFinal("This cast has not ended yet. Cancel it first, or wait for its end.")
         spell = castable(request.auth, before.spell.key)
@@ -345,6 +362,8 @@ class Usage(APIView):
     )
     def get(self, request: ApiRequest) -> Response:
         """What was spent, by day of acceptance and by spell."""
+        if unknown := set(request.query_params) - {"from", "to"}:
+            raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use from and to.")
         today = timezone.now().date()
         last = parse_day("to", request.query_params.get("to"), today)
         first = parse_day("from", request.query_params.get("from"), last - dt.timedelta(days=30))

@@ -22,3 +22,8 @@ def test_a_private_key_with_its_line_breaks_is_read_from_env_and_never_logged(
     assert private_key(env.str("DEMO_KEY")).strip() == PEM.strip()
     assert env.int("DEMO_AFTER") == 1
     assert PEM.splitlines()[1][:10] not in caplog.text
+
+
+def test_a_lone_quote_swallows_nothing():
+    text = '# a 5" disk\nONE=1\n\nTWO="2"\nTHREE=it"s\nFOUR=4\n'
+    assert one_line_per_name(text).split() == text.split()
