@@ -150,6 +150,8 @@ class Hub:
                 # Nothing came, or anything may have: look at every watched cast, in one query.
                 self._read({uuid.UUID(t) for t in told} if told else None)
             except Exception:
+                if self.loop.is_closed():  # the process ends; there is nobody left to tell
+                    break
                 logger.exception("the event hub's look failed")
                 connections.close_all()
                 threading.Event().wait(1)

@@ -9,13 +9,26 @@ from typing import Any
 import structlog
 
 SECRETS = re.compile(
-    r"(sk_live_spl_|gh[a-z]_|github_pat_|whsec_)[A-Za-z0-9._/+=-]{6,}|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*", re.DOTALL
+    r"(sk_live_spl_|gh[a-z]_|github_pat_|whsec_|[?&]token=)[A-Za-z0-9._/+=-]{6,}"
+    r"|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*",
+    re.DOTALL,
 )
 
 
 def redact(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Cut keys, tokens and private keys out of every text of a line."""
-    return {k: SECRETS.sub(r"\1\2…", v) if isinstance(v, str) else v for k, v in event.items()}
+    """Cut keys, tokens and private keys out of every text of a line, however deep it stands."""
+    return {k: v if k.startswith("_") else clean(v) for k, v in event.items()}  # structlog's own begin with _
+
+
+def clean(value: Any) -> Any:
+    """Return a fact without secrets; what is neither JSON nor text becomes text, such as a request or an exception."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {clean(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [clean(v) for v in value]
+    return SECRETS.sub(r"\1\2…", value if isinstance(value, str) else repr(value))
 
 
 def configure(settings: dict[str, str]) -> None:

@@ -111,5 +111,12 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         if found is None:
             missing: HttpResponseBase = await self.get_response(request)
             return missing
-        served: HttpResponseBase = await sync_to_async(self.serve)(found, request)
-        return served
+        return await sync_to_async(self._whole)(found, request)
+
+    def _whole(self, found: Any, request: HttpRequest) -> HttpResponse:
+        """Return a file's answer with its bytes, which are few: Django warns of a file that async code would read."""
+        served = self.serve(found, request)
+        whole = HttpResponse(b"".join(served.streaming_content), status=served.status_code)
+        whole.headers = served.headers
+        served.close()
+        return whole

@@ -200,7 +200,12 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     except SpellError as exc:
         return of_error(exc)
     digest = bytes.fromhex(found.sha256)
-    response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
+    response: HttpResponseBase
+    if request.method == "HEAD":  # a gigabyte is not read to be thrown away
+        file.close()
+        response = HttpResponse(content_type="application/octet-stream")
+    else:
+        response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
     response["Content-Length"] = str(found.size_bytes)
     response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
     response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530

@@ -162,7 +162,8 @@ def test_a_failure_after_the_hold_takes_the_hold_back(api, spell, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_api_handler_answers_failures_alike(secret, cast, monkeypatch, logged):
+def test_the_api_handler_answers_failures_alike(secret, cast, monkeypatch, logged, settings):
+    settings.STREAM_FALLBACK_SECONDS = 0.1
     monkeypatch.setattr(live, "readable_cast", fail)
     monkeypatch.setattr(Cast.objects, "of", fail)
 

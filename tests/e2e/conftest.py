@@ -6,9 +6,27 @@ from pathlib import Path
 import pytest
 
 from spellplatform.demo import spells_file
-from tests.e2e.platform import Platform, platform
+from tests.e2e.platform import Platform, platform, until
 
 SPELLS = spells_file().read_text() + (Path(__file__).parent / "spells.toml").read_text()
+
+
+def leaves_everything_in_order(where: Platform) -> None:
+    """Check what must be true whatever the tests did: all ended, no gap in any history, the books add up."""
+    until(lambda: not where.rows("SELECT id FROM casts_cast WHERE status IN ('queued', 'running')"))
+    gaps = "GROUP BY cast_id HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*)"
+    assert where.rows(f"SELECT cast_id FROM casts_castevent {gaps}") == []
+    doubles = "GROUP BY repository, run_id HAVING COUNT(*) > 1"
+    assert where.rows(f"SELECT run_id FROM casts_cast WHERE run_id IS NOT NULL {doubles}") == []
+    sums = {
+        kind: where.rows("SELECT SUM(cents) AS n FROM accounts_ledgerentry WHERE kind = ?", kind)[0]["n"] or 0
+        for kind in ("hold", "capture", "release")
+    }
+    assert sums["hold"] == sums["capture"] + sums["release"]
+    [books] = where.rows("SELECT SUM(held_cents) AS held, SUM(captured_cents) AS captured FROM accounts_budgetperiod")
+    assert (books["held"], books["captured"]) == (0, sums["capture"])
+    twice = "GROUP BY cast_id HAVING COUNT(*) <> 2"
+    assert where.rows(f"SELECT cast_id FROM accounts_ledgerentry {twice}") == []
 
 
 @pytest.fixture(scope="package")
@@ -16,13 +34,15 @@ def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     settings = {"STREAM_HEARTBEAT_SECONDS": "1", "WEB_THREADS": "4", "WORKER_LEASE_SECONDS": "2"}
     with platform(tmp_path_factory.mktemp("here"), spells=SPELLS, **settings) as running:
         yield running
+        leaves_everything_in_order(running)
 
 
 @pytest.fixture(scope="package")
 def _deaf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1", "GITHUB_TIMEOUT": "3"}
+    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1", "GITHUB_TIMEOUT": "2"}
     with platform(tmp_path_factory.mktemp("deaf"), spells=SPELLS, webhooks=False, **settings) as running:
         yield running
+        leaves_everything_in_order(running)
 
 
 @pytest.fixture

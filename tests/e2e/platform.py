@@ -305,10 +305,12 @@ class Platform:
 
     # --- what GitHub does --------------------------------------------------------------------------------------
 
-    def faults(self, **faults: Any) -> None:
-        """Have the local GitHub misbehave."""
+    def faults(self, **faults: Any) -> dict[str, Any]:
+        """Have the local GitHub misbehave; return how it misbehaves now."""
         answer = requests.post(self.github + "/_local/faults", json=faults, timeout=10, headers=AGENT)
         assert answer.status_code == 200, answer.text
+        now: dict[str, Any] = answer.json()
+        return now
 
     def record(self) -> dict[str, Any]:
         """Return what the local GitHub did and was asked."""

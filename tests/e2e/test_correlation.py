@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.e2e.conftest import SPELLS
+from tests.e2e.conftest import SPELLS, leaves_everything_in_order
 from tests.e2e.platform import AGENT, Platform, platform
 from tests.e2e.test_webhooks import all_end_well, cast_some
 
@@ -17,6 +17,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform on GitHub Enterprise Server 3.19, which never names the run that a dispatch started."""
     with platform(tmp_path_factory.mktemp("old"), spells=SPELLS, api="ghes-3.19") as running:
         yield running
+        leaves_everything_in_order(running)
 
 
 def noise(where: Platform) -> None:
@@ -44,8 +45,12 @@ def test_casts_amid_foreign_runs_of_the_same_second_get_their_own(here: Platform
     amid_noise(here)
 
 
-def test_the_same_when_no_webhook_tells_them_apart(deaf: Platform):
+def test_the_same_without_any_webhook(deaf: Platform):
+    failing = deaf.cast("fail", {})["cast_id"]
     amid_noise(deaf)
+    failed = deaf.ended(failing)
+    assert (failed["status_reason"], failed["error"]["failed_step"]) == ("run_failed", "Break the vase")
+    assert deaf.record()["deliveries"] == []
 
 
 def test_an_old_server_refuses_to_name_the_run_and_is_asked_again_without(old: Platform):

@@ -53,7 +53,7 @@ def test_an_idle_stream_carries_heartbeats(here: Platform):
     cast_id = here.cast("gate", {"gate": str(gate)})["cast_id"]
     follower = Follower(here, cast_id)
     here.at_gate(cast_id)
-    until(lambda: len(follower.comments) >= 2, seconds=5)
+    until(lambda: follower.comments, seconds=3)
     gate.touch()
     follower.closed(seconds=20)
     assert {*follower.comments} == {"heartbeat"}

@@ -55,8 +55,7 @@ def completed_arrived(where: Platform, cast_id: str) -> int:
         {"duplicate": 1.0},
         {"reorder": True, "delay_ms": [0, 700]},
         {"before_dispatch_answer": True, "duplicate": 1.0, "reorder": True, "delay_ms": [0, 400]},
-        {"drop": 0.5, "duplicate": 0.5, "reorder": True},
-        {"lose": 1.0},
+        {"lose": 0.3, "drop": 0.3, "duplicate": 0.5, "reorder": True},
     ],
     ids=lambda faults: "+".join(faults),
 )
@@ -74,14 +73,6 @@ def test_casts_end_right_however_webhooks_come(here: Platform, faults: dict[str,
     if "duplicate" in faults:
         assert max(guids.values()) > 1
         assert here.rows("SELECT SUM(repeats) AS repeats FROM webhooks_delivery")[0]["repeats"] > 0
-
-
-def test_no_webhooks_at_all(deaf: Platform):
-    inputs = cast_some(deaf, 2)
-    all_end_well(deaf, inputs)
-    assert deaf.record()["deliveries"] == []
-    failed = deaf.ended(deaf.cast("fail", {})["cast_id"])
-    assert (failed["status_reason"], failed["error"]["failed_step"]) == ("run_failed", "Break the vase")
 
 
 def signed(body: bytes, secret: str = SECRET) -> str:

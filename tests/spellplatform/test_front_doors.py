@@ -1,0 +1,64 @@
+"""The ASGI application: lifespan, request numbers, static files, headers, and two handlers behind one door."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.casts.client import asked, run
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_and_the_api_answer_behind_one_door():
+    async def scene():
+        async with asked("/") as page:
+            assert (page.status, page.headers["Location"]) == (302, "/admin/")
+        async with asked("/admin/login/") as page:
+            assert page.status == 200
+            assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+            assert page.headers["X-Frame-Options"] == "DENY"
+            assert page.headers["X-Request-Id"]
+        async with asked("/nothing") as page:
+            assert page.status == 404
+            assert page.headers["Content-Type"].startswith("text/html")
+        async with asked("/api/v1/nothing") as answer:
+            assert answer.status == 404
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+    run(scene())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_fresh_clone_serves_its_static_files():
+    async def scene():
+        async with asked("/static/admin/css/base.css") as file:
+            assert file.status == 200
+            assert file.headers["Content-Type"].startswith("text/css")
+            assert len(await file.body()) > 1000
+        async with asked("/static/none.css") as file:
+            assert file.status == 404
+        async with asked("/static/../manage.py") as file:
+            assert file.status == 404
+
+    run(scene())
+
+
+def test_a_server_may_start_and_stop_it():
+    from spellplatform.asgi import application
+
+    async def scene():
+        messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+        sent = []
+
+        async def receive():
+            return next(messages)
+
+        async def send(message):
+            sent.append(message["type"])
+
+        await application({"type": "lifespan"}, receive, send)
+        assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+    asyncio.run(scene())
