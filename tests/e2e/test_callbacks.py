@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from spellplatform.demo import spells_file
 from tests.casts.receivers import Receiver, receiver
+from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import Platform, platform, until
 
 
 @pytest.fixture
 def calling(tmp_path: Path) -> Iterator[Platform]:
     settings = {"CALLBACK_ALLOWED_HOSTS": "127.0.0.1", "WORKER_LEASE_SECONDS": "2"}
-    with platform(tmp_path, spells=spells_file().read_text(), **settings) as running:
+    with platform(tmp_path, spells=SPELLS, **settings) as running:
         yield running
 
 
