@@ -93,6 +93,8 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
         )
         if limited and done:
             slots.took(cast)
+            # A turn taken out of order changes who is next: with a slot left, it may be somebody who sleeps.
+            transaction.on_commit(lambda: _offer_slot(cast))
         return bool(done)
 
 
@@ -305,8 +307,8 @@ def _end(
     return True
 
 
-def _offer_slot(ended: Cast) -> None:
-    for waiting in slots.next_in_line(ended):
+def _offer_slot(cast: Cast) -> None:
+    for waiting in slots.next_in_line(cast):
         wake(waiting.pk)
 
 
