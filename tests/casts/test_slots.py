@@ -238,6 +238,35 @@ def test_a_turn_taken_out_of_order_wakes_whom_it_puts_first(
     assert sent(theirs[1]) == [0]
 
 
+def test_who_is_next_may_have_gone_before_it_is_woken(
+    casts, narrow, runtime, monkeypatch, django_capture_on_commit_callbacks
+):
+    line = casts(2, spell=narrow)
+    sent(*line)
+    original = slots.crowded
+
+    def meanwhile(account_ids):
+        Cast.objects.filter(pk=line[1].pk).update(dispatch_started_at=line[1].created_at)
+        return original(account_ids)
+
+    monkeypatch.setattr(slots, "crowded", meanwhile)
+    held = claim(line[0])
+    assert lifecycle.end(held, "succeeded", reason="test", message="Ended.", charge=True)
+    assert slots.next_in_line(held) == []
+
+
+def test_a_wake_up_that_fails_breaks_nothing_that_was_done(
+    casts, narrow, runtime, monkeypatch, caplog, django_capture_on_commit_callbacks
+):
+    line = casts(2, spell=narrow)
+    monkeypatch.setattr(slots, "next_in_line", lambda _: 1 / 0)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert sent(line[0]) == [0]
+        end(line[0])
+    assert runtime.count("start") == 1
+    assert line[0].final
+
+
 def test_an_accounts_slot_wakes_the_first_cast_of_each_of_its_spells(
     casts, narrow, make_spell, people, runtime, django_capture_on_commit_callbacks
 ):
