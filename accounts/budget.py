@@ -101,20 +101,27 @@ def scoped(account: Account | int, month: dt.date, api_key_id: object, spell_key
     return BudgetPeriod.objects.filter(which, account=account, month=month).order_by("scope", "ref")
 
 
-@transaction.atomic
 def open_month(account: Account, month: dt.date) -> None:
-    """Make the month's counters, for the account and for each cap within it, where they don't exist yet.
+    """Make the month's counters, for the account and for each cap within it, unless they exist.
 
-    All at once: a hold that found the account's and not yet a cap's would not be counted on that cap.
+    All at once: a hold that found the account's and not yet a cap's would not be counted on that cap. And never again:
+    a cap that is lifted while its counter is made anew would leave a counter that nobody moves.
     """
-    cap = Account.objects.values_list("monthly_cap_cents", flat=True).get(pk=account.pk)
-    BudgetPeriod.objects.get_or_create(
-        account=account, month=month, scope=BudgetScope.ACCOUNT, ref="", defaults={"cap_cents": cap}
-    )
-    for inner in BudgetCap.objects.filter(account=account):
-        BudgetPeriod.objects.get_or_create(
-            account=account, month=month, scope=inner.scope, ref=inner.ref, defaults={"cap_cents": inner.cap_cents}
-        )
+    own = {"account": account, "month": month, "scope": BudgetScope.ACCOUNT, "ref": ""}
+    if BudgetPeriod.objects.filter(**own).exists():
+        return
+    with transaction.atomic():
+        # Whoever changes a cap holds this row too, so none changes between our reading it and our commit.
+        cap = _locked(account).monthly_cap_cents
+        _, made = BudgetPeriod.objects.get_or_create(**own, defaults={"cap_cents": cap})
+        for inner in BudgetCap.objects.filter(account=account) if made else ():
+            BudgetPeriod.objects.create(
+                account=account, month=month, scope=inner.scope, ref=inner.ref, cap_cents=inner.cap_cents
+            )
+
+
+def _locked(account: Account) -> Account:
+    return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
 def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> None:
@@ -122,7 +129,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
     month = month_of(timezone.now())
     with transaction.atomic():
         # The account first, as everywhere: saving an account locks it and then its month.
-        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+        _locked(account)
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)
         if scope == BudgetScope.ACCOUNT:

@@ -93,6 +93,8 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
         )
         if limited and done:
             slots.took(cast)
+            # A turn taken out of order changes who is next: with a slot left, it may be somebody who sleeps.
+            transaction.on_commit(lambda: _offer_slot(cast), robust=True)
         return bool(done)
 
 
@@ -300,13 +302,14 @@ def _end(
         budget.settle(moved.pk, capture_cents=None if charge else 0)
         callbacks.owe(moved)
         # After the commit: within it, two casts that end could wait for each other's rows.
-        transaction.on_commit(lambda: _offer_slot(moved))
+        transaction.on_commit(lambda: _offer_slot(moved), robust=True)
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
     return True
 
 
-def _offer_slot(ended: Cast) -> None:
-    for waiting in slots.next_in_line(ended):
+def _offer_slot(cast: Cast) -> None:
+    """Wake who may start now. It runs after the commit, which stands if it fails: they look by themselves, later."""
+    for waiting in slots.next_in_line(cast):
         wake(waiting.pk)
 
 

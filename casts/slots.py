@@ -109,13 +109,23 @@ def took(cast: Cast) -> None:
 
 
 def next_in_line(cast: Cast) -> list[Cast]:
-    """Return who may start now that this cast has given its slot back: one for its spell, one for its account."""
+    """Return who may start if this cast's spell or account has a slot left: the next for the one, those of the other.
+
+    Of its account, the first of each spell: the very first may be waiting for a crowded spell.
+    """
     found: list[Cast] = []
-    if cast.spell.max_running is not None:
-        line = waiting().filter(spell=cast.spell)
-        account_ids = set(line.order_by().values_list("account", flat=True).distinct())
-        heads = [line.filter(account=account_id).order_by("pk")[0] for account_id in account_ids - crowded(account_ids)]
-        found += sorted(heads, key=turn)[:1]
-    if cast.account.max_running is not None:
-        found += waiting().filter(account=cast.account_id).order_by("pk")[:2]
+    if cast.spell.max_running is not None and holding().filter(spell=cast.spell).count() < cast.spell.max_running:
+        account_ids = set(waiting().filter(spell=cast.spell).order_by().values_list("account", flat=True).distinct())
+        lines = [waiting().filter(spell=cast.spell, account=one) for one in account_ids - crowded(account_ids)]
+        found += sorted(first_of_each(lines), key=turn)[:1]
+    limit = cast.account.max_running
+    if limit is not None and holding().filter(account=cast.account_id).count() < limit:
+        spell_ids = set(waiting().filter(account=cast.account_id).order_by().values_list("spell", flat=True).distinct())
+        found += first_of_each([waiting().filter(account=cast.account_id, spell=one) for one in spell_ids])
     return found
+
+
+def first_of_each(lines: list[QuerySet[Cast]]) -> list[Cast]:
+    """Return the first of each line, oldest first; a line may have become empty since it was seen."""
+    heads = [line.order_by("pk").first() for line in lines]
+    return sorted((head for head in heads if head is not None), key=lambda cast: cast.pk)

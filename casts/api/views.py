@@ -366,7 +366,8 @@ class Usage(APIView):
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use from and to.")
         today = timezone.now().date()
         last = parse_day("to", request.query_params.get("to"), today)
-        first = parse_day("from", request.query_params.get("from"), last - dt.timedelta(days=30))
+        before = dt.date.fromordinal(max(last.toordinal() - 30, 1))  # the calendar has a first day
+        first = parse_day("from", request.query_params.get("from"), before)
         if not dt.timedelta(0) <= last - first <= dt.timedelta(days=366):
             raise BadQuery("`from` is a day before `to`, by 366 days at most.")
         rows = budget.usage(request.auth.account, first, last)

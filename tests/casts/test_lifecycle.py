@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from accounts.errors import BudgetExceeded
 from casts import lifecycle
 from casts.models import FINAL, OPEN, Cast, CastEvent, CastStatus
-from casts.runtime import Job, Observation, Step
+from casts.runtime import Job, Observation, Run, Step
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
 
 RUNS = itertools.count(1_000)
+ENDED = ("status", "status_reason", "message", "progress", "finished_at", "last_seq", "run_id")
 
 
 def seen(cast, status, *, run_id=None, attempt=1, **fields):
@@ -59,6 +60,36 @@ def test_an_end_without_the_claim_changes_nothing(cast):
     assert not end(stale)
     assert not Cast.objects.get(pk=cast.pk).final
     assert end(held)
+
+
+@pytest.mark.parametrize("final", FINAL)
+def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
+    end(claim(cast), final)
+    before, held = Cast.objects.filter(pk=cast.pk).values(*ENDED).get(), claim(cast)
+    for status in FINAL:
+        assert not end(held, status)
+    lifecycle.wait_for(held, reason="x", message="x")
+    lifecycle.note_cancel_asked(held, forced=False)
+    lifecycle.dispatched(held, Run(7))
+    assert not lifecycle.request_cancel(held, reason="x")
+    assert not lifecycle.intend_dispatch(held)
+    assert Cast.objects.filter(pk=cast.pk).values(*ENDED).get() == before
+    assert (history(cast), len(ledger(cast))) == (["accepted", "ended"], 2)
+
+
+def test_only_its_holder_sends_a_cast_and_only_while_it_is_queued_without_a_run_or_a_cancel(cast):
+    held, row = claim(cast), Cast.objects.filter(pk=cast.pk)
+    late = Cast.objects.select_related("spell", "account").get(pk=cast.pk)
+    late.token -= 1
+    assert not lifecycle.intend_dispatch(late)
+    right = {"status": "queued", "run_id": None, "cancel_requested_at": None}
+    for wrong in ({"status": "running"}, {"run_id": 7}, {"cancel_requested_at": timezone.now()}):
+        row.update(**wrong)
+        assert not lifecycle.intend_dispatch(held), wrong
+        row.update(**right)
+    assert row.get().dispatch_attempts == 0
+    assert lifecycle.intend_dispatch(held)
+    assert row.get().dispatch_attempts == 1
 
 
 @pytest.mark.parametrize("status", [None, "queued", "in_progress", "completed"])

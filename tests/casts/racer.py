@@ -1,0 +1,114 @@
+"""A process of its own for tests that race, or kill, processes: does what it is told on stdin, a JSON line each."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+class Racer:
+    """The parent's end: tell it what to do, read what came of it."""
+
+    def __init__(self, database_url: str) -> None:
+        environment = {**os.environ, "TEST_DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.casts.racer"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, **order: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the racer has died"
+        return json.loads(line)
+
+    def kill(self) -> None:
+        """SIGKILL: it gets no chance to clean up."""
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe and pipe.close()
+
+
+@contextlib.contextmanager
+def racers(count: int, database_url: str) -> Iterator[list[Racer]]:
+    """Start racers and wait until they are ready; end them afterwards."""
+    started = [Racer(database_url) for _ in range(count)]
+    try:
+        for one in started:
+            assert one.hear() == "ready"
+        yield started
+    finally:
+        for one in started:
+            one.kill()
+
+
+def say(what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def accept(casts: list[list[int]]) -> list[str]:
+    """Try to accept casts of these (API key, spell); say of each whether it was held or refused."""
+    from accounts.errors import BudgetExceeded
+    from accounts.models import ApiKey
+    from casts import lifecycle
+    from casts.models import Spell
+
+    outcomes = []
+    for key_id, spell_id in casts:
+        key, spell = ApiKey.objects.select_related("account").get(pk=key_id), Spell.objects.get(pk=spell_id)
+        try:
+            lifecycle.accept(api_key=key, spell=spell, input={})
+            outcomes.append("held")
+        except BudgetExceeded:
+            outcomes.append("refused")
+    return outcomes
+
+
+def request(secret: str, key: str, body: Any, hang_after: str) -> int:
+    """Send POST /cast; once the function of this name has returned, say so and hang there."""
+    from tests.casts.client import Api
+
+    module, _, name = hang_after.rpartition(".")
+    place = importlib.import_module(module)
+    original = getattr(place, name)
+
+    def hanging(*args: Any, **kwargs: Any) -> Any:
+        original(*args, **kwargs)
+        say("hanging")
+        time.sleep(600)
+
+    setattr(place, name, hanging)
+    status: int = Api(secret).post("/cast", body, Idempotency_Key=key).status_code
+    return status
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    say("ready")
+    orders = {"accept": accept, "request": request}
+    for line in sys.stdin:
+        order = json.loads(line)
+        say(orders[order.pop("do")](**order))
+
+
+if __name__ == "__main__":
+    main()
