@@ -1,4 +1,4 @@
-"""`python -m tests [pytest arguments]`: the whole suite on SQLite and on a real Postgres, in lanes side by side."""
+"""`python -m tests [pytest arguments]`: the whole suite on SQLite and, beside it, on a real Postgres."""
 
 import os
 import subprocess
@@ -10,11 +10,8 @@ from typing import IO
 
 from tests.postgres import a_postgres
 
-# Tests with processes of their own mostly wait; beside the others they cost little time.
-PROCESSES = ["tests/e2e", "tests/browser", "tests/github_integration/local"]
 # The page and the local GitHub don't know which database there is: once is enough.
-PROCESSES_ON_POSTGRES = ["tests/e2e"]
-THE_REST = ["tests", *(f"--ignore={path}" for path in PROCESSES)]
+ON_POSTGRES = ["tests", "--ignore=tests/browser", "--ignore=tests/github_integration/local"]
 
 
 @dataclass
@@ -47,15 +44,12 @@ class Lane:
 
 
 def main() -> int:
-    """Run all lanes; return 0 only if every one passed."""
+    """Run both; return 0 only if both passed."""
     began = time.monotonic()
     given = sys.argv[1:]
     with a_postgres() as url:
-        lanes = [Lane("SQLite", given or THE_REST, None), Lane("Postgres", given or THE_REST, url)]
-        if not given:
-            lanes.append(Lane("SQLite, real processes", PROCESSES, None))
-            lanes.append(Lane("Postgres, real processes", PROCESSES_ON_POSTGRES, url))
-        print(f"Testing in {len(lanes)} lanes; each is shown when it has ended.", flush=True)
+        lanes = [Lane("SQLite", given or ["tests"], None), Lane("Postgres", given or ON_POSTGRES, url)]
+        print("Testing on SQLite and on Postgres, side by side; each is shown when it has ended.", flush=True)
         try:
             for lane in lanes:
                 lane.start()

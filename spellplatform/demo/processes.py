@@ -15,7 +15,7 @@ import requests
 
 from spellplatform.demo.environment import REPOSITORY, ROOT
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -80,7 +80,7 @@ class Processes:
             self.check()
             try:
                 requests.get(url, timeout=5, headers={"User-Agent": "spell-platform-demo"})
-            except requests.ConnectionError:
+            except requests.RequestException:  # not there yet, or too busy starting to answer
                 time.sleep(0.05)
             else:
                 return

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from spellplatform.demo import spells_file
 from tests.e2e.platform import Platform, platform
@@ -59,6 +59,9 @@ def here(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     spells = spells_file().read_text() + SPELLS
     with platform(tmp_path_factory.mktemp("platform"), spells=spells) as running:
         yield running
+
+
+expect.set_options(timeout=20_000)  # milliseconds; a busy machine starts processes slowly
 
 
 @pytest.fixture

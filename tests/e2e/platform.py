@@ -41,7 +41,7 @@ def free_port() -> int:
     return port
 
 
-def until(what: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05) -> T:
+def until(what: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05) -> T:
     """Return the first true value of `what()`; fail after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -193,7 +193,7 @@ class Platform:
     def answers(self, url: str) -> bool:
         try:
             requests.get(url, timeout=5, headers=AGENT)
-        except requests.ConnectionError:
+        except requests.RequestException:  # not there yet, or too busy starting to answer
             return False
         return True
 
