@@ -122,6 +122,10 @@ def test_what_a_whole_month_could_not_pay_is_not_told_to_come_back(account):
     with pytest.raises(BudgetExceeded) as refused:
         hold(account, 10_001)
     assert "Retry-After" not in refused.value.headers
+    hold(account, 1)
+    with pytest.raises(BudgetExceeded) as refused:
+        hold(account, 10_000)  # just a whole month's
+    assert "Retry-After" in refused.value.headers
 
 
 def test_each_month_has_its_own_cap_and_a_hold_is_settled_in_its_own(account, monkeypatch):

@@ -142,6 +142,17 @@ def test_a_lease_that_is_extended_is_not_recovered(cast, clock):
     assert row.give_back(None)
 
 
+def test_a_claim_is_on_one_row_and_on_no_other_with_the_same_number(make_cast, clock):
+    make_cast(), make_cast()
+    one, other = take()
+    assert one.token == other.token
+    assert one.give_back(None)
+    other.refresh_from_db()
+    assert other.lease_until is not None
+    assert one.mine().count() == 0
+    assert other.mine().count() == 1
+
+
 def test_microseconds_and_whole_seconds_are_compared_alike(cast, clock):
     """SQLite compares times as text; `…:05` and `…:05.000001` must still stand in order."""
     whole = clock.now.replace(microsecond=0)

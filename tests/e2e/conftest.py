@@ -39,7 +39,7 @@ def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest.fixture(scope="package")
 def _deaf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1", "GITHUB_TIMEOUT": "2"}
+    settings = {"WORKER_LEASE_SECONDS": "2", "CAST_LOST_SECONDS": "1", "GITHUB_TIMEOUT": "3"}
     with platform(tmp_path_factory.mktemp("deaf"), spells=SPELLS, webhooks=False, **settings) as running:
         yield running
         leaves_everything_in_order(running)

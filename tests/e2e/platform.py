@@ -360,6 +360,7 @@ class Follower(threading.Thread):
         self.events: list[tuple[int, dict[str, Any]]] = []
         self.comments: list[str] = []
         self.error: Exception | None = None
+        self.ended_at = 0.0  # time.monotonic()
         self.start()
 
     def run(self) -> None:
@@ -371,6 +372,7 @@ class Follower(threading.Thread):
                     self.comments.append(data)
         except (requests.RequestException, AssertionError) as exc:
             self.error = exc
+        self.ended_at = time.monotonic()
 
     @property
     def ids(self) -> list[int]:

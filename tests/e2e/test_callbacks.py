@@ -7,7 +7,6 @@ import signal
 import threading
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -17,10 +16,10 @@ from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import Platform, platform, until
 
 
-@pytest.fixture
-def calling(tmp_path: Path) -> Iterator[Platform]:
+@pytest.fixture(scope="module")
+def calling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     settings = {"CALLBACK_ALLOWED_HOSTS": "127.0.0.1", "WORKER_LEASE_SECONDS": "2"}
-    with platform(tmp_path, spells=SPELLS, **settings) as running:
+    with platform(tmp_path_factory.mktemp("calling"), spells=SPELLS, **settings) as running:
         yield running
 
 
@@ -45,6 +44,7 @@ def test_the_end_of_a_cast_is_told_to_its_callback_url_and_the_endpoints(calling
         lambda: len(found := calling.call("GET", "/api/v1/callbacks?state=delivered").json()["results"]) == 2 and found
     )
     assert {line["id"] for line in log} == {got.headers["webhook-id"] for got in inbox.got}
+    assert calling.call("DELETE", f"/api/v1/callbacks/endpoints/{endpoint['id']}").status_code == 204
 
 
 def test_what_a_killed_worker_was_sending_is_sent_by_the_next(calling: Platform, inbox: Receiver):

@@ -114,7 +114,7 @@ def test_a_refused_dispatch_fails_with_githubs_own_words(here: Platform, spell: 
 
 
 def test_a_rate_limit_is_waited_out_where_all_can_see_it(deaf: Platform):
-    deaf.faults(api={"secondary_rate_limit": 1.0, "retry_after": 2, "times": 1, **DISPATCHES})
+    deaf.faults(api={"secondary_rate_limit": 1.0, "retry_after": 3, "times": 1, **DISPATCHES})
     first = deaf.cast("echo", {"cast": "first"})["cast_id"]
     assert deaf.when(first, status_reason="rate_limited")["status"] == "queued"
     # The limit is the installation's: another cast is not even tried.

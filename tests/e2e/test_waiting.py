@@ -74,8 +74,9 @@ def test_thirty_wait_at_once_without_holding_threads_or_connections(here: Platfo
             here.get(cast_id)
             took.append(time.monotonic() - begun)
         assert not any(answer.done() for answer in sent)
-        assert sorted(took)[10] < 0.25, took
-        assert max(took) < 1, took
+        # On a busy machine too: had the thirty held web's few threads, these would have waited for half a minute.
+        assert sorted(took)[10] < 1, took
+        assert max(took) < 5, took
         assert threads(here) == threads_before
         if server():
             states = until(lambda: (found := connections(here)) and not {*found} - {"idle"} and found)
