@@ -17,7 +17,8 @@ from casts.events import stamp
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation
 
-RANK = {"requested": 0, "queued": 1, "pending": 1, "waiting": 2, "in_progress": 3, "completed": 4}
+# Strict: two words of one rank and one second would leave it to chance which of them stays.
+RANK = {"requested": 0, "queued": 1, "pending": 2, "waiting": 3, "in_progress": 4, "completed": 5}
 PUBLIC = ("status", "status_reason", "message", "progress", "step_name", "run_finished_at", "started_at", "run_url")
 Changes = dict[str, Any]
 
