@@ -10,7 +10,8 @@ import re
 import uuid
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -33,6 +34,7 @@ ALLOWED_FROM = {
 }
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 MESSAGE_CHARS = 500
+WATCH_LASTS = dt.timedelta(minutes=3)
 
 
 def accept(
@@ -89,7 +91,11 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
             return wait
         changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
         done = changed.update(
-            dispatch_started_at=timezone.now(), dispatched_at=None, dispatch_attempts=F("dispatch_attempts") + 1
+            dispatch_started_at=timezone.now(),
+            dispatched_at=None,
+            searched_since=None,
+            turn_at=None,
+            dispatch_attempts=F("dispatch_attempts") + 1,
         )
         if limited and done:
             slots.took(cast)
@@ -214,6 +220,26 @@ def wake(cast_id: uuid.UUID) -> None:
     """Have a worker look at this cast now."""
     Cast.due_rows().filter(status__in=OPEN).wake(pk=cast_id)
     transaction.on_commit(wakeups.work_is_due)
+
+
+def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> int:
+    """Note that somebody follows these casts live, so that they are looked at more often; return how many are open.
+
+    Once when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over.
+    """
+    now = timezone.now()
+    soon = now + dt.timedelta(seconds=settings.CAST_LOOK_WATCHED_SECONDS)
+    with transaction.atomic():
+        # In order, and without waiting for anybody: two processes that note many casts must not block each other.
+        mine = Cast.objects.filter(pk__in=cast_ids, status__in=OPEN, run_finished_at=None).order_by("pk")
+        if connection.features.has_select_for_update_skip_locked:
+            mine = mine.select_for_update(skip_locked=True, no_key=True)
+        found = list(mine.values_list("pk", flat=True))
+        noted = Cast.objects.filter(pk__in=found)
+        noted.update(watched_until=now + WATCH_LASTS)
+        if arrived:
+            noted.filter(run_id__isnull=False, due_at__gt=soon).update(due_at=soon)
+    return len(found)
 
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:

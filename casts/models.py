@@ -218,6 +218,9 @@ class Cast(DueRow):
     dispatch_attempts = models.PositiveSmallIntegerField(default=0)
     dispatch_started_at = models.DateTimeField(null=True)
     dispatched_at = models.DateTimeField(null=True)
+    searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
+    turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
+    watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
     run_id = models.BigIntegerField(null=True)

@@ -7,6 +7,7 @@ floor knows no GitHub. Everything learnt about a run, from a webhook or by askin
 from __future__ import annotations
 
 import datetime as dt
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -118,6 +119,10 @@ class NotNow(Exception):
         self.reason = reason
 
 
+class AccessLost(NotNow):
+    """The runtime may never again be asked about this cast: whoever allowed it has withdrawn that."""
+
+
 class OutcomeUnknown(Exception):
     """The dispatch may or may not have started a run; only looking can tell."""
 
@@ -130,13 +135,24 @@ class ArtifactGone(Exception):
     """The runtime no longer has this artifact."""
 
 
+class Call(enum.Enum):
+    """What is spread over time when many casts want it at once."""
+
+    DISPATCH = "dispatch"
+    LOOK = "look"
+
+
 class Runtime(Protocol):
     """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
 
-    can_search: bool  # whether `find` can prove that a dispatch started nothing
+    def book(self, cast: Cast, call: Call) -> dt.datetime:
+        """Return when this cast may make such a call, and keep that turn for it. Raise NotNow, with nothing kept."""
 
-    def start(self, cast: Cast) -> Run | None:
-        """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown."""
+    def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
+        """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown.
+
+        Nothing is sent after `before`: by then somebody else may have taken over.
+        """
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the run that carries the cast's token, or None if none is to be seen yet."""

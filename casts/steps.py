@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import random
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.utils import timezone
 from casts import collecting, lifecycle, slots
 from casts.due import DueQuerySet
 from casts.models import Cast, CastStatus
-from casts.runtime import DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+from casts.runtime import AccessLost, Call, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ MAX_DISPATCHES = 3
 SEARCH_EVERY = dt.timedelta(seconds=2)
 SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
 SOON = dt.timedelta(seconds=5)
+TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
+WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
 
 
 class CastWork:
@@ -34,6 +37,9 @@ class CastWork:
         cast.token, cast.lease_until = row.token, row.lease_until
         try:
             again = step(cast)
+        except AccessLost as exc:
+            end_failed(cast, exc.reason, str(exc))
+            return None
         except NotNow as exc:
             lifecycle.wait_for(cast, reason=exc.reason, message=str(exc))
             again = exc.retry_at or timezone.now() + SOON
@@ -59,6 +65,13 @@ def step(cast: Cast) -> dt.datetime | None:
 
 def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: intent first, then the call, then the answer."""
+    if (turn := wait_for_turn(cast, Call.DISPATCH)) is not None:
+        if turn > timezone.now() + WORTH_TELLING:
+            message = f"Waiting its turn: GitHub limits how fast runs may be started. It comes at {turn:%H:%M:%S} UTC."
+            lifecycle.wait_for(cast, reason="waiting_for_turn", message=message)
+        return turn
+    # Whoever takes over if we stop here looks for the run until long after this.
+    before = timezone.now() + dt.timedelta(seconds=min(settings.WORKER_LEASE_SECONDS, settings.CAST_LOST_SECONDS / 2))
     intended = lifecycle.intend_dispatch(cast)
     if isinstance(intended, slots.Wait):
         message = (
@@ -69,16 +82,9 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     if not intended:
         return timezone.now() + SOON
     try:
-        run = runtime_of(cast).start(cast)
+        run = runtime_of(cast).start(cast, before=before)
     except DispatchRefused as exc:
-        lifecycle.end(
-            cast,
-            CastStatus.FAILED,
-            reason="dispatch_refused",
-            message=f"GitHub refused to start the run: {exc}",
-            error={"reason": "dispatch_refused", "message": str(exc)},
-            charge=False,
-        )
+        end_failed(cast, "dispatch_refused", str(exc), message=f"GitHub refused to start the run: {exc}")
         return None
     except NotNow:
         lifecycle.take_back_intent(cast, tried=False)
@@ -95,52 +101,73 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
 
+def wait_for_turn(cast: Cast, call: Call) -> dt.datetime | None:
+    """Return when this cast's turn for a call comes, None if it is now. A turn that is waited for stays the cast's."""
+    turn = cast.turn_at
+    if turn is None or turn + TURN_KEPT < timezone.now():
+        turn = runtime_of(cast).book(cast, call)
+    if turn > timezone.now():
+        if turn != cast.turn_at:
+            cast.mine().update(turn_at=turn)
+        return turn
+    if cast.turn_at is not None:
+        cast.mine().update(turn_at=None)
+    return None
+
+
 def search(cast: Cast) -> dt.datetime | None:
-    """Look for the run of a cast that was, or may have been, dispatched without the answer naming it."""
+    """Look for the run of a cast that was, or may have been, dispatched without the answer naming it.
+
+    Only looks that were answered count as absence: while GitHub is away nothing is proved.
+    """
+    if (turn := wait_for_turn(cast, Call.LOOK)) is not None:
+        return turn
     seen = runtime_of(cast).find(cast)
     if seen is not None and lifecycle.cast_behind(seen) == cast.pk:
         lifecycle.observe(cast.pk, seen)
         return timezone.now()
-    assert cast.dispatch_started_at is not None
-    waited = timezone.now() - cast.dispatch_started_at
-    if waited.total_seconds() < settings.CAST_LOST_SECONDS:
-        return timezone.now() + max(SEARCH_EVERY, waited / 2)
+    now = timezone.now()
+    if cast.searched_since is None:
+        cast.mine().update(searched_since=now)
+        return now + SEARCH_EVERY
+    waited, enough = now - cast.searched_since, dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
+    if waited < enough:
+        return now + min(max(SEARCH_EVERY, waited / 2), enough / 5)
     accepted = cast.dispatched_at is not None
     if not accepted and cast.spell.carries_token and cast.dispatch_attempts < MAX_DISPATCHES:
         # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
         lifecycle.take_back_intent(cast, tried=True)
-        return timezone.now()
+        return now
     message = (
         f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow "
         "on the default branch listen for this event, with the token in its run-name?"
         if accepted
         else "GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found."
     )
-    lifecycle.end(
-        cast,
-        CastStatus.FAILED,
-        reason="dispatch_lost",
-        message=message,
-        error={"reason": "dispatch_lost", "message": message},
-        charge=False,
-    )
+    end_failed(cast, "dispatch_lost", message)
     return None
 
 
 def look(cast: Cast) -> dt.datetime | None:
     """Ask GitHub about the run, in case no webhook tells us."""
+    if (turn := wait_for_turn(cast, Call.LOOK)) is not None:
+        return turn
     try:
         seen = runtime_of(cast).observe(cast)
     except RunGone:
         # A new run may be unknown to some of GitHub's servers for a moment.
         if cast.dispatch_started_at and age(cast) < settings.CAST_LOST_SECONDS:
             return timezone.now() + SOON
-        message = "The run no longer exists on GitHub; somebody deleted it."
-        error = {"reason": "run_deleted", "message": message}
-        lifecycle.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=error, charge=False)
+        end_failed(cast, "run_deleted", "The run no longer exists on GitHub; somebody deleted it.")
         return None
     lifecycle.observe(cast.pk, seen)
     return timezone.now() + look_interval(cast)
+
+
+def end_failed(cast: Cast, reason: str, why: str, *, message: str = "") -> None:
+    """End a cast that failed through no fault of its run: nothing is charged."""
+    error = {"reason": reason, "message": why}
+    lifecycle.end(cast, CastStatus.FAILED, reason=reason, message=message or why, error=error, charge=False)
 
 
 def age(cast: Cast) -> float:
@@ -149,11 +176,15 @@ def age(cast: Cast) -> float:
 
 
 def look_interval(cast: Cast) -> dt.timedelta:
-    """Return how long to wait between looks: a quarter of the run's age, so that long runs cost few looks."""
+    """Return how long to wait between looks: a quarter of the run's age, so that long runs cost few looks.
+
+    Less while somebody follows the cast live or wants its end. A little by chance, so that casts of one moment part.
+    """
     seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
-    if cast.cancel_requested_at is not None:
-        seconds = min(seconds, 5.0)
-    return dt.timedelta(seconds=seconds)
+    watched = cast.watched_until is not None and cast.watched_until > timezone.now()
+    if watched or cast.cancel_requested_at is not None:
+        seconds = min(seconds, settings.CAST_LOOK_WATCHED_SECONDS)
+    return dt.timedelta(seconds=seconds * random.uniform(0.9, 1.1))  # noqa: S311 - to spread, not to hide
 
 
 def overdue(cast: Cast) -> str | None:

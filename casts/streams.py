@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,13 +21,15 @@ from django.conf import settings
 from django.db import connections
 from django.db.models import Q
 
-from casts import links, wakeups
+from casts import lifecycle, links, wakeups
 from casts.events import ENDED_BY
 from casts.models import CastEvent
 
 logger = logging.getLogger(__name__)
 
 RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
+WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
+WATCHED_AT_ONCE = 5000
 HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
 
 
@@ -98,6 +101,8 @@ class Hub:
         self.loop = loop
         self.topics: dict[uuid.UUID, Topic] = {}
         self.stopping = False
+        self._arrived: set[uuid.UUID] = set()  # watched since the last time we told
+        self._told_at = 0.0
         self._thread: threading.Thread | None = None
         self._beat: asyncio.TimerHandle | None = None
 
@@ -111,7 +116,9 @@ class Hub:
         subscriber = Subscriber()
         if self.stopping:
             subscriber.close()
-        topic = self.topics.setdefault(cast_id, Topic())
+        if (topic := self.topics.get(cast_id)) is None:
+            topic = self.topics[cast_id] = Topic()
+            self._arrived.add(cast_id)
         topic.subscribers.add(subscriber)
         try:
             yield subscriber
@@ -149,6 +156,7 @@ class Hub:
                 told = listener.wait(settings.STREAM_FALLBACK_SECONDS)
                 # Nothing came, or anything may have: look at every watched cast, in one query.
                 self._read({uuid.UUID(t) for t in told} if told else None)
+                self._tell_watched()
             except Exception:
                 if self.loop.is_closed():  # the process ends; there is nobody left to tell
                     break
@@ -172,6 +180,17 @@ class Hub:
                 found.setdefault(event.cast_id, []).append(frame(event))
             if found:
                 self.loop.call_soon_threadsafe(self._hand_out, found)
+
+    def _tell_watched(self) -> None:
+        """Have the worker look more often at what is followed here: newcomers at once, all others each minute."""
+        if self._arrived:
+            arrived, self._arrived = self._arrived, set()
+            for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
+                lifecycle.watch(some, arrived=True)
+        if time.monotonic() - self._told_at > WATCHED_EVERY:
+            self._told_at = time.monotonic()
+            for some in _chunks(list(self.topics), WATCHED_AT_ONCE):
+                lifecycle.watch(some, arrived=False)
 
     def _hand_out(self, found: dict[uuid.UUID, list[Frame]]) -> None:
         for cast_id, frames in found.items():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 from django.contrib import admin
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.console import ReadOnlyAdmin, badge, column, moment
+from accounts.console import NOTHING, ReadOnlyAdmin, badge, column, moment
+from github_integration import quota
 from github_integration.models import PERSONAL, Installation
 
 
@@ -16,9 +16,15 @@ from github_integration.models import PERSONAL, Installation
 class InstallationAdmin(ReadOnlyAdmin):
     list_display = ("id", "owner", "state", "pause_message", "updated")
     search_fields = ("account_login",)
-    fields = ("id", "owner", "state", "pause_message", "paused", "suspended", "removed", "updated")
+    fields = (
+        *("id", "owner", "state", "pause_message", "paused", "unnamed_limits", "failures"),
+        *("requests", "resets", "dispatches_booked", "looks_booked", "suspended", "removed", "updated"),
+    )
 
-    paused = column("paused_until", moment, "rate limited until")
+    paused = column("paused_until", moment, "left alone until")
+    resets = column("rate_reset_at", moment, "new requests from")
+    dispatches_booked = column("dispatches_booked_until", moment, "dispatches booked until")
+    looks_booked = column("looks_booked_until", moment, "looks booked until")
     suspended = column("suspended_at", moment, "suspended")
     removed = column("removed_at", moment, "removed")
     updated = column("updated_at", moment, "updated", order="updated_at")
@@ -35,6 +41,14 @@ class InstallationAdmin(ReadOnlyAdmin):
             return badge("removed")
         if installation.suspended_at:
             return badge("suspended")
-        if installation.paused_until and installation.paused_until > timezone.now():
-            return badge(f"rate limited until {installation.paused_until.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}")
+        if installation.paused_until and quota.is_paused(installation):
+            words = installation.pause_reason.replace("_", " ")
+            return badge(f"{words} until {installation.paused_until.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}")
         return badge("active")
+
+    @admin.display(description="requests left this hour")
+    def requests(self, installation: Installation) -> str:
+        """Return what GitHub last told of its primary rate limit."""
+        if installation.rate_limit is None:
+            return NOTHING
+        return f"{installation.rate_remaining:,} of {installation.rate_limit:,}"

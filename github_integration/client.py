@@ -17,7 +17,7 @@ from django.conf import settings
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from casts.runtime import Run
-from github_integration import errors, wire
+from github_integration import errors, quota, wire
 from github_integration.models import PERSONAL
 from github_integration.tokens import Key, Token, TokenCache, app_jwt, private_key
 
@@ -43,13 +43,25 @@ class GitHub:
         self.app_id, self._pem, self.personal_token = app_id, pem, personal_token
         self.tokens = TokenCache(self._mint)
         self._local = threading.local()
+        self._told: dict[int, quota.Told] = {}
+
+    def told(self, installation: int) -> quota.Told | None:
+        """Return what GitHub's latest answer to this process told of an installation's rate limit."""
+        return self._told.get(installation)
 
     # --- calls ---------------------------------------------------------------------------------------------
 
     def dispatch_workflow(
-        self, installation: int, repository: str, workflow: str, *, ref: str, inputs: dict[str, str]
+        self,
+        installation: int,
+        repository: str,
+        workflow: str,
+        *,
+        ref: str,
+        inputs: dict[str, str],
+        before: dt.datetime,
     ) -> Run | None:
-        """Start a workflow; return its run, or None from servers that don't tell.
+        """Start a workflow, unless it is later than `before`; return its run, or None from servers that don't tell.
 
         Not retried: a lost answer may hide a run that started and will be billed. The one repetition is without
         `return_run_details`, after a server that doesn't know it has refused the whole request.
@@ -59,26 +71,33 @@ class GitHub:
         details = {} if self.version >= wire.NEWEST_VERSION else {"return_run_details": True}
         key = self._key(installation, repository, ACTIONS)
         try:
-            answer = self._send("POST", path, key, json=body | details, once=True)
+            answer = self._send("POST", path, key, json=body | details, before=before)
         except errors.Refused as exc:
             if not details or not wire.unknown_key(exc):
                 raise
-            answer = self._send("POST", path, key, json=body, once=True)
+            answer = self._send("POST", path, key, json=body, before=before)
         return wire.run_started(_json(answer))
 
-    def dispatch_event(self, installation: int, repository: str, event_type: str, payload: dict[str, Any]) -> None:
-        """Send a repository_dispatch event. Not retried, and GitHub never tells which runs it started."""
+    def dispatch_event(
+        self, installation: int, repository: str, event_type: str, payload: dict[str, Any], *, before: dt.datetime
+    ) -> None:
+        """Send a repository_dispatch event, unless it is later than `before`.
+
+        Not retried, and GitHub never tells which runs it started.
+        """
         key = self._key(installation, repository, CONTENTS)
         body = {"event_type": event_type, "client_payload": payload}
-        self._send("POST", wire.repo_path(repository, "dispatches"), key, json=body, once=True)
+        self._send("POST", wire.repo_path(repository, "dispatches"), key, json=body, before=before)
 
     def run(self, installation: int, repository: str, run_id: int) -> JSON:
         """Return one run."""
         return self._get(installation, repository, "actions", "runs", run_id)
 
-    def runs(self, installation: int, repository: str, *, event: str, page: int) -> list[JSON]:
+    def runs(self, installation: int, repository: str, *, event: str, page: int, created: str = "") -> list[JSON]:
         """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
-        answer = self._get(installation, repository, "actions", "runs", event=event, per_page=100, page=page)
+        query: dict[str, str | int] = {"event": event, "per_page": 100, "page": page}
+        query |= {"created": created} if created else {}
+        answer = self._get(installation, repository, "actions", "runs", **query)
         return list(answer.get("workflow_runs") or [])
 
     def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
@@ -147,7 +166,14 @@ class GitHub:
         proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
         body = {"repositories": [repository.split("/", 1)[-1]], "permissions": dict(permissions)}
         path = f"/app/installations/{installation}/access_tokens"
-        made = _object(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
+        try:
+            made = _object(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
+        except errors.NotFound as exc:
+            raise errors.InstallationGone(
+                f"{exc}: the GitHub App {self.app_id} has no installation {installation}. Was it uninstalled, or is "
+                "the id wrong?",
+                status=exc.status,
+            ) from exc
         if not made.get("token"):
             raise errors.Unavailable("GitHub's answer holds no token")
         expires_at = wire.moment(made.get("expires_at")) or dt.datetime.now(dt.UTC)
@@ -161,20 +187,29 @@ class GitHub:
         query: dict[str, Any] | None = None,
         *,
         json: JSON = None,
-        once: bool = False,
+        before: dt.datetime | None = None,
         follow: bool = True,
     ) -> requests.Response:
-        """Make one authorized call; repeat it after network trouble or 5xx unless it may be made only `once`."""
+        """Make one authorized call; repeat it after network trouble or 5xx.
+
+        With `before` it may be made once only, and not later than that: minting its token can have taken long.
+        """
+        once = before is not None
 
         def attempt() -> requests.Response:
             replaced = False
             waits = iter(FRESH_TOKEN_WAITS)
             while True:
                 authorization, token = self._authorization(key)
+                if before is not None and dt.datetime.now(dt.UTC) > before:
+                    raise errors.NotSent("it took too long to get as far as sending")
                 try:
-                    return self._request(
+                    answer = self._request(
                         method, path, authorization, query, json=json, own_connection=once, follow=follow
                     )
+                    if (told := wire.rate_told(answer.headers)) is not None:
+                        self._told[key[0]] = quota.Told(*told)
+                    return answer
                 except errors.AuthFailed:  # refused before any effect: safe to repeat, whatever the call
                     if token is None:
                         raise

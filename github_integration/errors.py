@@ -26,9 +26,12 @@ class NotSent(GitHubError):
 
 
 class RateLimited(GitHubError):
-    """403 or 429 because of a rate limit: refused before it had any effect. `retry_at` is when to come back."""
+    """403 or 429 because of a rate limit: refused before it had any effect.
 
-    def __init__(self, message: str, *, status: int, retry_at: dt.datetime) -> None:
+    `retry_at` is when to come back, None if GitHub didn't say.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_at: dt.datetime | None) -> None:
         super().__init__(message, status=status)
         self.retry_at = retry_at
 
@@ -43,6 +46,10 @@ class PermissionMissing(GitHubError):
 
 class Suspended(GitHubError):
     """403: the installation is suspended; its owner can end that."""
+
+
+class InstallationGone(GitHubError):
+    """404 for the installation itself: the App was uninstalled, or the id was never right."""
 
 
 class NotFound(GitHubError):

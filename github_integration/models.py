@@ -1,12 +1,11 @@
-"""What we know of the App's installations: who they belong to, and why one must be left alone for now."""
+"""What we know of the App's installations: whose they are, what GitHub allows them, and why one is left alone for now.
+
+What changes these rows in the course of a call is in `github_integration.quota`.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-
 from django.db import models
-from django.db.models import Q
-from django.utils import timezone
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
 
@@ -14,14 +13,37 @@ PERSONAL = 0  # stands for the personal token, which has rate limits but no inst
 class Installation(models.Model):
     """One installation of the GitHub App. Rate limits belong to it, not to a cast or a process."""
 
+    class Pause(models.TextChoices):
+        """Why it is left alone; also the status_reason of the casts that wait for it."""
+
+        RATE_LIMITED = "rate_limited"
+        SUSPENDED = "installation_suspended"
+        REMOVED = "installation_removed"
+        UNAVAILABLE = "waiting_for_github"
+
     id = models.PositiveBigIntegerField(
         primary_key=True, help_text="GitHub's installation id; 0 is the personal token."
     )
     account_login = models.CharField(max_length=100, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
-    paused_until = models.DateTimeField(null=True, blank=True, help_text="Rate limited until then.")
+
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="Nobody asks GitHub anything before.")
+    pause_reason = models.CharField(max_length=30, choices=Pause, blank=True)
     pause_message = models.CharField(max_length=500, blank=True)
+    # In a row, until a call succeeds: rate limits for which GitHub named no end, and calls that got no answer.
+    unnamed_limits = models.PositiveSmallIntegerField(default=0)
+    failures = models.PositiveSmallIntegerField(default=0)
+
+    # GitHub's primary rate limit, as its answers last told (requests an hour).
+    rate_limit = models.PositiveIntegerField(null=True, blank=True)
+    rate_remaining = models.PositiveIntegerField(null=True, blank=True)
+    rate_reset_at = models.DateTimeField(null=True, blank=True)
+
+    # Until when the turns that were given out reach (quota.book).
+    dispatches_booked_until = models.DateTimeField(null=True, blank=True)
+    looks_booked_until = models.DateTimeField(null=True, blank=True)
+
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -29,16 +51,3 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_login or 'installation'} ({self.pk})"
-
-
-def pause(installation_id: int, *, until: dt.datetime, message: str) -> None:
-    """Have every process leave this installation alone until then; an earlier end never shortens a later one."""
-    Installation.objects.get_or_create(pk=installation_id)
-    Installation.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=installation_id).update(
-        paused_until=until, pause_message=message[:500], updated_at=timezone.now()
-    )
-
-
-def paused(installation_id: int) -> Installation | None:
-    """Return the installation if it is rate limited now."""
-    return Installation.objects.filter(pk=installation_id, paused_until__gt=timezone.now()).first()

@@ -15,7 +15,9 @@ from django.utils import timezone
 from casts import folding
 from casts.models import Artifact, Cast
 from casts.runtime import (
+    AccessLost,
     ArtifactGone,
+    Call,
     DispatchRefused,
     Download,
     Failure,
@@ -26,9 +28,9 @@ from casts.runtime import (
     Run,
     RunGone,
 )
-from github_integration import errors, wire
+from github_integration import errors, quota, wire
 from github_integration.client import github
-from github_integration.models import PERSONAL, pause, paused
+from github_integration.models import PERSONAL, Installation
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,12 +38,13 @@ T = TypeVar("T")
 LOG_LINES = 20
 LOG_BYTES = 256 * 1024  # of a log's end, to find its last error in
 LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end, and sometimes never
-SEARCH_PAGES = 5
+SEARCH_PAGES = 5  # of the newest runs
+MOST_PAGES = 10  # GitHub gives a thousand at most
+LATEST_START = dt.timedelta(minutes=15)  # how long after the request a run may come to be
 CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
 ASK_AGAIN = dt.timedelta(seconds=30)
-# Every 4xx that is no rate limit: GitHub answered before anything ran.
+# Every 4xx that is no rate limit and none of ours to mend: GitHub answered before anything ran.
 REFUSALS = (
-    errors.AuthFailed,
     errors.PermissionMissing,
     errors.Conflict,
     errors.Gone,
@@ -52,23 +55,42 @@ REFUSALS = (
 class WorkflowRuntime:
     """What both kinds of workflow spell have in common: everything but the start."""
 
-    can_search = True
     event = ""
 
+    def book(self, cast: Cast, call: Call) -> dt.datetime:
+        """Return this cast's turn; see casts.runtime.Runtime."""
+        installation = installation_of(cast)
+        open_door(installation)
+        return quota.book(installation, call)
+
     def find(self, cast: Cast) -> Observation | None:
-        """Return the one run whose title carries the cast's token; see casts.runtime.Runtime."""
+        """Return the one run whose title carries the cast's token; see casts.runtime.Runtime.
+
+        None only if every run since the dispatch was looked at: the list is long in a busy repository.
+        """
         assert cast.dispatch_started_at is not None
         since = cast.dispatch_started_at - CLOCK_SLACK
-        found = []
         with asking(cast):
-            for page in range(1, SEARCH_PAGES + 1):
-                runs = github().runs(installation_of(cast), cast.repository, event=self.event, page=page)
-                found += [run for run in runs if self.belongs(cast, run)]
-                if len(runs) < 100 or any((wire.moment(run.get("created_at")) or since) < since for run in runs):
-                    break
+            found, complete = self._search(cast, since, pages=SEARCH_PAGES)
+            if not found and not complete:
+                # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
+                window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
+                found, complete = self._search(cast, since, pages=MOST_PAGES, created=window)
+        if not found and not complete:
+            raise NotNow(f"{cast.repository} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
             logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
         return wire.run_seen(cast.repository, min(found, key=lambda run: int(run["id"]))) if found else None
+
+    def _search(self, cast: Cast, since: dt.datetime, *, pages: int, created: str = "") -> tuple[list[wire.JSON], bool]:
+        """Return the cast's runs in so many pages, and whether these reach back to its dispatch."""
+        found: list[wire.JSON] = []
+        for page in range(1, pages + 1):
+            runs = github().runs(installation_of(cast), cast.repository, event=self.event, page=page, created=created)
+            found += [run for run in runs if self.belongs(cast, run)]
+            if len(runs) < 100 or any((wire.moment(run.get("created_at")) or since) < since for run in runs):
+                return found, True
+        return found, False
 
     def belongs(self, cast: Cast, run: wire.JSON) -> bool:
         """Whether a listed run carries the cast's token, exactly."""
@@ -154,7 +176,7 @@ class WorkflowDispatch(WorkflowRuntime):
 
     event = "workflow_dispatch"
 
-    def start(self, cast: Cast) -> Run | None:
+    def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Dispatch; see casts.runtime.Runtime."""
         spell = cast.spell
         return dispatching(
@@ -165,6 +187,7 @@ class WorkflowDispatch(WorkflowRuntime):
                 spell.target_workflow,
                 ref=spell.target_ref,
                 inputs=inputs_of(cast),
+                before=before,
             ),
         )
 
@@ -174,12 +197,12 @@ class RepositoryDispatch(WorkflowRuntime):
 
     event = "repository_dispatch"
 
-    def start(self, cast: Cast) -> Run | None:
+    def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Send the event; see casts.runtime.Runtime."""
         dispatching(
             cast,
             lambda: github().dispatch_event(
-                installation_of(cast), cast.repository, cast.spell.event_type, dict(inputs_of(cast))
+                installation_of(cast), cast.repository, cast.spell.event_type, dict(inputs_of(cast)), before=before
             ),
         )
         return None
@@ -228,35 +251,64 @@ def dispatching(cast: Cast, call: Callable[[], T]) -> T:
         raise OutcomeUnknown(str(exc)) from exc
 
 
+def open_door(installation: int) -> Installation:
+    """Return what is known of the installation; raise NotNow if GitHub must not be asked for it now."""
+    known = quota.known(installation)
+    if quota.is_paused(known):
+        reason = Installation.Pause(known.pause_reason)
+        raise NotNow(waiting_message(reason, known.pause_message), retry_at=known.paused_until, reason=reason)
+    return known
+
+
 @contextmanager
 def asking(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
     """Turn GitHub's trouble into NotNow; with `unknown`, leave alone what is no proof that nothing happened."""
     installation = installation_of(cast)
-    if (pausing := paused(installation)) is not None:
-        raise NotNow(waiting_message(pausing.pause_message), retry_at=pausing.paused_until, reason="rate_limited")
+    known = open_door(installation)
     try:
         yield
     except errors.RateLimited as exc:
-        pause(installation, until=exc.retry_at, message=str(exc))
-        raise NotNow(waiting_message(str(exc)), retry_at=exc.retry_at, reason="rate_limited") from exc
+        until = quota.rate_limited(installation, until=exc.retry_at, message=str(exc))
+        reason = Installation.Pause.RATE_LIMITED
+        raise NotNow(waiting_message(reason, str(exc)), retry_at=until, reason=reason) from exc
     except errors.NotSent as exc:
         logger.warning("GitHub can't be reached", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        quota.unanswered(installation, message=str(exc))
         later = timezone.now() + dt.timedelta(seconds=settings.GITHUB_TIMEOUT)
         raise NotNow("GitHub can't be reached at the moment; trying again.", retry_at=later) from exc
     except errors.Suspended as exc:
-        message = "The GitHub App's installation is suspended; its owner must end that on GitHub."
-        raise NotNow(message, retry_at=timezone.now() + ASK_AGAIN, reason="installation_suspended") from exc
-    except errors.NotConfigured as exc:
-        raise NotNow(str(exc), retry_at=timezone.now() + ASK_AGAIN, reason="github_not_configured") from exc
+        until = quota.suspended(installation, message=str(exc))
+        reason = Installation.Pause.SUSPENDED
+        raise NotNow(waiting_message(reason, str(exc)), retry_at=until, reason=reason) from exc
+    except errors.InstallationGone as exc:
+        patience = dt.timedelta(seconds=settings.CAST_LOST_SECONDS)  # an operator may have mistyped the id just now
+        reason, since = Installation.Pause.REMOVED, quota.removed(installation)
+        if timezone.now() >= since + patience:
+            raise AccessLost(str(exc), reason=reason) from exc
+        later = min(since + patience, timezone.now() + ASK_AGAIN)
+        raise NotNow(waiting_message(reason, str(exc)), retry_at=later, reason=reason) from exc
+    except (errors.NotConfigured, errors.AuthFailed) as exc:  # ours to mend, not the caller's fault
+        message = str(exc) if isinstance(exc, errors.NotConfigured) else f"GitHub doesn't take our credentials: {exc}"
+        raise NotNow(message, retry_at=timezone.now() + ASK_AGAIN, reason="github_not_configured") from exc
     except errors.GitHubError as exc:
+        if isinstance(exc, errors.Unavailable):
+            quota.unanswered(installation, message=str(exc))
         if unknown:
             raise
         raise NotNow(f"GitHub: {exc}", reason="waiting_for_github") from exc
+    else:
+        quota.answered(known, github().told(installation))
 
 
-def waiting_message(why: str) -> str:
-    """Say that an installation's rate limit is waited out."""
-    return f"GitHub's rate limit is reached; waiting for it to end. ({why})"
+def waiting_message(reason: Installation.Pause, why: str) -> str:
+    """Say what is waited for, and what GitHub said."""
+    words = {
+        Installation.Pause.RATE_LIMITED: "GitHub's rate limit is reached; waiting for it to end.",
+        Installation.Pause.SUSPENDED: "The GitHub App's installation is suspended; its owner must end that on GitHub.",
+        Installation.Pause.REMOVED: "GitHub doesn't know the App's installation; making sure.",
+        Installation.Pause.UNAVAILABLE: "GitHub does not answer at the moment; trying again soon.",
+    }
+    return f"{words[reason]} ({why})"
 
 
 def _reading(cast: Cast, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from github_integration import errors
 JSON = Any
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
-SECONDARY_WAIT = 60.0  # seconds, when GitHub names no time (docs: best practices for using the REST API)
+CLOCK_TOLERANCE = 30.0  # seconds
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
 # Titles of other runs may quote a cast's token, as a commit message does; None is an answer that doesn't say.
 DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
@@ -80,10 +81,12 @@ def detail_of(error: JSON) -> str:
 def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.datetime) -> errors.GitHubError:
     """Return the error that an answer of 400 or more means."""
     message = message_of(status, body)
-    if status in (403, 429) and (retry_at := rate_limit_end(status, head, message, now=now)):
-        return errors.RateLimited(message, status=status, retry_at=retry_at)
+    if status in (403, 429) and is_rate_limit(status, head, message):
+        return errors.RateLimited(message, status=status, retry_at=rate_limit_end(head, now=now))
     if status == 403 and "suspended" in message.lower():
         return errors.Suspended(message, status=status)
+    if status == 401:
+        message += clock_skew(head, now=now)
     if status == 403 and (needed := head.get("X-Accepted-GitHub-Permissions")):
         message = f"{message} (the App needs the permission {needed})"
     kinds: dict[int, type[errors.GitHubError]] = {
@@ -100,21 +103,45 @@ def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.dateti
     return kind(message, status=status)
 
 
-def rate_limit_end(status: int, head: Mapping[str, str], message: str, *, now: dt.datetime) -> dt.datetime | None:
-    """Return when a rate limit ends, or None if a 403 is about something else.
+def is_rate_limit(status: int, head: Mapping[str, str], message: str) -> bool:
+    """Whether a 403 or 429 is about a rate limit, primary or secondary; the latter may say so in words alone."""
+    named = "Retry-After" in head or head.get("X-RateLimit-Remaining") == "0"
+    return status == 429 or named or "rate limit" in message.lower() or "abuse" in message.lower()
 
-    Retry-After, else the reset time when nothing remains, else a minute.
+
+def rate_limit_end(head: Mapping[str, str], *, now: dt.datetime) -> dt.datetime | None:
+    """Return when a rate limit ends: by Retry-After, else the reset time when nothing remains, else GitHub named none.
+
     Source: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    wait = SECONDARY_WAIT
     if (after := head.get("Retry-After", "")).isdecimal():
         wait = float(after)
     elif head.get("X-RateLimit-Remaining") == "0" and (reset := head.get("X-RateLimit-Reset", "")).isdecimal():
-        left = float(reset) + 1 - now.timestamp()
-        wait = left if left > 0 else SECONDARY_WAIT  # over by our clock alone: asking on at once could get us banned
-    elif status != 429 and "rate limit" not in message.lower() and "abuse" not in message.lower():
+        wait = float(reset) + 1 - now.timestamp()
+        if wait <= 0:  # over by our clock alone: asking on at once could get us banned
+            return None
+    else:
         return None
     return now + dt.timedelta(seconds=min(max(wait, 1.0), LONGEST_WAIT))
+
+
+def rate_told(head: Mapping[str, str]) -> tuple[int, int, dt.datetime] | None:
+    """Return (limit, remaining, reset time) of the primary rate limit, None if an answer doesn't tell."""
+    names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    told = [head.get(name, "") for name in names]
+    reset_at = moment(int(told[2])) if all(value.isdecimal() for value in told) else None
+    return None if reset_at is None else (int(told[0]), int(told[1]), reset_at)
+
+
+def clock_skew(head: Mapping[str, str], *, now: dt.datetime) -> str:
+    """Say by how much our clock differs from GitHub's, if by so much that a JWT may be refused for it; else blank."""
+    try:
+        skew = (parsedate_to_datetime(head.get("Date", "")) - now).total_seconds()
+    except (TypeError, ValueError):
+        return ""
+    if abs(skew) < CLOCK_TOLERANCE:
+        return ""
+    return f" Our clock is {abs(skew):.0f} seconds {'behind' if skew > 0 else 'ahead of'} GitHub's: set it right."
 
 
 def unknown_key(error: errors.GitHubError) -> bool:

@@ -87,6 +87,8 @@ GITHUB_WORKFLOW_REF: str = env.str("GITHUB_WORKFLOW_REF", default="main")
 GITHUB_WEBHOOK_SECRETS: list[str] = [
     secret.strip() for secret in env.list("GITHUB_WEBHOOK_SECRET", default=[]) if secret.strip()
 ]
+# What GitHub lets one installation do in a minute: a GET is 1 point, a POST 5. 0: no limit, as on most GHES.
+GITHUB_POINTS_PER_MINUTE: int = env.int("GITHUB_POINTS_PER_MINUTE", default=900)
 GITHUB_TIMEOUT: float = env.float("GITHUB_TIMEOUT", default=10.0)  # seconds, per attempt
 
 # --- Casts -----------------------------------------------------------------------------------------------
@@ -109,9 +111,10 @@ SWEEPS = ["casts.idempotency.purge"]
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
 CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise
-CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=2.0)  # between looks at a young run
+CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=15.0)  # between looks at a young run
 CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=300.0)  # and at an old one
-# How long an unknown dispatch is looked for before it counts as lost.
+CAST_LOOK_WATCHED_SECONDS: float = env.float("CAST_LOOK_WATCHED_SECONDS", default=5.0)  # while somebody follows live
+# How long the run of an unknown dispatch is looked for, with answers, before the dispatch counts as lost.
 CAST_LOST_SECONDS: float = env.float("CAST_LOST_SECONDS", default=300.0)
 # How long a finished run's artifacts are waited for before the cast ends without them.
 CAST_ARTIFACT_WAIT_SECONDS: float = env.float("CAST_ARTIFACT_WAIT_SECONDS", default=120.0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from casts.models import Artifact, Cast
-from casts.runtime import ArtifactGone, Download, Failure, Observation, RemoteArtifact, Run
+from casts.runtime import ArtifactGone, Call, Download, Failure, Observation, RemoteArtifact, Run
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
 
@@ -19,8 +21,6 @@ def depth() -> tuple[bool, int]:
 
 class FakeRuntime:
     """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
-
-    can_search = True
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
@@ -42,7 +42,10 @@ class FakeRuntime:
     def count(self, method: str) -> int:
         return sum(asked == method for asked, _ in self.asked)
 
-    def start(self, cast: Cast) -> Run | None:
+    def book(self, cast: Cast, call: Call) -> dt.datetime:
+        return self.answer(f"book {call.value}", cast, timezone.now())
+
+    def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         return self.answer("start", cast, lambda _: Run(next(RUN_IDS), "https://github.example/runs/1"))
 
     def find(self, cast: Cast) -> Observation | None:

@@ -7,9 +7,10 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from casts import lifecycle
+from casts import lifecycle, steps
 from casts.models import Cast
 from casts.runtime import (
+    AccessLost,
     DispatchRefused,
     Failure,
     Job,
@@ -40,7 +41,8 @@ def seen(status, conclusion=None, **fields):
 
 
 @pytest.fixture(autouse=True)
-def limits(settings):
+def limits(settings, monkeypatch):
+    monkeypatch.setattr(steps.random, "uniform", lambda low, high: (low + high) / 2)
     settings.CAST_LOST_SECONDS = 300
     settings.CAST_CANCEL_GRACE_SECONDS = 60
     settings.CAST_ARTIFACT_WAIT_SECONDS = 120
@@ -227,6 +229,8 @@ def test_an_answer_that_comes_after_the_webhook_sends_nothing_back(cast, runtime
 def test_without_a_token_in_its_title_a_lost_dispatch_is_never_repeated(cast, runtime, clock):
     runtime.answers["start"] = OutcomeUnknown("timeout")
     step(cast)
+    clock.forward(seconds=2)
+    step(cast)
     clock.forward(seconds=299)
     step(cast)
     assert not cast.final
@@ -234,6 +238,34 @@ def test_without_a_token_in_its_title_a_lost_dispatch_is_never_repeated(cast, ru
     step(cast)
     assert ended(cast) == ("failed", "dispatch_lost", "release")
     assert runtime.count("start") == 1
+
+
+def test_only_looks_that_were_answered_prove_that_there_is_no_run(cast, runtime, clock):
+    runtime.answers["start"] = OutcomeUnknown("timeout")
+    runtime.answers["find"] = NotNow("GitHub is away")
+    step(cast)
+    for _ in range(10):
+        clock.forward(seconds=360)
+        step(cast)
+    runtime.answers["find"] = None
+    step(cast)
+    assert not cast.final  # back after an hour; the first list may be stale
+    clock.forward(seconds=299)
+    step(cast)
+    assert not cast.final
+    clock.forward(seconds=2)
+    step(cast)
+    assert ended(cast) == ("failed", "dispatch_lost", "release")
+
+
+def test_the_run_is_looked_for_several_times_before_it_counts_as_lost(cast, runtime, clock):
+    runtime.answers["start"] = OutcomeUnknown("timeout")
+    step(cast)
+    while not cast.final:
+        if (wait := step(cast)) is not None:
+            clock.forward(seconds=wait.total_seconds())
+    assert runtime.count("find") >= 8
+    assert 300 <= (cast.finished_at - cast.dispatch_started_at).total_seconds() < 400
 
 
 def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_most(
@@ -244,10 +276,11 @@ def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_mo
     for sent in (1, 2, 3):
         step(cast)
         assert runtime.count("start") == cast.dispatch_attempts == sent
-        clock.forward(seconds=100)
+        step(cast)
+        clock.forward(seconds=299)
         step(cast)
         assert runtime.count("start") == sent  # still looking
-        clock.forward(seconds=201)
+        clock.forward(seconds=2)
         step(cast)
     assert ended(cast) == ("failed", "dispatch_lost", "release")
     assert runtime.count("start") == 3
@@ -256,7 +289,7 @@ def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_mo
 def test_waits_do_not_use_up_the_three_dispatches(make_cast, make_spell, runtime, clock):
     cast = make_cast(spell=make_spell("told", carries_token=True))
     runtime.answers["start"] = [NotNow("rate")] * 4 + [OutcomeUnknown("timeout")] + [NotNow("rate")] * 4 + [Run(7, URL)]
-    for _ in range(5):
+    for _ in range(6):
         step(cast)
     clock.forward(seconds=301)
     for _ in range(6):
@@ -270,6 +303,7 @@ def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(m
     mine.answers["start"] = None
     step(cast)
     assert (cast.status_reason, cast.run_id) == ("waiting_for_runner", None)
+    step(cast)
     clock.forward(seconds=301)
     step(cast)
     assert ended(cast) == ("failed", "dispatch_lost", "release")
@@ -280,8 +314,7 @@ def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(m
 def test_a_worker_that_died_after_its_intent_leads_to_a_search_and_not_to_a_second_dispatch(cast, runtime):
     lifecycle.intend_dispatch(claim(cast))
     step(cast)
-    assert runtime.asked[0][0] == "find"
-    assert runtime.count("start") == 0
+    assert [asked for asked, _ in runtime.asked] == ["book look", "find"]
 
 
 def test_a_run_that_belongs_to_another_cast_is_not_taken(cast, make_cast, runtime, clock):
@@ -295,6 +328,89 @@ def test_a_run_that_belongs_to_another_cast_is_not_taken(cast, make_cast, runtim
     clock.forward(seconds=301)
     step(cast)
     assert cast.status_reason == "dispatch_lost"
+
+
+# --- turns -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cast_waits_for_its_turn_says_when_it_comes_and_keeps_it(cast, runtime, clock):
+    turn = clock.now + dt.timedelta(seconds=90)
+    runtime.answers["book dispatch"] = turn
+    assert step(cast) == dt.timedelta(seconds=90)
+    assert (cast.status, cast.status_reason, cast.dispatch_started_at) == ("queued", "waiting_for_turn", None)
+    assert f"{turn:%H:%M:%S} UTC" in cast.message
+    clock.forward(seconds=30)
+    assert step(cast) == dt.timedelta(seconds=60)  # woken early: it stays in line
+    clock.forward(seconds=60)
+    step(cast)
+    assert (runtime.count("book dispatch"), runtime.count("start")) == (1, 1)
+    assert (cast.turn_at, cast.run_id is None) == (None, False)
+
+
+def test_a_turn_that_nobody_took_is_lost(cast, runtime, clock):
+    runtime.answers["book dispatch"] = [clock.now + dt.timedelta(seconds=90), clock.now + dt.timedelta(seconds=200)]
+    step(cast)
+    clock.forward(seconds=151)
+    step(cast)
+    assert (runtime.count("book dispatch"), runtime.count("start")) == (2, 0)
+
+
+def test_a_short_wait_for_a_turn_is_no_news(cast, runtime, clock):
+    runtime.answers["book dispatch"] = clock.now + dt.timedelta(seconds=1)
+    step(cast)
+    assert (cast.status_reason, history(cast)) == ("accepted", ["accepted"])
+
+
+def test_a_look_waits_for_its_turn_and_what_has_ended_does_not(cast, runtime, clock):
+    step(cast)
+    runtime.answers["book look"] = clock.now + dt.timedelta(seconds=40)
+    assert step(cast) == dt.timedelta(seconds=40)
+    assert runtime.count("observe") == 0
+    lifecycle.observe(cast.pk, seen("completed")(cast))
+    step(cast)
+    assert ended(cast) == ("succeeded", "succeeded", "capture")
+
+
+def test_while_somebody_watches_looks_are_more_frequent(cast, runtime, clock, settings):
+    settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
+    assert step(cast) == dt.timedelta(seconds=15)
+    assert lifecycle.watch([cast.pk], arrived=True) == 1
+    cast.refresh_from_db()
+    assert cast.due_at <= clock.now + dt.timedelta(seconds=5)
+    clock.forward(seconds=5)
+    assert step(cast) == dt.timedelta(seconds=5)
+    clock.forward(seconds=lifecycle.WATCH_LASTS.total_seconds())
+    assert step(cast) > dt.timedelta(seconds=15)
+
+
+def test_watching_hurries_nothing_that_waits_for_github(cast, runtime, clock):
+    runtime.answers["start"] = NotNow("an hour", retry_at=clock.now + dt.timedelta(hours=1), reason="rate_limited")
+    assert step(cast) == dt.timedelta(hours=1)
+    lifecycle.watch([cast.pk], arrived=True)
+    cast.refresh_from_db()
+    assert cast.due_at == clock.now + dt.timedelta(hours=1)
+
+
+def test_casts_of_one_moment_part(cast, runtime, monkeypatch):
+    monkeypatch.undo()
+    step(cast)
+    waits = {step(cast) for _ in range(5)}
+    assert len(waits) == 5
+
+
+def test_when_access_is_withdrawn_a_cast_fails_and_costs_nothing(cast, runtime):
+    step(cast)
+    runtime.answers["observe"] = AccessLost("The App was uninstalled.", reason="installation_removed")
+    step(cast)
+    assert ended(cast) == ("failed", "installation_removed", "release")
+    assert cast.message == "The App was uninstalled."
+
+
+def test_when_access_is_withdrawn_before_the_dispatch_the_intent_is_taken_back(cast, runtime):
+    runtime.answers["start"] = AccessLost("The App was uninstalled.", reason="installation_removed")
+    step(cast)
+    assert ended(cast) == ("failed", "installation_removed", "release")
+    assert cast.dispatch_started_at is None
 
 
 # --- time passes -----------------------------------------------------------------------------------------------------

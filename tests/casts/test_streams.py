@@ -236,11 +236,31 @@ def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkey
         async with AsyncExitStack() as held:
             for _ in range(20):
                 await (await held.enter_async_context(watch())).event()
+            await asyncio.sleep(0.2)  # the newcomers are told of
             looks.clear()
             await asyncio.sleep(0.55)  # five times the fallback
             assert 1 <= len(looks) <= 6
 
     run(scene())
+
+
+def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(cast, make_cast, watch, monkeypatch):
+    told = []
+    monkeypatch.setattr(lifecycle, "watch", lambda ids, *, arrived: told.append((arrived, ids)))
+    monkeypatch.setattr(streams, "WATCHED_EVERY", 0.3)
+
+    async def scene():
+        async with watch() as first, watch() as second:
+            await first.event()
+            await second.event()
+            await asyncio.sleep(0.6)
+        told.append("left")
+        await asyncio.sleep(0.6)
+
+    run(scene())
+    assert told.count((True, [cast.pk])) == 1  # once for both
+    assert (False, [cast.pk]) in told
+    assert told[-1] == "left"
 
 
 def test_a_heartbeat_is_a_comment(cast, watch, settings):

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 import responses as doubles_of_http
 
+from accounts.models import ApiKey
+from casts import lifecycle
+from casts.models import Cast
 from github_integration import client
 from github_integration.client import GitHub
 
 from .doubles import API, DATA
+
+STARTED = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -73,3 +78,28 @@ def hub(make_github: Callable[..., GitHub]) -> GitHub:
 def by_hand(make_github: Callable[..., GitHub]) -> GitHub:
     """Use a personal token on github.com."""
     return make_github(personal_token="github_pat_mine")
+
+
+@pytest.fixture
+def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
+    """Accept a cast whose dispatch began at noon; fields of the cast and of its spell may be given."""
+
+    def make(*, spell: dict[str, Any] | None = None, input: Any = None, **fields: Any) -> Cast:
+        number = Cast.objects.count()
+        made = lifecycle.accept(
+            api_key=api_key, spell=make_spell(f"greet{number}", **(spell or {})), input=input or {"name": "Ada"}
+        )
+        Cast.objects.filter(pk=made.pk).update(**{"dispatch_started_at": STARTED} | fields)
+        return Cast.objects.select_related("spell").get(pk=made.pk)
+
+    return make
+
+
+@pytest.fixture
+def cast(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast()
+
+
+@pytest.fixture
+def event_cast(make_cast: Callable[..., Cast]) -> Cast:
+    return make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 import socket
@@ -20,6 +21,7 @@ DATA = Path(__file__).parents[1] / "data"
 SAMPLES = DATA / "github" / "samples"
 API = "https://api.github.com"
 REPO = "demo/spells"
+LATER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)  # what is to be sent before then is in time
 LONG_TOKEN = ("ghs_1_" + "eyJhbGciOiJSUzI1NiJ9." * 40)[:400] + ".signature-part_" + "x" * 104  # 520, with dots
 
 

@@ -4,9 +4,11 @@ import datetime as dt
 
 from django.utils import timezone
 
-from github_integration.models import Installation, pause
+from github_integration.models import Installation
+from github_integration.quota import pause
 from tests.console import HOSTILE, listed, page, queries, refuses_changes, shown
 
+LIMITED = Installation.Pause.RATE_LIMITED
 LIST = "/admin/github_integration/installation/"
 
 
@@ -16,8 +18,9 @@ def test_an_installations_state_is_said_in_words(admin_client):
     Installation.objects.create(id=1, account_login="fine", paused_until=now)
     Installation.objects.create(id=2, account_login="asleep", suspended_at=now, paused_until=until)
     Installation.objects.create(id=3, account_login="gone", removed_at=now, suspended_at=now)
-    pause(4, until=until, message="secondary rate limit")
-    pause(0, until=until, message="slow down")
+    pause(4, until=until, reason=LIMITED, message="secondary rate limit")
+    pause(0, until=until, reason=LIMITED, message="slow down")
+    pause(5, until=until, reason=Installation.Pause.UNAVAILABLE, message="503")
     read = shown(page(admin_client, LIST))
     paused = f"rate limited until {until.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"
     for said in (
@@ -26,9 +29,10 @@ def test_an_installations_state_is_said_in_words(admin_client):
         "3 gone removed",
         f"4 not told yet {paused} secondary rate limit",
         f"0 the personal token {paused} slow down",
+        f"5 not told yet {paused.replace('rate limited', 'waiting for github')} 503",
     ):
         assert said in read
-    for number in range(5):
+    for number in range(6):
         page(admin_client, f"{LIST}{number}/change/")
     assert listed(admin_client, LIST, q="asleep") == 1
 

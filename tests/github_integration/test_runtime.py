@@ -14,8 +14,6 @@ from django.utils import timezone
 from responses import matchers
 from urllib3.exceptions import NewConnectionError
 
-from accounts.models import ApiKey
-from casts import lifecycle
 from casts.models import Artifact, Cast, CastStatus
 from casts.runtime import (
     ArtifactGone,
@@ -25,22 +23,20 @@ from casts.runtime import (
     OutcomeUnknown,
     Run,
     RunGone,
-    Runtime,
     runtime_of,
 )
 from casts.steps import CastWork
 from github_integration import client, runtime
-from github_integration.models import PERSONAL, Installation, pause, paused
+from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
 from .conftest import mint_into
-from .doubles import API, REPO, check_request, described
+from .doubles import API, LATER, REPO, check_request, described
 
 BASE = f"{API}/repos/{REPO}"
 WORKFLOW = f"{BASE}/actions/workflows/cast.yml/dispatches"
 EVENT = f"{BASE}/dispatches"
 RUNS = f"{BASE}/actions/runs"
-STARTED = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 pytestmark = pytest.mark.django_db
 
@@ -62,33 +58,8 @@ def as_app(settings: Any, http: responses.RequestsMock) -> Any:
 
 
 @pytest.fixture
-def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
-    """Accept a cast whose dispatch began at noon; fields of the cast and of its spell may be given."""
-
-    def make(*, spell: dict[str, Any] | None = None, input: Any = None, **fields: Any) -> Cast:
-        number = Cast.objects.count()
-        made = lifecycle.accept(
-            api_key=api_key, spell=make_spell(f"greet{number}", **(spell or {})), input=input or {"name": "Ada"}
-        )
-        Cast.objects.filter(pk=made.pk).update(**{"dispatch_started_at": STARTED} | fields)
-        return Cast.objects.select_related("spell").get(pk=made.pk)
-
-    return make
-
-
-@pytest.fixture
-def cast(make_cast: Callable[..., Cast]) -> Cast:
-    return make_cast()
-
-
-@pytest.fixture
 def running(make_cast: Callable[..., Cast]) -> Cast:
     return make_cast(run_id=7, status=CastStatus.RUNNING)
-
-
-@pytest.fixture
-def event_cast(make_cast: Callable[..., Cast]) -> Cast:
-    return make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": ""})
 
 
 def step(cast: Cast) -> Cast:
@@ -106,8 +77,7 @@ def test_each_kind_of_spell_has_its_runtime(cast: Cast, event_cast: Cast) -> Non
     assert type(runtime_of(cast)) is WorkflowDispatch
     assert type(runtime_of(event_cast)) is RepositoryDispatch
     for kind in (cast, event_cast):
-        found: Runtime = runtime_of(kind)
-        assert found.can_search
+        assert isinstance(runtime_of(kind), runtime.WorkflowRuntime)
 
 
 def test_workflow_receives_three_strings_the_input_as_json_text(
@@ -115,7 +85,7 @@ def test_workflow_receives_three_strings_the_input_as_json_text(
 ) -> None:
     cast = make_cast(input={"name": "Zoë $(rm -rf /) `x` ${{ secrets.X }}", "n": 1})
     http.post(WORKFLOW, json={"workflow_run_id": 7, "html_url": "https://github.com/demo/spells/actions/runs/7"})
-    run = WorkflowDispatch().start(cast)
+    run = WorkflowDispatch().start(cast, before=LATER)
     body = json.loads(http.calls[0].request.body)
     check_request("actions.create-workflow-dispatch.2026-03-10", body)
     assert run == Run(id=7, url="https://github.com/demo/spells/actions/runs/7")
@@ -131,13 +101,13 @@ def test_settings_fill_in_what_a_spell_does_not_name(
     settings.GITHUB_WORKFLOW_FILE, settings.GITHUB_WORKFLOW_REF = "other.yml", "v2"
     cast = make_cast(spell={"workflow_file": ""})
     http.post(f"{BASE}/actions/workflows/other.yml/dispatches", json={"workflow_run_id": 7})
-    WorkflowDispatch().start(cast)
+    WorkflowDispatch().start(cast, before=LATER)
     assert json.loads(http.calls[0].request.body)["ref"] == "v2"
 
 
 def test_event_carries_the_same_three_strings_and_names_no_run(event_cast: Cast, http: responses.RequestsMock) -> None:
     http.post(EVENT, status=204)
-    assert RepositoryDispatch().start(event_cast) is None
+    assert RepositoryDispatch().start(event_cast, before=LATER) is None
     body = json.loads(http.calls[0].request.body)
     check_request("repos.create-dispatch-event", body)
     assert body["event_type"] == "spell"
@@ -156,7 +126,7 @@ def refused(address: str) -> requests.ConnectionError:
 SAID = {"message": "as GitHub says"}
 TROUBLE: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "400": ({"status": 400, "json": SAID}, DispatchRefused, ""),
-    "401": ({"status": 401, "json": SAID}, DispatchRefused, ""),
+    "401": ({"status": 401, "json": SAID}, NotNow, "github_not_configured"),
     "403": ({"status": 403, "json": SAID}, DispatchRefused, ""),
     "404": ({"status": 404, "json": SAID}, DispatchRefused, ""),
     "409": ({"status": 409, "json": SAID}, DispatchRefused, ""),
@@ -204,7 +174,7 @@ def test_failed_dispatch_means(
     cast = request.getfixturevalue("cast" if target == "workflow" else "event_cast")
     http.post(WORKFLOW if target == "workflow" else EVENT, **trouble)
     with pytest.raises(kind) as caught:
-        runtime_of(cast).start(cast)
+        runtime_of(cast).start(cast, before=LATER)
     assert type(caught.value) is kind
     assert getattr(caught.value, "reason", "") == reason
     assert len(http.calls) == 1
@@ -222,7 +192,7 @@ def test_404_says_what_to_check(
         request.getfixturevalue("as_app")
     http.post(WORKFLOW, json={"message": "Not Found"}, status=404)
     with pytest.raises(DispatchRefused, match=rf"Not Found\..*{REPO}.*{named}.*cast\.yml"):
-        WorkflowDispatch().start(cast)
+        WorkflowDispatch().start(cast, before=LATER)
 
 
 @pytest.mark.parametrize("bad", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_INSTALLATION_ID"])
@@ -233,17 +203,34 @@ def test_without_credentials_a_cast_waits_and_says_which_setting_to_mend(
     setattr(settings, bad, None if bad.endswith("INSTALLATION_ID") else "")
     client.github.cache_clear()
     with pytest.raises(NotNow, match=bad) as caught:
-        WorkflowDispatch().start(cast)
+        WorkflowDispatch().start(cast, before=LATER)
     assert caught.value.reason == "github_not_configured"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, DispatchRefused), (404, DispatchRefused), (422, DispatchRefused)])
-def test_token_that_github_will_not_make_refuses_the_dispatch(
-    as_app: Any, cast: Cast, http: responses.RequestsMock, status: int, kind: type[Exception]
+def test_token_that_lacks_a_permission_refuses_the_dispatch(
+    as_app: Any, cast: Cast, http: responses.RequestsMock
 ) -> None:
-    http.replace("POST", f"{API}/app/installations/1/access_tokens", json=SAID, status=status)
-    with pytest.raises(kind, match="as GitHub says"):
-        WorkflowDispatch().start(cast)
+    http.replace("POST", f"{API}/app/installations/1/access_tokens", json=SAID, status=422)
+    with pytest.raises(DispatchRefused, match="as GitHub says"):
+        WorkflowDispatch().start(cast, before=LATER)
+
+
+def test_key_that_github_does_not_take_is_the_operators_to_mend_so_the_cast_waits(
+    as_app: Any, cast: Cast, http: responses.RequestsMock
+) -> None:
+    hour_ahead = (timezone.now() + dt.timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    http.replace(
+        "POST", f"{API}/app/installations/1/access_tokens", json=SAID, status=401, headers={"Date": hour_ahead}
+    )
+    with pytest.raises(NotNow, match=r"as GitHub says.*clock is \d+ seconds behind GitHub's") as caught:
+        WorkflowDispatch().start(cast, before=LATER)
+    assert caught.value.reason == "github_not_configured"
+
+
+def test_dispatch_that_comes_too_late_is_not_sent(as_app: Any, cast: Cast, http: responses.RequestsMock) -> None:
+    with pytest.raises(NotNow):
+        WorkflowDispatch().start(cast, before=timezone.now() - dt.timedelta(seconds=1))
+    assert [call.request.url for call in http.calls] == [f"{API}/app/installations/1/access_tokens"]
 
 
 def test_token_that_github_can_not_make_now_leaves_the_dispatch_unsent(
@@ -251,57 +238,7 @@ def test_token_that_github_can_not_make_now_leaves_the_dispatch_unsent(
 ) -> None:
     http.replace("POST", f"{API}/app/installations/1/access_tokens", status=502)
     with pytest.raises(NotNow):
-        WorkflowDispatch().start(cast)
-
-
-# --- the installation's pause ----------------------------------------------------------------------------
-
-
-def test_rate_limit_of_one_cast_pauses_all_of_its_installation_in_every_process(
-    as_app: Any, cast: Cast, make_cast: Callable[..., Cast], http: responses.RequestsMock
-) -> None:
-    http.post(WORKFLOW, json=SAID, status=429, headers={"Retry-After": "300"})
-    with pytest.raises(NotNow) as first:
-        WorkflowDispatch().start(cast)
-    sent = len(http.calls)
-    client.github.cache_clear()  # another process
-    with pytest.raises(NotNow, match="as GitHub says") as second:
-        WorkflowDispatch().start(make_cast())
-    assert len(http.calls) == sent
-    assert second.value.reason == "rate_limited"
-    assert second.value.retry_at == first.value.retry_at
-    with pytest.raises(NotNow):
-        WorkflowDispatch().find(cast)
-    assert len(http.calls) == sent
-
-
-def test_other_installations_are_not_paused(
-    as_app: Any, make_cast: Callable[..., Cast], http: responses.RequestsMock
-) -> None:
-    pause(1, until=timezone.now() + dt.timedelta(hours=1), message="wait")
-    http.post(f"{API}/app/installations/2/access_tokens", json={"token": "ghs_2", "expires_at": "2100-01-01T00:00:00Z"})
-    http.post(WORKFLOW, json={"workflow_run_id": 7})
-    assert WorkflowDispatch().start(make_cast(spell={"installation_id": 2})) == Run(id=7)
-
-
-def test_pause_ends_by_itself(cast: Cast, http: responses.RequestsMock) -> None:
-    pause(PERSONAL, until=timezone.now() - dt.timedelta(seconds=1), message="over")
-    http.post(WORKFLOW, json={"workflow_run_id": 7})
-    assert WorkflowDispatch().start(cast) == Run(id=7)
-
-
-def test_earlier_end_never_shortens_a_pause() -> None:
-    long, short = (timezone.now() + dt.timedelta(minutes=m) for m in (30, 1))
-    pause(5, until=long, message="long")
-    pause(5, until=short, message="short")
-    found = paused(5)
-    assert found is not None
-    assert (found.paused_until, found.pause_message) == (long, "long")
-
-
-def test_long_message_of_a_pause_is_cut_to_what_the_column_holds() -> None:
-    pause(5, until=timezone.now() + dt.timedelta(minutes=1), message="x" * 2000)
-    assert len(Installation.objects.get(pk=5).pause_message) == 500
+        WorkflowDispatch().start(cast, before=LATER)
 
 
 # --- finding ---------------------------------------------------------------------------------------------
@@ -320,9 +257,11 @@ def listed(cast: Cast, number: int = 7, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def list_runs(http: responses.RequestsMock, *pages: list[dict[str, Any]], event: str = "workflow_dispatch") -> None:
+def list_runs(
+    http: responses.RequestsMock, *pages: list[dict[str, Any]], event: str = "workflow_dispatch", **more: str
+) -> None:
     for number, page in enumerate(pages, start=1):
-        query = {"event": event, "per_page": "100", "page": str(number)}
+        query = {"event": event, "per_page": "100", "page": str(number), **more}
         body = {"total_count": sum(map(len, pages)), "workflow_runs": page}
         http.get(RUNS, json=body, match=[matchers.query_param_matcher(query)])
 
@@ -377,11 +316,26 @@ def test_later_pages_are_read_until_the_runs_are_older_than_the_dispatch(
     assert len(http.calls) == 2
 
 
-def test_search_ends_after_five_pages(cast: Cast, http: responses.RequestsMock) -> None:
+WINDOW = "2026-11-23T11:58:00Z..2026-11-23T12:15:00Z"  # from before the dispatch until after any late start
+
+
+def test_run_below_five_pages_of_newer_ones_is_looked_for_by_its_time(cast: Cast, http: responses.RequestsMock) -> None:
     full = [listed(cast, 1000 - n, display_title="another") for n in range(100)]
-    list_runs(http, *[full] * 9)
-    assert WorkflowDispatch().find(cast) is None
-    assert len(http.calls) == 5
+    list_runs(http, *[full] * 5)
+    list_runs(http, full, [listed(cast, 7)], created=WINDOW)
+    seen = WorkflowDispatch().find(cast)
+    assert seen is not None
+    assert seen.run_id == 7
+    assert len(http.calls) == 7
+
+
+def test_absence_is_not_claimed_of_a_list_that_has_no_end(cast: Cast, http: responses.RequestsMock) -> None:
+    full = [listed(cast, 1000 - n, display_title="another") for n in range(100)]
+    list_runs(http, *[full] * 5)
+    list_runs(http, *[full] * 10, created=WINDOW)
+    with pytest.raises(NotNow, match="more new runs than GitHub lists"):
+        WorkflowDispatch().find(cast)
+    assert len(http.calls) == 15
 
 
 def test_clocks_may_differ_by_two_minutes(cast: Cast, http: responses.RequestsMock) -> None:
@@ -742,7 +696,3 @@ def test_rate_limited_cast_stays_queued_says_so_and_goes_out_later(
     assert 25 < (cast.due_at - timezone.now()).total_seconds() <= 30
     Installation.objects.update(paused_until=timezone.now())
     assert step(cast).run_id == 7
-
-
-def test_waiting_message_names_githubs_reason() -> None:
-    assert "because" in runtime.waiting_message("because")

@@ -20,7 +20,7 @@ from casts.runtime import Run
 from github_integration import errors
 from github_integration.client import GitHub
 
-from .doubles import DATA, REPO, Loopback, Reply, answer, free_port, hang, loopback, reset, then_close
+from .doubles import DATA, LATER, REPO, Loopback, Reply, answer, free_port, hang, loopback, reset, then_close
 
 YES = answer(200, {"workflow_run_id": 7, "run_url": "u", "html_url": "h"})
 RUN = answer(200, {"id": 7})
@@ -28,11 +28,11 @@ SHORT = 0.25  # seconds; our timeout here
 
 
 def dispatch(github: GitHub) -> Run | None:
-    return github.dispatch_workflow(0, REPO, "cast.yml", ref="main", inputs={"cast_id": "1"})
+    return github.dispatch_workflow(0, REPO, "cast.yml", ref="main", inputs={"cast_id": "1"}, before=LATER)
 
 
 def dispatch_event(github: GitHub) -> None:
-    github.dispatch_event(0, REPO, "spell", {"cast_id": "1"})
+    github.dispatch_event(0, REPO, "spell", {"cast_id": "1"}, before=LATER)
 
 
 def read(github: GitHub) -> Any:
@@ -187,7 +187,9 @@ def test_dispatch_whose_token_must_be_minted_first_is_still_sent_once(
     token = answer(201, {"token": "ghs_1", "expires_at": "2100-01-01T00:00:00Z"})
     with loopback(reset, token, reset, YES) as server:
         with pytest.raises(errors.Unavailable):
-            make_github(api_url=server.url, timeout=SHORT).dispatch_workflow(1, REPO, "cast.yml", ref="main", inputs={})
+            make_github(api_url=server.url, timeout=SHORT).dispatch_workflow(
+                1, REPO, "cast.yml", ref="main", inputs={}, before=LATER
+            )
         kinds = [asked.path.rsplit("/", 1)[-1] for asked in server.asked]
     assert kinds == ["access_tokens", "access_tokens", "dispatches"]
 

@@ -20,7 +20,7 @@ from github_integration.client import GitHub
 from github_integration.tokens import Token, TokenCache, app_jwt, private_key
 
 from .conftest import mint_into
-from .doubles import API, DATA, LONG_TOKEN, REPO, answer, check_request, loopback
+from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, answer, check_request, loopback
 
 PEM = (DATA / "app.pem").read_text()
 PUBLIC = (DATA / "app.pub").read_text()
@@ -31,7 +31,7 @@ BAD = {"message": "Bad credentials", "documentation_url": "https://docs.github.c
 
 
 def dispatch(github: GitHub) -> Any:
-    return github.dispatch_workflow(1, REPO, "cast.yml", ref="main", inputs={})
+    return github.dispatch_workflow(1, REPO, "cast.yml", ref="main", inputs={}, before=LATER)
 
 
 def authorizations(http: responses.RequestsMock, url: str) -> list[str]:
@@ -131,7 +131,7 @@ def test_only_repository_dispatch_asks_for_contents(hub: GitHub, http: responses
     http.post(DISPATCH, json={"workflow_run_id": 7})
     http.post(f"{API}/repos/{REPO}/dispatches", status=204)
     dispatch(hub)
-    hub.dispatch_event(1, REPO, "spell", {})
+    hub.dispatch_event(1, REPO, "spell", {}, before=LATER)
     assert [json.loads(m.body)["permissions"] for m in minting] == [{"actions": "write"}, {"contents": "write"}]
     assert authorizations(http, f"{API}/repos/{REPO}/dispatches") == ["Bearer ghs_2"]
 
@@ -220,7 +220,7 @@ def test_token_of_520_characters_with_dots_is_sent_whole(hub: GitHub, http: resp
     [
         (401, BAD, errors.AuthFailed),
         (403, {"message": "This installation has been suspended"}, errors.Suspended),
-        (404, {"message": "Not Found"}, errors.NotFound),
+        (404, {"message": "Not Found"}, errors.InstallationGone),
         (422, {"message": "The permissions requested are not granted to this installation."}, errors.Refused),
         (429, {"message": "slow down"}, errors.RateLimited),
     ],

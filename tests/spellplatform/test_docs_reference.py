@@ -16,6 +16,7 @@ from casts.api import serializers as s
 from casts.api import urls  # noqa: F401 - imports every view, and with them every error
 from casts.collecting import ENDED_BY_US
 from casts.models import Cast, CastStatus
+from github_integration.models import Installation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,8 +148,9 @@ def test_every_error_code_is_documented_and_no_other():
 
 def reasons() -> set[str]:
     """Return every status_reason that the code gives, but for GitHub's own conclusions, which are passed on."""
-    told = r"""reason(?:=|": |: str = | = )"(\w+)\""""
+    told = r"""(?:reason(?:=|": |: str = | = )|end_failed\(cast, )"(\w+)\""""
     found = {word for file in SOURCES for word in re.findall(told, file.read_text())}
+    found |= set(Installation.Pause.values)
     found.add(Cast._meta.get_field("status_reason").default)
     return found | set(ENDED_BY_US)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
+
+from django.utils import timezone
 
 from casts.runtime import Failure, Observation
 
@@ -10,9 +13,10 @@ from casts.runtime import Failure, Observation
 class Quiet:
     """Every run is as the webhooks told, and left nothing."""
 
-    can_search = True
+    def book(self, cast: Any, call: Any) -> dt.datetime:
+        return timezone.now()
 
-    def start(self, cast: Any) -> None:
+    def start(self, cast: Any, *, before: Any) -> None:
         return None
 
     def find(self, cast: Any) -> None:

@@ -1,0 +1,168 @@
+"""What an installation may ask of GitHub, shared by all processes: pauses, and turns for what is to be spread.
+
+Sources: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api and
+https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from casts.runtime import Call
+from github_integration.models import Installation
+
+logger = logging.getLogger(__name__)
+
+UNNAMED_LIMIT = 60.0  # seconds, when GitHub names no end; doubled each time in a row, as GitHub asks
+LONGEST_PAUSE = 3600.0
+SUSPENDED_LOOK = 60.0  # seconds between tries whether a suspension is over, should its webhook be lost
+FAILURES_BEFORE_PAUSE = 5  # unanswered calls in a row: one bad answer is no outage
+LONGEST_OUTAGE_PAUSE = 60.0
+
+POINTS = {Call.DISPATCH: 5, Call.LOOK: 2}  # a POST costs 5; a look is two GETs of 1
+SHARE = {Call.DISPATCH: 2 / 3, Call.LOOK: 1 / 3}  # of the points a minute
+BURST = {Call.DISPATCH: 20, Call.LOOK: 30}  # at once, after a quiet time
+USUAL_LIMIT = 5000  # requests an hour that every installation has at least
+KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
+HOUR = dt.timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an answer told of the primary rate limit."""
+
+    limit: int
+    remaining: int
+    reset_at: dt.datetime
+
+
+def known(installation_id: int) -> Installation:
+    """Return what is known of an installation; it is made on first sight."""
+    found = Installation.objects.filter(pk=installation_id).first()
+    return found or Installation.objects.get_or_create(pk=installation_id)[0]
+
+
+def is_paused(installation: Installation) -> bool:
+    """Whether GitHub must not be asked for it now."""
+    return installation.paused_until is not None and installation.paused_until > timezone.now()
+
+
+def pause(installation_id: int, *, until: dt.datetime, reason: Installation.Pause, message: str) -> None:
+    """Have every process leave this installation alone until then; an earlier end never shortens a later one."""
+    known(installation_id)
+    Installation.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=installation_id).update(
+        paused_until=until, pause_reason=reason, pause_message=message[:500], updated_at=timezone.now()
+    )
+
+
+def rate_limited(installation_id: int, *, until: dt.datetime | None, message: str) -> dt.datetime:
+    """Pause for a rate limit and return its end. Without a named one: a minute, and twice as long each time in a row.
+
+    Calls that were under way together count as one.
+    """
+    now = timezone.now()
+    if until is None:
+        row = known(installation_id)
+        if is_paused(row):
+            assert row.paused_until is not None
+            return row.paused_until
+        until = now + dt.timedelta(seconds=min(UNNAMED_LIMIT * 2**row.unnamed_limits, LONGEST_PAUSE))
+        Installation.objects.filter(pk=row.pk, unnamed_limits=row.unnamed_limits).update(
+            unnamed_limits=F("unnamed_limits") + 1
+        )
+    logger.warning("rate limited", extra={"installation": installation_id, "until": str(until), "why": message})
+    pause(installation_id, until=until, reason=Installation.Pause.RATE_LIMITED, message=message)
+    return until
+
+
+def suspended(installation_id: int, *, message: str) -> dt.datetime:
+    """Note that an installation is suspended; return when to see whether it still is."""
+    known(installation_id)
+    until = timezone.now() + dt.timedelta(seconds=SUSPENDED_LOOK)
+    if Installation.objects.filter(pk=installation_id, suspended_at=None).update(suspended_at=timezone.now()):
+        logger.warning("installation suspended", extra={"installation": installation_id})
+    pause(installation_id, until=until, reason=Installation.Pause.SUSPENDED, message=message)
+    return until
+
+
+def removed(installation_id: int) -> dt.datetime:
+    """Note that GitHub knows no such installation; return since when."""
+    known(installation_id)
+    if Installation.objects.filter(pk=installation_id, removed_at=None).update(removed_at=timezone.now()):
+        logger.warning("installation removed", extra={"installation": installation_id})
+    since = Installation.objects.values_list("removed_at", flat=True).get(pk=installation_id)
+    return since or timezone.now()
+
+
+def unanswered(installation_id: int, *, message: str) -> None:
+    """Count a call that got no answer, or a 5xx; after several in a row everybody waits, a little longer each time.
+
+    Else each of ten thousand casts would find out for itself that GitHub is away.
+    """
+    known(installation_id)
+    Installation.objects.filter(pk=installation_id, failures__lt=1000).update(failures=F("failures") + 1)
+    excess = known(installation_id).failures - FAILURES_BEFORE_PAUSE
+    if excess >= 0:
+        seconds = min(2.0 ** min(excess, 10), LONGEST_OUTAGE_PAUSE)
+        until = timezone.now() + dt.timedelta(seconds=seconds)
+        pause(installation_id, until=until, reason=Installation.Pause.UNAVAILABLE, message=message)
+
+
+def answered(before: Installation, told: Told | None) -> None:
+    """Note that a call succeeded: what kept us away is over. Writes nothing while all goes well and little changes."""
+    changes: dict[str, object] = {}
+    if before.suspended_at or before.removed_at or before.unnamed_limits or before.failures or before.pause_reason:
+        changes = {"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0}
+        changes |= {"paused_until": None, "pause_reason": "", "pause_message": ""}
+    if told is not None and is_news(before, told):
+        changes |= {"rate_limit": told.limit, "rate_remaining": told.remaining, "rate_reset_at": told.reset_at}
+    if changes:
+        # What was noted meanwhile is newer than our answer: it stays.
+        Installation.objects.filter(pk=before.pk, updated_at=before.updated_at).update(
+            **changes, updated_at=timezone.now()
+        )
+
+
+def is_news(before: Installation, told: Told) -> bool:
+    """Whether what GitHub tells of its limit differs by more than a hundredth from what is stored."""
+    if before.rate_limit != told.limit or before.rate_remaining is None or before.rate_reset_at != told.reset_at:
+        return True
+    return abs(before.rate_remaining - told.remaining) * 100 >= told.limit
+
+
+def book(installation_id: int, call: Call) -> dt.datetime:
+    """Return when a call of this kind may be made, and keep that turn for the caller.
+
+    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once.
+    """
+    if not settings.GITHUB_POINTS_PER_MINUTE:
+        return timezone.now()
+    column = "dispatches_booked_until" if call == Call.DISPATCH else "looks_booked_until"
+    known(installation_id)
+    with transaction.atomic():
+        row = Installation.objects.select_for_update().get(pk=installation_id)
+        now = timezone.now()
+        apart = between(row, call, now)
+        until: dt.datetime = max(getattr(row, column) or now, now)
+        # Not through save(): `updated_at` tells when something was noted about it.
+        Installation.objects.filter(pk=row.pk).update(**{column: until + apart})
+        return max(now, until - BURST[call] * min(apart, dt.timedelta(seconds=1)))
+
+
+def between(row: Installation, call: Call, now: dt.datetime) -> dt.timedelta:
+    """Return the time between two turns of a kind: by points a minute, and looks by what is left of the hour's."""
+    seconds = POINTS[call] * 60 / (settings.GITHUB_POINTS_PER_MINUTE * SHARE[call])
+    if call == Call.LOOK:
+        limit, left, time_left = USUAL_LIMIT, float(USUAL_LIMIT), HOUR
+        if row.rate_limit and row.rate_remaining is not None and row.rate_reset_at and row.rate_reset_at > now:
+            limit, left, time_left = row.rate_limit, float(row.rate_remaining), row.rate_reset_at - now
+        for_looks = max(left - KEPT_FREE * limit, POINTS[call])
+        seconds = max(seconds, POINTS[call] * time_left.total_seconds() / for_looks)
+    return dt.timedelta(seconds=seconds)
