@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
+import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from django.conf import settings
 from django.core.files import File
@@ -15,7 +18,7 @@ from django.utils import timezone
 
 from casts.due import DueQuerySet
 from casts.models import Artifact, Cast
-from casts.runtime import ArtifactGone, NotNow, runtime_of
+from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ class ArtifactWork:
             return None
         try:
             copy(row)
+        except AccessLost as exc:
+            fail(row, str(exc))
+            return None
         except NotNow as exc:
             wait = RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1]
             return exc.retry_at or timezone.now() + dt.timedelta(seconds=wait)
@@ -80,25 +86,23 @@ def copy(artifact: Artifact) -> None:
     except ArtifactGone:
         fail(artifact, "It is no longer on GitHub.")
         return
-    digest, size = hashlib.sha256(), 0
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        digest, size = hashlib.sha256(), 0
         for chunk in download.chunks:
             size += len(chunk)
             if size > settings.ARTIFACT_MAX_BYTES:
                 fail(artifact, f"It is larger than {settings.ARTIFACT_MAX_BYTES} bytes, the cap for one artifact.")
                 return
             digest.update(chunk)
-            spool.write(chunk)
+            with storing(artifact):
+                spool.write(chunk)
         found = f"sha256:{digest.hexdigest()}"
         if artifact.remote_digest.startswith("sha256:") and artifact.remote_digest != found:
             raise NotNow(f"artifact {artifact.name} arrived damaged: {found}, not {artifact.remote_digest}")
         spool.seek(0)
         zipped = spool.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # by content: an unzipped upload has the same URL
         spool.seek(0)
-        try:
-            stored = default_storage.save(f"{artifact.cast_id}/{artifact.pk}", File(spool))
-        except OSError as exc:
-            raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
+        stored = store(artifact, File(spool))
     now = timezone.now()
     kept = Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
         state=State.STORED,
@@ -111,8 +115,39 @@ def copy(artifact: Artifact) -> None:
         due_at=expires_at,
         error="",
     )
-    if not kept:  # somebody else's copy was first
+    if kept:
+        tidy(artifact, stored)
+    else:  # somebody else's copy was first
         default_storage.delete(stored)
+
+
+@contextmanager
+def storing(artifact: Artifact) -> Iterator[None]:
+    """Take a full disk, or storage that is away, as a reason to try again later."""
+    try:
+        yield
+    except OSError as exc:
+        raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
+
+
+def store(artifact: Artifact, content: File[bytes]) -> str:
+    """Write the bytes and return their name in our storage; a try that fails leaves nothing there."""
+    name = f"{artifact.cast_id}/{artifact.pk}-{secrets.token_hex(4)}"
+    with storing(artifact):
+        try:
+            return default_storage.save(name, content)
+        except BaseException:
+            default_storage.delete(name)
+            raise
+
+
+def tidy(artifact: Artifact, stored: str) -> None:
+    """Delete what workers that died left of this artifact; one that is still at it will find that it came too late."""
+    folder = str(artifact.cast_id)
+    with suppress(OSError):  # some bytes too many are kept, nothing worse
+        for name in default_storage.listdir(folder)[1]:
+            if name.startswith(f"{artifact.pk}-") and f"{folder}/{name}" != stored:
+                default_storage.delete(f"{folder}/{name}")
 
 
 def fail(artifact: Artifact, why: str) -> None:

@@ -43,7 +43,15 @@ def collect(cast: Cast) -> dt.datetime | None:
     if not complete and patient:
         return timezone.now() + RETRY
     artifacts.leave_to_copier(cast)
-    finish(cast, failure)
+    try:
+        finish(cast, failure)
+    except OSError as exc:
+        logger.exception("the stored result can't be read", extra={"cast_id": str(cast.pk)})
+        if patient:
+            return timezone.now() + RETRY
+        message = "The run succeeded, but its result could not be read from our storage."
+        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": str(exc)}]}
+        lifecycle.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
 
 

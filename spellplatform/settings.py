@@ -10,6 +10,7 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from psycopg_pool import ConnectionPool
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -63,8 +64,19 @@ def database(url: str) -> dict[str, Any]:
         }
     else:
         config["OPTIONS"] = {
+            # Who hangs in the middle of a transaction holds an account's row: after half a minute it is ended.
+            "options": "-c idle_in_transaction_session_timeout=30000",
+            # A server that is gone without a word is noticed in seconds, not in hours.
+            **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
+            "tcp_user_timeout": 20000,
             **config.get("OPTIONS", {}),
-            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 20},
+            # Checked before use: after a restart of the server none of the old connections works.
+            "pool": {
+                "min_size": 1,
+                "max_size": DATABASE_POOL_SIZE,
+                "timeout": 20,
+                "check": ConnectionPool.check_connection,
+            },
         }
     return config
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")  # of the request at work; set by middleware
 CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 2  # told to callers while the database is away
 
 
 def problem(
@@ -81,7 +84,16 @@ def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse |
             return problem(exc.status_code, str(exc.default_code).upper(), str(exc.detail))
         case PermissionDenied():
             return problem(403, "FORBIDDEN", "Not allowed.")
+        case OperationalError() | InterfaceError():
+            return unavailable(exc)
     return None
+
+
+def unavailable(exc: BaseException) -> HttpResponse:
+    """Answer a request that the database could not serve: it is away, restarts, or has too much to do."""
+    logger.error("database unavailable", exc_info=exc)
+    detail = "The service can't reach its database at the moment. Try again; with an Idempotency-Key that is safe."
+    return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
@@ -99,6 +111,8 @@ def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an unexpected failure: the log has the trace, the caller has its number."""
+    if isinstance(exc := sys.exc_info()[1], OperationalError | InterfaceError):
+        return unavailable(exc)
     return problem(500, "INTERNAL", "Something went wrong here. It was logged; the request_id finds it.")
 
 

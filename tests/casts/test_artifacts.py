@@ -13,9 +13,10 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 
+from casts import artifacts, results
 from casts.artifacts import ArtifactWork
 from casts.models import Artifact, Cast, CastEvent
-from casts.runtime import ArtifactGone, NotNow, Observation, RemoteArtifact
+from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact
 from tests.casts.conftest import LEASE, history, ledger, step
 
 
@@ -233,6 +234,75 @@ def test_a_storage_that_is_full_is_trouble_that_may_pass(ran, monkeypatch, runti
     assert (cast.final, cast.artifacts.get().state) == (False, "pending")
     step(cast)
     assert cast.output == {"greeting": "Hello"}
+
+
+def test_a_disk_that_fills_up_half_way_leaves_nothing_behind(ran, storage, monkeypatch):
+    cast = ran([remote(RESULT)], RESULT)
+
+    def full(self, name, content):
+        Path(self.path(name)).parent.mkdir(parents=True)
+        Path(self.path(name)).write_bytes(content.read(10))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "_save", full)
+        step(cast)
+    assert [path for path in storage.rglob("*") if path.is_file()] == []
+    step(cast)
+    assert cast.output == {"greeting": "Hello"}
+
+
+def test_no_room_for_temporary_files_is_waited_for_too(ran, monkeypatch):
+    cast = ran([remote(RESULT)], RESULT)
+
+    def full(self, chunk):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts.tempfile.SpooledTemporaryFile, "write", full)
+        assert step(cast) <= dt.timedelta(seconds=30)
+    assert not cast.final
+    step(cast)
+    assert cast.output == {"greeting": "Hello"}
+
+
+def test_what_a_killed_worker_left_is_tidied_up_and_other_artifacts_are_not(ran, storage):
+    cast = ran([remote(RESULT)], RESULT)
+    folder = storage / str(cast.pk)
+    folder.mkdir(parents=True)
+    other = folder / "00000000-0000-0000-0000-000000000000-aa"
+    other.write_bytes(b"another artifact")
+    artifact = Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
+    (folder / f"{artifact.pk}-dead").write_bytes(b"half")
+    step(cast)
+    artifact = cast.artifacts.get()
+    assert sorted(path.name for path in folder.iterdir()) == sorted([other.name, Path(artifact.file.name).name])
+    assert cast.output == {"greeting": "Hello"}
+
+
+def test_artifacts_of_an_installation_that_was_removed_are_given_up(ran, runtime, settings):
+    settings.CAST_ARTIFACT_WAIT_SECONDS = 0
+    cast = ran([remote(RESULT)], AccessLost("The App was uninstalled.", reason="installation_removed"))
+    step(cast)
+    [row] = Artifact.due_rows().claim(limit=5, lease=dt.timedelta(seconds=30))
+    assert ArtifactWork().step(row) is None
+    row.refresh_from_db()
+    assert (row.state, row.error) == ("failed", "The App was uninstalled.")
+
+
+def test_a_result_that_can_not_be_read_again_is_waited_for_and_then_costs_nothing(ran, clock, monkeypatch):
+    cast = ran([remote(RESULT)], RESULT)
+
+    def gone(*_):
+        raise FileNotFoundError("the file is gone")
+
+    monkeypatch.setattr(results, "load", gone)
+    assert step(cast) is not None
+    assert not cast.final
+    clock.forward(seconds=121)
+    assert step(cast) is None
+    assert (cast.status, cast.status_reason) == ("failed", "output_lost")
+    assert [kind for kind, _ in ledger(cast)] == ["hold", "release"]
 
 
 def test_a_list_that_can_not_be_had_is_waited_for(ran, runtime):

@@ -6,6 +6,7 @@ import logging
 import uuid
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from casts import lifecycle
@@ -152,6 +153,30 @@ def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, mon
     assert "cauldron" not in answer.text
     assert "Traceback" not in answer.text
     assert found["request_id"] in found["detail"] or "request_id" in found["detail"]
+    assert any("cauldron" in str(record.exc_info) for record in logged.records if record.exc_info)
+
+
+@pytest.mark.parametrize(
+    ("where", "method", "path"),
+    [
+        ((lifecycle, "accept"), "POST", "/cast"),
+        ((Cast.objects, "of"), "GET", f"/casts/{SOME_ID}"),
+        ((live, "readable_cast"), "GET", f"/casts/{SOME_ID}/events"),
+    ],
+)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_without_its_database_the_service_says_when_to_try_again(
+    api, spell, monkeypatch, where, method, path, logged, error
+):
+    def away(*_, **__):
+        raise error("the server closed the connection unexpectedly; host=db password=cauldron")
+
+    monkeypatch.setattr(*where, away)
+    with nothing_left():
+        answer = api.call(method, path, {"spell_key": "greet"} if method == "POST" else None)
+    problem(answer, 503, "UNAVAILABLE")
+    assert answer.headers["Retry-After"] == "2"
+    assert "cauldron" not in answer.text
     assert any("cauldron" in str(record.exc_info) for record in logged.records if record.exc_info)
 
 
