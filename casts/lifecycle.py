@@ -222,6 +222,13 @@ def wake(cast_id: uuid.UUID) -> None:
     transaction.on_commit(wakeups.work_is_due)
 
 
+def wake_waiting(*, reason: str) -> int:
+    """Have a worker look now at all queued casts that wait for this, because it is over; return how many."""
+    woken = Cast.due_rows().filter(status=CastStatus.QUEUED, status_reason=reason).wake()
+    transaction.on_commit(wakeups.work_is_due)
+    return woken
+
+
 def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> int:
     """Note that somebody follows these casts live, so that they are looked at more often; return how many are open.
 

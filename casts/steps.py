@@ -70,8 +70,8 @@ def dispatch(cast: Cast) -> dt.datetime | None:
             message = f"Waiting its turn: GitHub limits how fast runs may be started. It comes at {turn:%H:%M:%S} UTC."
             lifecycle.wait_for(cast, reason="waiting_for_turn", message=message)
         return turn
-    # Whoever takes over if we stop here looks for the run until long after this.
-    before = timezone.now() + dt.timedelta(seconds=min(settings.WORKER_LEASE_SECONDS, settings.CAST_LOST_SECONDS / 2))
+    # If we stop here, whoever takes over when the lease is out looks for the run until long after this.
+    before = timezone.now() + dt.timedelta(seconds=settings.WORKER_LEASE_SECONDS)
     intended = lifecycle.intend_dispatch(cast)
     if isinstance(intended, slots.Wait):
         message = (

@@ -76,7 +76,13 @@ def installation(payload: Payload) -> Outcome:
     login = str((about.get("account") or {}).get("login") or "")
     changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.moment(about.get("suspended_at"))}
     changes["removed_at"] = timezone.now() if payload.get("action") == "deleted" else None
+    before = Installation.objects.filter(pk=int(about["id"])).first()
     Installation.objects.update_or_create(pk=int(about["id"]), defaults=changes)
+    if before is not None and before.suspended_at and not changes["suspended_at"]:
+        Installation.objects.filter(pk=before.pk, pause_reason=Installation.Pause.SUSPENDED).update(
+            paused_until=None, pause_reason="", pause_message=""
+        )
+        lifecycle.wake_waiting(reason=Installation.Pause.SUSPENDED)
     return Outcome.APPLIED
 
 

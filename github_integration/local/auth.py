@@ -36,6 +36,7 @@ class Auth:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.suspended_at: datetime | None = None
+        self.removed = False
         self.fresh_seconds = 0.0  # a fault: how long a new token is unknown to the API
         self._tokens: dict[str, Token] = {}
         self._lock = threading.Lock()
@@ -59,6 +60,11 @@ class Auth:
         """Forget a token."""
         with self._lock:
             self._tokens.pop(token.text, None)
+
+    def forget(self) -> None:
+        """Forget every installation token."""
+        with self._lock:
+            self._tokens = {text: token for text, token in self._tokens.items() if token.personal}
 
     def token(self, request: Request) -> Token:
         """Return the caller's token; 401 when GitHub would not know it."""

@@ -42,7 +42,7 @@ class Faults:
         """Behave well."""
         self.webhooks, self.api = dict(WEBHOOKS), dict(API)
         self.seed: int | None = None
-        self.suspended = self.unreachable = False
+        self.suspended = self.removed = self.unreachable = False
         self._random = random.Random()  # noqa: S311 chance, not secrecy
 
     def update(self, wanted: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ class Faults:
                     if unknown := value.keys() - known.keys():
                         raise ValueError(f"no such fault: {name}.{', '.join(sorted(unknown))}")
                     known.update(value)
-                elif name in ("suspended", "unreachable"):
+                elif name in ("suspended", "removed", "unreachable"):
                     setattr(self, name, bool(value))
                 elif name == "seed":
                     self.seed = value
@@ -71,6 +71,7 @@ class Faults:
             "api": self.api,
             "seed": self.seed,
             "suspended": self.suspended,
+            "removed": self.removed,
             "unreachable": self.unreachable,
         }
 

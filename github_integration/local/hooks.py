@@ -121,7 +121,7 @@ class Hooks:
 
     def emit(self, event: str, payload: dict[str, Any], *, lane: int = 0) -> list[Delivery]:
         """Queue an event; what shares a lane arrives in order, unless a fault says otherwise."""
-        if not self.url or (self.faults.suspended and event != "installation"):
+        if not self.url or ((self.faults.suspended or self.faults.removed) and event != "installation"):
             return []
         wanted = self.faults.webhooks
         if self.faults.chance(wanted["lose"]):

@@ -180,7 +180,7 @@ def _delivery(world: World, delivery_id: int) -> Delivery:
 
 
 def _known(world: World, installation_id: int, docs: str) -> None:
-    if installation_id != world.config.installation_id:
+    if world.auth.removed or installation_id != world.config.installation_id:
         raise not_found(docs)
 
 

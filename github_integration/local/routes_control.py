@@ -21,6 +21,7 @@ def faults(world: World, request: Request) -> Response:
             raise ApiError(422, str(error)) from error
         world.auth.fresh_seconds = world.faults.api["fresh_token_401_ms"] / 1000
         world.suspend(world.faults.suspended)
+        world.remove(world.faults.removed)
     return answer_json(world.faults.show())
 
 
@@ -82,9 +83,16 @@ def noise(world: World, request: Request) -> Response:
     return answer_json({"run_ids": made}, 201)
 
 
+def revoke(world: World, request: Request) -> Response:
+    """Answer POST /_local/revoke: every installation token so far is worth nothing from now on."""
+    world.auth.forget()
+    return answer_json({}, 201)
+
+
 RULES = [
     ("GET", "/_local/faults", faults),
     ("POST", "/_local/faults", faults),
     ("GET", "/_local/record", record),
     ("POST", "/_local/noise", noise),
+    ("POST", "/_local/revoke", revoke),
 ]

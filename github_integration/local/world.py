@@ -72,13 +72,22 @@ class World:
 
     def suspend(self, suspended: bool) -> None:
         """Suspend or restore the installation and tell the App, as GitHub does."""
-        if suspended == bool(self.auth.suspended_at):
-            return
-        self.auth.suspended_at = now() if suspended else None
+        if suspended != bool(self.auth.suspended_at):
+            self.auth.suspended_at = now() if suspended else None
+            self._tell_installation("suspend" if suspended else "unsuspend")
+
+    def remove(self, removed: bool) -> None:
+        """Uninstall the App, or undo it; the tokens of an installation that is gone are worth nothing."""
+        if removed != self.auth.removed:
+            self.auth.removed = removed
+            self.auth.forget()
+            self._tell_installation("deleted" if removed else "created")
+
+    def _tell_installation(self, action: str) -> None:
         self.hooks.emit(
             "installation",
             {
-                "action": "suspend" if suspended else "unsuspend",
+                "action": action,
                 "installation": self.render.installation(suspended=self.auth.suspended_at),
                 "sender": self.render.user(self.render.account, "Organization"),
             },

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from casts.models import Cast
 from github_integration.models import Installation
 from webhooks.models import Delivery
 
@@ -35,6 +38,27 @@ def test_suspended_installation_is_noted_and_freed_again() -> None:
     assert tell("unsuspend", suspended_at=None).suspended_at is None
 
 
+def test_end_of_a_suspension_ends_its_pause_and_wakes_who_waits_for_it(cast) -> None:
+    tell("created")
+    tell("suspend")
+    later = timezone.now() + dt.timedelta(minutes=1)
+    Installation.objects.update(paused_until=later, pause_reason=Installation.Pause.SUSPENDED)
+    waits = {"status_reason": "installation_suspended", "due_at": later}
+    Cast.objects.filter(pk=cast.pk).update(**waits)
+    found = tell("unsuspend", suspended_at=None)
+    assert (found.paused_until, found.pause_reason) == (None, "")
+    assert Cast.objects.get(pk=cast.pk).due_at <= timezone.now()
+
+
+def test_end_of_a_suspension_ends_no_rate_limit(cast) -> None:
+    tell("suspend")
+    later = timezone.now() + dt.timedelta(minutes=1)
+    Installation.objects.update(paused_until=later, pause_reason=Installation.Pause.RATE_LIMITED)
+    Cast.objects.filter(pk=cast.pk).update(status_reason="rate_limited", due_at=later)
+    assert tell("unsuspend", suspended_at=None).paused_until == later
+    assert Cast.objects.get(pk=cast.pk).due_at == later
+
+
 def test_removed_installation_is_noted_and_may_come_back() -> None:
     tell("created")
     assert tell("deleted").removed_at is not None
@@ -48,8 +72,6 @@ def test_new_permissions_leave_it_as_it_was() -> None:
 
 
 def test_pause_outlives_news_of_the_installation() -> None:
-    from django.utils import timezone
-
     until = timezone.now()
     Installation.objects.create(pk=77, paused_until=until, pause_message="slow down")
     found = tell("suspend")
