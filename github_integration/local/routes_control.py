@@ -48,7 +48,8 @@ def record(world: World, request: Request) -> Response:
             for run in reversed(world.runs.all())
         ]
     deliveries = [d.summary() | {"run_id": d.run_id} for d in reversed(world.hooks.log())]
-    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries})
+    hits = {name: count for name, count in world.faults.hits.items() if count}
+    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries, "faults": hits})
 
 
 def noise(world: World, request: Request) -> Response:
