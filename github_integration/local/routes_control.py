@@ -40,6 +40,7 @@ def record(world: World, request: Request) -> Response:
                 "conclusion": run.attempt.conclusion,
                 "run_attempt": run.attempt.number,
                 "created_at": iso(run.created_at),
+                "updated_at": iso(run.attempt.updated_at),
                 "html_url": world.render.run_page(run),
                 "artifacts": [
                     {"id": a.id, "name": a.name, "sha256": a.sha256, "size": a.size} for a in run.artifacts.values()

@@ -15,8 +15,8 @@ from tests.chaos.trial import Plan, trial
 from tests.postgres import a_postgres
 
 
-def read_plan() -> Plan:
-    """Return what the command line asks for."""
+def read_plan() -> tuple[Plan, bool]:
+    """Return what the command line asks for, and whether to keep logs and evidence in any case."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--casts", type=int, default=300)
     parser.add_argument("--concurrency", type=int, default=20, help="casts under way at a time")
@@ -25,20 +25,22 @@ def read_plan() -> Plan:
     parser.add_argument(
         "--phase-without-webhooks", action="store_true", help="for the middle third no webhook arrives at all"
     )
+    parser.add_argument("--keep", action="store_true", help="keep logs and evidence also of a good end")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
-    return Plan(
+    plan = Plan(
         seed=seed,
         casts=given.casts,
         concurrency=given.concurrency,
         minutes=given.minutes,
         phase_without_webhooks=given.phase_without_webhooks,
     )
+    return plan, given.keep
 
 
 def main() -> int:
     """Try one plan; keep what it leaves only if it failed."""
-    plan = read_plan()
+    plan, keep = read_plan()
     print(f"seed {plan.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="spell-chaos-"))
     began = time.monotonic()
@@ -55,7 +57,8 @@ def main() -> int:
         print(f"\n{len(verdict.violations)} promises broken with seed {plan.seed}; logs and evidence are in {folder}")
         print("\n".join(verdict.violations))
         return 1
-    shutil.rmtree(folder, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"\nEvery promise was kept (seed {plan.seed}).")
     return 0
 

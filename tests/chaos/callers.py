@@ -19,7 +19,13 @@ from tests.e2e.platform import AGENT
 
 PATIENCE = 180.0  # seconds for one request, and for one cast
 # spell, weight, how its run ends by itself
-SPELLS = (("echo", 40, "success"), ("echo-event", 25, "success"), ("stumble", 15, "failure"), ("keep", 15, "success"))
+SPELLS = (
+    ("echo", 40, "success"),
+    ("echo-event", 25, "success"),
+    ("stumble", 15, "failure"),
+    ("keep", 15, "success"),
+    ("linger", 5, "success"),
+)
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Wish:
     wait: int = 0  # seconds of Prefer: wait, with the cast itself
     twin: bool = False  # sent twice at the same moment
     cancel_after: float | None = None  # seconds
+    callback_url: str = ""  # who is to be told of its end
     cast_ids: list[str] = field(default_factory=list)  # of every answer
     cancelled: bool = False  # a cancel was accepted
     refusals: list[str] = field(default_factory=list)
@@ -42,8 +49,8 @@ class Wish:
         return asdict(self)
 
 
-def wishes(count: int, *, seed: int) -> Iterator[Wish]:
-    """Return what is to be cast: mostly plain, some waited for, some sent twice, a few cancelled."""
+def wishes(count: int, *, seed: int, callback_url: str) -> Iterator[Wish]:
+    """Yield what is to be cast: mostly plain, some waited for, some sent twice, a few cancelled."""
     dice = random.Random(f"{seed} wishes")
     for number in range(count):
         [(spell_key, _, conclusion)] = dice.choices(SPELLS, [weight for _, weight, _ in SPELLS])
@@ -51,6 +58,7 @@ def wishes(count: int, *, seed: int) -> Iterator[Wish]:
         wish = Wish(number, spell_key, {"word": word}, conclusion, key=str(uuid.UUID(bytes=dice.randbytes(16))))
         wish.wait = dice.choice((0, 0, 0, 5, 10))
         wish.twin = dice.random() < 0.1
+        wish.callback_url = callback_url if dice.random() < 0.3 else ""
         if dice.random() < 0.08:
             wish.cancel_after = dice.choice((0.0, dice.uniform(0, 3), dice.uniform(1, 10)))
             if dice.random() < 0.6:
@@ -127,6 +135,7 @@ class Callers:
 
     def _cast(self, wish: Wish) -> dict[str, Any]:
         body = {"spell_key": wish.spell_key, "input": wish.input, "metadata": {"key": wish.key}}
+        body |= {"callback_url": wish.callback_url} if wish.callback_url else {}
         cast = self._insist("POST", "/api/v1/cast", expect=201, wait=wish.wait, json=body, key=wish.key)
         wish.cast_ids.append(cast["cast_id"])
         return cast

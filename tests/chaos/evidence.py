@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from tests.chaos.callers import Wish
 from tests.chaos.followers import Watch
+from tests.chaos.inbox import Inbox, Told
 from tests.chaos.installation import Installation
 
 CASTS = """
@@ -21,6 +22,7 @@ CASTS = """
            EXTRACT(EPOCH FROM c.cancel_requested_at)::float AS cancel_requested
     FROM casts_cast c JOIN casts_spell s ON s.id = c.spell_id ORDER BY c.created_at
 """
+LIMITS = "SELECT key, max_running FROM casts_spell WHERE max_running IS NOT NULL"
 
 
 @dataclass
@@ -38,6 +40,9 @@ class Evidence:
     held_cents: int = 0
     captured_cents: int = 0
     ledger_verified: str = ""  # blank, or what verifyledger complained of
+    told: list[Told] = field(default_factory=list)  # the callbacks that arrived
+    forged: int = 0  # callbacks with a wrong signature
+    limits: dict[str, int] = field(default_factory=dict)  # by spell: how many may run at once
     cancel_grace: float = 60.0  # seconds
     runs: dict[str, list[dict[str, Any]]] = field(init=False)  # by cast id, strangers' left out
 
@@ -48,7 +53,7 @@ class Evidence:
                 self.runs.setdefault(run["cast_id"], []).append(run)
 
 
-def collect(where: Installation, wishes: list[Wish], watches: list[Watch]) -> Evidence:
+def collect(where: Installation, wishes: list[Wish], watches: list[Watch], inbox: Inbox) -> Evidence:
     """Read everything, once all is quiet."""
     casts = {row["id"]: row for row in where.rows(CASTS)}
     history: dict[str, list[int]] = {}
@@ -75,6 +80,9 @@ def collect(where: Installation, wishes: list[Wish], watches: list[Watch]) -> Ev
         held_cents=books["held"],
         captured_cents=books["captured"],
         ledger_verified=verified(where),
+        told=inbox.told,
+        forged=inbox.forged,
+        limits={row["key"]: row["max_running"] for row in where.rows(LIMITS)},
         cancel_grace=float(where.environment["CAST_CANCEL_GRACE_SECONDS"]),
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ SETTINGS = {
     "GITHUB_TIMEOUT": "3",
     "WORKER_LEASE_SECONDS": "5",
     "STREAM_HEARTBEAT_SECONDS": "5",
+    "CALLBACK_ALLOWED_HOSTS": "127.0.0.1",
     "LOG_LEVEL": "INFO",
 }
 WEBS, WORKERS = ("web-1", "web-2"), ("worker-1", "worker-2")
@@ -35,6 +38,7 @@ class Installation(Platform):
         super().__init__(folder, **{**SETTINGS, **settings})
         self.runs_at_a_time = runs_at_a_time
         self.ports = {name: free_port() for name in WEBS}
+        self._signals = threading.Lock()
         self.proxy = Proxy(self.web_port, list(self.ports.values()))
 
     def command(self, name: str) -> list[str]:
@@ -50,10 +54,23 @@ class Installation(Platform):
 
     def kill(self, name: str) -> None:
         """Kill a process without warning, with all its children, and start it again at once."""
-        process = self.running.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        self.start(name)
+        with self._signals:
+            process = self.running.pop(name)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.start(name)
+
+    def freeze(self, name: str, wait: Callable[[], object]) -> None:
+        """Stop a process for as long as `wait` takes: to the others it looks dead, and then it goes on."""
+        process = self.running[name]
+        self._signal(name, process, signal.SIGSTOP)
+        wait()
+        self._signal(name, process, signal.SIGCONT)
+
+    def _signal(self, name: str, process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+        with self._signals:
+            if self.running.get(name) is process:  # not killed meanwhile
+                os.killpg(process.pid, how)
 
     def up(self) -> None:
         """Wait until both web processes and the local GitHub answer."""

@@ -170,6 +170,37 @@ def followers_miss_nothing(evidence: Evidence) -> Violations:
             yield f"the follower of cast {cast['id']} was told {watch.final}; it ended as {cast['status_reason']}"
 
 
+def every_end_is_told(evidence: Evidence) -> Violations:
+    """Who asked to be called is called at least once, always with the same message, and with the truth."""
+    if evidence.forged:
+        yield f"{evidence.forged} callbacks had a wrong signature"
+    for wish in evidence.wishes:
+        for cast in (evidence.casts[i] for i in set(wish.cast_ids) if i in evidence.casts):
+            told = [message for message in evidence.told if message.cast_id == cast["id"]]
+            if bool(told) != bool(wish.callback_url):
+                yield f"cast {cast['id']} was told {len(told)} times, to {wish.callback_url or 'nobody'}"
+            if len({message.message_id for message in told}) > 1:
+                yield f"cast {cast['id']} was told in {len({m.message_id for m in told})} messages"
+            for message in told:
+                end = (message.type, message.status, message.status_reason)
+                if end != (f"cast.{cast['status']}", cast["status"], cast["status_reason"]):
+                    yield f"cast {cast['id']} ended as {cast['status_reason']}, and was told as {end}"
+
+
+def limits_are_kept(evidence: Evidence) -> Violations:
+    """Never did more of a spell's runs go on at once than it allows. Times are whole seconds, so an overlap is real."""
+    for spell_key, limit in evidence.limits.items():
+        own = [
+            c for c in evidence.casts.values() if c["spell_key"] == spell_key and c["status_reason"] != "dispatch_lost"
+        ]
+        runs = [r for c in own if not left_without_github(evidence, c) for r in evidence.runs.get(c["id"], [])]
+        for run in runs:
+            at = run["created_at"]
+            beside = [other for other in runs if other["created_at"] <= at < other["updated_at"]]
+            if len(beside) > limit:
+                yield f"{len(beside)} runs of {spell_key} at {at}, and {limit} are allowed"
+
+
 CHECKS: tuple[Callable[[Evidence], Violations], ...] = (
     no_caller_is_refused,
     one_cast_per_key,
@@ -181,4 +212,6 @@ CHECKS: tuple[Callable[[Evidence], Violations], ...] = (
     artifacts_are_identical,
     histories_are_gapless,
     followers_miss_nothing,
+    every_end_is_told,
+    limits_are_kept,
 )

@@ -37,11 +37,13 @@ def report(evidence: Evidence, storm: Storm, callers: Callers, *, storm_seconds:
         f"time to end    p50 {percentile(took, 0.5):.1f} s, p95 {percentile(took, 0.95):.1f} s, "
         f"max {max(took, default=0):.1f} s",
         f"kills          {counted(storm.kills)}",
+        f"freezes        {counted(storm.freezes)}",
         f"faults         {counted(Counter(evidence.record['faults']))}",
         f"               {storm.gusts} gusts, {storm.noise} runs of strangers",
         f"dispatches     {tried(casts)}",
         f"callers        {counted(callers.answers)}",
         f"followers      {len(evidence.watches)}, {sum(w.reconnects for w in evidence.watches)} reconnections",
+        f"callbacks      {len(evidence.told)} arrived, for {len({told.cast_id for told in evidence.told})} casts",
         f"artifacts      {sum(len(found) for found in evidence.artifacts.values())}",
         f"dispatch_lost  {len(lost)}" + "".join(f"\n               {why_lost(evidence, cast_id)}" for cast_id in lost),
     ]

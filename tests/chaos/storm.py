@@ -39,6 +39,7 @@ GUSTS: list[dict[str, Any]] = [
     {"api": {"secondary_rate_limit": 0.3}},
     {"api": {"reset_after": 0.4, "error_5xx_after": 0.3}},
 ]
+FREEZE_EVERY, FROZEN = (8.0, 16.0), (5.5, 8.0)  # seconds; a lease is 5, and a lost dispatch is given up after 15
 NOISE = ("echo.yml", "keep.yml", "stumble.yml")
 
 
@@ -48,6 +49,7 @@ class Storm:
     def __init__(self, where: Installation, *, seed: int, kill_every: tuple[float, float]) -> None:
         self.where, self.seed, self.kill_every = where, seed, kill_every
         self.kills: Counter[str] = Counter()
+        self.freezes: Counter[str] = Counter()
         self.gusts = self.noise = 0
         self.deaf = False  # every webhook is lost
         self.errors: list[BaseException] = []
@@ -56,7 +58,7 @@ class Storm:
             threading.Thread(
                 target=self._keep, args=(what, random.Random(f"{seed} {what.__name__}")), name=what.__name__
             )
-            for what in (self._kill, self._blow, self._crowd)
+            for what in (self._kill, self._freeze, self._blow, self._crowd)
         ]
 
     def begin(self) -> None:
@@ -98,6 +100,15 @@ class Storm:
         victim = dice.choice((*WEBS, *WORKERS))
         self.where.kill(victim)
         self.kills[victim] += 1
+        return 0
+
+    def _freeze(self, dice: random.Random) -> float:
+        """Stop one for longer than its leases last, so that others take its work over; then let it go on."""
+        if self._over.wait(dice.uniform(*FREEZE_EVERY)):
+            return 0
+        victim = dice.choice((*WEBS, *WORKERS, *WORKERS))
+        self.freezes[victim] += 1
+        self.where.freeze(victim, lambda: self._over.wait(dice.uniform(*FROZEN)))
         return 0
 
     def _blow(self, dice: random.Random) -> float:

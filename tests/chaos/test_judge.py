@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.chaos.callers import Wish
 from tests.chaos.evidence import Evidence
 from tests.chaos.followers import Watch
+from tests.chaos.inbox import Told
 from tests.chaos.judge import judge
 
 Doctor = Callable[[Evidence], Any]
@@ -22,7 +24,8 @@ ENDS = {
 
 def run(number: int, cast_id: str, conclusion: str, **facts: Any) -> dict[str, Any]:
     artifacts = [{"id": 1, "name": "spell-result", "sha256": f"digest {number}"}]
-    found = {"id": number, "cast_id": cast_id, "conclusion": conclusion, "noise": False, "artifacts": artifacts}
+    times = {"created_at": f"10:00:0{number}", "updated_at": f"10:00:0{number + 2}"}
+    found = times | {"id": number, "cast_id": cast_id, "conclusion": conclusion, "noise": False, "artifacts": artifacts}
     return found | facts
 
 
@@ -32,7 +35,7 @@ def evidence() -> Evidence:
     for number, (spell_key, (conclusion, status, reason)) in enumerate(ENDS.items(), start=1):
         cast_id, word, pays = f"cast-{number}", {"word": f"w{number}"}, status != "cancelled"
         wish = Wish(number, spell_key, word, conclusion, key=f"key-{number}", cast_ids=[cast_id, cast_id])
-        wish.cancelled = not pays
+        wish.cancelled, wish.callback_url = not pays, "http://receiver" if number == 1 else ""
         wishes.append(wish)
         watches.append(Watch(cast_id, ids=[1, 2, 3], final={"status": status, "status_reason": reason}))
         runs.append(run(number, cast_id, conclusion))
@@ -53,6 +56,8 @@ def evidence() -> Evidence:
         ledger={i: [("hold", 3), ("capture" if c["charged_cents"] else "release", 3)] for i, c in casts.items()},
         artifacts={f"cast-{number}": {"spell-result": f"digest {number}"} for number in (1, 2, 3)},
         captured_cents=6,
+        told=[Told("msg-1", "cast.succeeded", "cast-1", "succeeded", "succeeded")] * 2,
+        limits={"echo": 1},
     )
 
 
@@ -115,6 +120,12 @@ def test_a_good_trial_has_no_violation():
         ("followers_miss_nothing", lambda e: setattr(e.watches[0], "final", None)),
         ("followers_miss_nothing", lambda e: e.watches[0].troubles.append("500")),
         ("followers_miss_nothing", lambda e: e.watches.pop()),
+        ("every_end_is_told", lambda e: e.told.clear()),
+        ("every_end_is_told", lambda e: setattr(e, "forged", 1)),
+        ("every_end_is_told", lambda e: e.told.append(Told("msg-2", *astuple(e.told[0])[1:]))),
+        ("every_end_is_told", lambda e: e.told.append(Told("msg-1", "cast.failed", "cast-1", "failed", "run_failed"))),
+        ("every_end_is_told", lambda e: e.told.append(Told("msg-2", "cast.failed", "cast-2", "failed", "run_failed"))),
+        ("limits_are_kept", lambda e: e.casts["cast-2"].update(spell_key="echo")),
     ],
 )
 def test_each_broken_promise_is_seen(check: str, doctor: Doctor):
@@ -129,6 +140,7 @@ def test_a_lost_dispatch_without_any_run_is_no_violation():
         e.watches[0].final = {"status": "failed", "status_reason": "dispatch_lost"}
         e.ledger["cast-1"] = [("hold", 3), ("release", 3)]
         e.captured_cents = 3
+        e.told = [Told("msg-1", "cast.failed", "cast-1", "failed", "dispatch_lost")]
 
     assert after(lose) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -11,13 +12,17 @@ from typing import Any
 
 from tests.chaos.callers import Callers, wishes
 from tests.chaos.evidence import Evidence, collect
+from tests.chaos.inbox import Inbox
 from tests.chaos.installation import Installation, installation
 from tests.chaos.judge import judge
 from tests.chaos.report import counted, raised, report
 from tests.chaos.storm import Storm, waited
 
-OPEN = "SELECT id FROM casts_cast WHERE status IN ('queued', 'running')"
-PENDING = "SELECT id FROM casts_artifact WHERE state = 'pending'"
+UNDER_WAY = (
+    "SELECT id FROM casts_cast WHERE status IN ('queued', 'running')",
+    "SELECT id FROM casts_artifact WHERE state = 'pending'",
+    "SELECT id FROM casts_callback WHERE state = 'pending'",
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,11 @@ class Verdict:
 
 def trial(plan: Plan, folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Verdict:
     """Carry out a plan in a folder; what it leaves there explains the verdict."""
-    with installation(folder, **dict(plan.settings)) as where:
+    inbox = Inbox(seed=plan.seed)
+    with contextlib.closing(inbox), installation(folder, **dict(plan.settings)) as where:
+        inbox.start(where.call("GET", "/api/v1/callbacks/secret").json()["secret"])
         storm = Storm(where, seed=plan.seed, kill_every=plan.kill_every)
-        todo = list(wishes(plan.casts, seed=plan.seed))
+        todo = list(wishes(plan.casts, seed=plan.seed, callback_url=inbox.url))
         until = time.monotonic() + plan.minutes * 60
         callers = Callers(where, todo, concurrency=plan.concurrency, until=until)
         began = time.monotonic()
@@ -64,7 +71,7 @@ def trial(plan: Plan, folder: Path, *, say: Callable[[str], None] = lambda _: No
             follower.join(max(0.0, 20 if settled else 1))
             follower.give_up()
         quiet_seconds = time.monotonic() - calm
-        evidence = collect(where, callers.done, [follower.watch for follower in callers.followers])
+        evidence = collect(where, callers.done, [follower.watch for follower in callers.followers], inbox)
     violations = [f"the storm itself broke: {error!r}" for error in storm.errors] + judge(evidence)
     keep(folder, evidence)
     text = report(evidence, storm, callers, storm_seconds=calm - began, quiet_seconds=quiet_seconds)
@@ -87,8 +94,8 @@ def watch_over(callers: Callers, storm: Storm, plan: Plan, say: Callable[[str], 
 
 
 def quiet(where: Installation) -> bool:
-    """Whether nothing is under way: no cast, no copy, no run."""
-    if where.rows(OPEN) or where.rows(PENDING):
+    """Whether nothing is under way: no cast, no copy, no callback, no run."""
+    if any(where.rows(query) for query in UNDER_WAY):
         return False
     return all(run["status"] == "completed" for run in where.record()["runs"])
 
