@@ -80,7 +80,7 @@ class Callers:
         self.answers: Counter[str] = Counter()
         self._todo = iter(todo)
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._work, name=f"caller-{n}") for n in range(concurrency)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(concurrency)]
 
     def start(self) -> None:
         """Begin."""
@@ -111,7 +111,7 @@ class Callers:
                 wish.refusals.append(str(exc))
 
     def _carry_out(self, wish: Wish) -> None:
-        twin = threading.Thread(target=self._cast_again, args=(wish,)) if wish.twin else None
+        twin = threading.Thread(target=self._cast_again, args=(wish,), daemon=True) if wish.twin else None
         if twin is not None:
             twin.start()
         cast = self._cast(wish)

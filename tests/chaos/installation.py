@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,15 @@ class Installation(Platform):
             process.wait()
             self.start(name)
 
-    def freeze(self, name: str, wait: Callable[[], object]) -> None:
-        """Stop a process for as long as `wait` takes: to the others it looks dead, and then it goes on."""
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Stop a process meanwhile: to the others it looks dead, and then it goes on."""
         process = self.running[name]
         self._signal(name, process, signal.SIGSTOP)
-        wait()
-        self._signal(name, process, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(name, process, signal.SIGCONT)
 
     def _signal(self, name: str, process: subprocess.Popen[bytes], how: signal.Signals) -> None:
         with self._signals:
@@ -76,7 +80,7 @@ class Installation(Platform):
         """Wait until both web processes and the local GitHub answer."""
         until(lambda: self.answers(self.github + "/versions"))
         for port in self.ports.values():
-            until(lambda port=port: self.answers(f"http://127.0.0.1:{port}/api/v1/budget"))  # type: ignore[misc]
+            until(functools.partial(self.answers, f"http://127.0.0.1:{port}/api/v1/budget"))
 
     def down(self) -> None:
         """End what runs, all at once; what does not listen is killed."""

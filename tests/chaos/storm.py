@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import requests
@@ -42,6 +42,8 @@ GUSTS: list[dict[str, Any]] = [
 FREEZE_EVERY, FROZEN = (8.0, 16.0), (5.5, 8.0)  # seconds; a lease is 5, and a lost dispatch is given up after 15
 NOISE = ("echo.yml", "keep.yml", "stumble.yml")
 
+Trouble = Callable[[random.Random], Generator[float, None, None]]
+
 
 class Storm:
     """Kills and faults, each from a thread of its own, until told to end. A seed repeats what it chooses, not when."""
@@ -55,10 +57,8 @@ class Storm:
         self.errors: list[BaseException] = []
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(
-                target=self._keep, args=(what, random.Random(f"{seed} {what.__name__}")), name=what.__name__
-            )
-            for what in (self._kill, self._freeze, self._blow, self._crowd)
+            threading.Thread(target=self._keep, args=(what, random.Random(f"{seed} {number}")))
+            for number, what in enumerate((self._kill, self._freeze, self._blow, self._crowd))
         ]
 
     def begin(self) -> None:
@@ -80,10 +80,12 @@ class Storm:
         self.deaf = deaf
         self._weather()
 
-    def _keep(self, what: Callable[[random.Random], float], dice: random.Random) -> None:
+    def _keep(self, what: Trouble, dice: random.Random) -> None:
         try:
-            while not self._over.wait(what(dice)):
-                pass
+            with contextlib.closing(what(dice)) as trouble:
+                for seconds in trouble:
+                    if self._over.wait(seconds):
+                        return
         except BaseException as exc:
             self.errors.append(exc)
             raise
@@ -94,46 +96,39 @@ class Storm:
         api = CALM_API | API | gust.get("api", {})
         self.where.faults(webhooks=webhooks, api=api, unreachable=gust.get("unreachable", False))
 
-    def _kill(self, dice: random.Random) -> float:
-        if self._over.wait(dice.uniform(*self.kill_every)):
-            return 0
-        victim = dice.choice((*WEBS, *WORKERS))
-        self.where.kill(victim)
-        self.kills[victim] += 1
-        return 0
+    # What follows makes trouble, and yields for how many seconds to leave it at that.
 
-    def _freeze(self, dice: random.Random) -> float:
+    def _kill(self, dice: random.Random) -> Generator[float, None, None]:
+        while True:
+            yield dice.uniform(*self.kill_every)
+            victim = dice.choice((*WEBS, *WORKERS))
+            self.where.kill(victim)
+            self.kills[victim] += 1
+
+    def _freeze(self, dice: random.Random) -> Generator[float, None, None]:
         """Stop one for longer than its leases last, so that others take its work over; then let it go on."""
-        if self._over.wait(dice.uniform(*FREEZE_EVERY)):
-            return 0
-        victim = dice.choice((*WEBS, *WORKERS, *WORKERS))
-        self.freezes[victim] += 1
-        self.where.freeze(victim, lambda: self._over.wait(dice.uniform(*FROZEN)))
-        return 0
+        while True:
+            yield dice.uniform(*FREEZE_EVERY)
+            victim = dice.choice((*WEBS, *WORKERS, *WORKERS))
+            self.freezes[victim] += 1
+            with self.where.frozen(victim):
+                yield dice.uniform(*FROZEN)
 
-    def _blow(self, dice: random.Random) -> float:
-        self._weather({"api": {"retry_after": dice.randint(1, 3)}})
-        if self._over.wait(dice.uniform(5, 10)):
-            return 0
-        gust = dice.choice(GUSTS)
-        self.gusts += 1
-        self._weather(gust | {"api": {"retry_after": dice.randint(1, 3)} | gust.get("api", {})})
-        return dice.uniform(1.5, 3.5)
+    def _blow(self, dice: random.Random) -> Generator[float, None, None]:
+        while True:
+            self._weather({"api": {"retry_after": dice.randint(1, 3)}})
+            yield dice.uniform(5, 10)
+            gust = dice.choice(GUSTS)
+            self.gusts += 1
+            self._weather(gust | {"api": {"retry_after": dice.randint(1, 3)} | gust.get("api", {})})
+            yield dice.uniform(1.5, 3.5)
 
-    def _crowd(self, dice: random.Random) -> float:
+    def _crowd(self, dice: random.Random) -> Generator[float, None, None]:
         """Runs that are nobody's cast, in the same seconds as ours."""
-        asked = {"n": dice.randint(1, 4), "workflow": dice.choice(NOISE)}
-        answer = requests.post(self.where.github + "/_local/noise", json=asked, timeout=20, headers=AGENT)
-        answer.raise_for_status()
-        self.noise += asked["n"]
-        return dice.uniform(1, 4)
-
-
-def waited(what: Callable[[], bool], *, seconds: float, every: float = 0.5) -> bool:
-    """Return whether `what()` came true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(every)
-    return False
+        while True:
+            count = dice.randint(1, 4)
+            asked = {"n": count, "workflow": dice.choice(NOISE)}
+            answer = requests.post(self.where.github + "/_local/noise", json=asked, timeout=20, headers=AGENT)
+            answer.raise_for_status()
+            self.noise += count
+            yield dice.uniform(1, 4)

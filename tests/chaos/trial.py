@@ -16,7 +16,7 @@ from tests.chaos.inbox import Inbox
 from tests.chaos.installation import Installation, installation
 from tests.chaos.judge import judge
 from tests.chaos.report import counted, raised, report
-from tests.chaos.storm import Storm, waited
+from tests.chaos.storm import Storm
 
 UNDER_WAY = (
     "SELECT id FROM casts_cast WHERE status IN ('queued', 'running')",
@@ -91,6 +91,16 @@ def watch_over(callers: Callers, storm: Storm, plan: Plan, say: Callable[[str], 
             told = time.monotonic()
             say(f"{len(callers.done)} cast, {sum(storm.kills.values())} kills.")
         time.sleep(0.1)
+
+
+def waited(what: Callable[[], bool], *, seconds: float, every: float = 0.5) -> bool:
+    """Return whether `what()` came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(every)
+    return False
 
 
 def quiet(where: Installation) -> bool:
