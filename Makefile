@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types lock migrations clean
+.PHONY: help demo test chaos lint types lock migrations clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,9 @@ demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the ca
 
 test: .venv/dev ## the whole suite, on SQLite and on Postgres
 	@$(BIN)/python -m tests
+
+chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: .venv/dev ## style, imports and types
 	$(BIN)/ruff check .

@@ -55,14 +55,18 @@ class ArtifactWork:
         return row.expires_at
 
 
-def bring_in(cast: Cast) -> bool:
-    """List and copy a claimed cast's artifacts; True when none is left to copy. Raise NotNow when GitHub can't."""
+def list_left(cast: Cast) -> None:
+    """Note what a claimed cast's run has left, to be copied. Raise NotNow when GitHub can't tell."""
     for remote in runtime_of(cast).artifacts(cast):
         if remote.expired:
             continue
         Artifact.objects.get_or_create(
             cast=cast, name=remote.name, defaults={"remote_id": remote.id, "remote_digest": remote.digest}
         )
+
+
+def bring_in(cast: Cast) -> bool:
+    """Copy what was listed; True when none is left to copy. Raise NotNow when GitHub can't."""
     trouble: NotNow | None = None
     for artifact in cast.artifacts.filter(state=State.PENDING):
         try:

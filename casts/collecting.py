@@ -11,37 +11,42 @@ from django.utils import timezone
 
 from casts import artifacts, lifecycle, results
 from casts.models import Artifact, Cast, CastStatus
-from casts.runtime import Failure, NotNow, RunGone, runtime_of
+from casts.runtime import AccessLost, Failure, NotNow, RunGone, runtime_of
 
 logger = logging.getLogger(__name__)
 
 RETRY = dt.timedelta(seconds=3)
+LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be listed counts as one that left none
 # How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
 SUCCESS = ("success", "neutral")
 RUN_FAULT = ("failure", "timed_out")
 
 
 def collect(cast: Cast) -> dt.datetime | None:
-    """Bring in what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, end without."""
+    """Bring in what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, end without.
+
+    What it left must be known for that: else it would end without a result that exists, and nobody would copy it later.
+    """
     assert cast.run_finished_at is not None
     patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
-    complete, failure = False, Failure()
+    unlisted, settled, failure, again = True, False, Failure(), timezone.now() + RETRY
     try:
         if not all(job["status"] == "completed" for job in cast.jobs) or not cast.jobs:
             refresh(cast)
+        artifacts.list_left(cast)
+        unlisted = False
         complete = artifacts.bring_in(cast)
         if conclusion_of(cast) not in SUCCESS:
             failure = runtime_of(cast).failure(cast)
+        settled = complete
     except NotNow as exc:
         logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
-        if patient:
-            return min(exc.retry_at or timezone.now() + RETRY, timezone.now() + 10 * RETRY)
+        again = min(exc.retry_at or again, timezone.now() + 10 * RETRY)
     except Exception:
         logger.exception("the run's end could not be read", extra={"cast_id": str(cast.pk)})
-        if patient:
-            return timezone.now() + RETRY
-    if not complete and patient:
-        return timezone.now() + RETRY
+        unlisted = False  # a bug of ours does not pass with time
+    if not settled and (patient or (unlisted and may_be_listed(cast))):
+        return again
     artifacts.leave_to_copier(cast)
     try:
         finish(cast, failure)
@@ -53,6 +58,20 @@ def collect(cast: Cast) -> dt.datetime | None:
         error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": str(exc)}]}
         lifecycle.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
+
+
+def may_be_listed(cast: Cast) -> bool:
+    """Whether there is any point in waiting for the list: there was none before, and the run still exists."""
+    assert cast.run_finished_at is not None
+    if cast.artifacts.exists() or timezone.now() > cast.run_finished_at + LIST_WAIT:
+        return False
+    try:
+        runtime_of(cast).observe(cast)
+    except (RunGone, AccessLost):
+        return False
+    except NotNow:
+        pass
+    return True
 
 
 def refresh(cast: Cast) -> None:

@@ -2,6 +2,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.hits: Counter[str] = Counter()  # for the record; a reset keeps them
         self.reset()
 
     def reset(self) -> None:
@@ -89,12 +91,16 @@ class Faults:
                 return False
             if left is not None:
                 self.api["times"] = left - 1
+            self.hits[f"api.{name}"] += 1
             return True
 
-    def chance(self, probability: float) -> bool:
-        """Throw the dice."""
+    def befalls(self, name: str) -> bool:
+        """Throw the dice for one webhook fault and count it when it hits."""
         with self._lock:
-            return bool(probability) and self._random.random() < probability
+            probability = self.webhooks[name]
+            hit = bool(probability) and self._random.random() < probability
+            self.hits[f"webhooks.{name}"] += hit
+            return hit
 
     def between(self, milliseconds: Sequence[float]) -> float:
         """Return a random time in seconds from a range in milliseconds."""

@@ -123,16 +123,15 @@ class Hooks:
         """Queue an event; what shares a lane arrives in order, unless a fault says otherwise."""
         if not self.url or ((self.faults.suspended or self.faults.removed) and event != "installation"):
             return []
-        wanted = self.faults.webhooks
-        if self.faults.chance(wanted["lose"]):
+        if self.faults.befalls("lose"):
             return []
         delivery = Delivery.of(event, payload)
-        if self.faults.chance(wanted["drop"]):
+        if self.faults.befalls("drop"):
             self._keep(delivery)
             self._finish(delivery, 502, "failed to connect to host")
             return []
         copies = [delivery]
-        if self.faults.chance(wanted["duplicate"]):
+        if self.faults.befalls("duplicate"):
             copies.append(delivery.copy())
         for copy in copies:
             self._queue(copy, lane)

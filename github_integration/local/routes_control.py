@@ -41,6 +41,7 @@ def record(world: World, request: Request) -> Response:
                 "conclusion": run.attempt.conclusion,
                 "run_attempt": run.attempt.number,
                 "created_at": iso(run.created_at),
+                "updated_at": iso(run.attempt.updated_at),
                 "html_url": world.render.run_page(run),
                 "artifacts": [
                     {"id": a.id, "name": a.name, "sha256": a.sha256, "size": a.size} for a in run.artifacts.values()
@@ -49,7 +50,8 @@ def record(world: World, request: Request) -> Response:
             for run in reversed(world.runs.all())
         ]
     deliveries = [d.summary() | {"run_id": d.run_id} for d in reversed(world.hooks.log())]
-    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries})
+    hits = {name: count for name, count in world.faults.hits.items() if count}
+    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries, "faults": hits})
 
 
 def noise(world: World, request: Request) -> Response:

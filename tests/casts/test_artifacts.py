@@ -16,7 +16,7 @@ from django.utils import timezone
 from casts import artifacts, results
 from casts.artifacts import ArtifactWork
 from casts.models import Artifact, Cast, CastEvent
-from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact
+from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone
 from tests.casts.conftest import LEASE, history, ledger, step
 
 
@@ -305,6 +305,15 @@ def test_a_result_that_can_not_be_read_again_is_waited_for_and_then_costs_nothin
     assert [kind for kind, _ in ledger(cast)] == ["hold", "release"]
 
 
+def test_no_list_is_waited_for_of_an_installation_that_was_removed(ran, runtime, settings):
+    settings.CAST_ARTIFACT_WAIT_SECONDS = 0
+    cast = ran([], {})
+    for asked in ("artifacts", "observe"):
+        runtime.answers[asked] = AccessLost("The App was uninstalled.", reason="installation_removed")
+    assert step(cast) is None
+    assert cast.final
+
+
 def test_a_list_that_can_not_be_had_is_waited_for(ran, runtime):
     cast = ran([], {})
     runtime.answers["artifacts"] = NotNow("away")
@@ -313,6 +322,35 @@ def test_a_list_that_can_not_be_had_is_waited_for(ran, runtime):
     runtime.answers["artifacts"] = []
     step(cast)
     assert cast.status == "succeeded"
+
+
+def test_no_cast_ends_without_a_result_that_github_could_not_even_list(ran, runtime, clock):
+    promise = {"output_schema": {"type": "object", "required": ["greeting"]}}
+    cast = ran([remote(RESULT)], RESULT, **promise)
+    listed, seen = runtime.answers["artifacts"], runtime.answers["observe"]
+    runtime.answers["artifacts"] = NotNow("rate limit", retry_at=clock.now + dt.timedelta(hours=1))
+    runtime.answers["observe"] = runtime.answers["artifacts"]
+    for _ in range(3):
+        clock.forward(minutes=20)
+        assert step(cast) <= dt.timedelta(seconds=30)
+        assert (cast.status, ledger(cast)) == ("running", [("hold", 5)])
+    runtime.answers |= {"artifacts": listed, "observe": seen}
+    step(cast)
+    assert (cast.status, cast.output, cast.artifacts.get().state) == ("succeeded", {"greeting": "Hello"}, "stored")
+
+
+@pytest.mark.parametrize("why", ["the run is deleted", "a day has passed"])
+def test_a_list_that_will_never_come_is_waited_for_no_longer(ran, runtime, clock, why):
+    cast = ran([remote(RESULT)], RESULT)
+    runtime.answers["artifacts"] = NotNow("404")
+    clock.forward(seconds=121)
+    assert step(cast) is not None
+    if why == "the run is deleted":
+        runtime.answers["observe"] = RunGone("404")
+    else:
+        clock.forward(days=1)
+    assert step(cast) is None
+    assert (cast.status, cast.output) == ("succeeded", None)
 
 
 def test_looking_twice_copies_once(ran, runtime, storage):

@@ -86,6 +86,15 @@ def drop_database(url: str) -> None:
         on_server(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
 
 
+def prepare(folder: Path, url: str, spells: str) -> str:
+    """Fill an empty database with these spells and an account; return its API key."""
+    environment = environment_for(folder, url)
+    (folder / "spells.toml").write_text(spells)
+    manage(environment, "migrate", "-v0")
+    manage(environment, "loadspells", str(folder / "spells.toml"))
+    return manage(environment, "createapikey", "tests", "--cap-cents", "100000", "--scopes", EVERY_SCOPE).strip()
+
+
 @functools.cache
 def prepared(spells: str) -> tuple[str, str]:
     """Return a database with these spells, to be copied, and an API key. Making one takes longer than most tests."""
@@ -93,11 +102,7 @@ def prepared(spells: str) -> tuple[str, str]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     url = new_database(folder)
     atexit.register(drop_database, url)
-    environment = environment_for(folder, url)
-    (folder / "spells.toml").write_text(spells)
-    manage(environment, "migrate", "-v0")
-    manage(environment, "loadspells", str(folder / "spells.toml"))
-    return url, manage(environment, "createapikey", "tests", "--cap-cents", "100000", "--scopes", EVERY_SCOPE).strip()
+    return url, prepare(folder, url, spells)
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
@@ -161,26 +166,41 @@ class Platform:
         """Run a management command to its end; return what it printed."""
         return manage(self.environment, *arguments)
 
-    def start(self, name: str) -> None:
-        """Start "github", "web", or a worker of any other name."""
+    def publish(self, *workflows: Path) -> None:
+        """Put copies of workflow files into the repository, before its GitHub starts."""
+        folder = self.folder / "repository" / ".github" / "workflows"
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in workflows:
+            (folder / file.name).write_bytes(file.read_bytes())
+
+    def command(self, name: str) -> list[str]:
+        """Return what starts "github", "web", or a worker of any other name."""
         repository = self.folder / "repository"
         if name == "github":
-            command = [
+            return [
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
                 *("--repository", f"{REPOSITORY}={repository}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
                 *("--api", self.api, "--webhook-secret", SECRET),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
             ]
-        elif name == "web":
-            command = [sys.executable, "-m", "gunicorn", "-c", "spellplatform/gunicorn.conf.py", "spellplatform.asgi"]
-        else:
-            command = [sys.executable, "manage.py", "runworker"]
+        if name == "web":
+            return [sys.executable, "-m", "gunicorn", "-c", "spellplatform/gunicorn.conf.py", "spellplatform.asgi"]
+        return [sys.executable, "manage.py", "runworker"]
+
+    def start(self, name: str, *, own_group: bool = False, **settings: str) -> None:
+        """Start a process, with settings for it alone; in a group of its own it can be killed with all its children."""
         # PGAPPNAME: whose a connection is shows in pg_stat_activity.
-        environment = self.environment | {"PGAPPNAME": name}
+        environment = self.environment | {"PGAPPNAME": name} | settings
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(name),
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=own_group,
             )
 
     def stop(self, *names: str, how: signal.Signals = signal.SIGTERM) -> int:
@@ -394,11 +414,8 @@ def platform(folder: Path, *, spells: str, **options: Any) -> Iterator[Platform]
     database, key = prepared(spells)
     here = Platform(folder, database=database, **options)
     here.key = key
-    workflows = folder / "repository" / ".github" / "workflows"
-    workflows.mkdir(parents=True)
     ours = (ROOT / ".github" / "workflows").glob("spell-*.yml")
-    for file in [*ours, *(Path(__file__).parent / "workflows").glob("*.yml")]:
-        (workflows / file.name).write_bytes(file.read_bytes())
+    here.publish(*ours, *(Path(__file__).parent / "workflows").glob("*.yml"))
     try:
         for name in ("github", "web", "worker"):
             here.start(name)
