@@ -8,6 +8,8 @@ import datetime as dt
 class GitHubError(Exception):
     """GitHub said no, or nothing."""
 
+    date: dt.datetime | None = None  # GitHub's clock when it answered, to compare ours with
+
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from github_integration import errors
 JSON = Any
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
+AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+json"
 SECONDARY_WAIT = 60.0  # seconds, when GitHub names no time (docs: best practices for using the REST API)
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
 # Titles of other runs may quote a cast's token, as a commit message does; None is an answer that doesn't say.
@@ -30,10 +32,10 @@ def default_version(api_url: str) -> str:
     return NEWEST_VERSION if host == "api.github.com" or host.endswith(".ghe.com") else ""
 
 
-def headers(authorization: str, version: str) -> dict[str, str]:
+def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str, str]:
     """Return the headers that every call carries."""
     common = {
-        "Accept": "application/vnd.github+json",
+        "Accept": accept,
         "User-Agent": USER_AGENT,
         "Authorization": f"Bearer {authorization}",
     }
@@ -97,7 +99,17 @@ def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.dateti
         422: errors.Refused,
     }
     kind = errors.Unavailable if status >= 500 else kinds.get(status, errors.Refused)
-    return kind(message, status=status)
+    error = kind(message, status=status)
+    error.date = date_of(head)
+    return error
+
+
+def date_of(head: Mapping[str, str]) -> dt.datetime | None:
+    """Return the time in an answer's Date header; None if there is none that can be read."""
+    try:
+        return parsedate_to_datetime(head.get("Date", "")).astimezone(dt.UTC)
+    except ValueError:
+        return None
 
 
 def rate_limit_end(status: int, head: Mapping[str, str], message: str, *, now: dt.datetime) -> dt.datetime | None:
