@@ -30,6 +30,7 @@ MOVES = 3  # of a repository that are followed to a download
 CHUNK = 64 * 1024
 ACTIONS = (("actions", "write"),)
 CONTENTS = (("contents", "write"),)
+READ_CONTENTS = (("contents", "read"),)
 
 
 class GitHub:
@@ -128,7 +129,73 @@ class GitHub:
             kept = (kept + chunk)[-last_bytes:]
         return kept.decode(errors="replace")
 
+    def rate_limit(self) -> JSON:
+        """Return how many calls are left, which costs none. Raise NotFound from servers without limits."""
+        return _object(self._send("GET", "/rate_limit", self._key(PERSONAL, "", ACTIONS)))
+
+    # --- what a spell needs to be there --------------------------------------------------------------------
+
+    def repository(self, installation: int, repository: str) -> JSON:
+        """Return a repository; one that has moved is found under its new name."""
+        return self._get(installation, repository)
+
+    def workflow(self, installation: int, repository: str, workflow: str) -> JSON:
+        """Return one workflow, by its file's name. Raise NotFound if the default branch doesn't have it."""
+        return self._get(installation, repository, "actions", "workflows", workflow)
+
+    def workflows(self, installation: int, repository: str) -> list[JSON]:
+        """Return the repository's workflows."""
+        return self._pages("workflows", installation, repository, "actions", "workflows")
+
+    def workflow_text(self, installation: int, repository: str, workflow: str, *, ref: str = "") -> str:
+        """Return a workflow file at a ref, or on the default branch. Needs the permission Contents: read."""
+        path = wire.repo_path(repository, "contents", ".github", "workflows", workflow)
+        key = self._key(installation, repository, READ_CONTENTS)
+        answer = self._send("GET", path, key, {"ref": ref} if ref else None, accept=wire.AS_RAW)
+        return answer.content.decode(errors="replace")
+
+    # --- what the App is told about itself: by its JWT, without an installation ----------------------------
+
+    def app(self) -> JSON:
+        """Return the App that we are. Raise AuthFailed, NotFound, or NotConfigured without a usable key."""
+        return _object(self._as_app("GET", "/app"))
+
+    def installations(self) -> list[JSON]:
+        """Return the App's installations, a hundred at most."""
+        return _list(self._as_app("GET", "/app/installations", {"per_page": 100}))
+
+    def installation(self, installation: int) -> JSON:
+        """Return one installation of the App, also while it is suspended."""
+        return _object(self._as_app("GET", f"/app/installations/{installation}"))
+
+    def repository_installation(self, repository: str) -> JSON:
+        """Return the installation that covers a repository. Raise NotFound if there is none, or no repository."""
+        return _object(self._as_app("GET", wire.repo_path(repository, "installation")))
+
+    def hook_config(self) -> JSON:
+        """Return the webhook's settings; GitHub masks the secret."""
+        return _object(self._as_app("GET", "/app/hook/config"))
+
+    def newest_deliveries(self) -> list[JSON]:
+        """Return the newest hundred lines of the delivery log."""
+        return _list(self._as_app("GET", "/app/hook/deliveries", {"per_page": 100}))
+
+    def delivery(self, delivery_id: int) -> JSON:
+        """Return one line of the delivery log with what was sent. Raise NotFound after GitHub's three days."""
+        return _object(self._as_app("GET", f"/app/hook/deliveries/{delivery_id}"))
+
+    def redeliver(self, delivery_id: int) -> None:
+        """Have GitHub send a delivery once more, under the same GUID."""
+        self._as_app("POST", f"/app/hook/deliveries/{delivery_id}/attempts")
+
     # --- how -----------------------------------------------------------------------------------------------
+
+    def _as_app(self, method: str, path: str, query: dict[str, Any] | None = None) -> requests.Response:
+        """Make a call that only the App itself may make; none of them does harm if it is made twice."""
+        if not self.app_id:
+            raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: only an App may ask this.")
+        proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+        return self._try_again(method, path, lambda: self._request(method, path, proof, query))
 
     def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
         path = wire.repo_path(repository, *parts)
@@ -189,6 +256,7 @@ class GitHub:
         json: JSON = None,
         before: dt.datetime | None = None,
         follow: bool = True,
+        accept: str = wire.AS_JSON,
     ) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx.
 
@@ -205,7 +273,7 @@ class GitHub:
                     raise errors.NotSent("it took too long to get as far as sending")
                 try:
                     answer = self._request(
-                        method, path, authorization, query, json=json, own_connection=once, follow=follow
+                        method, path, authorization, query, json=json, own_connection=once, follow=follow, accept=accept
                     )
                     if (told := wire.rate_told(answer.headers)) is not None:
                         self._told[key[0]] = quota.Told(*told)
@@ -245,6 +313,7 @@ class GitHub:
         json: JSON = None,
         own_connection: bool = False,
         follow: bool = True,
+        accept: str = wire.AS_JSON,
     ) -> requests.Response:
         # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
         # So what may be sent only once gets a connection of its own.
@@ -255,7 +324,7 @@ class GitHub:
                 self.api_url + path,
                 params=query,
                 json=json,
-                headers=wire.headers(authorization, self.version),
+                headers=wire.headers(authorization, self.version, accept),
                 auth=_as_it_is,
                 timeout=self.timeout,
                 allow_redirects=follow and method == "GET",
@@ -331,6 +400,13 @@ def _object(answer: requests.Response) -> dict[str, Any]:
     body = _json(answer)
     if not isinstance(body, dict):
         raise errors.Unavailable(f"GitHub answered {answer.status_code} with something that is not a JSON object")
+    return body
+
+
+def _list(answer: requests.Response) -> list[JSON]:
+    body = _json(answer)
+    if not isinstance(body, list):
+        raise errors.Unavailable(f"GitHub answered {answer.status_code} with something that is not a JSON list")
     return body
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 
+CLOCK_SLACK = dt.timedelta(seconds=30)  # the proof of who we are lives for minutes only
+
 
 class GitHubError(Exception):
     """GitHub said no, or nothing."""
 
+    date: dt.datetime | None = None  # GitHub's clock when it answered, to compare ours with
+
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+    def clock(self, now: dt.datetime) -> str:
+        """Say how our clock differs from GitHub's, if by so much that it may be the reason; else blank."""
+        ahead = dt.timedelta(0) if self.date is None else now - self.date
+        if abs(ahead) <= CLOCK_SLACK:
+            return ""
+        way = "ahead of" if ahead > dt.timedelta(0) else "behind"
+        return f"This machine's clock is {abs(ahead).total_seconds():.0f} seconds {way} GitHub's"
 
 
 class NotConfigured(GitHubError):

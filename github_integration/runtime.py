@@ -289,6 +289,7 @@ def asking(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
         raise NotNow(waiting_message(reason, str(exc)), retry_at=later, reason=reason) from exc
     except (errors.NotConfigured, errors.AuthFailed) as exc:  # ours to mend, not the caller's fault
         message = str(exc) if isinstance(exc, errors.NotConfigured) else f"GitHub doesn't take our credentials: {exc}"
+        message += f". {clock}." if (clock := exc.clock(timezone.now())) else ""
         raise NotNow(message, retry_at=timezone.now() + ASK_AGAIN, reason="github_not_configured") from exc
     except errors.GitHubError as exc:
         if isinstance(exc, errors.Unavailable):

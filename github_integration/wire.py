@@ -18,7 +18,7 @@ from github_integration import errors
 JSON = Any
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
-CLOCK_TOLERANCE = 30.0  # seconds
+AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+json"
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
 # Titles of other runs may quote a cast's token, as a commit message does; None is an answer that doesn't say.
 DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
@@ -31,10 +31,10 @@ def default_version(api_url: str) -> str:
     return NEWEST_VERSION if host == "api.github.com" or host.endswith(".ghe.com") else ""
 
 
-def headers(authorization: str, version: str) -> dict[str, str]:
+def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str, str]:
     """Return the headers that every call carries."""
     common = {
-        "Accept": "application/vnd.github+json",
+        "Accept": accept,
         "User-Agent": USER_AGENT,
         "Authorization": f"Bearer {authorization}",
     }
@@ -85,8 +85,6 @@ def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.dateti
         return errors.RateLimited(message, status=status, retry_at=rate_limit_end(head, now=now))
     if status == 403 and "suspended" in message.lower():
         return errors.Suspended(message, status=status)
-    if status == 401:
-        message += clock_skew(head, now=now)
     if status == 403 and (needed := head.get("X-Accepted-GitHub-Permissions")):
         message = f"{message} (the App needs the permission {needed})"
     kinds: dict[int, type[errors.GitHubError]] = {
@@ -100,7 +98,17 @@ def error_of(status: int, head: Mapping[str, str], body: JSON, *, now: dt.dateti
         422: errors.Refused,
     }
     kind = errors.Unavailable if status >= 500 else kinds.get(status, errors.Refused)
-    return kind(message, status=status)
+    error = kind(message, status=status)
+    error.date = date_of(head)
+    return error
+
+
+def date_of(head: Mapping[str, str]) -> dt.datetime | None:
+    """Return the time in an answer's Date header; None if there is none that can be read."""
+    try:
+        return parsedate_to_datetime(head.get("Date", "")).astimezone(dt.UTC)
+    except ValueError:
+        return None
 
 
 def is_rate_limit(status: int, head: Mapping[str, str], message: str) -> bool:
@@ -131,17 +139,6 @@ def rate_told(head: Mapping[str, str]) -> tuple[int, int, dt.datetime] | None:
     told = [head.get(name, "") for name in names]
     reset_at = moment(int(told[2])) if all(value.isdecimal() for value in told) else None
     return None if reset_at is None else (int(told[0]), int(told[1]), reset_at)
-
-
-def clock_skew(head: Mapping[str, str], *, now: dt.datetime) -> str:
-    """Say by how much our clock differs from GitHub's, if by so much that a JWT may be refused for it; else blank."""
-    try:
-        skew = (parsedate_to_datetime(head.get("Date", "")) - now).total_seconds()
-    except (TypeError, ValueError):
-        return ""
-    if abs(skew) < CLOCK_TOLERANCE:
-        return ""
-    return f" Our clock is {abs(skew):.0f} seconds {'behind' if skew > 0 else 'ahead of'} GitHub's: set it right."
 
 
 def unknown_key(error: errors.GitHubError) -> bool:

@@ -27,6 +27,9 @@ class Config:
     permissions: dict[str, str] = field(
         default_factory=lambda: {"actions": "write", "contents": "write", "metadata": "read"}
     )
+    # What the App asks for, where the installation's owner has not accepted all of it; None: the same.
+    wanted_permissions: dict[str, str] | None = None
+    events: list[str] = field(default_factory=lambda: ["workflow_job", "workflow_run"])
 
     @property
     def base_url(self) -> str:

@@ -1,6 +1,9 @@
 """GitHub's JSON shapes of Apps, workflows, runs, jobs and artifacts."""
 
+import base64
+import hashlib
 from datetime import datetime
+from urllib.parse import quote
 
 from .clock import iso
 from .repositories import Repository
@@ -172,9 +175,30 @@ class Renderer(BaseRenderer):
             "html_url": f"{self.config.base_url}/apps/{self.config.app_slug}",
             "created_at": made,
             "updated_at": made,
-            "permissions": self.config.permissions,
-            "events": ["workflow_job", "workflow_run"],
+            "permissions": self.config.wanted_permissions or self.config.permissions,
+            "events": self.config.events,
             "installations_count": 1,
+        }
+
+    def file(self, repository: Repository, ref: str, path: str, data: bytes) -> JSON:
+        """Return a file's content, in lines of base64 as GitHub breaks them."""
+        sha = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        url = f"{self.repository_url(repository)}/contents/{quote(path)}?ref={quote(ref)}"
+        git_url = f"{self.repository_url(repository)}/git/blobs/{sha}"
+        html_url = f"{self.config.base_url}/{repository.full_name}/blob/{quote(ref)}/{quote(path)}"
+        return {
+            "type": "file",
+            "name": path.rsplit("/", 1)[-1],
+            "path": path,
+            "sha": sha,
+            "size": len(data),
+            "encoding": "base64",
+            "content": base64.encodebytes(data).decode(),
+            "url": url,
+            "git_url": git_url,
+            "html_url": html_url,
+            "download_url": None,
+            "_links": {"self": url, "git": git_url, "html": html_url},
         }
 
     @property
@@ -198,7 +222,7 @@ class Renderer(BaseRenderer):
             "target_id": account["id"],
             "target_type": "Organization",
             "permissions": self.config.permissions,
-            "events": ["workflow_job", "workflow_run"],
+            "events": self.config.events,
             "created_at": "2026-01-01T00:00:00Z",
             "updated_at": "2026-01-01T00:00:00Z",
             "single_file_name": None,

@@ -50,6 +50,19 @@ class Repository:
         """Commit by full ref name."""
         return self._look()[1]
 
+    def file(self, path: str, full_ref: str) -> bytes | None:
+        """Return a file's bytes at a ref, None if it isn't there.
+
+        On the branch that is checked out, it is the file as it is now, committed or not: what a run would see.
+        """
+        if full_ref != f"refs/heads/{self.default_branch}":
+            return self._git_bytes("cat-file", "blob", f"{full_ref}:{path}")
+        found = (self.tree / path).resolve()
+        inside = found.is_relative_to(self.tree.resolve()) and not SKIPPED & {*Path(path).parts}
+        if not inside or not found.is_file() or self._git("check-ignore", "--", path):
+            return None
+        return found.read_bytes()
+
     def resolve(self, ref: str) -> tuple[str, str] | None:
         """Return (full ref, commit) for a branch or tag, short or full; a commit is none."""
         for full in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
@@ -91,10 +104,14 @@ class Repository:
         return self._known
 
     def _git(self, *arguments: str) -> str:
-        """Return git's answer, empty when the tree is no git repository."""
+        """Return git's answer as text, empty when the tree is no git repository."""
+        return (self._git_bytes(*arguments) or b"").decode().strip()
+
+    def _git_bytes(self, *arguments: str) -> bytes | None:
+        """Return git's answer, None if it has none."""
         command = ["git", "-C", str(self.tree), *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(command, capture_output=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
+            return None
+        return done.stdout if done.returncode == 0 else None

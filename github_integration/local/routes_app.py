@@ -30,6 +30,8 @@ def versions(world: World, request: Request) -> Response:
 
 def rate_limit(world: World, request: Request) -> Response:
     """Answer GET /rate_limit, which costs nothing."""
+    if "Authorization" in request.headers:
+        world.auth.token(request)
     rate = world.rate(count=False)
     body: dict[str, Any] = {"resources": {"core": rate, "search": rate}}
     if request.environ["local.version"] == "2022-11-28":

@@ -22,6 +22,22 @@ def repository(world: World, request: Request, owner: str, repo: str) -> Respons
     return answer_json(world.render.repository(found, request.environ["local.version"]))
 
 
+def contents(world: World, request: Request, owner: str, repo: str, path: str) -> Response:
+    """Answer GET …/contents/{path} for files, as they are (raw media type) or as JSON."""
+    docs = "/repos/contents#get-repository-content"
+    found, _ = world.allowed(request, owner, repo, "contents", docs=docs)
+    wanted = request.args.get("ref") or found.default_branch
+    resolved = found.resolve(wanted)
+    if resolved is None:
+        raise ApiError(404, f"No commit found for the ref {wanted}", docs)
+    data = found.file(path, resolved[0])
+    if data is None:
+        raise not_found(docs)
+    if ".raw" in request.headers.get("Accept", ""):
+        return Response(data, content_type="application/vnd.github.raw+json; charset=utf-8")
+    return answer_json(world.render.file(found, wanted, path, data))
+
+
 def workflows(world: World, request: Request, owner: str, repo: str) -> Response:
     """Answer GET …/actions/workflows."""
     found, _ = world.allowed(request, owner, repo)
@@ -135,6 +151,7 @@ def _answered(world: World, request: Request, runs: list[Run]) -> None:
 
 RULES = [
     ("GET", "/repos/<owner>/<repo>", repository),
+    ("GET", "/repos/<owner>/<repo>/contents/<path:path>", contents),
     ("POST", "/repos/<owner>/<repo>/dispatches", dispatch_repository),
     ("GET", "/repos/<owner>/<repo>/actions/workflows", workflows),
     ("GET", "/repos/<owner>/<repo>/actions/workflows/<key>", workflow),

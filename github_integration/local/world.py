@@ -146,7 +146,7 @@ class World:
                 "name": "web",
                 "active": True,
                 "app_id": self.config.app_id,
-                "events": ["workflow_job", "workflow_run"],
+                "events": self.config.events,
                 "created_at": made,
                 "updated_at": made,
                 "config": {"content_type": "json", "url": self.hooks.url, "insecure_ssl": "0"},

@@ -23,7 +23,8 @@ def leaves_everything_in_order(where: Platform) -> None:
         for kind in ("hold", "capture", "release")
     }
     assert sums["hold"] == sums["capture"] + sums["release"]
-    [books] = where.rows("SELECT SUM(held_cents) AS held, SUM(captured_cents) AS captured FROM accounts_budgetperiod")
+    held, captured = (f"COALESCE(SUM({name}_cents), 0) AS {name}" for name in ("held", "captured"))
+    [books] = where.rows(f"SELECT {held}, {captured} FROM accounts_budgetperiod")
     assert (books["held"], books["captured"]) == (0, sums["capture"])
     twice = "GROUP BY cast_id HAVING COUNT(*) <> 2"
     assert where.rows(f"SELECT cast_id FROM accounts_ledgerentry {twice}") == []

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import jwt
 import pytest
 import requests
 import responses
@@ -17,7 +18,7 @@ from casts.runtime import Run
 from github_integration import errors
 from github_integration.client import GitHub
 
-from .doubles import API, LATER, LONG_TOKEN, REPO, check_request, described
+from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, check_request, described
 
 INPUTS = {"cast_id": "0190", "spell_key": "greet", "input_data": '{"name": "Zoë; rm -rf /"}'}
 GHES = "https://github.example.com/api/v3"
@@ -53,6 +54,10 @@ CALLS: dict[str, Callable[[GitHub], Any]] = {
     "force-cancel": lambda g: g.cancel(0, REPO, 7, force=True),
     "artifact_bytes": lambda g: list(g.artifact_bytes(0, REPO, 7)[0]),
     "job_log": lambda g: g.job_log(0, REPO, 7, last_bytes=10),
+    "rate_limit": lambda g: g.rate_limit(),
+    "repository": lambda g: g.repository(0, REPO),
+    "workflow": lambda g: g.workflow(0, REPO, "cast.yml"),
+    "workflows": lambda g: g.workflows(0, REPO),
 }
 
 
@@ -62,6 +67,8 @@ def answer_everything(http: responses.RequestsMock) -> None:
     http.add(responses.GET, matching("/(zip|logs)"), status=302, headers={"Location": "https://blobs.example/x"})
     http.add(responses.GET, "https://blobs.example/x", body=b"bytes")
     http.add(responses.GET, matching(r"/actions/runs/7"), json={"id": 7, "total_count": 0})
+    http.add(responses.GET, matching("(/rate_limit|/demo/spells|/actions/workflows.*)$"), json={"id": 7})
+    http.add(responses.GET, matching("/actions/workflows[?]"), json={"total_count": 0, "workflows": []})
     http.add(responses.GET, matching(r"/actions/runs"), json={"total_count": 0, "workflow_runs": []})
 
 
@@ -116,6 +123,71 @@ def test_api_version_is_the_newest_where_it_exists_or_the_one_that_is_set(
 def test_names_are_quoted_in_paths(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.post(f"{API}/repos/demo/spells/actions/workflows/a%20b%3Fc.yml/dispatches", json=STARTED)
     assert by_hand.dispatch_workflow(0, REPO, "a b?c.yml", ref="main", inputs={}, before=LATER) == RUN
+
+
+# --- about ourselves, and what a spell needs -------------------------------------------------------------
+
+AS_APP: dict[str, tuple[str, Callable[[GitHub], Any], Any]] = {
+    "app": ("GET /app", lambda g: g.app(), {"id": 1}),
+    "installations": ("GET /app/installations?per_page=100", lambda g: g.installations(), [{"id": 1}]),
+    "installation": ("GET /app/installations/1", lambda g: g.installation(1), {"id": 1}),
+    "of a repository": (f"GET /repos/{REPO}/installation", lambda g: g.repository_installation(REPO), {"id": 1}),
+    "hook_config": ("GET /app/hook/config", lambda g: g.hook_config(), {"url": "https://x"}),
+    "newest_deliveries": ("GET /app/hook/deliveries?per_page=100", lambda g: g.newest_deliveries(), []),
+    "delivery": ("GET /app/hook/deliveries/9", lambda g: g.delivery(9), {"id": 9}),
+    "redeliver": ("POST /app/hook/deliveries/9/attempts", lambda g: g.redeliver(9), None),
+}
+
+
+@pytest.mark.parametrize("name", AS_APP)
+def test_what_only_the_app_may_ask_carries_its_jwt_and_is_repeated_after_trouble(
+    hub: GitHub, http: responses.RequestsMock, naps: list[float], name: str
+) -> None:
+    wanted, call, body = AS_APP[name]
+    method, path = wanted.split()
+    http.add(method, API + path, status=502)
+    http.add(method, API + path, json={} if body is None else body)
+    assert call(hub) == body
+    for sent in http.calls:
+        proof = sent.request.headers["Authorization"].removeprefix("Bearer ")
+        assert jwt.decode(proof, (DATA / "app.pub").read_text(), algorithms=["RS256"])["iss"] == "Iv1.app"
+    assert (len(http.calls), len(naps)) == (2, 1)
+
+
+@pytest.mark.parametrize("name", AS_APP)
+def test_what_only_the_app_may_ask_names_the_setting_without_one(make_github: Callable[..., GitHub], name: str) -> None:
+    with pytest.raises(errors.NotConfigured, match="GITHUB_APP_ID"):
+        AS_APP[name][1](make_github(app_id="", personal_token="ghp_x"))
+
+
+@pytest.mark.parametrize("name", [name for name in AS_APP if name != "redeliver"])
+def test_what_is_no_json_is_trouble_not_a_crash(
+    hub: GitHub, http: responses.RequestsMock, naps: list[float], name: str
+) -> None:
+    method, path = AS_APP[name][0].split()
+    http.add(method, API + path, body="<html>Log in</html>")
+    with pytest.raises(errors.Unavailable, match="not a JSON"):
+        AS_APP[name][1](hub)
+
+
+@pytest.mark.parametrize(("ref", "query"), [("", ""), ("v1/x y", "?ref=v1%2Fx+y")])
+def test_workflow_file_is_asked_for_as_it_is(
+    by_hand: GitHub, http: responses.RequestsMock, ref: str, query: str
+) -> None:
+    address = f"{API}/repos/{REPO}/contents/.github/workflows/cast.yml"
+    http.get(address, body="name: Zoë".encode())
+    assert by_hand.workflow_text(0, REPO, "cast.yml", ref=ref) == "name: Zoë"
+    [call] = http.calls
+    assert call.request.url == address + query
+    assert call.request.headers["Accept"] == "application/vnd.github.raw+json"
+
+
+def test_workflow_file_is_read_with_a_token_for_reading(
+    hub: GitHub, http: responses.RequestsMock, minting: Any
+) -> None:
+    http.get(f"{API}/repos/{REPO}/contents/.github/workflows/cast.yml", body=b"")
+    hub.workflow_text(1, REPO, "cast.yml")
+    assert json.loads(minting[0].body)["permissions"] == {"contents": "read"}
 
 
 # --- workflow_dispatch -----------------------------------------------------------------------------------

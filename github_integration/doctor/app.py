@@ -1,0 +1,141 @@
+"""Who we are to GitHub: the App and what it may do, or the personal token."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from urllib.parse import urlsplit
+
+from casts.models import Spell
+from github_integration import errors
+from github_integration.client import JSON, GitHub
+from github_integration.doctor.findings import About, Finding
+
+ABOUT = About("GitHub App")
+RANK = {"read": 1, "write": 2, "admin": 3}
+
+
+def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
+    """Prove who we are; return the App, None if there is none or it could not be asked."""
+    if github.personal_token:
+        yield _personal(github)
+        return None
+    if not github.app_id:
+        yield ABOUT.problem(
+            "credentials",
+            "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
+            mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/github-actions-setup.md, steps 1 and 4.",
+        )
+        return None
+    try:
+        app = github.app()
+    except errors.NotConfigured as exc:
+        yield ABOUT.problem(
+            "private key",
+            str(exc),
+            mend="Give GITHUB_APP_PRIVATE_KEY the absolute path of the .pem file that the App's page made under "
+            "“Generate a private key”, readable by this user.",
+        )
+        return None
+    except (errors.AuthFailed, errors.NotFound) as exc:
+        yield ABOUT.ok("private key", "readable")
+        yield _refused(github, exc)
+        return None
+    yield ABOUT.ok("private key", "readable")
+    yield ABOUT.ok("GITHUB_APP_ID", f"GitHub knows us as “{app.get('name')}” (App ID {app.get('id')})")
+    return app
+
+
+def _personal(github: GitHub) -> Finding:
+    about = About("Personal token")
+    try:
+        left = (github.rate_limit().get("resources") or {}).get("core") or {}
+    except errors.NotFound:  # Enterprise Server without rate limits
+        left = {}
+    except errors.AuthFailed as exc:
+        return about.problem(
+            "GITHUB_TOKEN",
+            f"GitHub: {exc}. It is wrong, has expired, or is another server's.",
+            mend="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
+            "repositories, with Actions: read and write. Or set GITHUB_APP_ID: then the token is not used.",
+        )
+    calls = f"; {left['remaining']} calls are left in this hour" if "remaining" in left else ""
+    return about.ok("GITHUB_TOKEN", f"GitHub takes it{calls}. It does not tell what the token may do")
+
+
+def _refused(github: GitHub, exc: errors.GitHubError) -> Finding:
+    """Explain why GitHub does not take our proof: the clock, the key, or the id."""
+    if clock := exc.clock(dt.datetime.now(dt.UTC)):
+        return ABOUT.problem(
+            "GITHUB_APP_ID",
+            f"GitHub: {exc}. {clock}, and the App's proof of who it is lives for minutes only.",
+            mend="Set the clock, and keep it right with NTP (timedatectl set-ntp true). Then run the doctor again.",
+        )
+    if isinstance(exc, errors.AuthFailed):
+        return ABOUT.problem(
+            "GITHUB_APP_ID",
+            f"GitHub: {exc}. The key is one, but not of the App {github.app_id}; or it was deleted there.",
+            mend="Set GITHUB_APP_PRIVATE_KEY and GITHUB_APP_ID of the same App. Its page, under “Private keys”, lists "
+            "the keys that count, and makes new ones.",
+        )
+    return ABOUT.problem(
+        "GITHUB_APP_ID",
+        f"GitHub: {exc}. There is no App {github.app_id} at {github.api_url}.",
+        mend="Set GITHUB_APP_ID to the “App ID” at the top of the App's page. On Enterprise Server and ghe.com, "
+        "GITHUB_API_URL must name that server; old ones know no client ID.",
+    )
+
+
+def needed(spells: Iterable[Spell]) -> dict[str, str]:
+    """Return the permissions without which these spells can't be cast."""
+    by_event = any(spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH for spell in spells)
+    return {"actions": "write", "metadata": "read"} | ({"contents": "write"} if by_event else {})
+
+
+def short_of(wanted: Mapping[str, str], granted: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the wanted permissions that are not granted to that extent."""
+    return {name: level for name, level in wanted.items() if RANK.get(granted.get(name, ""), 0) < RANK.get(level, 0)}
+
+
+def listed(permissions: Mapping[str, str]) -> str:
+    """Write permissions as GitHub does: `actions: write`."""
+    return ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
+
+
+def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
+    """Compare what the App asks of those who install it with what the spells need."""
+    spells = list(spells)
+    asked, wanted = app.get("permissions") or {}, needed(spells)
+    page = f"{settings_page(app)} → Permissions & events → Repository permissions"
+    for name, level in (missing := short_of(wanted, asked)).items():
+        why = {
+            "actions": "Without it no workflow can be started or followed.",
+            "contents": "GitHub counts sending a repository_dispatch event as writing.",
+        }.get(name, "GitHub requires it of every App.")
+        yield ABOUT.problem(
+            f"permission {name}",
+            f"The App asks for {name}: {asked.get(name, 'nothing')}, and needs {level}. {why}",
+            mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
+        )
+    for name in wanted:
+        if name not in missing:
+            yield ABOUT.ok(f"permission {name}", asked[name])
+    if "contents" not in wanted and not short_of({"contents": "write"}, asked):
+        yield ABOUT.warning(
+            "permission contents",
+            "The App may change files, and no spell needs that: only repository_dispatch does.",
+            mend=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
+        )
+
+
+def _access(level: str) -> str:
+    return "read and write" if level == "write" else "read-only"
+
+
+def settings_page(app: JSON) -> str:
+    """Return the address of the App's settings, or words for it where GitHub doesn't say enough."""
+    owner, page = app.get("owner") or {}, urlsplit(str(app.get("html_url") or ""))
+    if not (owner.get("login") and app.get("slug") and page.netloc):
+        return "The App's settings"
+    of = f"/organizations/{owner['login']}" if owner.get("type") == "Organization" else ""
+    return f"{page.scheme}://{page.netloc}{of}/settings/apps/{app['slug']}"

@@ -1,0 +1,111 @@
+"""Where the App is installed, what its owners have accepted, and whether a spell's repository is among it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+
+from casts.models import Spell
+from github_integration import errors
+from github_integration.client import JSON, GitHub
+from github_integration.doctor.app import listed, needed, short_of
+from github_integration.doctor.findings import About, Finding
+from github_integration.models import PERSONAL
+
+
+def used(default: int | None, spells: Iterable[Spell]) -> list[int]:
+    """Return the installations that the settings and the spells name."""
+    return sorted({i for i in (default, *(spell.target_installation for spell in spells)) if i})
+
+
+def check(github: GitHub, app: JSON, number: int, spells: Iterable[Spell]) -> Iterator[Finding]:
+    """Check one installation: it exists, works, and its owner has accepted what the App asks for."""
+    about = About(f"Installation {number}")
+    try:
+        installation = github.installation(number)
+    except errors.NotFound:
+        known = ", ".join(f"{one['id']} ({_owner(one)})" for one in github.installations()) or "none"
+        yield about.problem(
+            "exists",
+            f"The App has no such installation. It has: {known}.",
+            mend="Set GITHUB_APP_INSTALLATION_ID, or the spell's installation_id, to one of these; or install the App "
+            "(its page → Install App). The number is the end of the installation's address.",
+        )
+        return
+    page = installation.get("html_url") or "the installation's page"
+    yield about.ok("exists", f"of {_owner(installation)}")
+    if installation.get("suspended_at"):
+        yield about.problem(
+            "state",
+            f"Suspended since {installation['suspended_at']}: nothing can be started, and no webhooks are sent.",
+            mend=f"Its owner presses “Unsuspend” at the end of {page}.",
+        )
+    else:
+        yield about.ok("state", "not suspended")
+    granted = installation.get("permissions") or {}
+    missing = short_of(app.get("permissions") or {}, granted)
+    if not missing:
+        yield about.ok("permissions", f"{listed(granted)}; the owner has accepted all that the App asks for")
+        return
+    message = f"Granted is {listed(granted) or 'nothing'}; the App asks for {listed(missing)} by now."
+    mend = f"The owner ({_owner(installation)}) opens {page}, “Review request”, and accepts the new permissions."
+    here = [spell for spell in spells if spell.target_installation == number]
+    if missing.keys() & short_of(needed(here), granted).keys():
+        yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", mend=mend)
+    else:
+        yield about.warning("permissions", f"{message} No spell here needs that.", mend=mend)
+
+
+def of_spell(github: GitHub, spell: Spell) -> int:
+    """Return whose token starts this spell, PERSONAL also if nobody's does."""
+    return PERSONAL if github.personal_token else (spell.target_installation or PERSONAL)
+
+
+def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None, JSON | None]:
+    """Check that a spell's repository is there and open to us; return it, None if it isn't."""
+    name, number = spell.target_repository, of_spell(github, spell)
+    if not name:
+        mend = "Name it as owner/name in the spell's `repository`, or in GITHUB_REPOSITORY for all spells."
+        yield about.problem("repository", "None is named.", mend=mend)
+        return None
+    if not github.personal_token:
+        try:
+            actual = github.repository_installation(name)["id"]
+        except errors.NotFound:
+            yield about.problem(
+                "repository",
+                f"The App is not installed on {name}; or there is no such repository.",
+                mend=f"Compare the name. Then: the installation's page → Repository access → add {name}.",
+            )
+            return None
+        if actual != number:
+            names = f"the settings say {number}" if number else "none is set"
+            mend = f"Set the spell's installation_id, or GITHUB_APP_INSTALLATION_ID, to {actual}."
+            yield about.problem("repository", f"{name} belongs to installation {actual}; {names}.", mend=mend)
+            return None
+    try:
+        found = github.repository(number, name)
+    except (errors.NotFound, errors.Refused) as exc:
+        whose = "GITHUB_TOKEN must be allowed to see it" if github.personal_token else "the App must be installed on it"
+        yield about.problem("repository", f"{name}: GitHub: {exc}", mend=f"Compare the name; {whose}. Was it renamed?")
+        return None
+    yield _state(about, name, found)
+    return found
+
+
+def _state(about: About, name: str, found: JSON) -> Finding:
+    full_name = str(found.get("full_name") or name)
+    if full_name.lower() != name.lower():
+        return about.problem(
+            "repository",
+            f"{name} is called {full_name} now. GitHub forwards questions there, but no starts.",
+            mend=f"Write {full_name} in the spell's `repository`, or in GITHUB_REPOSITORY.",
+        )
+    if found.get("archived"):
+        mend = f"{found.get('html_url') or name} → Settings → Danger zone → Unarchive; or use another repository."
+        return about.problem("repository", f"{name} is archived: nothing can be started there.", mend=mend)
+    return about.ok("repository", full_name)
+
+
+def _owner(installation: JSON) -> str:
+    account = installation.get("account") or {}
+    return str(account.get("login") or account.get("slug") or "an unknown account")

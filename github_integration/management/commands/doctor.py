@@ -1,0 +1,87 @@
+"""Check the configuration against GitHub."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+from django.urls import reverse
+
+from casts.models import Spell
+from github_integration import errors
+from github_integration.client import github
+from github_integration.doctor import app, findings, hook, installations, workflows
+from github_integration.doctor.findings import About, Finding, Level
+from github_integration.doctor.once import asking_once
+
+PING_SECONDS = 15.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Check the App, its installations, the webhook and every active spell's workflow on GitHub, and say how to "
+        "mend what is wrong. Changes nothing. Ends with code 1 if there is a problem."
+    )
+    requires_system_checks = []  # what they would say is among the findings
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take what to check, and how to show it."""
+        parser.add_argument("--spell", metavar="KEY", help="of all spells only this one, active or not")
+        parser.add_argument("--ping", action="store_true", help="have GitHub send a webhook again, and judge by it")
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *, spell: str | None, ping: bool, json: bool, **options: object) -> None:
+        """Print what was found; end with 1 if there is a problem."""
+        found = list(examine(spell, ping=ping))
+        self.stdout.write(findings.as_json(found) if json else findings.as_text(found))
+        if any(finding.level == Level.PROBLEM for finding in found):
+            sys.exit(1)
+
+
+def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
+    """Check everything; where GitHub can't be asked any further, the last finding says so."""
+    spells: list[Spell] = []
+    try:
+        spells = list(Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key))
+    except DatabaseError as exc:
+        mend = "Is DATABASE_URL right? Then: manage.py migrate."
+        yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", mend=mend)
+    else:
+        if key is not None and not spells:
+            raise CommandError(f"There is no spell with the key {key!r}.")
+        if not spells:
+            mend = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
+            yield About("Spells").warning("any", "There are no active spells.", mend=mend)
+    try:
+        yield from on_github(spells, ping=ping)
+    except errors.GitHubError as exc:
+        yield findings.broken_off(exc)
+
+
+def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:
+    """Check all that GitHub knows. Raise GitHubError where it can't be asked any further."""
+    asked = asking_once(github())
+    who = yield from app.credentials(asked)
+    if who is not None:
+        yield from app.permissions(who, spells)
+        for number in installations.used(settings.GITHUB_APP_INSTALLATION_ID, spells):
+            yield from installations.check(asked, who, number, spells)
+        yield from hook.check(
+            github(),  # its log changes while we look
+            who,
+            address=settings.PUBLIC_URL + reverse("github-webhook"),
+            secret_set=bool(settings.GITHUB_WEBHOOK_SECRETS),
+            ping_seconds=PING_SECONDS if ping else 0,
+        )
+    elif github().personal_token:
+        yield hook.of_a_token()
+    else:
+        message = "The installations, the webhook and the spells were not checked: GitHub does not know us."
+        yield app.ABOUT.warning("the rest", message, mend="Mend the problem above, then run the doctor again.")
+        return
+    for spell in spells:
+        yield from workflows.check(asked, spell)
