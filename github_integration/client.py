@@ -18,6 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from casts.runtime import Run
 from github_integration import errors, wire
+from github_integration.etags import Etags, Kept
 from github_integration.models import PERSONAL
 from github_integration.tokens import Key, Token, TokenCache, app_jwt, private_key
 
@@ -41,7 +42,8 @@ class GitHub:
         self.api_url, self.timeout = api_url, timeout
         self.version = version or wire.default_version(api_url)
         self.app_id, self._pem, self.personal_token = app_id, pem, personal_token
-        self.tokens = TokenCache(self._mint)
+        self.etags = Etags()
+        self.tokens = TokenCache(self._mint, dropped=lambda token: self.etags.drop(token.value))
         self._local = threading.local()
 
     # --- calls ---------------------------------------------------------------------------------------------
@@ -74,7 +76,7 @@ class GitHub:
 
     def run(self, installation: int, repository: str, run_id: int) -> JSON:
         """Return one run."""
-        return self._get(installation, repository, "actions", "runs", run_id)
+        return self._get(installation, repository, "actions", "runs", run_id, conditional=True)
 
     def runs(self, installation: int, repository: str, *, event: str, page: int) -> list[JSON]:
         """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
@@ -83,7 +85,8 @@ class GitHub:
 
     def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
         """Return the jobs of the run's latest attempt (256 at most, GitHub's limit for a matrix)."""
-        return self._pages("jobs", installation, repository, "actions", "runs", run_id, "jobs", filter="latest")
+        parts = ("actions", "runs", run_id, "jobs")
+        return self._pages("jobs", installation, repository, *parts, conditional=True, filter="latest")
 
     def artifacts(self, installation: int, repository: str, run_id: int) -> list[JSON]:
         """Return the run's artifacts, of all its attempts (500 per job at most)."""
@@ -111,16 +114,34 @@ class GitHub:
 
     # --- how -----------------------------------------------------------------------------------------------
 
-    def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
+    def _get(
+        self, installation: int, repository: str, *parts: str | int, conditional: bool = False, **query: str | int
+    ) -> JSON:
+        """Return an object. What is looked at again and again is asked for `conditional`ly: unchanged, it is free."""
         path = wire.repo_path(repository, *parts)
-        return _object(self._send("GET", path, self._key(installation, repository, ACTIONS), query))
+        key = self._key(installation, repository, ACTIONS)
+        answer = self._send("GET", path, key, query, conditional=conditional)
+        body = _object(answer)
+        if conditional and (etag := answer.headers.get("ETag")) and answer.status_code == 200:
+            # The token is the one that was sent; after a redirect to another host there is none.
+            token = str(answer.request.headers.get("Authorization", "")).removeprefix("Bearer ")
+            self.etags.put(token, path, query, etag=etag, body=answer.content)
+        return body
 
     def _pages(
-        self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int
+        self,
+        name: str,
+        installation: int,
+        repository: str,
+        *parts: str | int,
+        conditional: bool = False,
+        **query: str | int,
     ) -> list[JSON]:
         found: list[JSON] = []
         for page in range(1, 7):
-            answer = self._get(installation, repository, *parts, **query, per_page=100, page=page)
+            answer = self._get(
+                installation, repository, *parts, **query, conditional=conditional, per_page=100, page=page
+            )
             found += answer.get(name) or []
             if len(found) >= int(answer.get("total_count") or 0) or not answer.get(name):
                 break
@@ -163,6 +184,7 @@ class GitHub:
         json: JSON = None,
         once: bool = False,
         follow: bool = True,
+        conditional: bool = False,
     ) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx unless it may be made only `once`."""
 
@@ -171,9 +193,10 @@ class GitHub:
             waits = iter(FRESH_TOKEN_WAITS)
             while True:
                 authorization, token = self._authorization(key)
+                known = self.etags.get(authorization, path, query or {}) if conditional else None
                 try:
                     return self._request(
-                        method, path, authorization, query, json=json, own_connection=once, follow=follow
+                        method, path, authorization, query, json=json, own_connection=once, follow=follow, known=known
                     )
                 except errors.AuthFailed:  # refused before any effect: safe to repeat, whatever the call
                     if token is None:
@@ -210,6 +233,7 @@ class GitHub:
         json: JSON = None,
         own_connection: bool = False,
         follow: bool = True,
+        known: Kept | None = None,
     ) -> requests.Response:
         # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
         # So what may be sent only once gets a connection of its own.
@@ -220,7 +244,7 @@ class GitHub:
                 self.api_url + path,
                 params=query,
                 json=json,
-                headers=wire.headers(authorization, self.version),
+                headers=wire.headers(authorization, self.version) | ({"If-None-Match": known.etag} if known else {}),
                 auth=_as_it_is,
                 timeout=self.timeout,
                 allow_redirects=follow and method == "GET",
@@ -232,6 +256,8 @@ class GitHub:
                 session.close()
         if answer.status_code >= 400:
             raise wire.error_of(answer.status_code, answer.headers, _json(answer), now=dt.datetime.now(dt.UTC))
+        if answer.status_code == 304 and known is not None:
+            answer._content = known.body()
         if answer.is_redirect and method != "GET":
             raise errors.Refused("GitHub says this repository has moved; use its new name.", status=answer.status_code)
         return answer
