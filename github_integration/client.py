@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 JSON = Any
 TRIES = 3  # of calls that are safe to repeat
 FRESH_TOKEN_WAITS = (1.0, 2.0, 3.0)  # seconds between tries while a new token spreads
+PROOF_SECONDS = 60.0  # that a JWT is used; it would live for nine minutes, were the clock never set
 MOVES = 3  # of a repository that are followed to a download
 CHUNK = 64 * 1024
 ACTIONS = (("actions", "write"),)
@@ -44,6 +45,7 @@ class GitHub:
         self.app_id, self._pem, self.personal_token = app_id, pem, personal_token
         self.etags = Etags()
         self.tokens = TokenCache(self._mint, dropped=lambda token: self.etags.drop(token.value))
+        self._made = 0.0, ""  # our JWT, and when: time.monotonic()
         self._local = threading.local()
 
     # --- calls ---------------------------------------------------------------------------------------------
@@ -112,6 +114,18 @@ class GitHub:
             kept = (kept + chunk)[-last_bytes:]
         return kept.decode(errors="replace")
 
+    def deliveries(self, cursor: str = "") -> tuple[list[JSON], str]:
+        """Return a hundred lines of the App's delivery log, newest first, and the next page's cursor (blank: none)."""
+        answer = self._app_get("/app/hook/deliveries", {"per_page": 100} | ({"cursor": cursor} if cursor else {}))
+        lines = _json(answer)
+        if not isinstance(lines, list):
+            raise errors.Unavailable("GitHub's answer is not a list of deliveries")
+        return lines, wire.next_cursor(answer.headers.get("Link", ""))
+
+    def delivery(self, delivery_id: int) -> JSON:
+        """Return one line of the delivery log with what was sent. Raise NotFound after GitHub's three days."""
+        return _object(self._app_get(f"/app/hook/deliveries/{delivery_id}"))
+
     # --- how -----------------------------------------------------------------------------------------------
 
     def _get(
@@ -165,7 +179,7 @@ class GitHub:
             raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN for a first try.")
         if installation == PERSONAL:
             raise errors.NotConfigured("Set GITHUB_APP_INSTALLATION_ID, or give the spell an installation id.")
-        proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+        proof = self._proof()
         body = {"repositories": [repository.split("/", 1)[-1]], "permissions": dict(permissions)}
         path = f"/app/installations/{installation}/access_tokens"
         made = _object(self._try_again("POST", path, lambda: self._request("POST", path, proof, json=body)))
@@ -173,6 +187,20 @@ class GitHub:
             raise errors.Unavailable("GitHub's answer holds no token")
         expires_at = wire.moment(made.get("expires_at")) or dt.datetime.now(dt.UTC)
         return Token(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
+
+    def _proof(self) -> str:
+        """Return a JWT that says we are the App. Checking the key and signing takes a tenth of a second: reused."""
+        made_at, proof = self._made
+        if not proof or time.monotonic() - made_at > PROOF_SECONDS:
+            proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+            self._made = time.monotonic(), proof
+        return proof
+
+    def _app_get(self, path: str, query: dict[str, Any] | None = None) -> requests.Response:
+        """GET what the App may ask about itself; raise NotConfigured without an App."""
+        if not self.app_id:
+            raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: only an App may ask this.")
+        return self._try_again("GET", path, lambda: self._request("GET", path, self._proof(), query))
 
     def _send(
         self,
