@@ -18,6 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from casts.runtime import Run
 from github_integration import errors, quota, wire
+from github_integration.etags import Etags, Kept
 from github_integration.models import PERSONAL
 from github_integration.tokens import Key, Token, TokenCache, app_jwt, private_key
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 JSON = Any
 TRIES = 3  # of calls that are safe to repeat
 FRESH_TOKEN_WAITS = (1.0, 2.0, 3.0)  # seconds between tries while a new token spreads
+PROOF_SECONDS = 60.0  # that a JWT is used; it would live for nine minutes, were the clock never set
 MOVES = 3  # of a repository that are followed to a download
 CHUNK = 64 * 1024
 ACTIONS = (("actions", "write"),)
@@ -42,7 +44,9 @@ class GitHub:
         self.api_url, self.timeout = api_url, timeout
         self.version = version or wire.default_version(api_url)
         self.app_id, self._pem, self.personal_token = app_id, pem, personal_token
-        self.tokens = TokenCache(self._mint)
+        self.etags = Etags()
+        self.tokens = TokenCache(self._mint, dropped=lambda token: self.etags.drop(token.value))
+        self._made = 0.0, ""  # our JWT, and when: time.monotonic()
         self._local = threading.local()
         self._told: dict[int, quota.Told] = {}
 
@@ -92,18 +96,19 @@ class GitHub:
 
     def run(self, installation: int, repository: str, run_id: int) -> JSON:
         """Return one run."""
-        return self._get(installation, repository, "actions", "runs", run_id)
+        return self._get(installation, repository, "actions", "runs", run_id, conditional=True)
 
     def runs(self, installation: int, repository: str, *, event: str, page: int, created: str = "") -> list[JSON]:
         """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
-        query: dict[str, str | int] = {"event": event, "per_page": 100, "page": page}
-        query |= {"created": created} if created else {}
-        answer = self._get(installation, repository, "actions", "runs", **query)
+        answer = self._get(
+            installation, repository, "actions", "runs", event=event, per_page=100, page=page, created=created or None
+        )
         return list(answer.get("workflow_runs") or [])
 
     def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
         """Return the jobs of the run's latest attempt (256 at most, GitHub's limit for a matrix)."""
-        return self._pages("jobs", installation, repository, "actions", "runs", run_id, "jobs", filter="latest")
+        parts = ("actions", "runs", run_id, "jobs")
+        return self._pages("jobs", installation, repository, *parts, conditional=True, filter="latest")
 
     def artifacts(self, installation: int, repository: str, run_id: int) -> list[JSON]:
         """Return the run's artifacts, of all its attempts (500 per job at most)."""
@@ -176,9 +181,10 @@ class GitHub:
         """Return the webhook's settings; GitHub masks the secret."""
         return _object(self._as_app("GET", "/app/hook/config"))
 
-    def newest_deliveries(self) -> list[JSON]:
-        """Return the newest hundred lines of the delivery log."""
-        return _list(self._as_app("GET", "/app/hook/deliveries", {"per_page": 100}))
+    def deliveries(self, cursor: str = "") -> tuple[list[JSON], str]:
+        """Return a hundred lines of the App's delivery log, newest first, and the next page's cursor (blank: none)."""
+        answer = self._as_app("GET", "/app/hook/deliveries", {"per_page": 100} | ({"cursor": cursor} if cursor else {}))
+        return _list(answer), wire.next_cursor(answer.headers.get("Link", ""))
 
     def delivery(self, delivery_id: int) -> JSON:
         """Return one line of the delivery log with what was sent. Raise NotFound after GitHub's three days."""
@@ -194,19 +200,44 @@ class GitHub:
         """Make a call that only the App itself may make; none of them does harm if it is made twice."""
         if not self.app_id:
             raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: only an App may ask this.")
-        proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
-        return self._try_again(method, path, lambda: self._request(method, path, proof, query))
+        return self._try_again(method, path, lambda: self._request(method, path, self._proof(), query))
 
-    def _get(self, installation: int, repository: str, *parts: str | int, **query: str | int) -> JSON:
+    def _get(
+        self,
+        installation: int,
+        repository: str,
+        *parts: str | int,
+        conditional: bool = False,
+        **query: str | int | None,
+    ) -> JSON:
+        """Return an object; a None in the query is left out.
+
+        What is looked at again and again is asked for `conditional`ly: unchanged, it is free.
+        """
         path = wire.repo_path(repository, *parts)
-        return _object(self._send("GET", path, self._key(installation, repository, ACTIONS), query))
+        key = self._key(installation, repository, ACTIONS)
+        answer = self._send("GET", path, key, query, conditional=conditional)
+        body = _object(answer)
+        if conditional and (etag := answer.headers.get("ETag")) and answer.status_code == 200:
+            # The token is the one that was sent; after a redirect to another host there is none.
+            token = str(answer.request.headers.get("Authorization", "")).removeprefix("Bearer ")
+            self.etags.put(token, path, query, etag=etag, body=answer.content)
+        return body
 
     def _pages(
-        self, name: str, installation: int, repository: str, *parts: str | int, **query: str | int
+        self,
+        name: str,
+        installation: int,
+        repository: str,
+        *parts: str | int,
+        conditional: bool = False,
+        **query: str | int,
     ) -> list[JSON]:
         found: list[JSON] = []
         for page in range(1, 7):
-            answer = self._get(installation, repository, *parts, **query, per_page=100, page=page)
+            answer = self._get(
+                installation, repository, *parts, **query, conditional=conditional, per_page=100, page=page
+            )
             found += answer.get(name) or []
             if len(found) >= int(answer.get("total_count") or 0) or not answer.get(name):
                 break
@@ -230,7 +261,7 @@ class GitHub:
             raise errors.NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN for a first try.")
         if installation == PERSONAL:
             raise errors.NotConfigured("Set GITHUB_APP_INSTALLATION_ID, or give the spell an installation id.")
-        proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+        proof = self._proof()
         body = {"repositories": [repository.split("/", 1)[-1]], "permissions": dict(permissions)}
         path = f"/app/installations/{installation}/access_tokens"
         try:
@@ -246,6 +277,14 @@ class GitHub:
         expires_at = wire.moment(made.get("expires_at")) or dt.datetime.now(dt.UTC)
         return Token(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
 
+    def _proof(self) -> str:
+        """Return a JWT that says we are the App. Checking the key and signing takes a tenth of a second: reused."""
+        made_at, proof = self._made
+        if not proof or time.monotonic() - made_at > PROOF_SECONDS:
+            proof = app_jwt(self.app_id, private_key(self._pem), now=time.time())
+            self._made = time.monotonic(), proof
+        return proof
+
     def _send(
         self,
         method: str,
@@ -257,6 +296,7 @@ class GitHub:
         before: dt.datetime | None = None,
         follow: bool = True,
         accept: str = wire.AS_JSON,
+        conditional: bool = False,
     ) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx.
 
@@ -271,9 +311,18 @@ class GitHub:
                 authorization, token = self._authorization(key)
                 if before is not None and dt.datetime.now(dt.UTC) > before:
                     raise errors.NotSent("it took too long to get as far as sending")
+                known = self.etags.get(authorization, path, query or {}) if conditional else None
                 try:
                     answer = self._request(
-                        method, path, authorization, query, json=json, own_connection=once, follow=follow, accept=accept
+                        method,
+                        path,
+                        authorization,
+                        query,
+                        json=json,
+                        own_connection=once,
+                        follow=follow,
+                        accept=accept,
+                        known=known,
                     )
                     if (told := wire.rate_told(answer.headers)) is not None:
                         self._told[key[0]] = quota.Told(*told)
@@ -314,6 +363,7 @@ class GitHub:
         own_connection: bool = False,
         follow: bool = True,
         accept: str = wire.AS_JSON,
+        known: Kept | None = None,
     ) -> requests.Response:
         # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
         # So what may be sent only once gets a connection of its own.
@@ -324,7 +374,8 @@ class GitHub:
                 self.api_url + path,
                 params=query,
                 json=json,
-                headers=wire.headers(authorization, self.version, accept),
+                headers=wire.headers(authorization, self.version, accept)
+                | ({"If-None-Match": known.etag} if known else {}),
                 auth=_as_it_is,
                 timeout=self.timeout,
                 allow_redirects=follow and method == "GET",
@@ -336,6 +387,8 @@ class GitHub:
                 session.close()
         if answer.status_code >= 400:
             raise wire.error_of(answer.status_code, answer.headers, _json(answer), now=dt.datetime.now(dt.UTC))
+        if answer.status_code == 304 and known is not None:
+            answer._content = known.body()
         if answer.is_redirect and method != "GET":
             raise errors.Refused("GitHub says this repository has moved; use its new name.", status=answer.status_code)
         return answer

@@ -72,8 +72,8 @@ Key = tuple[int, str, tuple[tuple[str, str], ...]]  # installation, repository, 
 class TokenCache:
     """Installation tokens by installation, repository and permissions; one caller refreshes, the others wait."""
 
-    def __init__(self, mint: Callable[[Key], Token]) -> None:
-        self._mint = mint
+    def __init__(self, mint: Callable[[Key], Token], *, dropped: Callable[[Token], None] = lambda token: None) -> None:
+        self._mint, self._dropped = mint, dropped
         self._tokens: dict[Key, Token] = {}
         self._locks: dict[Key, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -84,12 +84,17 @@ class TokenCache:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             token = self._tokens.get(key)
-            if token is None or token.expires_at - dt.datetime.now(dt.UTC) < REFRESH_BEFORE:
+            if token is not None and token.expires_at - dt.datetime.now(dt.UTC) < REFRESH_BEFORE:
+                self.drop(key, token)
+                token = None
+            if token is None:
                 token = self._tokens[key] = self._mint(key)
             return token
 
     def drop(self, key: Key, token: Token) -> None:
-        """Forget a token that GitHub no longer takes, unless it has been replaced already."""
+        """Forget a token that GitHub no longer takes, or not for long, unless it has been replaced already."""
         with self._guard:
-            if self._tokens.get(key) is token:
-                del self._tokens[key]
+            if self._tokens.get(key) is not token:
+                return
+            del self._tokens[key]
+        self._dropped(token)

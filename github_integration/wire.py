@@ -8,9 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from casts.runtime import Job, Observation, RemoteArtifact, Run, Step
 from github_integration import errors
@@ -220,6 +221,42 @@ def artifact_seen(artifact: JSON) -> RemoteArtifact:
         digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
     )
+
+
+@dataclass(frozen=True)
+class LoggedDelivery:
+    """One line of the App's delivery log. Redeliveries are lines of their own, with the GUID of the first."""
+
+    id: int
+    guid: str
+    event: str
+    delivered_at: dt.datetime
+    installation: int | None
+
+
+def delivery_logged(line: JSON) -> LoggedDelivery | None:
+    """Return what a line of the delivery log says, None if it can't be read."""
+    if not isinstance(line, dict) or type(line.get("id")) is not int or not line.get("guid"):
+        return None
+    if (delivered_at := moment(line.get("delivered_at"))) is None:
+        return None
+    installation = line.get("installation_id")
+    return LoggedDelivery(
+        id=line["id"],
+        guid=plain(line["guid"]),
+        event=plain(line.get("event")),
+        delivered_at=delivered_at,
+        installation=installation if type(installation) is int else None,
+    )
+
+
+NEXT_LINK = re.compile(r'<([^>]*)>\s*;[^,<]*\brel="?next\b', re.IGNORECASE)
+
+
+def next_cursor(link: str) -> str:
+    """Return the cursor of the next page from a Link header, blank on the last one."""
+    found = NEXT_LINK.search(link)
+    return parse_qs(urlsplit(found[1]).query).get("cursor", [""])[0] if found else ""
 
 
 LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")

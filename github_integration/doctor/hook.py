@@ -144,7 +144,7 @@ def shown(url: str) -> str:
 
 def _newest(github: GitHub, page: str, url: str, severity: Level, entry: JSON | None) -> Finding:
     """Judge by one delivery, or else by the newest that was answered, or failed to be."""
-    entry = entry or next((one for one in github.newest_deliveries() if _ended(one)), None)
+    entry = entry or next((one for one in github.deliveries()[0] if _ended(one)), None)
     if entry is None:
         return ABOUT.warning(
             "deliveries",
@@ -199,7 +199,7 @@ def _why(code: int, words: str, page: str) -> tuple[str, str]:
 
 def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, JSON | None]:
     """Have the newest ping sent again, or else the newest delivery, which does no harm; return its line of the log."""
-    log = github.newest_deliveries()
+    log = github.deliveries()[0]
     old = next((one for one in log if one["event"] == "ping"), None) or next(iter(log), None)
     if old is None:
         message = "There is nothing in GitHub's log, which goes back three days, that could be sent again."
@@ -215,7 +215,7 @@ def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, JSON | N
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(LOOK_EVERY)
-        for one in github.newest_deliveries():
+        for one in github.deliveries()[0]:
             if one["id"] not in known and one["guid"] == old["guid"] and _ended(one):
                 yield ABOUT.ok("ping", f"GitHub has sent the {old['event']} of {old['delivered_at']} once more")
                 return one

@@ -133,7 +133,7 @@ AS_APP: dict[str, tuple[str, Callable[[GitHub], Any], Any]] = {
     "installation": ("GET /app/installations/1", lambda g: g.installation(1), {"id": 1}),
     "of a repository": (f"GET /repos/{REPO}/installation", lambda g: g.repository_installation(REPO), {"id": 1}),
     "hook_config": ("GET /app/hook/config", lambda g: g.hook_config(), {"url": "https://x"}),
-    "newest_deliveries": ("GET /app/hook/deliveries?per_page=100", lambda g: g.newest_deliveries(), []),
+    "deliveries": ("GET /app/hook/deliveries?per_page=100", lambda g: g.deliveries()[0], []),
     "delivery": ("GET /app/hook/deliveries/9", lambda g: g.delivery(9), {"id": 9}),
     "redeliver": ("POST /app/hook/deliveries/9/attempts", lambda g: g.redeliver(9), None),
 }

@@ -298,3 +298,49 @@ def test_words_that_are_no_tokens_stay(text: str) -> None:
 @pytest.mark.parametrize("mark", ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_"])
 def test_every_kind_of_token_is_hidden(mark: str) -> None:
     assert wire.redact(f'"{mark}AbC.d-e_9"') == f'"{mark}…"'
+
+
+# --- the delivery log ------------------------------------------------------------------------------------
+
+
+def test_published_lines_of_the_log_are_read() -> None:
+    lines = described("apps.list-webhook-deliveries")["responses"]["200"]["examples"]["default"]
+    seen = [wire.delivery_logged(line) for line in lines]
+    assert [(line.guid, line.event, line.installation) for line in seen if line] == [
+        ("0b989ba4-242f-11e5-81e1-c7b6966d2516", "issues", 123)
+    ] * 2
+    assert seen[0] is not None
+    assert seen[0].delivered_at == utc(2019, 6, 3, 0, 57, 16)
+
+
+@pytest.mark.parametrize("change", [{"id": "1"}, {"id": True}, {"id": None}, {"guid": ""}, {"delivered_at": None}])
+def test_line_that_says_too_little_is_none(change: dict[str, Any]) -> None:
+    line = {"id": 1, "guid": "g", "delivered_at": "2026-11-23T12:00:00Z"}
+    assert wire.delivery_logged(line | change) is None
+    assert wire.delivery_logged(line) == wire.LoggedDelivery(1, "g", "", utc(2026, 11, 23, 12), None)
+
+
+DELIVERIES = "https://api.github.com/app/hook/deliveries?per_page=100"
+
+
+@pytest.mark.parametrize(
+    ("link", "cursor"),
+    [
+        ("", ""),
+        (f'<{DELIVERIES}&cursor=v1_17>; rel="next"', "v1_17"),
+        (f"<{DELIVERIES}&cursor=v1_17>;rel=next", "v1_17"),
+        (f'<{DELIVERIES}&cursor=v1_1>; rel="prev", <{DELIVERIES}&cursor=v1_17>; rel="next"', "v1_17"),
+        (f'<{DELIVERIES}&cursor=v1_17>; rel="next", <{DELIVERIES}&cursor=v1_1>; rel="first"', "v1_17"),
+        (f'<{DELIVERIES}&cursor=a%2Cb%3D%3D>; rel="next"', "a,b=="),
+        (f'<{DELIVERIES}&cursor=v1_1>; rel="prev"', ""),
+        (f'<{DELIVERIES}&page=2>; rel="next"', ""),
+        ("nonsense", ""),
+    ],
+)
+def test_next_cursor_is_that_of_the_next_page_alone(link: str, cursor: str) -> None:
+    assert wire.next_cursor(link) == cursor
+
+
+@given(st.text())
+def test_any_link_header_has_a_next_cursor_or_none(link: str) -> None:
+    assert isinstance(wire.next_cursor(link), str)
