@@ -100,11 +100,12 @@ WORK = [
     "casts.steps.CastWork",
     "casts.artifacts.ArtifactWork",
     "webhooks.inbox.DeliveryWork",
+    "webhooks.sweep.SweepWork",
     "casts.sending.CallbackWork",
 ]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
-SWEEPS = ["casts.idempotency.purge"]
+SWEEPS = ["casts.idempotency.purge", "webhooks.sweep.ensure"]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
@@ -122,6 +123,10 @@ LINK_DAYS: int = env.int("LINK_DAYS", default=7)  # life of the signed links in 
 ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")))
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3)  # per artifact
 ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  # for spells that name none
+
+# --- Webhooks --------------------------------------------------------------------------------------------
+# Between two readings of GitHub's delivery log for what never reached us; 0: never.
+DELIVERY_SWEEP_SECONDS: float = env.float("DELIVERY_SWEEP_SECONDS", default=300.0)
 
 # --- Callbacks -------------------------------------------------------------------------------------------
 # What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.

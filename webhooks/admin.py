@@ -27,7 +27,7 @@ from accounts.console import (
     spaced,
     workers_own,
 )
-from webhooks.models import Delivery
+from webhooks.models import Delivery, DeliverySweep
 
 
 class DeliveryList(ChangeList):
@@ -100,3 +100,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return pretty(json.loads(delivery.body))
         except (ValueError, RecursionError):
             return block(delivery.body)
+
+
+@admin.register(DeliverySweep)
+class DeliverySweepAdmin(ReadOnlyAdmin):
+    list_display = ("finished", "swept", "recovered", "unreadable", "error", "next_at")
+    fields = ("finished", "swept", "recovered", "unreadable", "error_shown", "failures", "next_at", "under_way")
+
+    finished = column("finished_at", moment, "last finished")
+    swept = column("swept_to", moment, "swept up to")
+    next_at = column("due_at", moment, "goes on")
+    error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
+    under_way = column("progress", pretty, "under way")

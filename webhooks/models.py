@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from casts.due import DueRow
+
+GUID_CHARS = 64
 
 
 class Delivery(DueRow):
@@ -16,7 +19,7 @@ class Delivery(DueRow):
         NOTHING_NEW = "nothing_new"  # about something of ours, and already known
         NOT_OURS = "not_ours"  # about a run that no cast started
 
-    guid = models.CharField(max_length=64, unique=True)
+    guid = models.CharField(max_length=GUID_CHARS, unique=True)
     event = models.CharField(max_length=40)
     action = models.CharField(max_length=40, blank=True)
     repository = models.CharField(max_length=140, blank=True)
@@ -31,7 +34,32 @@ class Delivery(DueRow):
     class Meta(DueRow.Meta):
         verbose_name_plural = "deliveries"
         ordering = ("-id",)
-        indexes = [*DueRow.Meta.indexes, models.Index("run_id", name="delivery_by_run")]
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index("run_id", name="delivery_by_run"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event} {self.action} {self.guid}"
+
+
+class DeliverySweep(DueRow):
+    """How far GitHub's log of deliveries has been read for what never reached us. There is one row."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
+    swept_to = models.DateTimeField(null=True, blank=True)  # what was delivered before is here, or can't be had
+    finished_at = models.DateTimeField(null=True, blank=True)
+    recovered = models.PositiveBigIntegerField(default=0)
+    unreadable = models.PositiveBigIntegerField(default=0)  # no longer in the log, or not what GitHub sends
+    error = models.TextField(blank=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    progress = models.JSONField(default=dict, blank=True)  # of the round that is under way: webhooks.sweep.Round
+
+    class Meta(DueRow.Meta):
+        verbose_name_plural = "delivery sweep"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="delivery_sweep_is_one")]
+
+    def __str__(self) -> str:
+        return "delivery sweep"

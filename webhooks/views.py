@@ -9,10 +9,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from casts.api.problems import problem
 from webhooks.inbox import Malformed, take_in
+from webhooks.models import GUID_CHARS
 from webhooks.signature import signature_matches
 
 logger = logging.getLogger(__name__)
-GUID_CHARS = 64
 
 
 @csrf_exempt

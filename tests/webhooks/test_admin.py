@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from casts import lifecycle
 from tests.console import HOSTILE, claimed, delivered, listed, page, queries, refuses_changes, running_cast, shown
-from webhooks.models import Delivery
+from webhooks.models import Delivery, DeliverySweep
 
 LIST = "/admin/webhooks/delivery/"
 SAMPLES = Path(__file__).parents[1] / "data" / "github" / "samples"
@@ -123,3 +123,18 @@ def test_a_delivery_may_come_before_its_run_is_known(admin_client, api_key, spel
 def test_the_console_is_for_staff(client, django_user_model, db):
     client.force_login(django_user_model.objects.create_user("visitor"))
     assert client.get(LIST).headers["Location"] == f"/admin/login/?next={LIST}"
+
+
+def test_the_sweep_shows_how_far_it_came_and_what_went_wrong(admin_client):
+    now = timezone.now()
+    DeliverySweep.objects.create(
+        swept_to=now, recovered=123, unreadable=4, error=f"Server Error {HOSTILE}", progress={"put_off": [HOSTILE]}
+    )
+    path = "/admin/webhooks/deliverysweep/"
+    for text in (page(admin_client, path), page(admin_client, f"{path}1/change/")):
+        read = shown(text)
+        assert f"{now:%Y-%m-%d %H:%M:%S}" in read
+        assert "123" in read
+        assert "Server Error <script>" in read
+    refuses_changes(admin_client, "webhooks.deliverysweep", 1)
+    assert DeliverySweep.objects.count() == 1

@@ -1,0 +1,248 @@
+"""The delivery sweep: GitHub sends no webhook twice by itself, but keeps a log, and what never reached us is in it.
+
+A round reads the log from its newest line back to where the last one began, notes what we do not hold, and then takes
+that in, oldest first, through the same door as what is delivered. It goes in steps of bounded work; how far it has come
+is in the one row that is claimed for each step, so one worker sweeps at a time and another can go on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import DataError
+from django.db.models import F
+from django.utils import timezone
+
+from casts.due import DueQuerySet
+from github_integration import errors, wire
+from github_integration.client import github
+from github_integration.wire import LoggedDelivery
+from webhooks.handlers import HANDLERS
+from webhooks.inbox import Malformed, take_in
+from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
+
+logger = logging.getLogger(__name__)
+
+OVERLAP = dt.timedelta(minutes=15)  # with the round before: lines get into the log late, and clocks differ
+REACH = dt.timedelta(hours=70)  # GitHub keeps three days; what is about to go may be gone when we ask for it
+PAGES_PER_STEP, FETCHES_PER_STEP = 20, 200
+STEP_SECONDS = 10.0  # a step ends then, so that a worker that is told to stop need not wait long
+MISSING_MAX = 5_000  # noted in one round, the oldest of them; the next round finds the others
+SOON = dt.timedelta(seconds=1)
+WAITS = (15, 30, 60, 120, 300)  # seconds, after GitHub's trouble
+
+
+@dataclass
+class Round:
+    """How far a round has come. `missing` is newest first while the log is read, as the log is."""
+
+    upto: dt.datetime  # what is older than this will be swept when the round is done
+    since: dt.datetime
+    cursor: str = ""
+    listed: bool = False  # the log has been read
+    missing: list[LoggedDelivery] = field(default_factory=list)
+    put_off: list[LoggedDelivery] = field(default_factory=list)  # GitHub failed to show these; for the next round
+    unreadable: list[LoggedDelivery] = field(default_factory=list)  # nobody need ask for these again
+    settled: list[int] = field(default_factory=list)  # installations of which we hold something newer
+
+    def note(self, lines: Iterable[LoggedDelivery], *, held: set[str]) -> None:
+        """Note what is missing of one page of the log."""
+        known = held | {line.guid for line in self.unreadable}
+        for line in lines:
+            of_installation = line.event == "installation" and line.installation is not None
+            if line.guid in known:
+                if of_installation and line.guid in held:
+                    self.settled.append(line.installation or 0)
+            elif of_installation and line.installation in self.settled:
+                pass  # it tells a whole state, which a newer one has replaced
+            else:
+                self.missing.append(line)
+        for dropped in self.missing[:-MISSING_MAX]:
+            self.upto = min(self.upto, dropped.delivered_at)
+        self.missing = self.missing[-MISSING_MAX:]
+
+    def all_listed(self) -> None:
+        """Go over to taking in, with what was put off by the round before; of redeliveries, the first."""
+        together = {line.guid: line for line in [*self.put_off, *self.missing]}
+        self.missing = sorted(together.values(), key=lambda line: (line.delivered_at, line.id), reverse=True)
+        self.put_off, self.listed, self.cursor = [], True, ""
+
+    def list_anew(self) -> None:
+        """Begin to read the log from its top again."""
+        self.cursor, self.missing, self.settled = "", [], []
+
+    def recovered(self, line: LoggedDelivery) -> None:
+        """Forget what a delivery that was taken in has made old news."""
+        if line.event == "installation":
+            self.put_off = [o for o in self.put_off if (o.event, o.installation) != (line.event, line.installation)]
+
+    def stored(self) -> dict[str, Any]:
+        """Return this as JSON."""
+        told: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=dt.datetime.isoformat))
+        return told
+
+
+def round_of(row: DeliverySweep) -> Round:
+    """Return the round that is under way, or a new one."""
+    was, oldest = row.progress, timezone.now() - REACH
+    lists = {name: [line_of(line) for line in was.get(name, [])] for name in ("missing", "put_off", "unreadable")}
+    if "upto" in was:
+        upto, since = dt.datetime.fromisoformat(was["upto"]), dt.datetime.fromisoformat(was["since"])
+        return Round(upto, since, was["cursor"], was["listed"], settled=was["settled"], **lists)
+    since = oldest if row.swept_to is None else max(row.swept_to - OVERLAP, oldest)
+    return Round(
+        upto=timezone.now(),
+        since=since,
+        put_off=[line for line in lists["put_off"] if line.delivered_at >= oldest],
+        unreadable=[line for line in lists["unreadable"] if line.delivered_at >= since],
+    )
+
+
+def line_of(stored: dict[str, Any]) -> LoggedDelivery:
+    """Return a line of the log from its JSON."""
+    return LoggedDelivery(**{**stored, "delivered_at": dt.datetime.fromisoformat(stored["delivered_at"])})
+
+
+class SweepWork:
+    """The sweep, a step at a time."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue, of one row at most."""
+        return DeliverySweep.due_rows()
+
+    def step(self, row: DeliverySweep) -> dt.datetime | None:
+        """Go on with the round; return when to go on, or to begin the next one."""
+        if not possible():
+            return None
+        under_way = round_of(row)
+        steps = Step(under_way, ends_at=time.monotonic() + STEP_SECONDS)
+        changes: dict[str, Any] = {}
+        try:
+            steps.go_on()
+        except errors.GitHubError as exc:
+            again = self.troubled(row, under_way, exc)
+            changes = {"error": str(exc), "failures": F("failures") + 1, "progress": under_way.stored()}
+        else:
+            again = timezone.now() + SOON
+            changes = {"error": row.error if under_way.put_off else "", "failures": 0, "progress": under_way.stored()}
+            if under_way.listed and not under_way.missing:
+                left = {name: changes["progress"][name] for name in ("put_off", "unreadable")}
+                changes |= {"progress": left, "swept_to": under_way.upto, "finished_at": timezone.now()}
+                again = max(again, under_way.upto + dt.timedelta(seconds=settings.DELIVERY_SWEEP_SECONDS))
+        if steps.recovered:
+            logger.info("deliveries recovered", extra={"count": steps.recovered})
+        changes |= {"recovered": F("recovered") + steps.recovered, "unreadable": F("unreadable") + steps.unreadable}
+        row.mine().update(**changes)
+        return again
+
+    def troubled(self, row: DeliverySweep, under_way: Round, exc: errors.GitHubError) -> dt.datetime:
+        """Say when to go on after GitHub's trouble; the first in a row is worth a warning."""
+        logger.log(logging.INFO if row.failures else logging.WARNING, "delivery sweep waits", extra={"why": str(exc)})
+        if isinstance(exc, errors.Refused) and under_way.cursor:
+            under_way.list_anew()  # the cursor is not known any more
+        wait = dt.timedelta(seconds=WAITS[min(row.failures, len(WAITS) - 1)])
+        retry_at = exc.retry_at if isinstance(exc, errors.RateLimited) else None
+        return retry_at or timezone.now() + wait
+
+
+@dataclass
+class Step:
+    """As much of a round as one step does."""
+
+    round: Round
+    ends_at: float  # time.monotonic()
+    recovered: int = 0
+    unreadable: int = 0
+
+    def go_on(self) -> None:
+        """Read the log on; when that is done, take in what is missing. Raise GitHubError."""
+        pages = 0
+        while not self.round.listed and pages < PAGES_PER_STEP and self.in_time():
+            self.read_page()
+            pages += 1
+        if self.round.listed:
+            self.take_in_missing()
+
+    def in_time(self) -> bool:
+        """Whether the step may go on."""
+        return time.monotonic() < self.ends_at
+
+    def read_page(self) -> None:
+        """Read one page of the log, and note what is missing."""
+        under_way = self.round
+        lines, following = github().deliveries(under_way.cursor)
+        seen = [line for entry in lines if (line := wire.delivery_logged(entry)) is not None]
+        wanted = [
+            line
+            for line in seen
+            if line.event in HANDLERS and line.delivered_at >= under_way.since and len(line.guid) <= GUID_CHARS
+        ]
+        under_way.note(wanted, held=held(wanted))
+        at_the_end = bool(seen) and seen[-1].delivered_at < under_way.since
+        if at_the_end or following in ("", under_way.cursor):
+            under_way.all_listed()
+        else:
+            under_way.cursor = following
+
+    def take_in_missing(self) -> None:
+        """Take in what is missing, oldest first."""
+        missing = self.round.missing
+        came_meanwhile = held(missing[-FETCHES_PER_STEP:])
+        for _ in range(min(FETCHES_PER_STEP, len(missing))):
+            if not self.in_time():
+                break
+            if missing[-1].guid not in came_meanwhile:
+                self.recover(missing[-1])
+            missing.pop()
+
+    def recover(self, line: LoggedDelivery) -> None:
+        """Fetch one delivery and take it in. Raise GitHubError; if it may be about this one alone, put it off."""
+        try:
+            self.recovered += take_in(guid=line.guid, event=line.event, body=payload_of(github().delivery(line.id)))
+            self.round.recovered(line)
+        except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
+            logger.warning("delivery not recovered", extra={"guid": line.guid, "why": f"{type(exc).__name__}: {exc}"})
+            self.round.unreadable.append(line)
+            self.unreadable += 1
+        except (errors.RateLimited, errors.AuthFailed):
+            raise
+        except errors.GitHubError as exc:
+            if exc.status is not None:
+                self.round.put_off.append(self.round.missing.pop())
+            raise
+
+
+def held(lines: Iterable[LoggedDelivery]) -> set[str]:
+    """Return the GUIDs of those that we hold."""
+    return set(Delivery.objects.filter(guid__in=[line.guid for line in lines]).values_list("guid", flat=True))
+
+
+def payload_of(shown: wire.JSON) -> bytes:
+    """Return what GitHub sent, or would have sent; raise Malformed."""
+    request = shown.get("request")
+    payload = request.get("payload") if isinstance(request, dict) else None
+    if not isinstance(payload, dict):
+        raise Malformed("GitHub shows no payload")
+    return json.dumps(payload).encode()
+
+
+def possible() -> bool:
+    """Whether there is a log to read, and we are to read it: a personal token has none."""
+    return settings.DELIVERY_SWEEP_SECONDS > 0 and bool(github().app_id)
+
+
+def ensure() -> None:
+    """Have the row exist, and wake it if it rests although there is something to do. Every worker may call this."""
+    if not possible():
+        return
+    now = timezone.now()
+    DeliverySweep.objects.get_or_create(defaults={"due_at": now}, pk=DeliverySweep.THE_ONE)
+    DeliverySweep.objects.filter(due_at=None, lease_until=None).update(due_at=now)
