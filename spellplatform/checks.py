@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from casts import safe_http
 from github_integration.errors import NotConfigured
 from github_integration.tokens import private_key
+from webhooks.inbox import LEAST_DAYS
 
 
 @register()
@@ -55,3 +56,11 @@ def callback_allow_list(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     except ValueError as exc:
         return [Error(f"CALLBACK_ALLOWED_HOSTS: {exc}", hint="See docs/callbacks.md.", id="spell.E010")]
     return []
+
+
+@register()
+def delivery_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A delivery that is forgotten while GitHub's log still has it would be taken in again."""
+    if settings.DELIVERY_RETENTION_DAYS >= LEAST_DAYS:
+        return []
+    return [Error(f"DELIVERY_RETENTION_DAYS must be at least {LEAST_DAYS}.", id="spell.E020")]

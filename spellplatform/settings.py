@@ -105,7 +105,7 @@ WORK = [
 ]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
-SWEEPS = ["casts.idempotency.purge", "webhooks.sweep.ensure"]
+SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
@@ -127,6 +127,7 @@ ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  #
 # --- Webhooks --------------------------------------------------------------------------------------------
 # Between two readings of GitHub's delivery log for what never reached us; 0: never.
 DELIVERY_SWEEP_SECONDS: float = env.float("DELIVERY_SWEEP_SECONDS", default=300.0)
+DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 
 # --- Callbacks -------------------------------------------------------------------------------------------
 # What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.

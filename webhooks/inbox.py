@@ -7,6 +7,7 @@ import json
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 # Until the next try, in seconds: a run's id is mostly learnt within a second, a bug may need a release.
 RETRY_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800, 7200)
 GIVE_UP_AFTER = 20
+
+PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
+LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be taken in again (webhooks.sweep)
 
 
 class Malformed(ValueError):
@@ -110,3 +114,18 @@ class DeliveryWork:
     def step(self, row: Delivery) -> dt.datetime | None:
         """Try a delivery again."""
         return apply(row, parse(row.body.encode())[1], row.mine())
+
+
+def purge() -> int:
+    """Delete deliveries that were settled DELIVERY_RETENTION_DAYS ago; return how many. What failed to apply stays."""
+    days = max(settings.DELIVERY_RETENTION_DAYS, LEAST_DAYS)
+    old = Delivery.objects.filter(
+        applied_at__lt=timezone.now() - dt.timedelta(days=days), due_at=None, lease_until=None
+    ).order_by("applied_at")
+    gone = 0
+    for _ in range(PURGE_CHUNKS):
+        found = list(old.values_list("pk", flat=True)[:PURGE_CHUNK])
+        gone += Delivery.objects.filter(pk__in=found).delete()[0]
+        if len(found) < PURGE_CHUNK:
+            break
+    return gone

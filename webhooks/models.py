@@ -37,6 +37,7 @@ class Delivery(DueRow):
         indexes = [
             *DueRow.Meta.indexes,
             models.Index("run_id", name="delivery_by_run"),
+            models.Index("applied_at", name="delivery_settled", condition=Q(applied_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
