@@ -18,6 +18,7 @@ def _blind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     settings = {"CAST_LOOK_MIN_SECONDS": RARELY, "CAST_LOOK_MAX_SECONDS": RARELY, "WORKER_LEASE_SECONDS": "2"}
     folder = tmp_path_factory.mktemp("blind")
     with platform(folder, spells=SPELLS, DELIVERY_SWEEP_SECONDS="1", **settings) as running:
+        until(lambda: running.rows("SELECT id FROM webhooks_deliverysweep WHERE finished_at IS NOT NULL"))
         yield running
         leaves_everything_in_order(running)
 
