@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.proxy import Proxy
-from tests.e2e.platform import Platform, drop_database, free_port, prepare, until
+from tests.e2e.platform import Platform, drop_database, free_port, name_of, on_server, prepare, until
 
 HERE = Path(__file__).parent
 WORKFLOWS = [*(HERE / "workflows").glob("*.yml"), HERE.parent / "e2e" / "workflows" / "echo.yml"]
@@ -24,6 +24,8 @@ SETTINGS = {
     "CAST_LOOK_MIN_SECONDS": "1",
     "CAST_LOOK_MAX_SECONDS": "10",
     "GITHUB_TIMEOUT": "3",
+    "GITHUB_POINTS_PER_MINUTE": "6000",  # the storm casts faster than one installation on github.com may
+    "DELIVERY_SWEEP_SECONDS": "10",
     "WORKER_LEASE_SECONDS": "5",
     "STREAM_HEARTBEAT_SECONDS": "5",
     "CALLBACK_ALLOWED_HOSTS": "127.0.0.1",
@@ -70,6 +72,12 @@ class Installation(Platform):
             yield
         finally:
             self._signal(name, process, signal.SIGCONT)
+
+    def sever(self) -> None:
+        """Have the database end every connection, as a restart of it does."""
+        on_server(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name_of(self.database_url)}'"
+        )
 
     def _signal(self, name: str, process: subprocess.Popen[bytes], how: signal.Signals) -> None:
         with self._signals:

@@ -39,6 +39,7 @@ def report(evidence: Evidence, storm: Storm, callers: Callers, *, storm_seconds:
         *(f"slow           {timeline(evidence, cast)}" for cast in slowest(casts)),
         f"kills          {counted(storm.kills)}",
         f"freezes        {counted(storm.freezes)}",
+        f"database       ended all connections {storm.severed} times",
         f"faults         {counted(Counter(evidence.record['faults']))}",
         f"               {storm.gusts} gusts, {storm.noise} runs of strangers",
         f"dispatches     {tried(casts)}",

@@ -39,7 +39,9 @@ GUSTS: list[dict[str, Any]] = [
     {"api": {"secondary_rate_limit": 0.3}},
     {"api": {"reset_after": 0.4, "error_5xx_after": 0.3}},
 ]
-FREEZE_EVERY, FROZEN = (8.0, 16.0), (5.5, 8.0)  # seconds; a lease is 5, and a lost dispatch is given up after 15
+# Seconds; a lease is 5, and a lost dispatch is given up after 15: some wake up when others have dispatched anew.
+FREEZE_EVERY, FROZEN, LONG_FROZEN = (8.0, 16.0), (5.5, 8.0), (20.0, 26.0)
+SEVER_EVERY = (15.0, 40.0)  # seconds
 NOISE = ("echo.yml", "keep.yml", "stumble.yml")
 
 Trouble = Callable[[random.Random], Generator[float, None, None]]
@@ -52,13 +54,13 @@ class Storm:
         self.where, self.seed, self.kill_every = where, seed, kill_every
         self.kills: Counter[str] = Counter()
         self.freezes: Counter[str] = Counter()
-        self.gusts = self.noise = 0
+        self.gusts = self.noise = self.severed = 0
         self.deaf = False  # every webhook is lost
         self.errors: list[BaseException] = []
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep, args=(what, random.Random(f"{seed} {number}")))
-            for number, what in enumerate((self._kill, self._freeze, self._blow, self._crowd))
+            for number, what in enumerate((self._kill, self._freeze, self._sever, self._blow, self._crowd))
         ]
 
     def begin(self) -> None:
@@ -112,7 +114,13 @@ class Storm:
             victim = dice.choice((*WEBS, *WORKERS, *WORKERS))
             self.freezes[victim] += 1
             with self.where.frozen(victim):
-                yield dice.uniform(*FROZEN)
+                yield dice.uniform(*(LONG_FROZEN if dice.random() < 0.2 else FROZEN))
+
+    def _sever(self, dice: random.Random) -> Generator[float, None, None]:
+        while True:
+            yield dice.uniform(*SEVER_EVERY)
+            self.where.sever()
+            self.severed += 1
 
     def _blow(self, dice: random.Random) -> Generator[float, None, None]:
         while True:
