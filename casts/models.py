@@ -352,6 +352,10 @@ class Artifact(DueRow):
 
     class Meta(DueRow.Meta):
         ordering = ("name",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index("cast", name="artifact_missing", condition=Q(state__in=["pending", "failed"])),
+        ]
         constraints = [models.UniqueConstraint(fields=["cast", "name"], name="one_artifact_per_name")]
 
     def __str__(self) -> str:
@@ -446,7 +450,11 @@ class Callback(DueRow):
 
     class Meta(DueRow.Meta):
         ordering = ("-id",)
-        indexes = [*DueRow.Meta.indexes, models.Index(fields=["account", "-id"], name="callback_by_account")]
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index(fields=["account", "-id"], name="callback_by_account"),
+            models.Index("created_at", name="callback_undelivered", condition=Q(state__in=["pending", "failed"])),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["cast", "endpoint"], name="one_callback_per_endpoint"),
             models.UniqueConstraint(fields=["cast"], condition=Q(endpoint=None), name="one_callback_to_its_own_url"),

@@ -31,7 +31,11 @@ class Delivery(DueRow):
     class Meta(DueRow.Meta):
         verbose_name_plural = "deliveries"
         ordering = ("-id",)
-        indexes = [*DueRow.Meta.indexes, models.Index("run_id", name="delivery_by_run")]
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index("run_id", name="delivery_by_run"),
+            models.Index("received_at", name="delivery_pending", condition=models.Q(outcome="pending")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event} {self.action} {self.guid}"
