@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import DateTimeField, Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
@@ -46,6 +46,21 @@ class ConsoleAdmin(AnyAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Leave "delete selected" out: what may go goes one by one, and each model says which may."""
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *options: Any) -> HttpResponse | None:
+        """Do what was chosen, and return to the page whose button was pressed."""
+        answer: HttpResponse | None = super().response_action(request, queryset, *options)
+        if answer is not None and request.POST.get("back") == "attention":
+            return HttpResponseRedirect(reverse("attention"))
+        return answer
+
+    def report(self, request: HttpRequest, did: str, *, done: int, of: int, others: str) -> None:
+        """Say to how many of the chosen rows something was done, and why it was not done to the others."""
+        if not of:
+            said = "There was nothing left to do: these rows have moved on meanwhile."
+        else:
+            said = f"{did}: {done:,} of {of:,}." + (f" The others {others}." if done < of else "")
+        self.message_user(request, said, messages.SUCCESS if done else messages.WARNING)
 
 
 class ReadOnlyAdmin(ConsoleAdmin):
@@ -82,6 +97,11 @@ class NewestValues(admin.SimpleListFilter):
 def newest_values(name: str, title: str) -> type[NewestValues]:
     """Return a filter on one text column."""
     return type(f"Newest_{name}", (NewestValues,), {"field": name, "parameter_name": name, "title": title})
+
+
+def chosen(queryset: QuerySet[Any]) -> list[Any]:
+    """Return the keys of the rows that an action is for. Asked once: acting on them may take them out of the filter."""
+    return list(queryset.order_by("pk").values_list("pk", flat=True))
 
 
 def money(cents: int | None) -> str:

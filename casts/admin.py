@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
@@ -24,6 +26,7 @@ from accounts.console import (
     ReadOnlyAdmin,
     badge,
     block,
+    chosen,
     code,
     column,
     inside,
@@ -41,7 +44,8 @@ from accounts.console import (
 )
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
-from casts import admin_callbacks, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
+from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
+from casts.attention import ArtifactTroubles, CastTroubles
 from casts.models import TARGET, Artifact, Cast, Spell
 
 if TYPE_CHECKING:
@@ -50,7 +54,10 @@ else:
     SpellModelForm = forms.ModelForm
 
 EVENTS_SHOWN = 1000
+INSTALLATIONS_SHOWN = 30
+A_NUMBER = re.compile(r"[0-9]{1,18}")
 COLLAPSED = ("collapse",)
+NOT_MISSING = "are here already, or were kept for as long as was promised"
 
 
 class JSONText(forms.JSONField):
@@ -157,10 +164,31 @@ class CastList(ChangeList):
         return found.defer("input", "metadata", "observation", "jobs", "error", "output")
 
 
+class ThroughInstallation(admin.SimpleListFilter):
+    """Filters casts by the App's installation that they go through."""
+
+    title, parameter_name = "installation", "installation"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Cast]) -> list[tuple[str, str]]:
+        """Return the choices: those that spells name, the setting's, and none."""
+        named = Spell.objects.exclude(installation_id=None).order_by().values_list("installation_id", flat=True)
+        known = {settings.GITHUB_APP_INSTALLATION_ID, *named.distinct()[:INSTALLATIONS_SHOWN]}
+        return [(str(number), str(number or "none")) for number in sorted(filter(None, known))] + [("0", "none")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the casts that go through the chosen one."""
+        if (word := self.value()) is None:
+            return queryset
+        return queryset.through_installation(int(word)) if A_NUMBER.fullmatch(word) else queryset.none()
+
+
 @admin.register(Cast)
 class CastAdmin(ReadOnlyAdmin):
     list_display = ("cast_id", "created", "state_and_why", "spell", "who", "run", "cost", "took")
-    list_filter = ("status", newest_values("status_reason", "reason"), "spell", "created_at")
+    list_filter = (
+        *("status", newest_values("status_reason", "reason"), CastTroubles, ThroughInstallation),
+        *("spell", "created_at"),
+    )
     list_select_related = ("spell", "account", "api_key")
     search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
     search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
@@ -184,19 +212,37 @@ class CastAdmin(ReadOnlyAdmin):
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
-    actions = ("cancel",)
+    actions = ("look_now", "cancel", "copy_artifacts_again")
 
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change casts may cancel them."""
+    def has_move_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change casts may have them looked at, and cancel them."""
         return request.user.has_perm("casts.change_cast")
 
-    @admin.action(description="Cancel open casts", permissions=["cancel"])
+    def has_copy_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change artifacts may have them copied."""
+        return request.user.has_perm("casts.change_artifact")
+
+    @admin.action(description="Look at open casts now", permissions=["move"])
+    def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        """Wake them: a worker takes them up as soon as it can."""
+        keys = chosen(queryset)
+        woken = lifecycle.wake_all(keys)
+        self.report(request, "Casts that a worker looks at now", done=woken, of=len(keys), others="have ended")
+
+    @admin.action(description="Cancel open casts", permissions=["move"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         """Do what POST /casts/{id}/cancel does, for each."""
-        open_ones = [pk for pk in queryset.values_list("pk", flat=True) if lifecycle.cancel(pk).cancel_requested_at]
-        self.message_user(
-            request, f"Cancelled, or asked GitHub to cancel, {len(open_ones)} of {queryset.count()} casts."
-        )
+        keys = chosen(queryset)
+        asked = sum(lifecycle.cancel(key).cancel_requested_at is not None for key in keys)
+        did, others = "Casts cancelled, or GitHub asked to cancel", "had ended, or their run had"
+        self.report(request, did, done=asked, of=len(keys), others=others)
+
+    @admin.action(description="Copy missing artifacts again", permissions=["copy"])
+    def copy_artifacts_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        """Copy what these casts' runs left and we don't have, also what failed for good."""
+        keys = chosen(Artifact.objects.filter(cast__in=queryset.order_by().values("pk")))
+        copied = artifacts.copy_again(keys)
+        self.report(request, "Artifacts to be copied now", done=copied, of=len(keys), others=NOT_MISSING)
 
     cast_id = column("pk", code, "id")
     created = column("created_at", moment, "created", order="id")  # ids sort by time
@@ -335,7 +381,7 @@ def download(artifact: Artifact) -> SafeString | str:
 @admin.register(Artifact)
 class ArtifactAdmin(ReadOnlyAdmin):
     list_display = ("name", "of_cast", "state_shown", "size_shown", "stored", "expires", "error")
-    list_filter = ("state", "stored_at")
+    list_filter = ("state", ArtifactTroubles, "stored_at")
     search_fields = ("name", "sha256")
     search_help_text = "By cast id, name or SHA-256."
     ordering = ("-cast_id", "name")
@@ -352,6 +398,19 @@ class ArtifactAdmin(ReadOnlyAdmin):
         ("On GitHub", {"fields": ("remote_id", "remote_digest")}),
         ("Internal", {"fields": ("path", "file_name", *workers_own(Artifact, *shown)), "classes": COLLAPSED}),
     )
+
+    actions = ("copy_again",)
+
+    def has_copy_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change artifacts may have them copied."""
+        return request.user.has_perm("casts.change_artifact")
+
+    @admin.action(description="Copy again what is missing", permissions=["copy"])
+    def copy_again(self, request: HttpRequest, queryset: QuerySet[Artifact]) -> None:
+        """Copy from GitHub what we don't have, also what failed for good."""
+        keys = chosen(queryset)
+        copied = artifacts.copy_again(keys)
+        self.report(request, "Artifacts to be copied now", done=copied, of=len(keys), others=NOT_MISSING)
 
     state_shown = column("state", badge, "state")
     path = column("file", lambda file: file.name or NOTHING, "file")

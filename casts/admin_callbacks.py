@@ -9,15 +9,18 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.console import ReadOnlyAdmin
+from accounts.console import ReadOnlyAdmin, chosen
 from accounts.errors import SpellError
 from casts import callbacks
+from casts.attention_callbacks import CallbackTroubles
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint
 
 if TYPE_CHECKING:
     TriesInline = admin.TabularInline[CallbackAttempt, Callback]
 else:
     TriesInline = admin.TabularInline
+
+SENT_AT_ONCE = 1000  # each is a transaction of its own, and somebody waits for the page
 
 
 class Tries(TriesInline):
@@ -36,7 +39,7 @@ class Tries(TriesInline):
 @admin.register(Callback)
 class CallbackAdmin(ReadOnlyAdmin):
     list_display = ("id", "type", "account", "cast", "url", "state", "attempts", "last_status", "last_error", "due_at")
-    list_filter = ("state", "type", "last_status", "account")
+    list_filter = ("state", CallbackTroubles, "type", "last_status", "account")
     list_select_related = ("account", "cast", "endpoint")
     search_fields = ("id", "url", "cast__id__startswith")
     search_help_text = "A webhook-id (msg_...), a cast's id, or a part of an address."
@@ -57,8 +60,11 @@ class CallbackAdmin(ReadOnlyAdmin):
     @admin.action(description="Send again", permissions=["replay"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Callback]) -> None:
         """Send with the same webhook-id, now; the schedule begins anew."""
-        refused = act(callbacks.send_again, queryset.select_related("endpoint"))
-        tell(self, request, f"{queryset.count() - len(refused)} will be sent again.", refused)
+        keys = chosen(queryset)
+        now = Callback.objects.filter(pk__in=keys[:SENT_AT_ONCE]).select_related("endpoint")
+        refused = act(callbacks.send_again, now)
+        left = f" {len(keys) - SENT_AT_ONCE:,} more are left: press again." if len(keys) > SENT_AT_ONCE else ""
+        tell(self, request, f"{len(keys[:SENT_AT_ONCE]) - len(refused):,} will be sent again.{left}", refused)
 
 
 @admin.register(CallbackEndpoint)
@@ -83,16 +89,18 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
     @admin.action(description="Enable", permissions=["switch"])
     def enable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
         """Send to them again; deleted ones stay deleted."""
-        for endpoint in queryset:
+        endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
+        for endpoint in endpoints:
             callbacks.enable(endpoint)
-        tell(self, request, f"Enabled {queryset.filter(active=True).count()} endpoints.")
+        tell(self, request, f"Enabled {endpoints.filter(active=True).count()} endpoints.")
 
     @admin.action(description="Disable", permissions=["switch"])
     def disable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
         """Send nothing to them."""
-        for endpoint in queryset:
+        endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
+        for endpoint in endpoints:
             callbacks.disable(endpoint, why="Switched off by an operator.")
-        tell(self, request, f"Disabled {queryset.filter(active=False).count()} endpoints.")
+        tell(self, request, f"Disabled {endpoints.filter(active=False).count()} endpoints.")
 
 
 def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> list[str]:

@@ -7,7 +7,8 @@ import hashlib
 import logging
 import secrets
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from django.conf import settings
@@ -16,7 +17,8 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from casts.due import DueQuerySet
+from casts import wakeups
+from casts.due import DueQuerySet, batches
 from casts.models import Artifact, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
 
@@ -81,6 +83,22 @@ def bring_in(cast: Cast) -> bool:
 def leave_to_copier(cast: Cast) -> None:
     """Hand what is still pending to ArtifactWork, which tries on after the cast has ended."""
     cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
+
+
+def copy_again(artifact_ids: Sequence[uuid.UUID]) -> int:
+    """Have ArtifactWork copy these now, also ones that failed for good; return how many.
+
+    What is stored or expired stays as it is. So does a cast that has ended: its copies come in, its output does not.
+    """
+    woken = 0
+    for some in batches(artifact_ids):
+        with transaction.atomic():
+            chosen = Artifact.due_rows().filter(state__in=(State.PENDING, State.FAILED)).locked(some)
+            chosen.filter(state=State.FAILED).update(state=State.PENDING, error="")
+            chosen.filter(lease_until=None).update(attempts=0)  # the waits between tries begin anew
+            woken += chosen.wake()
+            transaction.on_commit(wakeups.work_is_due)
+    return woken
 
 
 def copy(artifact: Artifact) -> None:

@@ -46,6 +46,7 @@ LONGEST_RETRY_AFTER = dt.timedelta(hours=24)
 SECRET_PREFIX, SECRET_BYTES = "whsec_", 32  # the specification wants 24 to 64 random bytes
 SENDS_PER_ACCOUNT = 2  # at a time: one account's slow receivers must not hold up everybody else's
 MAX_ENDPOINTS = 20
+ANSWERED_GONE = "Its receiver answered 410 Gone."  # why an endpoint is disabled that nobody switched off
 TYPES = {
     CastStatus.SUCCEEDED: CallbackType.SUCCEEDED,
     CastStatus.FAILED: CallbackType.FAILED,

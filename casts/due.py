@@ -7,6 +7,7 @@ is filtered by the token it was given, so that a stopped worker that wakes up la
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from django.db import connections, models, transaction
@@ -48,9 +49,25 @@ class DueQuerySet(models.QuerySet[Any]):
         due_at: dt.datetime | None = first.first()
         return None if due_at is None else (due_at - timezone.now()).total_seconds()
 
+    def unclaimed(self, *, since: dt.datetime) -> Self:
+        """Return the rows that were due before `since`, or whose holder's lease ended before, and nobody took over."""
+        return self.claimable().filter(due_at__lte=since) | self.filter(lease_until__lte=since)
+
+    def locked(self, keys: list[Any]) -> Self:
+        """Return these rows, locked in one order: two who write many rows at once must not wait for each other."""
+        list(self.filter(pk__in=keys).order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+        return self.filter(pk__in=keys)
+
     def wake(self, **which: object) -> int:
         """Make these rows due now; one that is held becomes due when its holder gives it back."""
         return self.filter(**which).update(due_at=Coalesce(Least(F("due_at"), timezone.now()), timezone.now()))
+
+
+def batches(keys: Sequence[Any], size: int = 500) -> Iterator[list[Any]]:
+    """Yield keys in order, some at a time: a transaction over ten thousand rows would hold up those who move them."""
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
 
 
 class DueRow(models.Model):

@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from django.utils import timezone
 from accounts import budget
 from accounts.models import ApiKey
 from casts import callbacks, events, folding, slots, wakeups
+from casts.due import batches
 from casts.ids import uuid7
 from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run
@@ -222,10 +224,13 @@ def wake(cast_id: uuid.UUID) -> None:
     transaction.on_commit(wakeups.work_is_due)
 
 
-def wake_waiting(*, reason: str) -> int:
-    """Have a worker look now at all queued casts that wait for this, because it is over; return how many."""
-    woken = Cast.due_rows().filter(status=CastStatus.QUEUED, status_reason=reason).wake()
-    transaction.on_commit(wakeups.work_is_due)
+def wake_all(cast_ids: Sequence[uuid.UUID]) -> int:
+    """Have workers look at these casts now; return how many are open. Their turns at GitHub stay as they are."""
+    woken = 0
+    for some in batches(cast_ids):
+        with transaction.atomic():
+            woken += Cast.due_rows().filter(status__in=OPEN).locked(some).wake()
+            transaction.on_commit(wakeups.work_is_due)
     return woken
 
 

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.urls import reverse
 
 from accounts.models import Account, ApiKey
@@ -188,6 +189,17 @@ class CastQuerySet(models.QuerySet["Cast"]):
         """Return one account's casts; every other account's are not found."""
         return self.filter(account=account)
 
+    def with_installation(self) -> CastQuerySet:
+        """Annotate the App's installation that each goes through, the setting filled in; 0 if there is none."""
+        named, default = NullIf("spell__installation_id", Value(0)), settings.GITHUB_APP_INSTALLATION_ID or 0
+        return self.annotate(installation=Coalesce(named, Value(default), output_field=models.BigIntegerField()))
+
+    def through_installation(self, installation_id: int) -> CastQuerySet:
+        """Return those that go through one installation."""
+        with_it: Any = self.with_installation()
+        found: CastQuerySet = with_it.filter(installation=installation_id)
+        return found
+
 
 class Cast(DueRow):
     """One request to run a spell. Written by `casts.lifecycle` alone."""
@@ -340,6 +352,10 @@ class Artifact(DueRow):
 
     class Meta(DueRow.Meta):
         ordering = ("name",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index("cast", name="artifact_missing", condition=Q(state__in=["pending", "failed"])),
+        ]
         constraints = [models.UniqueConstraint(fields=["cast", "name"], name="one_artifact_per_name")]
 
     def __str__(self) -> str:
@@ -434,7 +450,11 @@ class Callback(DueRow):
 
     class Meta(DueRow.Meta):
         ordering = ("-id",)
-        indexes = [*DueRow.Meta.indexes, models.Index(fields=["account", "-id"], name="callback_by_account")]
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index(fields=["account", "-id"], name="callback_by_account"),
+            models.Index("created_at", name="callback_undelivered", condition=Q(state__in=["pending", "failed"])),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["cast", "endpoint"], name="one_callback_per_endpoint"),
             models.UniqueConstraint(fields=["cast"], condition=Q(endpoint=None), name="one_callback_to_its_own_url"),

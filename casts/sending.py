@@ -143,7 +143,7 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
             return None
         attempt.save()
         if outcome.status == GONE and callback.endpoint is not None:
-            callbacks.disable(callback.endpoint, why="Its receiver answered 410 Gone.")
+            callbacks.disable(callback.endpoint, why=callbacks.ANSWERED_GONE)
     facts = {"callback": callback.id, "cast_id": str(callback.cast_id), "state": state, "status": outcome.status}
     if state in (State.FAILED, State.DISABLED):
         logger.warning("callback given up", extra=facts | {"why": attempt.error})

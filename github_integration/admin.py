@@ -5,21 +5,39 @@ from __future__ import annotations
 import datetime as dt
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.console import NOTHING, ReadOnlyAdmin, badge, column, moment
+from accounts.console import NOTHING, ReadOnlyAdmin, badge, chosen, column, moment
 from github_integration import quota
+from github_integration.attention import InstallationTroubles
 from github_integration.models import PERSONAL, Installation
 
 
 @admin.register(Installation)
 class InstallationAdmin(ReadOnlyAdmin):
     list_display = ("id", "owner", "state", "pause_message", "updated")
+    list_filter = (InstallationTroubles,)
     search_fields = ("account_login",)
     fields = (
         *("id", "owner", "state", "pause_message", "paused", "unnamed_limits", "failures"),
         *("requests", "resets", "dispatches_booked", "looks_booked", "suspended", "removed", "updated"),
     )
+
+    actions = ("resume",)
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change installations may have them tried."""
+        return request.user.has_perm("github_integration.change_installation")
+
+    @admin.action(description="Resume: let the next call try", permissions=["resume"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Installation]) -> None:
+        """Forget pauses, suspensions and removals that are no longer true."""
+        keys = chosen(queryset)
+        woken = [casts for key in keys if (casts := quota.resume(key)) is not None]
+        did = f"Installations resumed, with {sum(woken):,} casts that waited for them"
+        self.report(request, did, done=len(woken), of=len(keys), others="were not left alone")
 
     paused = column("paused_until", moment, "left alone until")
     resets = column("rate_reset_at", moment, "new requests from")

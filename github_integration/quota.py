@@ -15,8 +15,10 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from casts import lifecycle
+from casts.models import Cast, CastStatus
 from casts.runtime import Call
-from github_integration.models import Installation
+from github_integration.models import PERSONAL, Installation
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,11 @@ BURST = {Call.DISPATCH: 20, Call.LOOK: 30}  # at once, after a quiet time
 USUAL_LIMIT = 5000  # requests an hour that every installation has at least
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 HOUR = dt.timedelta(hours=1)
+
+NOTHING_AMISS: dict[str, object] = {
+    **{"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0},
+    **{"paused_until": None, "pause_reason": "", "pause_message": ""},
+}
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,42 @@ def unanswered(installation_id: int, *, message: str) -> None:
         pause(installation_id, until=until, reason=Installation.Pause.UNAVAILABLE, message=message)
 
 
+def resume(installation_id: int) -> int | None:
+    """Forget why an installation is left alone, for an operator who knows better, and wake the casts that wait for it.
+
+    GitHub is not asked: the next call tries, and if the trouble is not over, it says so again. Return how many casts
+    were woken, None if nothing kept the installation back.
+    """
+    kept_back = ~Q(pause_reason="") | Q(paused_until__isnull=False) | Q(failures__gt=0) | Q(unnamed_limits__gt=0)
+    kept_back |= Q(suspended_at__isnull=False) | Q(removed_at__isnull=False)
+    held = Installation.objects.filter(kept_back, pk=installation_id)
+    if not held.update(**NOTHING_AMISS, updated_at=timezone.now()):
+        return None
+    logger.warning("installation resumed by an operator", extra={"installation": installation_id})
+    return wake_waiting(installation_id)
+
+
+def suspension_ended(installation_id: int) -> None:
+    """Note GitHub's word that an installation is no longer suspended; other reasons to leave it alone stay."""
+    Installation.objects.filter(pk=installation_id, pause_reason=Installation.Pause.SUSPENDED).update(
+        **NOTHING_AMISS, updated_at=timezone.now()
+    )
+    wake_waiting(installation_id)
+
+
+def wake_waiting(installation_id: int) -> int:
+    """Wake the casts that wait for an installation; return how many. If it is still kept back, they say so again."""
+    waiting = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
+    if installation_id != PERSONAL:  # the personal token serves every spell, whatever installation it names
+        waiting = waiting.through_installation(installation_id)
+    return lifecycle.wake_all(list(waiting.values_list("pk", flat=True)))
+
+
 def answered(before: Installation, told: Told | None) -> None:
     """Note that a call succeeded: what kept us away is over. Writes nothing while all goes well and little changes."""
     changes: dict[str, object] = {}
     if before.suspended_at or before.removed_at or before.unnamed_limits or before.failures or before.pause_reason:
-        changes = {"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0}
-        changes |= {"paused_until": None, "pause_reason": "", "pause_message": ""}
+        changes = dict(NOTHING_AMISS)
     if told is not None and is_news(before, told):
         changes |= {"rate_limit": told.limit, "rate_remaining": told.remaining, "rate_reset_at": told.reset_at}
     if changes:

@@ -116,6 +116,17 @@ WORK = [
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 
+# What the admin's page "Needs attention" shows, from top to bottom: functions that return an
+# accounts.attention.Section for a user, or None if this one may not see it.
+ATTENTION = [
+    "casts.attention.workers",
+    "casts.attention.stuck_casts",
+    "github_integration.attention.installations",
+    "casts.attention.missing_artifacts",
+    "webhooks.attention.failing_deliveries",
+    "casts.attention_callbacks.failing_callbacks",
+]
+
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
 CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise

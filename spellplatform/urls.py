@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts import attention
 from casts.api import problems
 from casts.offload import offloaded
 from casts.pages import progress
@@ -13,6 +14,7 @@ admin.site.site_header = admin.site.site_title = "Spell Platform"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/", admin.site.urls),
     path("casts/<uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),

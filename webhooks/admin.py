@@ -17,6 +17,7 @@ from accounts.console import (
     ReadOnlyAdmin,
     badge,
     block,
+    chosen,
     code,
     column,
     inside,
@@ -27,6 +28,8 @@ from accounts.console import (
     spaced,
     workers_own,
 )
+from webhooks import inbox
+from webhooks.attention import DeliveryTroubles
 from webhooks.models import Delivery, DeliverySweep
 
 
@@ -42,7 +45,13 @@ class DeliveryList(ChangeList):
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("received", "what", "result_and_why", "repository", "run", "guid_shown", "repeats")
-    list_filter = ("outcome", newest_values("event", "event"), newest_values("action", "action"), "received_at")
+    list_filter = (
+        "outcome",
+        DeliveryTroubles,
+        newest_values("event", "event"),
+        newest_values("action", "action"),
+        "received_at",
+    )
     search_fields = ("guid", "repository")
     search_help_text = "By GUID, run id or address, or repository."
     sortable_by = ("received",)  # the others would sort the whole history without an index
@@ -56,6 +65,20 @@ class DeliveryAdmin(ReadOnlyAdmin):
         ("Payload", {"fields": ("payload",)}),
         ("Internal", {"fields": workers_own(Delivery, *elsewhere), "classes": ("collapse",)}),
     )
+
+    actions = ("apply_again",)
+
+    def has_apply_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change deliveries may have them applied."""
+        return request.user.has_perm("webhooks.change_delivery")
+
+    @admin.action(description="Apply again what is pending", permissions=["apply"])
+    def apply_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        """Try anew what did not apply, also what was given up."""
+        keys = chosen(queryset)
+        tried = inbox.apply_again(keys)
+        others = "have been applied, or are being tried at this moment"
+        self.report(request, "Deliveries to be applied now", done=tried, of=len(keys), others=others)
 
     received = column("received_at", moment, "received", order="id")
     applied = column("applied_at", moment, "settled")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from casts import lifecycle
 from casts.models import Spell
 from casts.runtime import Observation
-from github_integration import wire
+from github_integration import quota, wire
 from github_integration.models import Installation
 from webhooks.models import Delivery
 
@@ -79,10 +79,7 @@ def installation(payload: Payload) -> Outcome:
     before = Installation.objects.filter(pk=int(about["id"])).first()
     Installation.objects.update_or_create(pk=int(about["id"]), defaults=changes)
     if before is not None and before.suspended_at and not changes["suspended_at"]:
-        Installation.objects.filter(pk=before.pk, pause_reason=Installation.Pause.SUSPENDED).update(
-            paused_until=None, pause_reason="", pause_message=""
-        )
-        lifecycle.wake_waiting(reason=Installation.Pause.SUSPENDED)
+        quota.suspension_ended(before.pk)
     return Outcome.APPLIED
 
 

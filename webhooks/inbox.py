@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts import wakeups
-from casts.due import DueQuerySet
+from casts.due import DueQuerySet, batches
 from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
 from webhooks.models import Delivery
@@ -102,6 +103,21 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
     changes = {"outcome": outcome, "error": error, "applied_at": None if error or again else timezone.now()}
     row.update(**changes, due_at=again)
     return again
+
+
+def apply_again(delivery_ids: Sequence[int]) -> int:
+    """Have a worker try these deliveries anew, also ones that were given up; return how many.
+
+    What was applied stays so, and one that is being tried at this moment is left to whoever tries it.
+    """
+    tried = 0
+    for some in batches(delivery_ids):
+        with transaction.atomic():
+            free = Delivery.due_rows().filter(outcome=Delivery.Outcome.PENDING, lease_until=None).locked(some)
+            free.update(attempts=0, applied_at=None)
+            tried += free.wake()
+            transaction.on_commit(wakeups.work_is_due)
+    return tried
 
 
 class DeliveryWork:

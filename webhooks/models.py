@@ -38,6 +38,7 @@ class Delivery(DueRow):
             *DueRow.Meta.indexes,
             models.Index("run_id", name="delivery_by_run"),
             models.Index("applied_at", name="delivery_settled", condition=Q(applied_at__isnull=False)),
+            models.Index("received_at", name="delivery_pending", condition=Q(outcome="pending")),
         ]
 
     def __str__(self) -> str:

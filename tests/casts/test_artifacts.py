@@ -14,7 +14,7 @@ from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 
 from casts import artifacts, results
-from casts.artifacts import ArtifactWork
+from casts.artifacts import ArtifactWork, copy_again
 from casts.models import Artifact, Cast, CastEvent
 from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone
 from tests.casts.conftest import LEASE, history, ledger, step
@@ -143,6 +143,39 @@ def test_an_artifact_that_is_too_large_is_cut_off_while_it_comes(ran, settings, 
     assert sum(taken) <= 1100
     assert files(storage) == []
     assert cast.status == "succeeded"
+
+
+def test_what_failed_for_good_is_copied_again_when_somebody_asks(ran, settings, storage):
+    settings.ARTIFACT_MAX_BYTES = 3
+    cast = ran([remote(b"large", "huge"), remote(b"ok", "small", 2)], {"huge": b"large", "small": b"ok"})
+    step(cast)
+    huge, small = cast.artifacts.order_by("name")
+    assert (huge.state, small.state) == ("failed", "stored")
+    events, before = CastEvent.objects.count(), Artifact.objects.values().get(pk=small.pk)
+    settings.ARTIFACT_MAX_BYTES = 1000
+    assert copy_again([huge.pk, small.pk]) == 1
+    copier(huge)
+    assert (huge.state, huge.error, huge.file.read()) == ("stored", "", b"large")
+    huge.file.close()
+    assert copy_again([huge.pk, small.pk]) == 0
+    assert Artifact.objects.values().get(pk=small.pk) == before
+    cast.refresh_from_db()
+    assert (cast.status, CastEvent.objects.count()) == ("succeeded", events)
+
+
+def test_asking_for_a_copy_leaves_one_that_is_under_way_to_its_holder(ran, clock, runtime):
+    cast = ran([remote(b"x", "late")], NotNow("no"))
+    clock.forward(seconds=130)
+    step(cast)
+    late = cast.artifacts.get()
+    [row] = Artifact.due_rows().filter(pk=late.pk).claim(limit=1, lease=LEASE)
+    assert copy_again([late.pk]) == 1
+    late.refresh_from_db()
+    assert (late.token, late.lease_until, late.attempts) == (row.token, row.lease_until, row.attempts)
+    runtime.answers["download"] = b"x"
+    assert row.give_back(ArtifactWork().step(row))
+    late.refresh_from_db()
+    assert (late.state, late.due_at) == ("stored", late.expires_at)
 
 
 def test_one_of_just_the_largest_size_is_kept(ran, settings):

@@ -200,3 +200,37 @@ def test_a_wake_up_and_a_return_at_one_moment_leave_the_row_due(cast):
         assert found.due_at is not None
         assert found.due_at <= timezone.now()
     connections.close_all()
+
+
+# --- what operators ask for ------------------------------------------------------------------------------------------
+
+
+def test_rows_that_nobody_takes_are_told_from_rows_that_somebody_holds(make_cast, clock):
+    late, held, dead, later = (make_cast() for _ in range(4))
+    for cast, columns in (
+        (late, {"due_at": clock.now - dt.timedelta(minutes=3)}),
+        (held, {"due_at": None, "lease_until": clock.now + LEASE}),
+        (dead, {"due_at": None, "lease_until": clock.now - dt.timedelta(minutes=3)}),
+        (later, {"due_at": clock.now}),
+    ):
+        Cast.objects.filter(pk=cast.pk).update(**columns)
+    found = rows().unclaimed(since=clock.now - dt.timedelta(minutes=2))
+    assert {row.pk for row in found} == {late.pk, dead.pk}
+
+
+def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
+    casts = [make_cast() for _ in range(5)]
+    Cast.objects.update(due_at=clock.now + dt.timedelta(hours=1))
+    lifecycle.cancel(casts[0].pk)
+    held = claim(casts[1])
+    assert lifecycle.wake_all([cast.pk for cast in casts]) == 4
+    assert lifecycle.wake_all([]) == 0
+    assert {row.pk for row in take()} == {cast.pk for cast in casts[2:]}
+    assert held.give_back(clock.now + dt.timedelta(hours=1))  # its claim held all the while
+    assert [row.pk for row in take()] == [held.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_wake_many_at_once_do_not_wait_for_each_other(make_cast):
+    keys = [make_cast().pk for _ in range(30)]
+    assert together(4, lambda i: lifecycle.wake_all(keys[::-1] if i % 2 else keys)) == [30] * 4

@@ -99,6 +99,31 @@ def test_pause_ends_by_itself_and_the_first_success_clears_it(cast: Cast, http: 
     assert (row().pause_reason, row().pause_message, row().paused_until) == ("", "", None)
 
 
+def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
+    cast: Cast, make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    later = timezone.now() + dt.timedelta(hours=1)
+    other = make_cast(spell={"installation_id": 2})
+    Cast.objects.update(status_reason="rate_limited", due_at=later)
+    for number in (1, 2):
+        quota.pause(number, until=later, reason=Pause.RATE_LIMITED, message="wait")
+    Installation.objects.update(suspended_at=later, removed_at=later, failures=9, unnamed_limits=3)
+    asked = len(http.calls)
+    assert quota.resume(1) == 1
+    assert len(http.calls) == asked
+    cast.refresh_from_db()
+    other.refresh_from_db()
+    assert cast.due_at <= timezone.now()
+    assert other.due_at == later
+    assert row(2).paused_until == later
+    assert not any(getattr(row(), name) for name in quota.NOTHING_AMISS)
+    assert quota.resume(1) is None
+    assert quota.resume(77) is None
+    http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "300"})
+    assert refused(cast).reason == "rate_limited"  # if it is not over, the next call says so again
+    assert row().pause_reason == Pause.RATE_LIMITED
+
+
 def test_earlier_end_never_shortens_a_pause() -> None:
     long, short = (timezone.now() + dt.timedelta(minutes=m) for m in (30, 1))
     quota.pause(5, until=long, reason=Pause.RATE_LIMITED, message="long")

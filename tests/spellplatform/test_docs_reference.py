@@ -14,6 +14,7 @@ from casts import spellfile
 from casts.api import callback_serializers as c
 from casts.api import serializers as s
 from casts.api import urls  # noqa: F401 - imports every view, and with them every error
+from casts.attention import REASONS
 from casts.collecting import ENDED_BY_US
 from casts.models import Cast, CastStatus
 from github_integration.models import Installation
@@ -28,12 +29,15 @@ def page(name: str) -> str:
 
 
 CONFIGURATION, API, SETUP = page("configuration.md"), page("api.md"), page("github-actions-setup.md")
+OPERATIONS = page("operations.md")
 SOURCES = [
     file
     for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
     for file in (ROOT / folder).rglob("*.py")
     if not {"local", "demo", "migrations"} & set(file.parts)
 ]
+
+ATTENTION = "".join(file.read_text() for file in SOURCES if file.name.startswith("attention"))
 
 
 def section(text: str, title: str) -> str:
@@ -153,6 +157,18 @@ def reasons() -> set[str]:
     found |= set(Installation.Pause.values)
     found.add(Cast._meta.get_field("status_reason").default)
     return found | set(ENDED_BY_US)
+
+
+def test_every_reason_that_needs_an_operator_is_one_of_the_api_and_has_its_remedy():
+    assert set(REASONS) < reasons()
+    assert set(Installation.Pause.values) < set(REASONS)
+    assert set(REASONS) <= words([row[0] for row in rows(section(OPERATIONS, "What to do when …"))])
+
+
+def test_every_button_is_documented_and_no_other():
+    labels = set(re.findall(r'\w+="((?:Look|Copy|Apply|Send)[^"]+)"', ATTENTION)) | {"Cancel", "Resume", "Enable"}
+    documented = {row[0] for row in rows(section(OPERATIONS, "What the buttons do"))}
+    assert documented == {label.replace(" at all", "").replace(" all", "") for label in labels} | {"Look now"}
 
 
 def test_every_status_and_reason_is_documented_and_no_other():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from casts.models import Cast
+from casts.models import Cast, Spell
 from github_integration.models import Installation
 from webhooks.models import Delivery
 
@@ -43,8 +43,8 @@ def test_end_of_a_suspension_ends_its_pause_and_wakes_who_waits_for_it(cast) -> 
     tell("suspend")
     later = timezone.now() + dt.timedelta(minutes=1)
     Installation.objects.update(paused_until=later, pause_reason=Installation.Pause.SUSPENDED)
-    waits = {"status_reason": "installation_suspended", "due_at": later}
-    Cast.objects.filter(pk=cast.pk).update(**waits)
+    Spell.objects.update(installation_id=77)
+    Cast.objects.filter(pk=cast.pk).update(status_reason="installation_suspended", due_at=later)
     found = tell("unsuspend", suspended_at=None)
     assert (found.paused_until, found.pause_reason) == (None, "")
     assert Cast.objects.get(pk=cast.pk).due_at <= timezone.now()
@@ -56,7 +56,7 @@ def test_end_of_a_suspension_ends_no_rate_limit(cast) -> None:
     Installation.objects.update(paused_until=later, pause_reason=Installation.Pause.RATE_LIMITED)
     Cast.objects.filter(pk=cast.pk).update(status_reason="rate_limited", due_at=later)
     assert tell("unsuspend", suspended_at=None).paused_until == later
-    assert Cast.objects.get(pk=cast.pk).due_at == later
+    assert Cast.objects.get(pk=cast.pk).due_at == later  # of another installation
 
 
 def test_removed_installation_is_noted_and_may_come_back() -> None:

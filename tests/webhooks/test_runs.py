@@ -340,6 +340,26 @@ def test_waits_between_tries_grow_and_end(cast: Cast) -> None:
     assert stored().applied_at is not None
 
 
+def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_asks(cast: Cast) -> None:
+    tell(run_event(cast, "requested", title="another", run_id=99))
+    Delivery.objects.update(attempts=inbox.GIVE_UP_AFTER)
+    work_off()
+    row = stored()
+    assert (row.outcome, row.due_at) == (Outcome.PENDING, None)
+    assert inbox.apply_again([row.pk, row.pk + 1]) == 1
+    row.refresh_from_db()
+    assert (row.attempts, row.applied_at) == (0, None)
+    [held] = inbox.DeliveryWork().rows().claim(limit=1, lease=dt.timedelta(seconds=30))
+    assert inbox.apply_again([row.pk]) == 0  # it is being tried
+    lifecycle.give_run(cast.pk, cast.repository, 42, "")
+    held.give_back(inbox.DeliveryWork().step(held))
+    row.refresh_from_db()
+    assert row.outcome == Outcome.NOT_OURS
+    before = Delivery.objects.values().get()
+    assert inbox.apply_again([row.pk]) == 0
+    assert Delivery.objects.values().get() == before
+
+
 # --- trouble ---------------------------------------------------------------------------------------------
 
 

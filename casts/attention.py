@@ -1,0 +1,259 @@
+"""What needs an operator on floor 2: queues that nobody works off, stuck casts, artifacts that did not come in.
+
+Callbacks are in `casts.attention_callbacks`. A trouble is defined once, as an annotation of its rows (`trouble`, a
+word; `since`): the page counts by it, and the admin's lists filter by it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Case, Count, F, Min, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from accounts.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
+from accounts.console import code, inside, spaced
+from casts.models import OPEN, Artifact, Cast, CastStatus
+
+UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
+PATIENCE = dt.timedelta(minutes=5)
+RUNNER_PATIENCE = dt.timedelta(minutes=30)
+COPIER_PATIENCE = dt.timedelta(minutes=10)
+
+CAST_WORDS = {
+    "unclaimed": "due, and taken by no worker",
+    "cancelling": "cancelled, but not ended",
+    "collecting": "run has ended, but not the cast",
+    "waiting": "waiting for GitHub or us",
+    "no_runner": "no runner on GitHub",
+    "asleep": "nobody is to look at it",
+}
+# Why a cast waits, if that is trouble, and what can be done. The words are those of docs/api.md.
+REASONS = {
+    "rate_limited": "GitHub's rate limit is reached. They go on by themselves when it ends. Whatever else uses the "
+    "same installation or token shares the limit.",
+    "installation_suspended": "The installation's owner must end the suspension on GitHub. Then they go on by "
+    "themselves within a minute.",
+    "installation_removed": "Install the App again, or mend the installation id of the spell or in "
+    "GITHUB_APP_INSTALLATION_ID; otherwise they soon fail and cost nothing.",
+    "github_not_configured": "Mend the credentials that the message names, and restart the workers.",
+    "waiting_for_github": "GitHub does not answer, or answers with errors: see githubstatus.com, and whether the "
+    "workers reach it. They go on by themselves.",
+    "confirming_dispatch": "GitHub's answer to the dispatch was lost, and its run is looked for. They settle by "
+    "themselves, once GitHub answers.",
+}
+ARTIFACT_WORDS = {"failed": "could not be copied", "pending": "still not copied"}
+
+
+# --- Workers -----------------------------------------------------------------------------------------------------
+
+
+def workers(user: User) -> Section | None:
+    """Tell of queues that nobody works off: the most common trouble, and the reason of much of the rest."""
+    if not may(user, "casts.view_cast"):
+        return None
+    now, troubles, alive = timezone.now(), [], False
+    for path in settings.WORK:
+        rows = import_string(path)().rows()
+        late = rows.unclaimed(since=now - UNCLAIMED).aggregate(
+            count=Count("pk"), since=Min(Coalesce("due_at", "lease_until"))
+        )
+        if late["count"]:
+            troubles.append(queue_of(rows.model, **late))
+        alive = alive or rows.filter(lease_until__gt=now).exists()
+    return Section("Workers", tuple(troubles), alarm_of(troubles, alive=alive))
+
+
+def queue_of(model: Any, *, count: int, since: dt.datetime) -> Trouble:
+    """Return what to say of a queue with rows that nobody takes."""
+    name, listing = str(model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural), ""
+    if model is Cast:
+        listing = listed("casts_cast", trouble="unclaimed")
+    elif admin.site.is_registered(model):
+        listing = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    what = f"{name} {'is' if count == 1 else 'are'} due, and no worker takes {'it' if count == 1 else 'them'}"
+    return Trouble(what if count > 1 else f"One {what}", count, since, path=listing)
+
+
+def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:
+    """Say in plain words what overdue rows mean."""
+    if not troubles:
+        return ""
+    if alive:
+        return (
+            "The workers don't keep up: work has been due for more than two minutes. Start another worker "
+            "(manage.py runworker), or give them more threads (WORKER_THREADS)."
+        )
+    return (
+        "No worker is running: work has been due for more than two minutes and nobody takes it. Start one with "
+        "“manage.py runworker”. If one is running, see in its log why it stands still, and whether it uses this "
+        "database."
+    )
+
+
+# --- Casts -------------------------------------------------------------------------------------------------------
+
+
+def judged(casts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate open casts with the `trouble` they are in, since when, and their installation; leave out the others."""
+    now = timezone.now()
+    # Our own deadlines end these two; what is here long after them is stuck.
+    cancelling = max(PATIENCE, dt.timedelta(seconds=3 * settings.CAST_CANCEL_GRACE_SECONDS))
+    collecting = max(PATIENCE, 2 * dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS))
+    asleep = Q(due_at=None, lease_until=None)
+    queued_since = Coalesce("dispatch_started_at", "created_at")
+    sent_at = Coalesce("dispatched_at", "dispatch_started_at", "created_at")
+    kinds: list[tuple[str, Q, Any]] = [
+        ("asleep", asleep, F("created_at")),
+        ("cancelling", Q(cancel_requested_at__lt=now - cancelling), F("cancel_requested_at")),
+        ("collecting", Q(run_finished_at__lt=now - collecting), F("run_finished_at")),
+        (
+            "waiting",
+            Q(status=CastStatus.QUEUED, status_reason__in=REASONS, queued_since__lt=now - PATIENCE),
+            queued_since,
+        ),
+        ("no_runner", Q(status_reason="waiting_for_runner", sent_at__lt=now - RUNNER_PATIENCE), sent_at),
+    ]
+    which = casts.filter(status__in=OPEN).alias(queued_since=queued_since, sent_at=sent_at)
+    word = Case(*(When(when, then=Value(kind)) for kind, when, _ in kinds), default=Value(""))
+    since = Case(*(When(when, then=then) for _, when, then in kinds))
+    found: QuerySet[Any] = which.annotate(trouble=word, since=since).exclude(trouble="")
+    return found
+
+
+def casts_in(casts: QuerySet[Any], word: str) -> QuerySet[Any]:
+    """Return the casts in one trouble, for the admin's list."""
+    if word == "unclaimed":
+        late = Cast.due_rows().filter(status__in=OPEN).unclaimed(since=timezone.now() - UNCLAIMED)
+        return casts.filter(pk__in=late.values("pk"))
+    return judged(casts).filter(trouble=word)
+
+
+CastTroubles = trouble_filter(CAST_WORDS, casts_in)
+
+
+def stuck_casts(user: User) -> Section | None:
+    """Tell of open casts that do not move on, grouped so that ten thousand of one rate limit are one line."""
+    if not may(user, "casts.view_cast"):
+        return None
+    allowed = may(user, "casts.change_cast")
+    groups = grouped(
+        judged(Cast.objects.with_installation()),
+        *("trouble", "status_reason", "installation"),
+        show=("message", "spell__key", "account__name"),
+    )
+    return Section("Casts", tuple(casts_trouble(group, allowed=allowed) for group in groups))
+
+
+def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
+    """Return what to say of one group of stuck casts."""
+    first = group[0]
+    kind, reason, count = first["trouble"], first["status_reason"], first["counted"]
+    whose = f"installation {first['installation']}" if first["installation"] else "no installation"
+    listing = listed("casts_cast", trouble=kind, status_reason=reason, installation=first["installation"])
+    casts = "cast" if count == 1 else "casts"
+    what, advice = {
+        "asleep": (f"{casts} that nobody is to look at ({spaced(reason)})", "A bug of ours; looking now mends it."),
+        "cancelling": (
+            f"{casts} cancelled, but not ended",
+            "A worker ends a cancelled cast without GitHub after a while. Is one running, and what does its log say?",
+        ),
+        "collecting": (
+            f"{casts} whose run has ended, still open",
+            "A worker ends a cast without its artifacts after a while. Is one running, and what does its log say?",
+        ),
+        "waiting": (f"{casts} waiting: {spaced(reason)}", REASONS.get(reason, "")),
+        "no_runner": (
+            f"{casts} waiting for a runner on GitHub",
+            "GitHub has taken them and found no runner yet. Are self-hosted runners online, do the labels in “runs-on” "
+            "exist, has a concurrency group or the plan's limit on jobs been reached?",
+        ),
+    }[kind]  # fmt: skip
+    return Trouble(
+        f"{what}, {whose}",
+        count,
+        first["since"],
+        why=first["message"],
+        advice=advice,
+        path=listing,
+        buttons=buttons(allowed and count > 1, listing, look_now="Look at all now"),
+        oldest=tuple(cast_row(row, first, allowed=allowed) for row in group),
+        mild=kind == "no_runner",
+    )
+
+
+def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Row:
+    """Return one stuck cast; its message, if it is another than that of the first."""
+    link = inside("admin:casts_cast_change", code(row["pk"]), row["pk"])
+    why = f"{row['spell__key']} for {row['account__name']}"
+    if row["message"] != first["message"]:
+        why += f": {row['message']}"
+    actions = {"look_now": "Look now"}
+    if first["trouble"] not in ("cancelling", "collecting"):
+        actions["cancel"] = "Cancel"
+    return Row(link, row["since"], why, buttons(allowed, listed("casts_cast", id__exact=row["pk"]), **actions))
+
+
+# --- Artifacts ---------------------------------------------------------------------------------------------------
+
+
+def judged_artifacts(artifacts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate artifacts that did not come in with their `trouble` and since when; leave out the others."""
+    now, state = timezone.now(), Artifact.State
+    ended = Coalesce("cast__finished_at", "cast__created_at")
+    failed = Q(state=state.FAILED, since__gt=now - RECENT)
+    pending = Q(state=state.PENDING, cast__finished_at__lt=now - COPIER_PATIENCE)
+    missing = artifacts.filter(state__in=(state.PENDING, state.FAILED)).annotate(since=ended, trouble=F("state"))
+    found: QuerySet[Any] = missing.filter(failed | pending)
+    return found
+
+
+def artifacts_in(artifacts: QuerySet[Any], word: str) -> QuerySet[Any]:
+    """Return the artifacts in one trouble, for the admin's list."""
+    return judged_artifacts(artifacts).filter(state=word)
+
+
+ArtifactTroubles = trouble_filter(ARTIFACT_WORDS, artifacts_in)
+
+
+def missing_artifacts(user: User) -> Section | None:
+    """Tell of artifacts that failed, and of copies that are still outstanding long after their cast's end."""
+    if not may(user, "casts.view_artifact"):
+        return None
+    allowed = may(user, "casts.change_artifact")
+    groups = grouped(judged_artifacts(Artifact.objects.all()), "trouble", show=("name", "error", "cast_id"))
+    return Section("Artifacts", tuple(artifacts_trouble(group, allowed=allowed) for group in groups))
+
+
+def artifacts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
+    """Return what to say of the artifacts in one trouble."""
+    kind, count = group[0]["trouble"], group[0]["counted"]
+    listing = listed("casts_artifact", trouble=kind)
+    advice = {
+        "failed": "Their casts have ended without them. Copy them again once the cause is mended: a larger "
+        "ARTIFACT_MAX_BYTES, for example. GitHub keeps artifacts for 90 days, unless the workflow says otherwise.",
+        "pending": "GitHub or the storage has trouble. Workers try again, hourly in the end; their log says why.",
+    }[kind]
+    return Trouble(
+        f"artifact{'' if count == 1 else 's'} {ARTIFACT_WORDS[kind]}",
+        count,
+        group[0]["since"],
+        advice=advice,
+        path=listing,
+        buttons=buttons(allowed and count > 1, listing, copy_again="Copy all again"),
+        oldest=tuple(artifact_row(row, allowed=allowed) for row in group),
+    )
+
+
+def artifact_row(row: dict[str, Any], *, allowed: bool) -> Row:
+    """Return one missing artifact."""
+    link = inside("admin:casts_artifact_change", row["name"], row["pk"])
+    why = f"{row['error']} Of cast {row['cast_id']}".strip()
+    path = listed("casts_artifact", id__exact=row["pk"])
+    return Row(link, row["since"], why, buttons(allowed, path, copy_again="Copy again"))
