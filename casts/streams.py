@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import threading
 import time
 import uuid
@@ -275,6 +276,15 @@ def stop() -> None:
         _hub.stop()
 
 
+def restarting() -> bytes:
+    """Return what a stream ends with when its process stops: not the end of its cast, come back for the rest.
+
+    Named, so that `onmessage` does not get it, and without an id, so that the position stays. All in one moment would
+    be a rush.
+    """
+    return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311
+
+
 async def stream(
     subscriber: Subscriber, first: list[Frame], *, after: int, done: Callable[[], None]
 ) -> AsyncIterator[bytes]:
@@ -291,6 +301,7 @@ async def stream(
                 if one.final:
                     return
             if subscriber.closed:
+                yield restarting()
                 return
             frames = await subscriber.next()
             if not frames and not subscriber.closed:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,11 +90,29 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert errors == []
 
 
+def writable(here: Platform) -> bool:
+    """Whether nobody holds the SQLite file's write lock."""
+    if not here.database_url.startswith("sqlite"):
+        return True
+    file = here.database_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+    return True
+
+
 @contextmanager
 def held(here: Platform) -> Iterator[None]:
     """Have the worker stand still, so that a new cast stays queued for as long as a test looks at it."""
     worker = here.running["worker"]
     worker.send_signal(signal.SIGSTOP)
+    while not writable(here):  # it was in the middle of a write, and would keep everybody else from writing
+        worker.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        worker.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:

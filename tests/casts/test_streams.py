@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from contextlib import AsyncExitStack
@@ -322,8 +323,10 @@ def test_stopping_closes_every_stream_in_order_and_new_ones_at_once(cast, watch)
         async with watch() as first, watch() as second:
             await first.event(), await second.event()
             streams.stop()
-            assert await first.next() is None
-            assert await second.next() is None
+            for stream in (first, second):
+                last = (await stream.next()).decode()
+                assert re.fullmatch(r"retry: [0-9]{3,4}\nevent: restarting\ndata: \{\}\n\n", last)
+                assert await stream.next() is None
             async with watch() as late:
                 assert late.status == 200
                 assert [number for number, _ in await late.events()] == [1]

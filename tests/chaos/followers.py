@@ -76,7 +76,7 @@ class Follower(threading.Thread):
             self.retry = int(fields["retry"]) / 1000
         if "id" in fields:
             self.last_id = fields["id"]
-        if "data" in fields:
+        if "data" in fields and "event" not in fields:  # named ones are no messages: "restarting"
             data = json.loads(fields["data"])
             self.watch.ids.append(int(self.last_id))
             if data["final"]:

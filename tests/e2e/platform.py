@@ -260,18 +260,21 @@ class Platform:
         return found
 
     def events(self, cast_id: str, *, after: int | None = None, key: str | None = None) -> Iterator[tuple[int, Any]]:
-        """Yield (id, data) of a cast's stream until it closes, and (0, comment) for comments."""
+        """Yield (id, data) of a cast's stream until it closes, and (0, text) for comments and named events."""
         headers = {"Authorization": f"Bearer {key or self.key}"}
         headers |= {"Last-Event-ID": str(after)} if after is not None else {}
         url = f"{self.url}/api/v1/casts/{cast_id}/events"
         with requests.get(url, headers=headers, stream=True, timeout=60) as stream:
             assert stream.status_code == 200, (stream.status_code, stream.text)
-            number = -1
+            number, name = -1, ""
             for line in stream.iter_lines(chunk_size=1):
                 if line.startswith(b"id: "):
                     number = int(line[4:])
+                elif line.startswith(b"event: "):
+                    name = line[7:].decode()
                 elif line.startswith(b"data: "):
-                    yield number, json.loads(line[6:])
+                    yield (0, name) if name else (number, json.loads(line[6:]))
+                    name = ""
                 elif line.startswith(b":"):
                     yield 0, line[1:].decode().strip()
 
@@ -345,7 +348,7 @@ class Platform:
         """Return the dispatch requests for a cast."""
         return [sent for sent in self.record()["dispatches"] if sent["cast_id"] == cast_id]
 
-    @functools.cached_property
+    @property
     def github_token(self) -> str:
         """An installation token that we minted ourselves, to act as somebody else with rights on GitHub."""
         now = int(time.time())

@@ -1,0 +1,31 @@
+"""`python -m tests.e2e.ticker ROUNDS SECONDS CAST…`: moves casts on by one step a round, as webhooks would."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import django
+
+django.setup()
+
+from casts import lifecycle  # noqa: E402 - needs a set-up Django
+from casts.models import Cast  # noqa: E402
+from casts.runtime import Job, Observation, Step  # noqa: E402
+
+
+def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
+    """Every round gives each cast one event."""
+    casts = list(Cast.objects.filter(pk__in=cast_ids))
+    for number in range(1, rounds + 1):
+        began = time.monotonic()
+        steps = tuple(Step(f"step {n}", n, "completed" if n < number else "in_progress") for n in range(1, number + 1))
+        job = Job(1, "job", "in_progress", steps=steps)
+        for at, cast in enumerate(casts, 1):
+            if not lifecycle.observe(cast.pk, Observation(cast.repository, cast.run_id or at, jobs=(job,))):
+                raise SystemExit(f"{cast.pk} did not move in round {number}")
+        time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])
