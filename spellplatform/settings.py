@@ -10,7 +10,6 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
-from psycopg_pool import ConnectionPool
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -70,14 +69,10 @@ def database(url: str) -> dict[str, Any]:
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
             **config.get("OPTIONS", {}),
-            # Checked before use: after a restart of the server none of the old connections works.
-            "pool": {
-                "min_size": 1,
-                "max_size": DATABASE_POOL_SIZE,
-                "timeout": 20,
-                "check": ConnectionPool.check_connection,
-            },
+            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 20},
         }
+        # Checked when the pool hands them out: after a restart of the server none of the old connections works.
+        config["CONN_HEALTH_CHECKS"] = True
     return config
 
 
