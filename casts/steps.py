@@ -228,4 +228,8 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
             lifecycle.observe(cast.pk, runtime_of(cast).observe(cast))
     except (NotNow, RunGone) as exc:
         logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        if (
+            isinstance(exc, NotNow) and exc.retry_at is not None
+        ):  # when it may be asked again, but no later than our end
+            return min(exc.retry_at, asked_at + 2 * grace)
     return now + min(SOON, grace / 4)

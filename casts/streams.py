@@ -12,14 +12,15 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
-from django.db.models import Q
+from django.db import connection, connections
+from django.db.models import Max, QuerySet
 
 from casts import lifecycle, links, wakeups
 from casts.events import ENDED_BY
@@ -28,6 +29,9 @@ from casts.models import CastEvent
 logger = logging.getLogger(__name__)
 
 RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
+READ_AT_ONCE = 500
+LONGEST_TRANSACTION = 30.0  # seconds; the database ends those that idle for longer (settings.DATABASES)
+UNDER_WAY = 10_000  # so many numbers may be taken by transactions that have not committed yet
 WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
 WATCHED_AT_ONCE = 5000
 HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
@@ -88,10 +92,36 @@ class Subscriber:
 
 @dataclass(slots=True)
 class Topic:
-    """One cast that somebody in this process watches. `seq` is the last event read for it."""
+    """One cast that somebody in this process watches. `seq` is the last event that was handed out for it."""
 
     seq: int = 0
     subscribers: set[Subscriber] = field(default_factory=set)
+
+
+class Window:
+    """The end of the event table, in which something new may still appear; by the rows' numbers.
+
+    On Postgres a transaction may commit after others that took later numbers; on SQLite only one writes at a time.
+    """
+
+    def __init__(self) -> None:
+        self.lasts = (
+            0.0 if connection.vendor == "sqlite" else LONGEST_TRANSACTION + 2 * settings.STREAM_FALLBACK_SECONDS
+        )
+        newest = CastEvent.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        self.marks = deque([(time.monotonic(), max(0, newest - UNDER_WAY))])
+
+    @property
+    def begin(self) -> int:
+        """The number above which to look."""
+        return self.marks[0][1]
+
+    def advance(self, newest: int) -> None:
+        """Note the highest number that was seen (0: none), and leave behind what is settled by now."""
+        now = time.monotonic()
+        self.marks.append((now, max(newest, self.marks[-1][1])))
+        while len(self.marks) > 1 and self.marks[1][0] <= now - self.lasts:
+            self.marks.popleft()
 
 
 class Hub:
@@ -101,6 +131,8 @@ class Hub:
         self.loop = loop
         self.topics: dict[uuid.UUID, Topic] = {}
         self.stopping = False
+        self._window: Window | None = None
+        self._look_at = 0.0  # time.monotonic(); when to look without having been told
         self._arrived: set[uuid.UUID] = set()  # watched since the last time we told
         self._told_at = 0.0
         self._thread: threading.Thread | None = None
@@ -127,14 +159,6 @@ class Hub:
             if not topic.subscribers and self.topics.get(cast_id) is topic:
                 del self.topics[cast_id]
 
-    def seen(self, cast_id: uuid.UUID, seq: int) -> None:
-        """Tell the hub how far a subscriber has read the table, so that it need not read that again.
-
-        Only the first subscriber saves it that: another may still wait for what this one has read.
-        """
-        if (topic := self.topics.get(cast_id)) is not None and len(topic.subscribers) == 1:
-            topic.seq = max(topic.seq, seq)
-
     def stop(self) -> None:
         """Close every stream, in order: called when the process is told to stop."""
         self.stopping = True
@@ -153,9 +177,11 @@ class Hub:
         listener = wakeups.listener(wakeups.NEWS)
         while not self.stopping and not self.loop.is_closed():
             try:
-                told = listener.wait(settings.STREAM_FALLBACK_SECONDS)
-                # Nothing came, or anything may have: look at every watched cast, in one query.
-                self._read({uuid.UUID(t) for t in told} if told else None)
+                told = listener.wait(max(0.0, self._look_at - time.monotonic()))
+                if told and time.monotonic() < self._look_at:
+                    self._read({uuid.UUID(t) for t in told})
+                else:  # nothing came, or anything may have
+                    self._look()
                 self._tell_watched()
             except Exception:
                 if self.loop.is_closed():  # the process ends; there is nobody left to tell
@@ -166,20 +192,38 @@ class Hub:
         listener.close()
         connections.close_all()
 
-    def _read(self, cast_ids: set[uuid.UUID] | None) -> None:
-        watched = dict(self.topics)  # a copy: the loop's thread adds and removes
-        wanted = {i: t.seq for i, t in watched.items() if cast_ids is None or i in cast_ids}
-        if not wanted:
-            return
-        for chunk in _chunks(list(wanted.items()), 200):
-            news = Q()
-            for cast_id, seq in chunk:
-                news |= Q(cast_id=cast_id, seq__gt=seq)
-            found: dict[uuid.UUID, list[Frame]] = {}
-            for event in CastEvent.objects.filter(news).order_by("cast_id", "seq"):
+    @property
+    def window(self) -> Window:
+        """The part of the event table to look at; used by the hub's thread alone."""
+        if self._window is None:
+            self._window = Window()
+        return self._window
+
+    def _look(self) -> None:
+        """Find what no wake-up told of: in one query, whose cost depends on what is new and not on who watches."""
+        self._look_at = time.monotonic() + settings.STREAM_FALLBACK_SECONDS
+        newer = list(CastEvent.objects.filter(pk__gt=self.window.begin).values_list("pk", "cast_id", "seq"))
+        unseen = [
+            pk for pk, cast_id, seq in newer if (topic := self.topics.get(cast_id)) is not None and seq > topic.seq
+        ]
+        for some in _chunks(unseen, READ_AT_ONCE):
+            self._hand_over(CastEvent.objects.filter(pk__in=some))
+        self.window.advance(max((pk for pk, _, _ in newer), default=0))
+
+    def _read(self, cast_ids: set[uuid.UUID]) -> None:
+        """Read the news of these casts, as far as somebody watches them."""
+        for some in _chunks([one for one in cast_ids if one in self.topics], READ_AT_ONCE):
+            self._hand_over(CastEvent.objects.filter(cast__in=some, pk__gt=self.window.begin))
+
+    def _hand_over(self, events: QuerySet[CastEvent]) -> None:
+        """Render events, once for all of their streams, and give them to the event loop."""
+        found: dict[uuid.UUID, list[Frame]] = {}
+        for event in events.order_by("cast_id", "seq"):
+            topic = self.topics.get(event.cast_id)
+            if topic is not None and event.seq > topic.seq:
                 found.setdefault(event.cast_id, []).append(frame(event))
-            if found:
-                self.loop.call_soon_threadsafe(self._hand_out, found)
+        if found:
+            self.loop.call_soon_threadsafe(self._hand_out, found)
 
     def _tell_watched(self) -> None:
         """Have the worker look more often at what is followed here: newcomers at once, all others each minute."""

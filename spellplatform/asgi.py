@@ -1,12 +1,15 @@
 """The ASGI application: Django's handler for pages and the admin, a leaner one of the same Django for the API."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import IO, Any
 
 import django
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.urls import set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
 django.setup(set_prefix=False)
@@ -41,6 +44,43 @@ class ApiHandler(ASGIHandler):
             request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
             body_file.seek(0)
         return request, refusal
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Do what Django's handler does, in one task besides the caller's, and without its signals.
+
+        Their receivers look after database connections, each time in a thread of its own; ours are given back when
+        the work in a thread is done (casts.offload). It is what an open stream mostly consists of.
+        """
+        try:
+            body_file = await self.read_body(receive)
+        except RequestAborted:
+            return
+        set_script_prefix(get_script_prefix(scope))
+        request, response = self.create_request(scope, body_file)
+        task, finished, left = asyncio.current_task(), False, False
+
+        def leave(leaving: asyncio.Task[None]) -> None:
+            nonlocal left
+            if not leaving.cancelled() and leaving.exception() is not None and not finished and task is not None:
+                left = task.cancel()
+
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        leaving.add_done_callback(leave)
+        try:
+            if request is not None:
+                response = await self.run_get_response(request)
+            await self.send_response(response, send)
+        except asyncio.CancelledError:
+            if not left:  # it is not the client who left: we are told to stop
+                raise
+            assert task is not None
+            task.uncancel()
+        finally:
+            finished = True
+            leaving.cancel()
+            if response is not None:
+                response.close()
+            body_file.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""

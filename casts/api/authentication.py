@@ -92,6 +92,12 @@ def visible_cast(account_casts: Any, cast_id: str) -> Cast:
     return found
 
 
+def check_link(cast_id: str, token: str) -> None:
+    """Raise Unauthorized unless this token opens this cast."""
+    if not links.opens(cast_id, token):
+        raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
+
+
 def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
     """Return a cast that a browser or a client may read: by signed link, API key, or session.
 
@@ -99,9 +105,8 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
     """
     token = request.GET.get("token")
     if token is not None:
-        if links.opens(cast_id, token):
-            return visible_cast(Cast.objects.all(), cast_id)
-        raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
+        check_link(cast_id, token)
+        return visible_cast(Cast.objects.all(), cast_id)
     secret = bearer(request)
     if secret is not None:
         key = keys.authenticate(secret)

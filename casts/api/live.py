@@ -18,14 +18,13 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
 from accounts.errors import SpellError
-from casts import lifecycle, streams
+from casts import streams
 from casts.api.authentication import readable_cast
 from casts.api.problems import of_error, problem
 from casts.api.views import cast_answer
-from casts.events import ENDED_BY
 from casts.models import Artifact, Cast
 from casts.offload import in_thread, rendered
-from casts.streams import Frame
+from casts.openings import Opening, Wish, openings, wish_of
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024
@@ -123,21 +122,14 @@ def position(request: HttpRequest) -> int | None:
     return int(given)
 
 
-def opening(request: HttpRequest, cast_id: str, after: int | None) -> tuple[Cast, list[Frame], int]:
-    """Return a cast that the caller may read, the frames to send first, and the number that they follow.
-
-    Without a position the newest event comes first: each holds the whole state, so it is the snapshot.
-    """
-    cast = readable_cast(request, cast_id)
-    if after is None:
-        after = cast.last_seq - 1
-        if cast.final:  # a re-run's note may follow the end in the history; the stream ends with the end
-            after = cast.events.filter(kind=ENDED_BY).values_list("seq", flat=True)[0] - 1
-    after = min(after, cast.last_seq)  # whoever claims to have more must not miss what is still to come
-    news = lifecycle.history(cast.pk, after=after)
-    if cast.final and not any(event.kind == ENDED_BY for event in news):
-        news = []
-    return cast, [streams.frame(event) for event in news], after
+async def opened(request: HttpRequest, cast_id: str, after: int | None) -> Opening:
+    """Return what a stream begins with; raise what says why it may not."""
+    name = streams.topic_name(cast_id)
+    wish = None if name is None else wish_of(request, name, after)
+    if wish is None:  # a session, or nothing that would open a cast
+        cast = await in_thread(request, readable_cast, request, cast_id)
+        wish = Wish(cast.pk, None, after)
+    return await openings().open(request, wish)
 
 
 def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,14 +172,13 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
             # Subscribed before the table is read, so that nothing falls in between; who may not read gets nothing.
             name = streams.topic_name(cast_id)
             subscriber = held.enter_context(streams.hub().subscribe(name)) if name else streams.Subscriber()
-            cast, first, start = await in_thread(request, opening, request, cast_id, after)
+            begin = await opened(request, cast_id, after)
         except SpellError as exc:
             return of_error(exc)
-        if cast.final and not first:
+        if begin.final and not begin.first:
             return HttpResponse(status=204)
-        streams.hub().seen(cast.pk, first[-1].seq if first else start)
         release = held.pop_all().close
-    return EventStream(streams.stream(subscriber, first, after=start, done=release), release=release)
+    return EventStream(streams.stream(subscriber, begin.first, after=begin.after, done=release), release=release)
 
 
 @open_to_pages

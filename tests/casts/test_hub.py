@@ -29,7 +29,7 @@ class Still(streams.Hub):
         pass
 
     async def look(self):
-        await do(self._read, None)
+        await do(self._look)
         await asyncio.sleep(0)
 
 
@@ -39,14 +39,11 @@ def test_who_reads_the_table_first_does_not_take_the_news_from_who_waits(cast):
     async def scene():
         hub = Still(asyncio.get_running_loop())
         with hub.subscribe(cast.pk) as first:
-            hub.seen(cast.pk, 1)
             await do(end, cast)
             with hub.subscribe(cast.pk) as second:
-                [frame] = await do(frames_after, cast, 1)
-                hub.seen(cast.pk, frame.seq)
+                assert [frame.seq for frame in await do(frames_after, cast, 1)] == [2]
                 await hub.look()
-                assert [f.seq for f in first.frames] == [2]
-                assert {f.seq for f in second.frames} <= {2}
+                assert [f.seq for f in first.frames] == [f.seq for f in second.frames] == [1, 2]
         hub._beat.cancel()
 
     asyncio.run(scene())
@@ -56,13 +53,15 @@ def test_what_was_handed_out_is_not_read_again(cast):
     async def scene():
         hub = Still(asyncio.get_running_loop())
         with hub.subscribe(cast.pk) as only:
-            hub.seen(cast.pk, 1)
             await hub.look()
-            assert only.frames == []
+            await hub.look()
+            assert [f.seq for f in only.frames] == [1]
             await do(end, cast)
             await hub.look()
             await hub.look()
-            assert [f.seq for f in only.frames] == [2]
+            await do(hub._read, {cast.pk})
+            await asyncio.sleep(0)
+            assert [f.seq for f in only.frames] == [1, 2]
         hub._beat.cancel()
 
     asyncio.run(scene())
@@ -123,3 +122,45 @@ def test_a_waiter_wakes_for_the_end_alone(cast):
         hub._beat.cancel()
 
     asyncio.run(scene())
+
+
+def test_a_look_costs_the_same_however_many_are_watched(make_cast, django_assert_num_queries):
+    casts = [make_cast() for _ in range(30)]
+
+    async def scene():
+        hub = Still(asyncio.get_running_loop())
+        for cast in casts:
+            hub.topics[cast.pk] = streams.Topic(seq=1)
+        await do(counted, hub._look, 2)  # where the window begins, and what is in it
+        await do(end, casts[0])
+        await do(counted, hub._look, 2)
+
+    def counted(work, number):
+        with django_assert_num_queries(number):
+            work()
+
+    asyncio.run(scene())
+
+
+def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monkeypatch, settings):
+    settings.STREAM_FALLBACK_SECONDS = 5
+    monkeypatch.setattr(streams.connection, "vendor", "postgresql")
+    clock = [1000.0]
+    monkeypatch.setattr(streams.time, "monotonic", lambda: clock[0])
+    window = streams.Window()
+    begins = [window.begin]
+    for looked in range(1, 14):
+        clock[0] += 5
+        window.advance(looked * 100_000)
+        begins.append(window.begin)
+    assert begins[:9] == [0] * 9  # forty seconds
+    assert begins[9:] == [100_000, 200_000, 300_000, 400_000, 500_000]
+    window.advance(0)  # nothing new is no step back
+    assert window.begin == 500_000
+
+
+def test_on_sqlite_what_was_seen_is_settled(cast, monkeypatch):
+    monkeypatch.setattr(streams.connection, "vendor", "sqlite")
+    window = streams.Window()
+    window.advance(7)
+    assert window.begin == 7

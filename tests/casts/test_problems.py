@@ -9,7 +9,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
-from casts import lifecycle
+from casts import lifecycle, openings
 from casts.api import live
 from casts.models import Cast
 from tests.casts.client import Api, asked, problem, run
@@ -141,7 +141,7 @@ def logged(caplog):
         ((lifecycle, "accept"), "POST", "/cast"),
         ((Cast.objects, "of"), "GET", "/casts"),
         ((Cast.objects, "of"), "GET", f"/casts/{SOME_ID}"),
-        ((live, "readable_cast"), "GET", f"/casts/{SOME_ID}/events"),
+        ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
         ((live, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, mon
     [
         ((lifecycle, "accept"), "POST", "/cast"),
         ((Cast.objects, "of"), "GET", f"/casts/{SOME_ID}"),
-        ((live, "readable_cast"), "GET", f"/casts/{SOME_ID}/events"),
+        ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
     ],
 )
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
@@ -189,7 +189,7 @@ def test_a_failure_after_the_hold_takes_the_hold_back(api, spell, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_the_api_handler_answers_failures_alike(secret, cast, monkeypatch, logged, settings):
     settings.STREAM_FALLBACK_SECONDS = 0.1
-    monkeypatch.setattr(live, "readable_cast", fail)
+    monkeypatch.setattr(openings, "openings_for", fail)
     monkeypatch.setattr(Cast.objects, "of", fail)
 
     async def scene():

@@ -436,6 +436,15 @@ def test_a_run_that_never_got_a_runner_is_cancelled_and_expires(make_cast, runti
     assert ended(cast) == ("failed", "expired", "release")
 
 
+def test_a_cancel_that_meets_a_rate_limit_is_asked_for_when_it_ends(cast, runtime, clock):
+    step(cast)
+    lifecycle.cancel(cast.pk)
+    runtime.answers["cancel"] = NotNow("wait", retry_at=clock.now + dt.timedelta(seconds=37), reason="rate_limited")
+    assert step(cast) == dt.timedelta(seconds=37)
+    runtime.answers["cancel"] = NotNow("wait", retry_at=clock.now + dt.timedelta(hours=1), reason="rate_limited")
+    assert step(cast) == dt.timedelta(seconds=120)  # then it ends without GitHub
+
+
 def test_a_run_that_takes_too_long_is_cancelled_then_forced_then_given_up(make_cast, make_spell, runtime, clock):
     cast = make_cast(spell=make_spell("slow", timeout_seconds=100))
     runtime.answers["observe"] = seen("in_progress", run_started_at=clock.now)

@@ -229,8 +229,8 @@ def test_many_watch_one_cast_and_all_see_all_of_it(cast, watch):
 
 
 def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkeypatch):
-    looks, look = [], streams.Hub._read
-    monkeypatch.setattr(streams.Hub, "_read", lambda hub, ids: looks.append(ids) or look(hub, ids))
+    looks, look = [], streams.Hub._look
+    monkeypatch.setattr(streams.Hub, "_look", lambda hub: looks.append(1) or look(hub))
 
     async def scene():
         async with AsyncExitStack() as held:

@@ -22,6 +22,10 @@ CASTS = """
            EXTRACT(EPOCH FROM c.cancel_requested_at)::float AS cancel_requested
     FROM casts_cast c JOIN casts_spell s ON s.id = c.spell_id ORDER BY c.created_at
 """
+EVENTS = """
+    SELECT cast_id::text AS cast_id, seq, kind, data ->> 'status_reason' AS reason, EXTRACT(EPOCH FROM at)::float AS at
+    FROM casts_castevent ORDER BY cast_id, seq
+"""
 LIMITS = "SELECT key, max_running FROM casts_spell WHERE max_running IS NOT NULL"
 
 
@@ -40,6 +44,7 @@ class Evidence:
     held_cents: int = 0
     captured_cents: int = 0
     ledger_verified: str = ""  # blank, or what verifyledger complained of
+    timeline: dict[str, list[tuple[float, str, str]]] = field(default_factory=dict)  # for the report
     told: list[Told] = field(default_factory=list)  # the callbacks that arrived
     forged: int = 0  # callbacks with a wrong signature
     limits: dict[str, int] = field(default_factory=dict)  # by spell: how many may run at once
@@ -57,8 +62,10 @@ def collect(where: Installation, wishes: list[Wish], watches: list[Watch], inbox
     """Read everything, once all is quiet."""
     casts = {row["id"]: row for row in where.rows(CASTS)}
     history: dict[str, list[int]] = {}
-    for row in where.rows("SELECT cast_id::text AS cast_id, seq FROM casts_castevent ORDER BY cast_id, seq"):
+    timeline: dict[str, list[tuple[float, str, str]]] = {}
+    for row in where.rows(EVENTS):
         history.setdefault(row["cast_id"], []).append(row["seq"])
+        timeline.setdefault(row["cast_id"], []).append((row["at"], row["kind"], row["reason"]))
     ledger: dict[str, list[tuple[str, int]]] = {}
     entries = "SELECT cast_id::text AS cast_id, kind, cents FROM accounts_ledgerentry ORDER BY id"
     for row in where.rows(entries):
@@ -75,6 +82,7 @@ def collect(where: Installation, wishes: list[Wish], watches: list[Watch], inbox
         casts=casts,
         keys={row["key"]: row["cast_id"] for row in keys},
         history=history,
+        timeline=timeline,
         ledger=ledger,
         artifacts=served(where, casts),
         held_cents=books["held"],

@@ -36,6 +36,7 @@ def report(evidence: Evidence, storm: Storm, callers: Callers, *, storm_seconds:
         f"ends           {counted(Counter(c['status'] + '/' + c['status_reason'] for c in casts))}",
         f"time to end    p50 {percentile(took, 0.5):.1f} s, p95 {percentile(took, 0.95):.1f} s, "
         f"max {max(took, default=0):.1f} s",
+        *(f"slow           {timeline(evidence, cast)}" for cast in slowest(casts)),
         f"kills          {counted(storm.kills)}",
         f"freezes        {counted(storm.freezes)}",
         f"faults         {counted(Counter(evidence.record['faults']))}",
@@ -50,6 +51,17 @@ def report(evidence: Evidence, storm: Storm, callers: Callers, *, storm_seconds:
     if left:
         lines.append(f"               {left} cancelled casts ended without GitHub")
     return "\n".join(lines)
+
+
+def slowest(casts: list[dict[str, Any]], *, number: int = 3) -> list[dict[str, Any]]:
+    """Return the casts that took longest."""
+    return sorted((c for c in casts if c["finished"]), key=lambda c: c["created"] - c["finished"])[:number]
+
+
+def timeline(evidence: Evidence, cast: dict[str, Any]) -> str:
+    """Write down what a cast was waiting for, and at which second of its life that began."""
+    events = evidence.timeline.get(cast["id"], [])
+    return f"{cast['id']}: " + ", ".join(f"{at - cast['created']:.0f} {reason}" for at, _, reason in events)
 
 
 def tried(casts: list[dict[str, Any]]) -> str:
