@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint types lock migrations clean
+.PHONY: help demo test chaos bench lint types lock migrations clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ test: .venv/dev ## the whole suite, on SQLite and on Postgres
 
 chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: .venv/dev ## measure speed beside peers, for a quarter of an hour; ARGS="--quick" takes three minutes
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: .venv/dev ## style, imports and types
 	$(BIN)/ruff check .

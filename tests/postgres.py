@@ -51,7 +51,7 @@ def find_system_postgres() -> Path | None:
 
 
 @contextlib.contextmanager
-def system_postgres(folder: Path) -> Iterator[str]:
+def system_postgres(folder: Path, **settings: str) -> Iterator[str]:
     """Run the system's Postgres on a free port; as root it runs as `postgres`, because it refuses root."""
     programs = find_system_postgres()
     assert programs is not None
@@ -66,6 +66,7 @@ def system_postgres(folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
+    options += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = subprocess.Popen([*as_user, str(programs / "postgres"), *options], stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
