@@ -1,4 +1,4 @@
-"""Running blocking code for async views: on one shared pool of threads that keep no database connection.
+"""Running blocking code for async views: on one shared pool of threads, each with its database connection.
 
 Django's own way gives every request under ASGI a thread for as long as the request lasts; a request that waits a
 minute, or streams for an hour, would hold one all the while. See `spellplatform.asgi.ApiHandler`.
@@ -6,21 +6,27 @@ minute, or streams for an hour, would hold one all the while. See `spellplatform
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+TRUSTED_SECONDS = 0.05  # a connection that was used so recently is not tried before it is used again
+LAST = threading.local()  # .used: time.monotonic() of this thread's last work
 
 
 @lru_cache(maxsize=1)
@@ -30,7 +36,7 @@ def pool() -> ThreadPoolExecutor:
 
 
 async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `work` in a thread and give its database connection back at once.
+    """Run `work` in a thread.
 
     Outside ASGI (the test client) it runs in the caller's own thread, inside the caller's transaction.
     """
@@ -38,12 +44,31 @@ async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, *
         return await sync_to_async(work)(*args, **kwargs)
 
     def run() -> T:
-        try:
+        with database_kept():
             return work(*args, **kwargs)
-        finally:
-            connections.close_all()
 
     return await sync_to_async(run, thread_sensitive=False, executor=pool())()
+
+
+@contextmanager
+def database_kept() -> Iterator[None]:
+    """Keep this thread's database connection for its next work: a new one costs more than most requests.
+
+    One that has been idle, or has failed, is tried first: after a restart of the server none of the old ones works.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    idle = time.monotonic() - getattr(LAST, "used", 0.0)
+    if database.connection is not None and (database.errors_occurred or idle > TRUSTED_SECONDS):
+        if database.is_usable():
+            database.errors_occurred = False
+        else:
+            database.close()
+    try:
+        yield
+    finally:
+        if not settings.KEEP_CONNECTIONS or database.in_atomic_block or database.errors_occurred:
+            connections.close_all()
+        LAST.used = time.monotonic()
 
 
 def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:

@@ -77,7 +77,7 @@ class PostgresListener:
 
     def _connect(self) -> psycopg.Connection:
         params = connections["default"].get_connection_params()
-        kept = {k: v for k, v in params.items() if k not in ("pool", "cursor_factory", "context", "prepare_threshold")}
+        kept = {k: v for k, v in params.items() if k not in ("cursor_factory", "context", "prepare_threshold")}
         opened = psycopg.connect(**kept, autocommit=True)
         opened.execute(f"LISTEN {self.channel}")
         return opened

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from casts import wakeups
 from casts.due import DueQuerySet, DueRow
+from casts.offload import database_kept
 
 logger = logging.getLogger(__name__)
 
@@ -124,14 +125,13 @@ class Worker:
 
     def step(self, kind: Work, row: DueRow) -> None:
         """Do one row's step on a pool thread; a bug in it costs that row some time, never the loop."""
-        try:
-            row.give_back(kind.step(row))
-        except Exception:
-            logger.exception("step failed", extra={"kind": type(row).__name__, "id": str(row.pk)})
+        with database_kept():
             try:
-                connections.close_all()
-                row.give_back(timezone.now() + AFTER_A_BUG)
-            except Exception:  # the lease runs out by itself
-                logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})
-        finally:
-            connections.close_all()
+                row.give_back(kind.step(row))
+            except Exception:
+                logger.exception("step failed", extra={"kind": type(row).__name__, "id": str(row.pk)})
+                try:
+                    connections.close_all()
+                    row.give_back(timezone.now() + AFTER_A_BUG)
+                except Exception:  # the lease runs out by itself
+                    logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})

@@ -47,7 +47,7 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
 
 # --- Database --------------------------------------------------------------------------------------------
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
-DATABASE_POOL_SIZE: int = env.int("DATABASE_POOL_SIZE", default=10)  # Postgres connections per process
+KEEP_CONNECTIONS = True  # each thread keeps its own; tests, which drop their database, do not
 
 
 def database(url: str) -> dict[str, Any]:
@@ -69,10 +69,7 @@ def database(url: str) -> dict[str, Any]:
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
             **config.get("OPTIONS", {}),
-            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 20},
         }
-        # Checked when the pool hands them out: after a restart of the server none of the old connections works.
-        config["CONN_HEALTH_CHECKS"] = True
     return config
 
 

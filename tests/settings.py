@@ -32,3 +32,4 @@ DATABASES["default"]["TEST"] = (
     {"NAME": str(_folder / "test.sqlite3")} if "sqlite3" in DATABASES["default"]["ENGINE"] else {}
 )
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
+KEEP_CONNECTIONS = False
