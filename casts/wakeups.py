@@ -7,14 +7,19 @@ whoever waits here also looks by itself every few seconds.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import sqlite3
+import threading
 import time
 import uuid
-from typing import Protocol
+from collections import deque
+from functools import cache
+from typing import Any, Protocol
 
 import psycopg
+from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
 logger = logging.getLogger(__name__)
@@ -22,6 +27,7 @@ logger = logging.getLogger(__name__)
 NEWS, DUE = "cast_news", "due_work"
 SQLITE_LOOK_SECONDS = 0.01
 RECONNECT_SECONDS = 1.0
+FLUSH_SECONDS = 1.0  # at most, for the last wake-ups when a process ends
 
 
 def cast_has_news(cast_id: uuid.UUID) -> None:
@@ -36,11 +42,79 @@ def work_is_due() -> None:
 
 def _notify(channel: str, payload: str) -> None:
     if connection.vendor == "postgresql":
+        if settings.KEEP_CONNECTIONS:
+            _notifier().tell(channel, payload)
+        else:
+            _send(connection, {(channel, payload)})
+
+
+def _send(through: Any, news: set[tuple[str, str]]) -> bool:
+    """Send what is to be told, in one statement: each one is a commit, and commits that notify wait for each other."""
+    try:
+        with through.cursor() as cursor:
+            channels, payloads = zip(*news, strict=True)
+            cursor.execute(
+                "SELECT pg_notify(c, p) FROM unnest(%s::text[], %s::text[]) AS news(c, p)",
+                [list(channels), list(payloads)],
+            )
+    except (DatabaseError, psycopg.Error):  # what it announces is committed, and is found by looking
+        logger.warning("wake-up not sent", exc_info=True)
+        return False
+    return True
+
+
+class Notifier:
+    """Sends this process's wake-ups from a thread of its own: what comes while one is being sent goes out together."""
+
+    def __init__(self) -> None:
+        self.news: deque[tuple[str, str]] = deque()
+        self.some, self.idle = threading.Event(), threading.Event()
+        self.connection: psycopg.Connection | None = None
+        threading.Thread(target=self._run, name="wake-ups", daemon=True).start()
+        atexit.register(self.idle.wait, FLUSH_SECONDS)
+
+    def tell(self, channel: str, payload: str) -> None:
+        """Have it sent, soon."""
+        self.idle.clear()
+        self.news.append((channel, payload))
+        self.some.set()
+
+    def _run(self) -> None:
+        while self.some.wait():
+            self.some.clear()
+            news: set[tuple[str, str]] = set()
+            while self.news:
+                news.add(self.news.popleft())
+            if news and not self._sent(news):
+                self._close()
+            if not self.some.is_set():
+                self.idle.set()
+
+    def _sent(self, news: set[tuple[str, str]]) -> bool:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
-        except DatabaseError:  # what it announces is committed, and is found by looking
-            logger.warning("wake-up not sent", extra={"channel": channel}, exc_info=True)
+            self.connection = self.connection or own_connection()
+        except psycopg.Error:
+            logger.warning("no connection for wake-ups", exc_info=True)
+            return False
+        return _send(self.connection, news)
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.connection.close()
+            self.connection = None
+
+
+@cache
+def _notifier() -> Notifier:
+    return Notifier()
+
+
+def own_connection() -> psycopg.Connection:
+    """Open a connection to Postgres beside Django's."""
+    params = connections["default"].get_connection_params()
+    kept = {k: v for k, v in params.items() if k not in ("cursor_factory", "context", "prepare_threshold")}
+    return psycopg.connect(**kept, autocommit=True)
 
 
 class Listener(Protocol):
@@ -76,9 +150,7 @@ class PostgresListener:
             return None
 
     def _connect(self) -> psycopg.Connection:
-        params = connections["default"].get_connection_params()
-        kept = {k: v for k, v in params.items() if k not in ("cursor_factory", "context", "prepare_threshold")}
-        opened = psycopg.connect(**kept, autocommit=True)
+        opened = own_connection()
         opened.execute(f"LISTEN {self.channel}")
         return opened
 

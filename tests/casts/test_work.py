@@ -288,3 +288,36 @@ def test_a_wake_up_that_can_not_be_sent_is_no_error(monkeypatch, make_cast, capl
         wakeups.cast_has_news(Cast().pk)
         wakeups.work_is_due()
     assert "wake-up not sent" in caplog.text
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite needs no telling")
+@pytest.mark.django_db(transaction=True)
+def test_wake_ups_that_come_together_are_sent_together_and_none_is_lost(monkeypatch):
+    sent = []
+    send = wakeups._send
+    monkeypatch.setattr(wakeups, "_send", lambda through, news: sent.append(news) or send(through, news))
+    heard = wakeups.PostgresListener(wakeups.NEWS)
+    heard.wait(1)
+    notifier = wakeups.Notifier()
+    expected = {str(number) for number in range(500)}
+    threads = [
+        threading.Thread(target=lambda k=k: [notifier.tell(wakeups.NEWS, str(n)) for n in range(k, 500, 5)])
+        for k in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    got = set()
+    for _ in range(100):
+        got |= heard.wait(0.1) or set()
+        if got >= expected:
+            break
+    assert got == expected
+    assert len(sent) < 100
+    notifier.connection.close()  # the server went away
+    notifier.tell(wakeups.NEWS, "lost")
+    assert notifier.idle.wait(5)
+    notifier.tell(wakeups.NEWS, "after")
+    assert notifier.idle.wait(5)
+    assert "after" in (heard.wait(2) or set())
+    notifier._close()
+    heard.close()
