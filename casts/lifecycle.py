@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
 from accounts import budget
@@ -178,26 +179,47 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 
     Any order and any repetition gives the same end: see `casts.folding`.
     """
-    with transaction.atomic():
-        cast = Cast.objects.select_for_update(of=("self",)).select_related("spell").get(pk=cast_id)
-        if cast.final:
-            return _note_rerun(cast, seen)
-        changes = folding.fold(cast, seen)
-        if not changes:
-            return False
-        look = folding.needs_look(cast, changes)
-        public = {name: changes[name] for name in folding.PUBLIC if name in changes}
-        if any(getattr(cast, name) != value for name, value in public.items()):
-            status = CastStatus(changes.pop("status", cast.status))
-            moved = _move(Cast.objects.filter(pk=cast.pk), status, _kind_of(cast, changes), **changes)
-        else:
-            moved = None
-            Cast.objects.filter(pk=cast.pk).update(**changes)
-        if TOKEN.search(seen.title) and cast.correlation in seen.title and not cast.spell.carries_token:
-            Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
-        if look:
-            wake(cast.pk)
-        return moved is not None
+    with transaction.atomic(savepoint=False):
+        return _fold(_locked().get(pk=cast_id), seen)
+
+
+def absorb(seen: Observation) -> bool | None:
+    """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
+    with transaction.atomic(savepoint=False):
+        cast = _locked().filter(repository__iexact=seen.repository, run_id=seen.run_id).first()
+        if cast is None and (cast_id := cast_behind(seen)) is not None:
+            cast = _locked().get(pk=cast_id)
+        return None if cast is None else _fold(cast, seen)
+
+
+def _locked() -> QuerySet[Cast]:
+    return Cast.objects.select_for_update(of=("self",)).select_related("spell").order_by()
+
+
+def _fold(cast: Cast, seen: Observation) -> bool:
+    """Fold an observation into a cast whose row is locked."""
+    if cast.final:
+        return _note_rerun(cast, seen)
+    changes = folding.fold(cast, seen)
+    if not changes:
+        return False
+    look = {}
+    if folding.needs_look(cast, changes):
+        look = {"due_at": Coalesce(Least(F("due_at"), timezone.now()), timezone.now())}
+        transaction.on_commit(wakeups.work_is_due)
+    public = any(name in changes and getattr(cast, name) != changes[name] for name in folding.PUBLIC)
+    kind = _kind_of(cast, changes)
+    for name, value in changes.items():
+        setattr(cast, name, value)
+    if public:
+        changes["last_seq"] = cast.last_seq = cast.last_seq + 1
+    if not Cast.objects.filter(pk=cast.pk, status__in=OPEN).update(**changes, **look):
+        return False
+    if public:
+        events.append(cast, kind, at=timezone.now())
+    if not cast.spell.carries_token and TOKEN.search(seen.title) and cast.correlation in seen.title:
+        Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
+    return public
 
 
 def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:

@@ -64,10 +64,10 @@ def workflow_job(payload: Payload) -> Outcome:
 
 def fold(seen: Observation) -> Outcome:
     """Give an observation to its cast; PENDING while it may belong to one whose run is not known yet."""
-    cast_id = lifecycle.cast_behind(seen)
-    if cast_id is None:
+    changed = lifecycle.absorb(seen)
+    if changed is None:
         return Outcome.PENDING if lifecycle.might_be_ours(seen) else Outcome.NOT_OURS
-    return Outcome.APPLIED if lifecycle.observe(cast_id, seen) else Outcome.NOTHING_NEW
+    return Outcome.APPLIED if changed else Outcome.NOTHING_NEW
 
 
 def installation(payload: Payload) -> Outcome:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -45,23 +45,60 @@ def take_in(*, guid: str, event: str, body: bytes) -> bool:
         action, repository, run_id = wire.plain(payload.get("action")), repository_of(payload), run_of(event, payload)
     except (TypeError, KeyError, ValueError, AttributeError) as exc:
         raise Malformed(f"The body is not that of a {event} event: {exc!r}") from exc
-    with transaction.atomic():
-        delivery, created = Delivery.objects.get_or_create(
-            guid=guid,
-            defaults={
-                "event": event,
-                "action": action[:40],
-                "repository": repository[:140],
-                "run_id": run_id,
-                "body": text,
-                "received_at": timezone.now(),
-            },
-        )
-        if not created:
-            Delivery.objects.filter(pk=delivery.pk).update(repeats=F("repeats") + 1)
-            return False
-        apply(delivery, payload, Delivery.objects.filter(pk=delivery.pk))
+    row = Delivery(
+        guid=guid,
+        event=event,
+        action=action[:40],
+        repository=repository[:140],
+        run_id=run_id,
+        body=text,
+        received_at=timezone.now(),
+    )
+    try:
+        with transaction.atomic():
+            return insert(row, HANDLERS[event](payload))
+    except AlreadyHere:
+        return repeated(guid)
+    except Exception as exc:  # all that was done is undone: it is stored alone, to be tried again
+        logger.exception("delivery not applied", extra={"guid": guid, "event_name": event})
+        error = f"{type(exc).__name__}: {exc}"
+    try:
+        with transaction.atomic():
+            return insert(row, Delivery.Outcome.PENDING, error)
+    except AlreadyHere:
+        return repeated(guid)
+
+
+class AlreadyHere(Exception):
+    """A delivery with this GUID is stored."""
+
+
+def insert(row: Delivery, outcome: str, error: str = "") -> bool:
+    """Store a delivery with what came of it. Raise AlreadyHere; the transaction must end then."""
+    settle(row, outcome, error)
+    try:
+        row.save(force_insert=True)
+    except IntegrityError as exc:  # the GUID is its only constraint
+        raise AlreadyHere from exc
     return True
+
+
+def repeated(guid: str) -> bool:
+    """Count that GitHub sent a delivery again."""
+    Delivery.objects.filter(guid=guid).update(repeats=F("repeats") + 1)
+    return False
+
+
+def settle(delivery: Delivery, outcome: str, error: str) -> None:
+    """Set what came of a delivery, and when to try again (`due_at`; None: done, or given up)."""
+    delivery.due_at = None
+    if outcome == Delivery.Outcome.PENDING:
+        if delivery.attempts < GIVE_UP_AFTER:
+            wait = RETRY_SECONDS[min(delivery.attempts, len(RETRY_SECONDS) - 1)]
+            delivery.due_at = timezone.now() + dt.timedelta(seconds=wait)
+        transaction.on_commit(wakeups.work_is_due)
+    delivery.outcome, delivery.error = outcome, error
+    delivery.applied_at = None if error or delivery.due_at else timezone.now()
 
 
 def parse(body: bytes) -> tuple[str, dict[str, Any]]:
@@ -94,15 +131,9 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
     except Exception as exc:
         logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
         outcome, error = Delivery.Outcome.PENDING, f"{type(exc).__name__}: {exc}"
-    again = None
-    if outcome == Delivery.Outcome.PENDING:
-        if delivery.attempts < GIVE_UP_AFTER:
-            wait = RETRY_SECONDS[min(delivery.attempts, len(RETRY_SECONDS) - 1)]
-            again = timezone.now() + dt.timedelta(seconds=wait)
-        transaction.on_commit(wakeups.work_is_due)
-    changes = {"outcome": outcome, "error": error, "applied_at": None if error or again else timezone.now()}
-    row.update(**changes, due_at=again)
-    return again
+    settle(delivery, outcome, error)
+    row.update(**{name: getattr(delivery, name) for name in ("outcome", "error", "applied_at", "due_at")})
+    return delivery.due_at
 
 
 def apply_again(delivery_ids: Sequence[int]) -> int:
