@@ -98,10 +98,11 @@ def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[
     """
     if key is None:
         return None
-    record = IdempotencyRecord.objects.filter(
-        account=account, route=route, key=key, created_at__gt=timezone.now() - KEPT
-    ).first()
+    record = IdempotencyRecord.objects.filter(account=account, route=route, key=key).first()
     if record is None:
+        return None
+    if record.created_at <= timezone.now() - KEPT:  # the purge will come for it; it is in our way now
+        IdempotencyRecord.objects.filter(pk=record.pk).delete()
         return None
     if record.fingerprint != fingerprint(payload):
         raise KeyReused("This Idempotency-Key came with another request before. Use a new key for a new request.")
@@ -110,28 +111,21 @@ def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[
 
 
 def _claim(account: Account, route: str, key: str, digest: str) -> IdempotencyRecord:
-    """Insert the record; on Postgres, wait at a twin's for TWIN_WAIT_MS at most."""
-    now = timezone.now()
-    IdempotencyRecord.objects.filter(account=account, route=route, key=key, created_at__lte=now - KEPT).delete()
-    postgres = connection.vendor == "postgresql"
+    """Insert the record; on Postgres, wait at a twin's for TWIN_WAIT_MS at most.
+
+    The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {TWIN_WAIT_MS:d}")
     try:
-        if postgres:
-            _lock_timeout(TWIN_WAIT_MS)
-        record = IdempotencyRecord.objects.create(
-            account=account, route=route, key=key, fingerprint=digest, body={}, created_at=now
+        return IdempotencyRecord.objects.create(
+            account=account, route=route, key=key, fingerprint=digest, body={}, created_at=timezone.now()
         )
-        if postgres:
-            _lock_timeout(0)
     except OperationalError as exc:
         if "lock timeout" not in str(exc):
             raise
         raise TwinInFlight("The same request is in progress; try again.", headers={"Retry-After": "1"}) from exc
-    return record
-
-
-def _lock_timeout(milliseconds: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds:d}")
 
 
 def purge() -> int:

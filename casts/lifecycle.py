@@ -53,17 +53,8 @@ def accept(
     """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid."""
     now = timezone.now()
     with transaction.atomic():
-        cast_id = uuid7()
-        budget.hold(
-            api_key.account,
-            cast_id=cast_id,
-            cents=spell.price_cents,
-            at=now,
-            api_key_id=api_key.pk,
-            spell_key=spell.key,
-        )
         cast = Cast.objects.create(
-            id=cast_id,
+            id=uuid7(),
             account=api_key.account,
             api_key=api_key,
             spell=spell,
@@ -79,6 +70,15 @@ def accept(
             last_seq=1,
         )
         events.append(cast, "accepted", at=now)
+        # Last: it locks the account's counter, for which all other casts of the account wait.
+        budget.hold(
+            api_key.account,
+            cast_id=cast.pk,
+            cents=spell.price_cents,
+            at=now,
+            api_key_id=api_key.pk,
+            spell_key=spell.key,
+        )
         transaction.on_commit(wakeups.work_is_due)
     return cast  # the worker finds it: a queued cast is its own outbox entry
 
