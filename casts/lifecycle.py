@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
@@ -269,10 +269,11 @@ def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> int:
         if connection.features.has_select_for_update_skip_locked:
             mine = mine.select_for_update(skip_locked=True, no_key=True)
         found = list(mine.values_list("pk", flat=True))
-        noted = Cast.objects.filter(pk__in=found)
-        noted.update(watched_until=now + WATCH_LASTS)
-        if arrived:
-            noted.filter(run_id__isnull=False, due_at__gt=soon).update(due_at=soon)
+        hurry = Case(When(run_id__isnull=False, due_at__gt=soon, then=Value(soon)), default=F("due_at"))
+        # In one UPDATE: for a row that the same transaction has changed before, Postgres checks its references anew.
+        Cast.objects.filter(pk__in=found).update(
+            watched_until=now + WATCH_LASTS, **({"due_at": hurry} if arrived else {})
+        )
     return len(found)
 
 

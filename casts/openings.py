@@ -61,7 +61,7 @@ class Standing:
 
 def wish_of(request: HttpRequest, cast_id: uuid.UUID, after: int | None) -> Wish | None:
     """Return what a request wishes; None if only its session can tell who asks. Raise Unauthorized."""
-    token = request.GET.get("token")
+    token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
     if token is not None:
         check_link(str(cast_id), token)
         return Wish(cast_id, None, after)

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, connections
@@ -38,8 +38,7 @@ WATCHED_AT_ONCE = 5000
 HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One event on the wire."""
 
     seq: int
@@ -63,9 +62,10 @@ def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
 class Subscriber:
     """One stream's mailbox. Lives on the event loop."""
 
-    __slots__ = ("_wake", "closed", "frames")
+    __slots__ = ("_wake", "closed", "frames", "topic")
 
     def __init__(self) -> None:
+        self.topic: uuid.UUID | None = None  # the cast it is told of
         self.frames: list[Frame] = []
         self.closed = False
         self._wake: asyncio.Future[None] | None = None
@@ -142,22 +142,33 @@ class Hub:
     @contextmanager
     def subscribe(self, cast_id: uuid.UUID) -> Iterator[Subscriber]:
         """Receive a cast's frames. Subscribe first, read the table second: nothing can fall in between."""
+        subscriber = Subscriber()
+        self.add(cast_id, subscriber)
+        try:
+            yield subscriber
+        finally:
+            self.remove(subscriber)
+
+    def add(self, cast_id: uuid.UUID, subscriber: Subscriber) -> None:
+        """Have a subscriber told of a cast from now on, until it is removed."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
             self._thread.start()
             self._heartbeat()
-        subscriber = Subscriber()
         if self.stopping:
             subscriber.close()
         if (topic := self.topics.get(cast_id)) is None:
             topic = self.topics[cast_id] = Topic()
             self._arrived.add(cast_id)
+        subscriber.topic = cast_id
         topic.subscribers.add(subscriber)
-        try:
-            yield subscriber
-        finally:
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more. May be called twice."""
+        cast_id, subscriber.topic = subscriber.topic, None
+        if cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
             topic.subscribers.discard(subscriber)
-            if not topic.subscribers and self.topics.get(cast_id) is topic:
+            if not topic.subscribers:
                 del self.topics[cast_id]
 
     def stop(self) -> None:
@@ -291,20 +302,21 @@ async def stream(
     """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
     try:
         yield RETRY_FRAME
-        frames = first
         while True:
-            for one in frames:
-                if one.seq <= after:
+            while first:
+                seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
+                if seq <= after:
                     continue  # read from the table and told by the hub as well
-                after = one.seq
-                yield one.data
-                if one.final:
+                after = seq
+                yield data
+                del data
+                if final:
                     return
             if subscriber.closed:
                 yield restarting()
                 return
-            frames = await subscriber.next()
-            if not frames and not subscriber.closed:
+            first = await subscriber.next()
+            if not first and not subscriber.closed:
                 yield HEARTBEAT_FRAME
     finally:
         done()

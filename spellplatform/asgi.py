@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import IO, Any
 
 import django
@@ -16,6 +17,7 @@ django.setup(set_prefix=False)
 
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
+from casts.api.live import EventStream  # noqa: E402 - likewise
 from casts.api.problems import problem  # noqa: E402 - likewise
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -55,8 +57,6 @@ class ApiHandler(ASGIHandler):
             body_file = await self.read_body(receive)
         except RequestAborted:
             return
-        set_script_prefix(get_script_prefix(scope))
-        request, response = self.create_request(scope, body_file)
         task, finished, left = asyncio.current_task(), False, False
 
         def leave(leaving: asyncio.Task[None]) -> None:
@@ -66,10 +66,21 @@ class ApiHandler(ASGIHandler):
 
         leaving = asyncio.create_task(self.listen_for_disconnect(receive))
         leaving.add_done_callback(leave)
+        close = body_file.close
         try:
-            if request is not None:
-                response = await self.run_get_response(request)
-            await self.send_response(response, send)
+            response = await self.respond(scope, body_file)
+            if isinstance(response, EventStream):
+                # What follows may take hours: of the request and the response nothing is kept but the stream itself.
+                close, parts = response.release, response.parts
+                await send(response.start())
+                response.close_request()
+                body_file.close()
+                del response, body_file, scope
+                await pump(parts, send)
+            else:
+                close = response.close
+                await self.send_response(response, send)
+                body_file.close()
         except asyncio.CancelledError:
             if not left:  # it is not the client who left: we are told to stop
                 raise
@@ -78,9 +89,13 @@ class ApiHandler(ASGIHandler):
         finally:
             finished = True
             leaving.cancel()
-            if response is not None:
-                response.close()
-            body_file.close()
+            close()
+
+    async def respond(self, scope: Any, body_file: IO[bytes]) -> Any:
+        """Return the response to a request."""
+        set_script_prefix(get_script_prefix(scope))
+        request, refusal = self.create_request(scope, body_file)
+        return refusal if request is None else await self.run_get_response(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""
@@ -97,6 +112,14 @@ class ApiHandler(ASGIHandler):
         if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers={"Connection": "close"})
             await self.send_response(refusal, send)
+
+
+async def pump(parts: AsyncIterator[bytes], send: Send) -> None:
+    """Send a stream's parts as they come, then its end."""
+    async with aclosing(parts) as coming:  # type: ignore[type-var]
+        async for part in coming:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.

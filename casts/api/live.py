@@ -7,8 +7,7 @@ import re
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.core.files.base import File
@@ -114,7 +113,7 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
 def position(request: HttpRequest) -> int | None:
     """Return the number of the last event that the client has, None if it has none; raise Malformed."""
     # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
-    given = request.headers.get("Last-Event-ID") or request.GET.get("after")
+    given = request.headers.get("Last-Event-ID") or (request.META.get("QUERY_STRING") and request.GET.get("after"))
     if given is None or given == "":
         return None
     if not re.fullmatch(r"[0-9]{1,9}", given):
@@ -139,7 +138,7 @@ def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = await view(request, *args, **kwargs)
-        if "token" in request.GET:
+        if request.META.get("QUERY_STRING") and "token" in request.GET:
             response["Access-Control-Allow-Origin"] = "*"
         return response
 
@@ -149,16 +148,28 @@ def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
 class EventStream(StreamingHttpResponse):
     """A stream that lets go of its subscription also when the client left before the first byte was asked for."""
 
-    def __init__(self, frames: AsyncIterator[bytes], *, release: Callable[[], None]) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], *, release: Callable[[], None]) -> None:
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(frames, content_type="text/event-stream", headers=headers)
-        self._loop, self._release = asyncio.get_running_loop(), release
+        super().__init__(parts, content_type="text/event-stream", headers=headers)
+        self.parts, self.release = parts, release
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> dict[str, Any]:
+        """Return the ASGI message that a response begins with."""
+        headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in self.items()]
+        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
+
+    def close_request(self) -> None:
+        """Close what belongs to the request, which is over when the stream has begun."""
+        closers: list[Callable[[], None]] = vars(self)["_resource_closers"]  # Django's; it has no public name
+        while closers:
+            closers.pop()()
 
     def close(self) -> None:
-        """Close; Django calls this from another thread."""
+        """Close; Django's own handler calls this from another thread."""
         super().close()
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._release)
+            self._loop.call_soon_threadsafe(self.release)
 
 
 @open_to_pages
@@ -166,18 +177,22 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     """Stream a cast's events: after Last-Event-ID or `?after=`, else a snapshot first, then live; 204 after the end."""
     if request.method != "GET":
         return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
-    with ExitStack() as held:
-        try:
-            after = position(request)
-            # Subscribed before the table is read, so that nothing falls in between; who may not read gets nothing.
-            name = streams.topic_name(cast_id)
-            subscriber = held.enter_context(streams.hub().subscribe(name)) if name else streams.Subscriber()
-            begin = await opened(request, cast_id, after)
-        except SpellError as exc:
-            return of_error(exc)
-        if begin.final and not begin.first:
-            return HttpResponse(status=204)
-        release = held.pop_all().close
+    hub, subscriber = streams.hub(), streams.Subscriber()
+    begin = None
+    try:
+        after = position(request)
+        if (name := streams.topic_name(cast_id)) is not None:
+            # Before the table is read, so that nothing falls in between; who may not read gets nothing.
+            hub.add(name, subscriber)
+        begin = await opened(request, cast_id, after)
+    except SpellError as exc:
+        return of_error(exc)
+    finally:
+        if begin is None or (begin.final and not begin.first):
+            hub.remove(subscriber)
+    if begin.final and not begin.first:
+        return HttpResponse(status=204)
+    release = partial(hub.remove, subscriber)
     return EventStream(streams.stream(subscriber, begin.first, after=begin.after, done=release), release=release)
 
 
