@@ -31,6 +31,8 @@ LONGEST_OUTAGE_PAUSE = 60.0
 POINTS = {Call.DISPATCH: 5, Call.LOOK: 2}  # a POST costs 5; a look is two GETs of 1
 SHARE = {Call.DISPATCH: 2 / 3, Call.LOOK: 1 / 3}  # of the points a minute
 BURST = {Call.DISPATCH: 20, Call.LOOK: 30}  # at once, after a quiet time
+# So far ahead turns are kept. The pace of dispatches is known beforehand, that of looks changes with the hour.
+REACH = {Call.DISPATCH: dt.timedelta(hours=1), Call.LOOK: dt.timedelta(minutes=2)}
 USUAL_LIMIT = 5000  # requests an hour that every installation has at least
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 HOUR = dt.timedelta(hours=1)
@@ -174,10 +176,11 @@ def is_news(before: Installation, told: Told) -> bool:
     return abs(before.rate_remaining - told.remaining) * 100 >= told.limit
 
 
-def book(installation_id: int, call: Call) -> dt.datetime:
-    """Return when a call of this kind may be made, and keep that turn for the caller.
+def book(installation_id: int, call: Call) -> dt.datetime | None:
+    """Return when a call of this kind may be made, and keep that turn for the caller; None if the line is too long.
 
-    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once.
+    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once. None is
+    kept far ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew.
     """
     if not settings.GITHUB_POINTS_PER_MINUTE:
         return timezone.now()
@@ -186,10 +189,15 @@ def book(installation_id: int, call: Call) -> dt.datetime:
     with transaction.atomic():
         row = Installation.objects.select_for_update().get(pk=installation_id)
         now = timezone.now()
-        apart = between(row, call, now)
         until: dt.datetime = max(getattr(row, column) or now, now)
+        if until >= now + REACH[call]:
+            return None
+        apart = between(row, call, now)
+        following = until + apart
+        if call == Call.LOOK and row.rate_reset_at is not None and until < row.rate_reset_at:
+            following = min(following, row.rate_reset_at)
         # Not through save(): `updated_at` tells when something was noted about it.
-        Installation.objects.filter(pk=row.pk).update(**{column: until + apart})
+        Installation.objects.filter(pk=row.pk).update(**{column: following})
         return max(now, until - BURST[call] * min(apart, dt.timedelta(seconds=1)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -61,7 +62,12 @@ class WorkflowRuntime:
         """Return this cast's turn; see casts.runtime.Runtime."""
         installation = installation_of(cast)
         open_door(installation)
-        return quota.book(installation, call)
+        turn = quota.book(installation, call)
+        if turn is None:
+            later = timezone.now() + quota.REACH[call] * random.uniform(0.5, 1.0)  # noqa: S311 - to spread, not to hide
+            message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
+            raise NotNow(message, retry_at=later, reason="waiting_for_turn")
+        return turn
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the one run whose title carries the cast's token; see casts.runtime.Runtime.

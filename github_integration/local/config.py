@@ -24,6 +24,7 @@ class Config:
     api: str = "github.com"
     personal_token: str = ""
     concurrency: int = 4
+    rate_limit: int = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
     permissions: dict[str, str] = field(
         default_factory=lambda: {"actions": "write", "contents": "write", "metadata": "read"}
     )

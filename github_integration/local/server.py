@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api", choices=sorted(API_VERSIONS), default="github.com")
     parser.add_argument("--personal-token", default="", help="accept this one too, as a fine-grained personal token")
     parser.add_argument("--concurrency", type=int, default=4, help="runs at a time")
+    parser.add_argument("--rate-limit", type=int, default=15_000, help="requests an hour, told but not enforced")
 
 
 def read_config(options: dict[str, Any], state_dir: Path) -> Config:
@@ -110,6 +111,7 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
         api=options["api"],
         personal_token=options["personal_token"],
         concurrency=options["concurrency"],
+        rate_limit=options["rate_limit"],
     )
 
 

@@ -17,8 +17,6 @@ from .runner import Runner
 from .runs import Attempt, Job, Run, Runs
 from .shapes import node_id
 
-RATE_LIMIT = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
-
 
 class World:
     """Everything that this GitHub knows."""
@@ -95,15 +93,16 @@ class World:
 
     def rate(self, *, count: bool) -> dict[str, int]:
         """Return the rate limit's state, after counting one request or not."""
+        limit = self.config.rate_limit
         with self._lock:
             window = int(time.time()) // 3600
             if window != self._window:
                 self._window, self._used = window, 0
             self._used += count
-            used, reset = min(self._used, RATE_LIMIT - 1), (window + 1) * 3600
+            used, reset = min(self._used, limit - 1), (window + 1) * 3600
         if self.faults.api["primary_exhausted"]:
-            used, reset = RATE_LIMIT, int(time.time() + self.faults.api["primary_reset_s"])
-        return {"limit": RATE_LIMIT, "used": used, "remaining": RATE_LIMIT - used, "reset": reset}
+            used, reset = limit, int(time.time() + self.faults.api["primary_reset_s"])
+        return {"limit": limit, "used": used, "remaining": limit - used, "reset": reset}
 
     def rate_error(self) -> ApiError:
         """Return the answer when the hour's requests are used up."""
