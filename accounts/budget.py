@@ -12,14 +12,26 @@ import uuid
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Sum
 from django.utils import timezone
 
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
+from accounts.statements import Rows, execute, insert
 
 Kind = LedgerEntry.Kind
 THRESHOLDS = (50, 80, 100)  # percent of a cap
+# The counters that a cast moves: the account's, and the key's and the spell's where a cap is set.
+MOVED = Rows(
+    BudgetPeriod,
+    "account",
+    "month",
+    also="(scope = 'account' OR (scope = 'key' AND ref = %s) OR (scope = 'spell' AND ref = %s)) ORDER BY scope, ref",
+)
+# A spell that costs nothing passes under any cap but 0, which means "nothing at all".
+ROOM = "(cap_cents IS NULL OR (cap_cents > 0 AND cap_cents >= held_cents + captured_cents + %s))"
+TAKE = f"UPDATE accounts_budgetperiod SET held_cents = held_cents + %s WHERE {ROOM} AND "  # noqa: S608 - no values in it
+TAKE_OWN = f"{TAKE} account_id = %s AND month = %s AND scope = 'account'"
 
 
 def hold(
@@ -37,21 +49,20 @@ def hold(
     """
     at = at or timezone.now()
     month = month_of(at)
-    own = BudgetPeriod.objects.filter(account=account, month=month, scope=BudgetScope.ACCOUNT)
-    if not _take(own, cents):
+    if not _take(TAKE_OWN, cents, account.pk, month):
         open_month(account, month)
-        if not _take(own, cents):
-            raise _exceeded(own.get(), cents)
+        if not _take(TAKE_OWN, cents, account.pk, month):
+            raise _exceeded(BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT), cents)
     # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
-    periods = list(scoped(account, month, api_key_id, spell_key))
+    periods = MOVED.all(account.pk, month, str(api_key_id), spell_key)
     for period in periods:
         if period.scope != BudgetScope.ACCOUNT:
-            if not _take(BudgetPeriod.objects.filter(pk=period.pk), cents):
+            if not _take(f"{TAKE} id = %s", cents, period.pk):
                 raise _exceeded(period, cents)
             period.held_cents += cents
         _tell_thresholds(period, before=period.used_cents - cents)
     account_period = next(period for period in periods if period.scope == BudgetScope.ACCOUNT)
-    return LedgerEntry.objects.create(
+    entry = LedgerEntry(
         period=account_period,
         cast_id=cast_id,
         kind=Kind.HOLD,
@@ -61,6 +72,8 @@ def hold(
         spell_key=spell_key,
         booked_on=at.astimezone(dt.UTC).date(),
     )
+    insert(entry)
+    return entry
 
 
 def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
@@ -74,7 +87,7 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     changes = {"held_cents": F("held_cents") - held.cents, "captured_cents": F("captured_cents") + capture_cents}
     period = held.period
     BudgetPeriod.objects.filter(pk=period.pk).update(**changes)
-    for other in scoped(period.account_id, period.month, held.api_key_id, held.spell_key):
+    for other in MOVED.all(period.account_id, period.month, held.api_key_id, held.spell_key):
         if other.pk != period.pk:
             BudgetPeriod.objects.filter(pk=other.pk).update(**changes)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
@@ -92,13 +105,6 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
             spell_key=held.spell_key,
             booked_on=held.booked_on,
         )
-
-
-def scoped(account: Account | int, month: dt.date, api_key_id: object, spell_key: str) -> QuerySet[BudgetPeriod]:
-    """Return the counters that a cast moves: the account's, and the key's and the spell's where a cap is set."""
-    which = Q(scope=BudgetScope.ACCOUNT)
-    which |= Q(scope=BudgetScope.KEY, ref=str(api_key_id)) | Q(scope=BudgetScope.SPELL, ref=spell_key)
-    return BudgetPeriod.objects.filter(which, account=account, month=month).order_by("scope", "ref")
 
 
 def open_month(account: Account, month: dt.date) -> None:
@@ -172,10 +178,9 @@ def current(account: Account) -> BudgetPeriod:
     return BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT)
 
 
-def _take(period: QuerySet[BudgetPeriod], cents: int) -> bool:
-    room = Q(cap_cents__isnull=True) | Q(cap_cents__gte=F("held_cents") + F("captured_cents") + cents)
-    # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
-    return bool(period.filter(room & ~Q(cap_cents=0)).update(held_cents=F("held_cents") + cents))
+def _take(statement: str, cents: int, *which: object) -> bool:
+    with execute(statement, [cents, cents, *which]) as cursor:
+        return bool(cursor.rowcount)
 
 
 def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:

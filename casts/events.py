@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts.statements import insert
 from casts import wakeups
 from casts.models import Cast, CastEvent
 
@@ -72,6 +73,6 @@ def stamp(moment: dt.datetime | None) -> str | None:
 
 def append(cast: Cast, kind: str, *, at: dt.datetime) -> None:
     """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock."""
-    CastEvent.objects.create(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at)
+    insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at))
     cast_id: uuid.UUID = cast.pk
     transaction.on_commit(lambda: wakeups.cast_has_news(cast_id))

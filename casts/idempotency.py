@@ -15,15 +15,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from accounts.errors import SpellError
 from accounts.models import Account
+from accounts.statements import Rows, execute, insert
 from casts.models import Cast, IdempotencyRecord
 
 KEPT = dt.timedelta(days=7)
 FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
+ANSWERED = Rows(IdempotencyRecord, "account", "route", "key")
 TWIN_WAIT_MS = 2000  # a transaction that takes longer belongs to a process in trouble
 
 
@@ -69,26 +71,29 @@ def once(
     route: str,
     key: str | None,
     payload: Any,
-    accept: Callable[[], Cast],
+    accept: Callable[[Callable[[Cast], None] | None], Cast],
     answer: Callable[[Cast], dict[str, Any]],
 ) -> tuple[dict[str, Any], bool]:
     """Accept a cast unless a request with this key did; return the answer's body, and whether it is a replay.
 
+    `accept` calls what it is given with the cast, in its transaction, before it stores it.
     Raise KeyReused for another payload, TwinInFlight if a twin takes too long, and whatever `accept` raises.
     """
     if key is None:
-        return answer(accept()), False
-    digest = fingerprint(payload)
+        return answer(accept(None)), False
+    body: dict[str, Any] = {}
+
+    def claim(cast: Cast) -> None:
+        body.update(answer(cast))
+        _claim(account, route, key, fingerprint(payload), body)
+
     try:
-        with transaction.atomic():
-            record = _claim(account, route, key, digest)
-            body = answer(accept())
-            IdempotencyRecord.objects.filter(pk=record.pk).update(body=body)
-            return body, False
+        accept(claim)
     except IntegrityError:
         if (first := replay(account, route, key, payload)) is None:
             raise  # not the key's: a bug must not look like a twin
         return first, True
+    return body, False
 
 
 def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[str, Any] | None:
@@ -98,7 +103,7 @@ def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[
     """
     if key is None:
         return None
-    record = IdempotencyRecord.objects.filter(account=account, route=route, key=key).first()
+    record = ANSWERED.first(account.pk, route, key)
     if record is None:
         return None
     if record.created_at <= timezone.now() - KEPT:  # the purge will come for it; it is in our way now
@@ -110,17 +115,18 @@ def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[
     return body
 
 
-def _claim(account: Account, route: str, key: str, digest: str) -> IdempotencyRecord:
+def _claim(account: Account, route: str, key: str, digest: str, body: dict[str, Any]) -> None:
     """Insert the record; on Postgres, wait at a twin's for TWIN_WAIT_MS at most.
 
     The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
     """
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {TWIN_WAIT_MS:d}")
+        execute(f"SET LOCAL lock_timeout = {TWIN_WAIT_MS:d}", ()).close()
     try:
-        return IdempotencyRecord.objects.create(
-            account=account, route=route, key=key, fingerprint=digest, body={}, created_at=timezone.now()
+        insert(
+            IdempotencyRecord(
+                account=account, route=route, key=key, fingerprint=digest, body=body, created_at=timezone.now()
+            )
         )
     except OperationalError as exc:
         if "lock timeout" not in str(exc):

@@ -8,17 +8,17 @@ import datetime as dt
 import logging
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, QuerySet, Value, When
-from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
 from accounts import budget
 from accounts.models import ApiKey
+from accounts.statements import Rows, insert, update
 from casts import callbacks, events, folding, slots, wakeups
 from casts.due import batches
 from casts.ids import uuid7
@@ -38,6 +38,9 @@ ALLOWED_FROM = {
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
+FOLDED = ("id", "key", "carries_token")  # what folding needs of a spell
+LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
+LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
 
 
 def accept(
@@ -49,26 +52,33 @@ def accept(
     callback_url: str = "",
     metadata: dict[str, Any] | None = None,
     retry_of: Cast | None = None,
+    first: Callable[[Cast], None] | None = None,
 ) -> Cast:
-    """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid."""
+    """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid.
+
+    `first` is called with the cast before it is stored, in the same transaction.
+    """
     now = timezone.now()
+    cast = Cast(
+        id=uuid7(),
+        account=api_key.account,
+        api_key=api_key,
+        spell=spell,
+        retry_of=retry_of,
+        input=input,
+        metadata=metadata or {},
+        callback_url=callback_url,
+        cost_cents=spell.price_cents,
+        repository=spell.target_repository,
+        created_at=now,
+        expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
+        due_at=now,
+        last_seq=1,
+    )
     with transaction.atomic():
-        cast = Cast.objects.create(
-            id=uuid7(),
-            account=api_key.account,
-            api_key=api_key,
-            spell=spell,
-            retry_of=retry_of,
-            input=input,
-            metadata=metadata or {},
-            callback_url=callback_url,
-            cost_cents=spell.price_cents,
-            repository=spell.target_repository,
-            created_at=now,
-            expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
-            due_at=now,
-            last_seq=1,
-        )
+        if first is not None:
+            first(cast)
+        insert(cast)
         events.append(cast, "accepted", at=now)
         # Last: it locks the account's counter, for which all other casts of the account wait.
         budget.hold(
@@ -180,20 +190,19 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
     Any order and any repetition gives the same end: see `casts.folding`.
     """
     with transaction.atomic(savepoint=False):
-        return _fold(_locked().get(pk=cast_id), seen)
+        if (cast := LOCKED.first(cast_id)) is None:
+            raise Cast.DoesNotExist
+        return _fold(cast, seen)
 
 
 def absorb(seen: Observation) -> bool | None:
     """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
     with transaction.atomic(savepoint=False):
-        cast = _locked().filter(repository__iexact=seen.repository, run_id=seen.run_id).first()
+        same_number = LOCKED_BY_RUN.all(seen.run_id)
+        cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
         if cast is None and (cast_id := cast_behind(seen)) is not None:
-            cast = _locked().get(pk=cast_id)
+            cast = LOCKED.first(cast_id)
         return None if cast is None else _fold(cast, seen)
-
-
-def _locked() -> QuerySet[Cast]:
-    return Cast.objects.select_for_update(of=("self",)).select_related("spell").order_by()
 
 
 def _fold(cast: Cast, seen: Observation) -> bool:
@@ -203,9 +212,8 @@ def _fold(cast: Cast, seen: Observation) -> bool:
     changes = folding.fold(cast, seen)
     if not changes:
         return False
-    look = {}
     if folding.needs_look(cast, changes):
-        look = {"due_at": Coalesce(Least(F("due_at"), timezone.now()), timezone.now())}
+        changes["due_at"] = min(cast.due_at or timezone.now(), timezone.now())
         transaction.on_commit(wakeups.work_is_due)
     public = any(name in changes and getattr(cast, name) != changes[name] for name in folding.PUBLIC)
     kind = _kind_of(cast, changes)
@@ -213,7 +221,7 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         setattr(cast, name, value)
     if public:
         changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not Cast.objects.filter(pk=cast.pk, status__in=OPEN).update(**changes, **look):
+    if not update(cast, changes, only="status IN ('queued', 'running')"):
         return False
     if public:
         events.append(cast, kind, at=timezone.now())

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from accounts.statements import insert
 from casts import wakeups
 from casts.due import DueQuerySet, batches
 from github_integration import wire
@@ -56,7 +57,7 @@ def take_in(*, guid: str, event: str, body: bytes) -> bool:
     )
     try:
         with transaction.atomic():
-            return insert(row, HANDLERS[event](payload))
+            return store(row, HANDLERS[event](payload))
     except AlreadyHere:
         return repeated(guid)
     except Exception as exc:  # all that was done is undone: it is stored alone, to be tried again
@@ -64,7 +65,7 @@ def take_in(*, guid: str, event: str, body: bytes) -> bool:
         error = f"{type(exc).__name__}: {exc}"
     try:
         with transaction.atomic():
-            return insert(row, Delivery.Outcome.PENDING, error)
+            return store(row, Delivery.Outcome.PENDING, error)
     except AlreadyHere:
         return repeated(guid)
 
@@ -73,11 +74,11 @@ class AlreadyHere(Exception):
     """A delivery with this GUID is stored."""
 
 
-def insert(row: Delivery, outcome: str, error: str = "") -> bool:
+def store(row: Delivery, outcome: str, error: str = "") -> bool:
     """Store a delivery with what came of it. Raise AlreadyHere; the transaction must end then."""
     settle(row, outcome, error)
     try:
-        row.save(force_insert=True)
+        insert(row)
     except IntegrityError as exc:  # the GUID is its only constraint
         raise AlreadyHere from exc
     return True

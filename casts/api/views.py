@@ -26,6 +26,7 @@ from rest_framework.views import APIView
 from accounts import budget, keys
 from accounts.errors import Forbidden, SpellError
 from accounts.models import Account, ApiKey
+from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
@@ -65,7 +66,7 @@ def replayed(request: ApiRequest, *, route: str, payload: Any, status: int) -> R
     return None if body is None else cast_answered(body, status=status, replay=True)
 
 
-def accepted(request: ApiRequest, *, route: str, payload: Any, accept: Callable[[], Cast], status: int) -> Response:
+def accepted(request: ApiRequest, *, route: str, payload: Any, accept: Callable[..., Cast], status: int) -> Response:
     """Accept a cast once per Idempotency-Key and answer with it."""
     account = request.auth.account
     key = idempotency.key_of(request.headers, account)
@@ -113,12 +114,15 @@ class CastPages(CursorPagination):
         return cursor
 
 
+SPELL = Rows(Spell, "key")
+
+
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
-    spell = Spell.objects.castable_by(key).filter(key=spell_key).first()
-    if spell is not None:
-        return spell
-    if not key.allows_spell(spell_key) and Spell.objects.filter(key=spell_key, active=True).exists():
+    spell = SPELL.first(spell_key)
+    if spell is not None and spell.active:
+        if key.allows_spell(spell_key):
+            return spell
         raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
     raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
 
@@ -163,7 +167,7 @@ class CreateCast(APIView):
             request,
             route="cast",
             payload=request.data,
-            accept=lambda: lifecycle.accept(api_key=request.auth, spell=spell, **wanted),
+            accept=lambda first: lifecycle.accept(api_key=request.auth, spell=spell, first=first, **wanted),
             status=201,
         )
 
@@ -282,13 +286,14 @@ class RetryCast(APIView):
             request,
             route=f"retry:{before.pk}",
             payload={},
-            accept=lambda: lifecycle.accept(
+            accept=lambda first: lifecycle.accept(
                 api_key=request.auth,
                 spell=spell,
                 input=s.checked_input(spell, before.input),
                 metadata=before.metadata,
                 callback_url=before.callback_url,
                 retry_of=before,
+                first=first,
             ),
             status=202,
         )
