@@ -6,11 +6,13 @@ minute, or streams for an hour, would hold one all the while. See `spellplatform
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,7 +49,9 @@ async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, *
         with database_kept():
             return work(*args, **kwargs)
 
-    return await sync_to_async(run, thread_sensitive=False, executor=pool())()
+    # With what is bound to the request: its number for the logs, and the path that we are mounted at.
+    context = copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool(), context.run, run)
 
 
 @contextmanager

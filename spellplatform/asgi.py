@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import IO, Any
 
 import django
@@ -73,12 +74,12 @@ class ApiHandler(ASGIHandler):
                 # What follows may take hours: of the request and the response nothing is kept but the stream itself.
                 close, parts = response.release, response.parts
                 await send(response.start())
-                response.close_request()
+                closed(response)
                 body_file.close()
                 del response, body_file, scope
                 await pump(parts, send)
             else:
-                close = response.close
+                close = partial(closed, response)
                 await self.send_response(response, send)
                 body_file.close()
         except asyncio.CancelledError:
@@ -112,6 +113,13 @@ class ApiHandler(ASGIHandler):
         if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers={"Connection": "close"})
             await self.send_response(refusal, send)
+
+
+def closed(response: Any) -> None:
+    """Close what belongs to the request of a response, without telling Django's signal of it."""
+    closers: list[Callable[[], None]] = vars(response)["_resource_closers"]  # Django's; it has no public name
+    while closers:
+        closers.pop()()
 
 
 async def pump(parts: AsyncIterator[bytes], send: Send) -> None:

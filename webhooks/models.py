@@ -19,7 +19,7 @@ class Delivery(DueRow):
         NOTHING_NEW = "nothing_new"  # about something of ours, and already known
         NOT_OURS = "not_ours"  # about a run that no cast started
 
-    guid = models.CharField(max_length=GUID_CHARS, unique=True)
+    guid = models.CharField(max_length=GUID_CHARS)
     event = models.CharField(max_length=40)
     action = models.CharField(max_length=40, blank=True)
     repository = models.CharField(max_length=140, blank=True)
@@ -40,6 +40,8 @@ class Delivery(DueRow):
             models.Index("applied_at", name="delivery_settled", condition=Q(applied_at__isnull=False)),
             models.Index("received_at", name="delivery_pending", condition=Q(outcome="pending")),
         ]
+        # Not unique=True, with which Postgres gets a second index, for LIKE.
+        constraints = [models.UniqueConstraint(fields=["guid"], name="one_delivery_per_guid")]
 
     def __str__(self) -> str:
         return f"{self.event} {self.action} {self.guid}"

@@ -159,12 +159,6 @@ class EventStream(StreamingHttpResponse):
         headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in self.items()]
         return {"type": "http.response.start", "status": self.status_code, "headers": headers}
 
-    def close_request(self) -> None:
-        """Close what belongs to the request, which is over when the stream has begun."""
-        closers: list[Callable[[], None]] = vars(self)["_resource_closers"]  # Django's; it has no public name
-        while closers:
-            closers.pop()()
-
     def close(self) -> None:
         """Close; Django's own handler calls this from another thread."""
         super().close()
