@@ -320,7 +320,7 @@ def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
 # --- a process is killed -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["casts.idempotency._claim", "accounts.budget.hold", "casts.lifecycle.accept"])
+@pytest.mark.parametrize("place", ["casts.idempotency._claim", "accounts.budget.hold", "casts.events.append"])
 def test_a_web_process_killed_while_it_accepts_leaves_nothing_and_the_key_works_at_once(
     account, key_and_secret, spell, place
 ):

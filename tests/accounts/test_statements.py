@@ -1,0 +1,114 @@
+"""Statements whose text is made once must do to every column what the ORM does."""
+
+import datetime as dt
+import uuid
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.forms.models import model_to_dict
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import ApiKey
+from accounts.statements import Rows, insert, update
+from casts.models import Cast, CastEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def columns(row):
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+
+
+def awkward(account, api_key, spell):
+    """Every kind of column, each with what is most easily lost: zones, microseconds, quotes, percent signs, null."""
+    moment = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
+    return Cast(
+        account=account,
+        api_key=api_key,
+        spell=spell,
+        input={"text": 'it\'s 100 % "so" \\ \u2603 %s', "n": [1, 2.5, None, True]},
+        metadata={},
+        cost_cents=7,
+        message="%s %(name)s '; --",
+        repository="owner/name",
+        run_id=2**53 + 1,
+        created_at=moment,
+        expires_at=moment,
+        due_at=None,
+        output=None,
+        jobs=[{"id": 1}],
+    )
+
+
+def test_a_row_that_is_inserted_reads_like_one_that_the_orm_saved(account, api_key, spell):
+    ours, theirs = awkward(account, api_key, spell), awkward(account, api_key, spell)
+    theirs.run_id += 1
+    insert(ours)
+    theirs.save(force_insert=True)
+    read = [columns(Cast.objects.get(pk=row.pk)) for row in (ours, theirs)]
+    for row in read:
+        row.pop("id"), row.pop("run_id")
+    assert read[0] == read[1]
+    assert ours._state.adding is False
+    ours.message = "saved again"
+    ours.save()  # an UPDATE: the row knows that it is there
+    assert Cast.objects.get(pk=ours.pk).message == "saved again"
+
+
+def test_rows_are_read_as_the_orm_reads_them(account, api_key, spell):
+    cast = awkward(account, api_key, spell)
+    cast.save(force_insert=True)
+    [read] = Rows(Cast, "id", related="spell").all(cast.pk)
+    usual = Cast.objects.select_related("spell").get(pk=cast.pk)
+    assert columns(read) == columns(usual)
+    assert columns(read.spell) == columns(usual.spell)
+    assert [type(v) for v in columns(read).values()] == [type(v) for v in columns(usual).values()]
+    read.save()
+    assert model_to_dict(Cast.objects.get(pk=cast.pk)) == model_to_dict(usual)
+
+
+def test_columns_that_were_left_out_are_read_when_asked_for(account, api_key, spell):
+    cast = awkward(account, api_key, spell)
+    cast.save(force_insert=True)
+    found = Rows(Cast, "id", related="spell", of_related=("id", "key")).first(cast.pk)
+    with CaptureQueriesContext(connection) as queries:
+        assert found.spell.key == spell.key
+        assert not queries
+        assert found.spell.price_cents == spell.price_cents
+        assert len(queries) == 1
+
+
+def test_nothing_is_found_where_nothing_is():
+    assert Rows(ApiKey, "prefix", related="account").first("sk_live_spl_nobodys_") is None
+    assert Rows(Cast, "id").all(uuid.uuid4()) == []
+
+
+def test_an_update_writes_what_it_names_and_says_whether_it_did(account, api_key, spell):
+    cast = awkward(account, api_key, spell)
+    cast.save(force_insert=True)
+    now = timezone.now()
+    assert update(
+        cast, {"output": {"a": "b"}, "started_at": now, "error": None}, only="status IN ('queued', 'running')"
+    )
+    read = Cast.objects.get(pk=cast.pk)
+    assert (read.output, read.started_at, read.error) == ({"a": "b"}, now, None)
+    assert not update(cast, {"progress": 50}, only="status = 'running'")
+    assert Cast.objects.get(pk=cast.pk).progress == 0
+    assert not update(Cast(pk=uuid.uuid4()), {"progress": 50})
+
+
+def test_what_the_database_refuses_is_django_s_error_and_breaks_the_transaction(account, api_key, spell):
+    cast = awkward(account, api_key, spell)
+    cast.save(force_insert=True)
+    event = {"cast": cast, "seq": 1, "kind": "accepted", "data": {}, "at": timezone.now()}
+    insert(CastEvent(**event))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(CastEvent(**event))
+    assert CastEvent.objects.count() == 1
+
+
+def test_text_that_looks_like_sql_stays_text(account):
+    named = ApiKey(account=account, name="x'); DROP TABLE casts_cast; --", prefix="p", digest="d", scopes=[])
+    insert(named)
+    assert Rows(ApiKey, "name").first(named.name).prefix == "p"
