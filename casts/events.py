@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
 
 from accounts.statements import insert
 from casts import wakeups
-from casts.models import Cast, CastEvent
+from casts.models import Artifact, Cast, CastEvent
 
 ENDED_BY = "ended"  # the kind of the last event that streams deliver
 
 
-def snapshot(cast: Cast) -> dict[str, Any]:
-    """Return the cast's public state as one event holds it: everything but links, which depend on who looks."""
+def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
+    """Return the cast's public state as one event holds it: everything but links, which depend on who looks.
+
+    `artifacts`: the cast's, if they have been read already.
+    """
+    if artifacts is None:
+        artifacts = cast.artifacts.all() if cast.run_finished_at else ()
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -30,7 +36,7 @@ def snapshot(cast: Cast) -> dict[str, Any]:
         "finished_at": stamp(cast.finished_at),
         "duration_ms": cast.duration_ms,
         "steps": steps_of(cast.jobs),
-        "artifacts": [artifact_line(a) for a in cast.artifacts.all()] if cast.run_finished_at else [],
+        "artifacts": [artifact_line(a) for a in artifacts],
         "charged_cents": cast.charged_cents,
         "output": cast.output,
         "error": cast.error,
@@ -38,7 +44,7 @@ def snapshot(cast: Cast) -> dict[str, Any]:
     }
 
 
-def artifact_line(artifact: Any) -> dict[str, Any]:
+def artifact_line(artifact: Artifact) -> dict[str, Any]:
     """Return what a cast says of one artifact."""
     return {
         "name": artifact.name,

@@ -7,8 +7,7 @@ minute, or streams for an hour, would hold one all the while. See `spellplatform
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
+import select
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,15 +19,13 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-TRUSTED_SECONDS = 0.05  # a connection that was used so recently is not tried before it is used again
-LAST = threading.local()  # .used: time.monotonic() of this thread's last work
 
 
 @lru_cache(maxsize=1)
@@ -58,11 +55,10 @@ async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, *
 def database_kept() -> Iterator[None]:
     """Keep this thread's database connection for its next work: a new one costs more than most requests.
 
-    One that has been idle, or has failed, is tried first: after a restart of the server none of the old ones works.
+    One that has failed, or that the server has closed, is tried first: after its restart none of the old ones works.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    idle = time.monotonic() - getattr(LAST, "used", 0.0)
-    if database.connection is not None and (database.errors_occurred or idle > TRUSTED_SECONDS):
+    if database.connection is not None and (database.errors_occurred or hung_up(database)):
         if database.is_usable():
             database.errors_occurred = False
         else:
@@ -72,7 +68,15 @@ def database_kept() -> Iterator[None]:
     finally:
         if not settings.KEEP_CONNECTIONS or database.in_atomic_block or database.errors_occurred:
             connections.close_all()
-        LAST.used = time.monotonic()
+
+
+def hung_up(database: BaseDatabaseWrapper) -> bool:
+    """Whether the server may have closed a connection that nobody uses: something has come on it, unasked."""
+    if database.vendor != "postgresql" or database.connection.closed:
+        return database.vendor == "postgresql"
+    poll = select.poll()  # any number of files, unlike select()
+    poll.register(database.connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """How gunicorn serves us: `gunicorn -c spellplatform/gunicorn.conf.py spellplatform.asgi`."""
 
+import gc
 import os
 import signal
 from typing import Any
@@ -18,7 +19,16 @@ loglevel = os.environ.get("LOG_LEVEL", "info").lower()
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM close the streams first: gunicorn itself would wait for them, then cut them off without a word."""
+    """Prepare a process that has loaded everything.
+
+    What is loaded stays: the garbage collector need not walk through it again and again, which takes it a tenth of a
+    second each time. And it need not come so often: almost nothing here is a cycle.
+
+    On SIGTERM close the streams first: gunicorn itself would wait for them, then cut them off without a word.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
     def on_term() -> None:
         from casts import streams

@@ -14,13 +14,15 @@ from rest_framework.request import Request
 
 from accounts import keys
 from accounts.errors import Forbidden, SpellError, Unauthorized
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
+from accounts.statements import Rows
 from casts import links
 from casts.models import Cast
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, by its setting
 
+BY_ID = Rows(Cast, "id", related="spell")
 HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."
 
 
@@ -81,15 +83,20 @@ class HasScope(BasePermission):
         return True
 
 
-def visible_cast(account_casts: Any, cast_id: str) -> Cast:
-    """Return one of these casts by the id in a path; raise CastNotFound."""
+def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
+    """Return the cast that a path names, one of this account's (None: anybody's); raise CastNotFound."""
     try:
-        found: Cast | None = account_casts.select_related("spell").filter(pk=uuid.UUID(cast_id)).first()
+        found = BY_ID.first(uuid.UUID(cast_id))
     except ValueError:
         found = None
-    if found is None:
-        raise CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
+    if found is None or (of is not None and found.account_id != of.pk):
+        raise not_found(cast_id)
     return found
+
+
+def not_found(cast_id: str) -> CastNotFound:
+    """Return what is raised for a cast that is not there, and for one that the caller may not see."""
+    return CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
 
 
 def check_link(cast_id: str, token: str) -> None:
@@ -106,17 +113,19 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
     token = request.GET.get("token")
     if token is not None:
         check_link(cast_id, token)
-        return visible_cast(Cast.objects.all(), cast_id)
+        return visible_cast(cast_id)
     secret = bearer(request)
     if secret is not None:
         key = keys.authenticate(secret)
         require(key, "casts:read")
-        return visible_cast(Cast.objects.of(key.account), cast_id)
+        return visible_cast(cast_id, of=key.account)
     user = session_user(request)
     if user is None:
         raise Unauthorized(f"{HOW}, or open the cast's progress_url, which carries a token.")
-    casts = Cast.objects.all() if user.is_staff else Cast.objects.filter(account__members=user)
-    return visible_cast(casts, cast_id)
+    cast = visible_cast(cast_id)
+    if not user.is_staff and not cast.account.members.filter(pk=user.pk).exists():
+        raise not_found(cast_id)
+    return cast
 
 
 def session_user(request: HttpRequest) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from casts import events, links, slots
-from casts.models import Cast, Spell
+from casts.models import Artifact, Cast, Spell
 from casts.streams import with_links
 
 
-def cast_out(cast: Cast) -> dict[str, Any]:
-    """Return a cast as the API shows it."""
-    shown = with_links(cast.pk, events.snapshot(cast))
+def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
+    """Return a cast as the API shows it; `artifacts` are the cast's, if they have been read already."""
+    shown = with_links(cast.pk, events.snapshot(cast, artifacts))
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -28,6 +30,23 @@ def cast_out(cast: Cast) -> dict[str, Any]:
         "progress_url": links.progress_url(cast.pk),
         "events_url": links.events_url(cast.pk),
     }
+
+
+def casts_out(casts: Sequence[Cast]) -> list[dict[str, Any]]:
+    """Return casts as the API shows them, with the artifacts of all in one query."""
+    kept: dict[uuid.UUID, list[Artifact]] = {cast.pk: [] for cast in casts}
+    for artifact in Artifact.objects.filter(cast__in=[cast.pk for cast in casts if cast.run_finished_at]):
+        kept[artifact.cast_id].append(artifact)
+    return [cast_out(cast, kept[cast.pk]) for cast in casts]
+
+
+# What of a cast and its spell all this is made of; the rest of a row takes as long again to read.
+SHOWN = (
+    *("id", "account_id", "retry_of_id", "input", "metadata", "callback_url", "cost_cents", "charged_cents"),
+    *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
+    *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at", "dispatch_started_at"),
+)
+SHOWN_OF_SPELL = ("id", "key", "name", "max_running")
 
 
 def position(cast: Cast) -> int | None:

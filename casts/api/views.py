@@ -30,7 +30,7 @@ from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
-from casts.api.representation import cast_out, spell_out
+from casts.api.representation import SHOWN, SHOWN_OF_SPELL, cast_out, casts_out, spell_out
 from casts.links import absolute, cast_url
 from casts.models import Cast, CastStatus, Spell
 
@@ -200,10 +200,11 @@ class Casts(CreateCast):
     )
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts, newest first."""
-        casts = self.filtered(request).select_related("spell").prefetch_related("artifacts")
+        casts = self.filtered(request).select_related("spell")
+        casts = casts.only(*SHOWN, *(f"spell__{name}" for name in SHOWN_OF_SPELL))
         pages = CastPages()
         page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
-        return pages.get_paginated_response([cast_out(cast) for cast in page])
+        return pages.get_paginated_response(casts_out(page))
 
     def filtered(self, request: ApiRequest) -> Any:
         """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
@@ -243,7 +244,7 @@ class OneCast(APIView):
     @extend_schema(operation_id="get_cast", parameters=[WAIT], responses={200: s.CastLine, **PROBLEMS})
     def get(self, request: ApiRequest, cast_id: str) -> Response:
         """One cast, with its output, error and artifacts."""
-        cast = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        cast = visible_cast(cast_id, of=request.auth.account)
         return cast_answer(cast, request.headers.get("If-None-Match", ""))
 
 
@@ -264,7 +265,7 @@ class CancelCast(APIView):
     @extend_schema(operation_id="cancel_cast", request=None, responses={202: s.CastLine, **PROBLEMS})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else GitHub is asked; may be repeated."""
-        cast = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        cast = visible_cast(cast_id, of=request.auth.account)
         return Response(cast_out(lifecycle.cancel(cast.pk)), status=202)
 
 
@@ -276,7 +277,7 @@ class RetryCast(APIView):
     )
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
-        before = visible_cast(Cast.objects.of(request.auth.account), cast_id)
+        before = visible_cast(cast_id, of=request.auth.account)
         if (answer := replayed(request, route=f"retry:{before.pk}", payload={}, status=202)) is not None:
             return answer
         if not before.final:
