@@ -43,7 +43,7 @@ class Columns:
 
     def __init__(self, model: type[models.Model], names: Sequence[str]) -> None:
         self.model = model
-        fields = [f for f in model._meta.concrete_fields if not names or f.name in names]
+        fields = [f for f in model._meta.concrete_fields if not names or f.attname in names]
         self.names = [f.attname for f in fields]
         table = quoted(model._meta.db_table)
         self.text = ", ".join(f"{table}.{quoted(f.column)}" for f in fields)
@@ -66,7 +66,8 @@ def converters_of(field: Field) -> list[Callable[..., Any]]:
 class Rows(Generic[M]):
     """Reads rows by equal columns, with one row that each refers to; locks them, on request, where rows can be.
 
-    `also`: a further condition, in SQL, and what else ends the statement.
+    `also`: a further condition, in SQL, and what else ends the statement. `of_own`, `of_related`: which columns are
+    read, by their names; all if there are none.
     """
 
     def __init__(
@@ -74,18 +75,19 @@ class Rows(Generic[M]):
         model: type[M],
         *by: str,
         also: str = "",
+        of_own: Sequence[str] = (),
         related: str = "",
         of_related: Sequence[str] = (),
         lock: bool = False,
     ) -> None:
         self.model, self.by, self.also, self.lock = model, by, also, lock
-        self.related, self.of_related = related, of_related
+        self.of_own, self.related, self.of_related = of_own, related, of_related
 
     @cached_property
     def _prepared(self) -> tuple[str, list[Field], list[Columns]]:
         meta = self.model._meta
         table = quoted(meta.db_table)
-        columns, source = [Columns(self.model, ())], table
+        columns, source = [Columns(self.model, self.of_own)], table
         if self.related:
             field: Any = meta.get_field(self.related)
             columns.append(Columns(field.related_model, self.of_related))
@@ -94,19 +96,36 @@ class Rows(Generic[M]):
                 f" INNER JOIN {other} ON {table}.{quoted(field.column)} = {other}.{quoted(field.target_field.column)}"
             )
         by: list[Any] = [meta.get_field(name) for name in self.by]
-        which = " AND ".join(f"{table}.{quoted(field.column)} = %s" for field in by)
-        sql = (
-            f"SELECT {', '.join(c.text for c in columns)} FROM {source} WHERE {which}{self.also and ' AND '}{self.also}"
-        )
+        return f"SELECT {', '.join(c.text for c in columns)} FROM {source} WHERE ", by, columns
+
+    @cached_property
+    def _equal(self) -> str:
+        begin, by, _ = self._prepared
+        table = quoted(self.model._meta.db_table)
+        which = [f"{table}.{quoted(field.column)} = %s" for field in by]
+        sql = begin + " AND ".join([*which, self.also] if self.also else which)
         if self.lock and connection.features.has_select_for_update:
             sql += f" FOR UPDATE OF {table}"
-        return sql, by, columns
+        return sql
 
     def all(self, *values: Any) -> list[M]:
         """Return the rows with these values: of the columns, then of the further condition."""
-        sql, by, columns = self._prepared
+        by = self._prepared[1]
         params = [f.get_db_prep_value(v, connection) for f, v in zip(by, values, strict=False)]
-        with execute(sql, [*params, *values[len(by) :]]) as cursor:
+        return self._read(self._equal, [*params, *values[len(by) :]])
+
+    def among(self, values: Sequence[Any]) -> list[M]:
+        """Return the rows whose one column has any of these values."""
+        begin, [field], _ = self._prepared
+        wanted = [field.get_db_prep_value(value, connection) for value in values]
+        column = f"{quoted(self.model._meta.db_table)}.{quoted(field.column)}"
+        if connection.vendor == "postgresql":
+            return self._read(f"{begin}{column} = ANY(%s)", [wanted])
+        return self._read(f"{begin}{column} IN ({', '.join('%s' for _ in wanted)})", wanted)
+
+    def _read(self, sql: str, params: Sequence[Any]) -> list[M]:
+        columns = self._prepared[2]
+        with execute(sql, params) as cursor:
             found = cursor.fetchall()
         own = len(columns[0].names)
         rows = [columns[0].row(values[:own]) for values in found]

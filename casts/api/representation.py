@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from accounts.statements import Rows
 from casts import events, links, slots
 from casts.models import Artifact, Cast, Spell
 from casts.streams import with_links
@@ -32,21 +33,36 @@ def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
     }
 
 
-def casts_out(casts: Sequence[Cast]) -> list[dict[str, Any]]:
-    """Return casts as the API shows them, with the artifacts of all in one query."""
-    kept: dict[uuid.UUID, list[Artifact]] = {cast.pk: [] for cast in casts}
-    for artifact in Artifact.objects.filter(cast__in=[cast.pk for cast in casts if cast.run_finished_at]):
-        kept[artifact.cast_id].append(artifact)
-    return [cast_out(cast, kept[cast.pk]) for cast in casts]
+def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+    """Return casts as the API shows them, in this order; in two queries, however many they are."""
+    casts = {cast.pk: cast for cast in LISTED.among(ids)}
+    artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
+    for artifact in ARTIFACTS.among(list(artifacts)) if artifacts else ():
+        artifacts[artifact.cast_id].append(artifact)
+    for some in artifacts.values():
+        some.sort(key=lambda artifact: artifact.name)
+    return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
 
 
 # What of a cast and its spell all this is made of; the rest of a row takes as long again to read.
 SHOWN = (
-    *("id", "account_id", "retry_of_id", "input", "metadata", "callback_url", "cost_cents", "charged_cents"),
+    *(
+        "id",
+        "account_id",
+        "spell_id",
+        "retry_of_id",
+        "input",
+        "metadata",
+        "callback_url",
+        "cost_cents",
+        "charged_cents",
+    ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at", "dispatch_started_at"),
 )
 SHOWN_OF_SPELL = ("id", "key", "name", "max_running")
+LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
+ARTIFACTS = Rows(Artifact, "cast")
 
 
 def position(cast: Cast) -> int | None:
