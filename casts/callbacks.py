@@ -93,9 +93,9 @@ class CallbackQueue(DueQuerySet):
         busy = under_way.filter(held__gte=SENDS_PER_ACCOUNT).values_list("account", flat=True)
         return super().claimable().exclude(account__in=list(busy))
 
-    def claim(self, *, limit: int, lease: dt.timedelta) -> list[Callback]:
+    def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Callback]:
         """Take one: who is busy is counted anew for the next."""
-        return super().claim(limit=min(limit, 1), lease=lease)
+        return super().claim(limit=min(limit, 1), lease=lease, newest=newest)
 
 
 # --- What is owed ----------------------------------------------------------------------------------------------

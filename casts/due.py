@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Self
 
 from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
+
+from accounts.statements import Rows
+
+
+@cache
+def every_column(model: type[models.Model]) -> Rows[Any]:
+    """Return what reads rows of a model by their keys."""
+    return Rows(model, model._meta.pk.name)
 
 
 class DueQuerySet(models.QuerySet[Any]):
@@ -23,10 +32,13 @@ class DueQuerySet(models.QuerySet[Any]):
         """Return the rows that may be claimed when they are due; a kind of row may hold some back."""
         return self.filter(lease_until=None)
 
-    def claim(self, *, limit: int, lease: dt.timedelta) -> list[Any]:
-        """Take up to `limit` due rows, oldest first, for `lease`; nobody else gets them meanwhile."""
+    def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Any]:
+        """Take up to `limit` due rows, those that are due longest (or `newest`) first, for `lease`.
+
+        Nobody else gets them meanwhile.
+        """
         now = timezone.now()
-        due = self.claimable().filter(due_at__lte=now).order_by("due_at")
+        due = self.claimable().filter(due_at__lte=now).order_by("-due_at" if newest else "due_at")
         with transaction.atomic(using=self.db):
             if connections[self.db].features.has_select_for_update_skip_locked:
                 due = due.select_for_update(skip_locked=True)
@@ -36,7 +48,8 @@ class DueQuerySet(models.QuerySet[Any]):
             self.filter(pk__in=keys).update(
                 due_at=None, lease_until=now + lease, attempts=F("attempts") + 1, token=F("token") + 1
             )
-        return list(self.filter(pk__in=keys))
+        model: Any = self.model
+        return every_column(model).among(keys)
 
     def recover(self) -> int:
         """Make rows due again whose holder let the lease run out; return how many. They died, or are stopped."""

@@ -44,6 +44,7 @@ class Worker:
         self.stopping = threading.Event()
         self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
         self.held: dict[Future[None], tuple[DueRow, float]] = {}
+        self.newest = True
         self.upkeep_at = 0.0
         self.sweep_at = 0.0
 
@@ -73,12 +74,14 @@ class Worker:
     def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
         """Fill the free threads with due rows; return how many were claimed."""
         self.keep_leases()
+        # In turns: behind a long line of overdue rows, what has just become due would wait as long as the line is.
+        self.newest = not self.newest
         claimed = 0
         for kind in self.kinds:
             free = self.room(kind)
             if free <= 0:
                 continue
-            for row in kind.rows().claim(limit=free, lease=self.lease):
+            for row in kind.rows().claim(limit=free, lease=self.lease, newest=self.newest):
                 self.held[pool.submit(self.step, kind, row)] = (row, time.monotonic())
                 claimed += 1
         return claimed

@@ -43,6 +43,9 @@ class Installation(models.Model):
     # Until when the turns that were given out reach (quota.book).
     dispatches_booked_until = models.DateTimeField(null=True, blank=True)
     looks_booked_until = models.DateTimeField(null=True, blank=True)
+    # When the last of those who got no turn asks again.
+    dispatches_asked_until = models.DateTimeField(null=True, blank=True)
+    looks_asked_until = models.DateTimeField(null=True, blank=True)
 
     updated_at = models.DateTimeField(auto_now=True)
 

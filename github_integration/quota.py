@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -33,6 +34,11 @@ SHARE = {Call.DISPATCH: 2 / 3, Call.LOOK: 1 / 3}  # of the points a minute
 BURST = {Call.DISPATCH: 20, Call.LOOK: 30}  # at once, after a quiet time
 # So far ahead turns are kept. The pace of dispatches is known beforehand, that of looks changes with the hour.
 REACH = {Call.DISPATCH: dt.timedelta(hours=1), Call.LOOK: dt.timedelta(minutes=2)}
+ASK_AGAIN_EVERY = dt.timedelta(milliseconds=20)
+COLUMNS = {
+    Call.DISPATCH: ("dispatches_booked_until", "dispatches_asked_until"),
+    Call.LOOK: ("looks_booked_until", "looks_asked_until"),
+}
 USUAL_LIMIT = 5000  # requests an hour that every installation has at least
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 HOUR = dt.timedelta(hours=1)
@@ -176,29 +182,39 @@ def is_news(before: Installation, told: Told) -> bool:
     return abs(before.rate_remaining - told.remaining) * 100 >= told.limit
 
 
-def book(installation_id: int, call: Call) -> dt.datetime | None:
-    """Return when a call of this kind may be made, and keep that turn for the caller; None if the line is too long.
+class Turn(NamedTuple):
+    """When a call may be made, if the turn was kept for it; else when to ask for one again."""
+
+    at: dt.datetime
+    kept: bool
+
+
+def book(installation_id: int, call: Call) -> Turn:
+    """Return when a call of this kind may be made, and keep that turn for the caller unless the line is too long.
 
     Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once. None is
-    kept far ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew.
+    kept far ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew. Who gets none
+    comes back one after the other: with a hundred thousand in line, asking again would be all that workers do.
     """
     if not settings.GITHUB_POINTS_PER_MINUTE:
-        return timezone.now()
-    column = "dispatches_booked_until" if call == Call.DISPATCH else "looks_booked_until"
+        return Turn(timezone.now(), kept=True)
+    column, asked = COLUMNS[call]
     known(installation_id)
     with transaction.atomic():
         row = Installation.objects.select_for_update().get(pk=installation_id)
         now = timezone.now()
         until: dt.datetime = max(getattr(row, column) or now, now)
         if until >= now + REACH[call]:
-            return None
+            again: dt.datetime = max(getattr(row, asked) or now, now + REACH[call] / 2) + ASK_AGAIN_EVERY
+            Installation.objects.filter(pk=row.pk).update(**{asked: again})
+            return Turn(again, kept=False)
         apart = between(row, call, now)
         following = until + apart
         if call == Call.LOOK and row.rate_reset_at is not None and until < row.rate_reset_at:
             following = min(following, row.rate_reset_at)
         # Not through save(): `updated_at` tells when something was noted about it.
         Installation.objects.filter(pk=row.pk).update(**{column: following})
-        return max(now, until - BURST[call] * min(apart, dt.timedelta(seconds=1)))
+        return Turn(max(now, until - BURST[call] * min(apart, dt.timedelta(seconds=1))), kept=True)
 
 
 def between(row: Installation, call: Call, now: dt.datetime) -> dt.timedelta:

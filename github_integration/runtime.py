@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -63,11 +62,10 @@ class WorkflowRuntime:
         installation = installation_of(cast)
         open_door(installation)
         turn = quota.book(installation, call)
-        if turn is None:
-            later = timezone.now() + quota.REACH[call] * random.uniform(0.5, 1.0)  # noqa: S311 - to spread, not to hide
+        if not turn.kept:
             message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
-            raise NotNow(message, retry_at=later, reason="waiting_for_turn")
-        return turn
+            raise NotNow(message, retry_at=turn.at, reason="waiting_for_turn")
+        return turn.at
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the one run whose title carries the cast's token; see casts.runtime.Runtime.

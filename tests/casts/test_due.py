@@ -34,6 +34,15 @@ def test_due_rows_are_taken_oldest_first_and_as_many_as_asked_for(make_cast, clo
     assert take(3) == []
 
 
+def test_what_has_just_become_due_can_be_taken_before_a_long_line(make_cast, clock):
+    casts = []
+    for _ in range(3):
+        clock.forward(seconds=1)
+        casts.append(make_cast())
+    assert [row.pk for row in rows().claim(limit=1, lease=LEASE, newest=True)] == [casts[2].pk]
+    assert [row.pk for row in take(1)] == [casts[0].pk]
+
+
 def test_a_row_is_not_taken_before_its_time_nor_without_one(cast, clock):
     Cast.objects.update(due_at=clock.now + dt.timedelta(seconds=1))
     assert take() == []

@@ -230,7 +230,7 @@ def test_what_is_noted_while_a_call_is_under_way_is_not_cleared_by_its_success()
 def book(call: Call, count: int) -> list[float]:
     now = timezone.now()
     turns = [quota.book(1, call) for _ in range(count)]
-    return [(turn - now).total_seconds() for turn in turns if turn is not None]
+    return [(turn.at - now).total_seconds() for turn in turns if turn.kept]
 
 
 def test_a_few_dispatches_go_at_once_and_a_thousand_as_fast_as_github_permits() -> None:
@@ -302,6 +302,16 @@ def test_no_limit_means_no_turns(settings: Any) -> None:
     assert not Installation.objects.exists()
 
 
+def test_who_gets_no_turn_comes_back_one_after_the_other() -> None:
+    now = timezone.now()
+    turns = [quota.book(1, Call.LOOK) for _ in range(1200)]
+    again = [(turn.at - now).total_seconds() for turn in turns if not turn.kept]
+    assert len(again) > 500
+    assert again == sorted(again)
+    assert all(later - before >= 0.019 for before, later in zip(again, again[1:], strict=False))
+    assert min(again) > quota.REACH[Call.LOOK].total_seconds() / 2 - 1
+
+
 def test_dispatches_and_looks_do_not_wait_for_each_other() -> None:
     book(Call.LOOK, 200)
     assert max(book(Call.DISPATCH, 10)) < 1
@@ -314,7 +324,7 @@ def test_no_two_processes_get_the_same_turn() -> None:
     turns: list[dt.datetime] = []
 
     def work() -> None:
-        turns.extend(turn for _ in range(10) if (turn := quota.book(1, Call.DISPATCH)) is not None)
+        turns.extend(turn.at for _ in range(10) if (turn := quota.book(1, Call.DISPATCH)).kept)
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
