@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from tests.bench import payloads, peers
+from tests.bench import database, payloads, peers
 from tests.bench.items.streams import Side, one_by_one, ours
 from tests.bench.load import Connection
-from tests.bench.measures import median, percentile
+from tests.bench.measures import CpuShare, median, memory_kb, percentile
 from tests.bench.processes import NotStarted
 from tests.bench.report import Line, Table
 from tests.bench.run import Run
@@ -42,6 +42,47 @@ def to_one(run: Run) -> None:
         f"{p50:.1f} / {p99:.1f} ms ({lost} lost, {posts - len(times)} missed)",
         p50 <= 10 and p99 <= 40 and not lost and len(times) == posts,
     )
+
+
+def held(run: Run) -> None:
+    """Hold ten thousand streams on two processes for ten minutes, tell each one something, and count."""
+    count, seconds = run.pick((10_000, 600), (500, 10))
+    with ours(run, count, processes=2) as (side, url):
+        streams = Streams()
+        opening = streams.open([side.target(n) for n in range(count)])
+        run.say(f"{streams.held} streams, {opening.per_second:.0f} opened/s")
+        streams.settle(1, seconds=60)
+        before, _ = database.asked(url)
+        first, share = memory_kb(side.pids()), CpuShare(side.pids())
+        connections = [Connection(server.address) for server in side.servers]
+        began = time.monotonic()
+        for number in range(count):
+            connection = connections[number % 2 ^ number // 2 % 2]  # half of them at the other process
+            connection.send(side.news(number))
+            while connection.receive() is None:
+                pass
+            streams.pump(max(0.0, began + (number + 1) * seconds / count - time.monotonic()))
+        streams.settle(2, seconds=15)
+        took = time.monotonic() - began
+        after, _ = database.asked(url)
+        missed, twice = sum(s.events < 2 for s in streams.all), sum(s.events > 2 for s in streams.all)
+        lost, cpu, grown = streams.lost + opening.failed, share.percent(), memory_kb(side.pids()) - first
+        streams.close()
+    table = Table(f"{count:,} streams held for {took / 60:.1f} minutes on two processes", ["what", "measured"])
+    table.note = "Each cast's run begins once in this time, told by a signed webhook to one process or the other."
+    table.add("streams dropped", lost)
+    table.add("streams that missed their event", missed)
+    table.add("streams that were told it twice", twice)
+    table.add("webhooks a second", count / took)
+    table.add("CPU % of a core", cpu)
+    table.add("memory grown, MB", grown / 1024)
+    table.add("statements for each webhook, with all that went on beside", (after - before) / count)
+    run.findings.tables.append(table)
+    run.say(f"held {took:.0f} s: {lost} dropped, {missed} missed, {twice} twice, {cpu:.1f} % of a core")
+    run.findings.goal(
+        f"{count:,} streams held {took / 60:.0f} minutes", "none dropped, none missed an event",
+        f"{lost} dropped, {missed} missed", not lost and not missed and not twice,
+    )  # fmt: skip
 
 
 def to_all(run: Run) -> None:

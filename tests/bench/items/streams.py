@@ -107,6 +107,7 @@ def series(run: Run, side: Side, counts: list[int], table: Table, *, url: str = 
     before = memory_kb(pids)
     memory, latency, told = Line("memory", side.name, []), Line("latency", side.name, []), 0
     rate = math.nan
+    costs: dict[str, list[tuple[float, float]]] = {"opening one": [], "KB each": [], "event to one": []}
     for count in counts:
         opening = streams.open([side.target(n) for n in range(len(streams.all), count)])
         run.say(f"{side.name}: {streams.held} streams, {opening.per_second:.0f} opened/s, {opening.failed} failed")
@@ -125,11 +126,17 @@ def series(run: Run, side: Side, counts: list[int], table: Table, *, url: str = 
         )
         memory.points.append((held, kb))
         latency.points.append((held, median(times)))
+        for line, cost in zip(costs.values(), (1 / (opening.per_second or math.nan), kb, median(times)), strict=True):
+            line.append((held, cost))
         if streams.held < count:
             break
         if side.name == OURS and count == counts[-1]:
             goals(run, count, opening.per_second, percentile(opening.first_byte_ms, 99), kb, cpu, streams.lost, rate)
     run.findings.lines += [memory, latency]
+    if side.name == OURS:
+        for name, line in costs.items():
+            points = [(held, cost / line[0][1]) for held, cost in line]
+            run.findings.lines.append(Line("growth in streams", f"ours: {name}", points))
     streams.close()
 
 
