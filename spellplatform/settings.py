@@ -156,7 +156,7 @@ CALLBACK_ALLOWED_HOSTS: list[str] = [
 CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
 
 # --- Processes -------------------------------------------------------------------------------------------
-WEB_THREADS: int = env.int("WEB_THREADS", default=8)  # per web process, for blocking work
+WEB_THREADS: int = env.int("WEB_THREADS", default=4)  # per web process, for blocking work
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8)
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
