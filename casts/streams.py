@@ -62,13 +62,22 @@ def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
 class Subscriber:
     """One stream's mailbox. Lives on the event loop."""
 
-    __slots__ = ("_wake", "closed", "frames", "topic")
+    __slots__ = ("_wake", "closed", "frames", "topic", "write")
 
     def __init__(self) -> None:
         self.topic: uuid.UUID | None = None  # the cast it is told of
         self.frames: list[Frame] = []
         self.closed = False
+        self.write: Callable[[bytes], None] | None = None  # puts bytes on the wire, for a stream that waits
         self._wake: asyncio.Future[None] | None = None
+
+    def beat(self) -> None:
+        """Have a stream that waits send a heartbeat: by itself if it can't be done without waking it."""
+        if self._wake is not None and not self.frames:
+            if self.write is not None:
+                self.write(HEARTBEAT_FRAME)
+            else:
+                self.deliver(())
 
     def deliver(self, frames: Iterable[Frame]) -> None:
         """Add frames and wake the stream."""
@@ -183,7 +192,7 @@ class Hub:
         self._beat = self.loop.call_later(settings.STREAM_HEARTBEAT_SECONDS, self._heartbeat)
         for topic in self.topics.values():
             for subscriber in topic.subscribers:
-                subscriber.deliver(())
+                subscriber.beat()
 
     def _listen(self) -> None:
         listener = wakeups.listener(wakeups.NEWS)

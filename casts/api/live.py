@@ -148,10 +148,12 @@ def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
 class EventStream(StreamingHttpResponse):
     """A stream that lets go of its subscription also when the client left before the first byte was asked for."""
 
-    def __init__(self, parts: AsyncIterator[bytes], *, release: Callable[[], None]) -> None:
+    def __init__(
+        self, parts: AsyncIterator[bytes], *, subscriber: streams.Subscriber, release: Callable[[], None]
+    ) -> None:
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
         super().__init__(parts, content_type="text/event-stream", headers=headers)
-        self.parts, self.release = parts, release
+        self.parts, self.subscriber, self.release = parts, subscriber, release
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> dict[str, Any]:
@@ -187,7 +189,8 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     if begin.final and not begin.first:
         return HttpResponse(status=204)
     release = partial(hub.remove, subscriber)
-    return EventStream(streams.stream(subscriber, begin.first, after=begin.after, done=release), release=release)
+    parts = streams.stream(subscriber, begin.first, after=begin.after, done=release)
+    return EventStream(parts, subscriber=subscriber, release=release)
 
 
 @open_to_pages

@@ -264,6 +264,24 @@ def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(ca
     assert told[-1] == "left"
 
 
+def test_a_heartbeat_goes_out_without_waking_a_stream_that_waits_and_leaves_a_busy_one_alone():
+    async def run() -> list[bytes]:
+        subscriber, written = streams.Subscriber(), []
+        subscriber.write = written.append
+        subscriber.beat()  # nobody waits yet: what comes first comes first
+        waiting = asyncio.create_task(subscriber.next())
+        await asyncio.sleep(0)
+        subscriber.beat()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        subscriber.deliver([streams.Frame(1, b"news", False)])
+        subscriber.beat()  # it is about to send
+        assert [frame.seq for frame in await waiting] == [1]
+        return written
+
+    assert asyncio.run(run()) == [streams.HEARTBEAT_FRAME]
+
+
 def test_a_heartbeat_is_a_comment(cast, watch, settings):
     settings.STREAM_HEARTBEAT_SECONDS = 0.1
 

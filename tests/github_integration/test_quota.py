@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -308,7 +309,7 @@ def test_who_gets_no_turn_comes_back_one_after_the_other() -> None:
     again = [(turn.at - now).total_seconds() for turn in turns if not turn.kept]
     assert len(again) > 500
     assert again == sorted(again)
-    assert all(later - before >= 0.019 for before, later in zip(again, again[1:], strict=False))
+    assert all(later - before >= 0.019 for before, later in pairwise(again))
     assert min(again) > quota.REACH[Call.LOOK].total_seconds() / 2 - 1
 
 
