@@ -8,8 +8,8 @@ from html import escape
 
 from tests.bench.report import Line
 
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 190, 44, 48
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 64, 230, 44, 48
 # Told apart without colour too: each line ends at its name.
 COLOURS = ("#c2185b", "#1565c0", "#2e7d32", "#ef6c00", "#6a1b9a", "#00838f", "#5d4037", "#616161")
 
