@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from casts import lifecycle, openings
-from casts.api import live
+from casts.api import authentication, live
 from casts.models import Cast
 from tests.casts.client import Api, asked, problem, run
 from tests.casts.conftest import nothing_left
@@ -140,7 +140,7 @@ def logged(caplog):
     [
         ((lifecycle, "accept"), "POST", "/cast"),
         ((Cast.objects, "of"), "GET", "/casts"),
-        ((Cast.objects, "of"), "GET", f"/casts/{SOME_ID}"),
+        ((authentication.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
         ((live, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
     ],
@@ -160,7 +160,7 @@ def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, mon
     ("where", "method", "path"),
     [
         ((lifecycle, "accept"), "POST", "/cast"),
-        ((Cast.objects, "of"), "GET", f"/casts/{SOME_ID}"),
+        ((authentication.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_failure_after_the_hold_takes_the_hold_back(api, spell, monkeypatch):
 def test_the_api_handler_answers_failures_alike(secret, cast, monkeypatch, logged, settings):
     settings.STREAM_FALLBACK_SECONDS = 0.1
     monkeypatch.setattr(openings, "openings_for", fail)
-    monkeypatch.setattr(Cast.objects, "of", fail)
+    monkeypatch.setattr(authentication.BY_ID, "first", fail)
 
     async def scene():
         for path in (f"/casts/{cast.pk}", f"/casts/{cast.pk}/events"):
