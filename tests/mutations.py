@@ -79,7 +79,7 @@ MUTATIONS = [
     Mutation(
         "observe: after the end",
         LIFECYCLE,
-        "        if cast.final:\n            return _note_rerun(cast, seen)\n",
+        "    if cast.final:\n        return _note_rerun(cast, seen)\n",
         "",
         (MOVES, MACHINE),
     ),
@@ -152,15 +152,19 @@ MUTATIONS = [
     Mutation(
         "_take: without the room",
         BUDGET,
-        "period.filter(room & ~Q(cap_cents=0))",
-        "period.filter(~Q(cap_cents=0))",
+        "(cap_cents > 0 AND cap_cents >= held_cents + captured_cents + %s)",
+        "(cap_cents > 0 AND %s >= 0)",
         (SCOPES, MACHINE),
     ),
     Mutation(
         "_take: look, then take",
         BUDGET,
-        "bool(period.filter(room & ~Q(cap_cents=0)).update(",
-        "period.filter(room & ~Q(cap_cents=0)).exists() and bool(period.update(",
+        "    with execute(statement, [cents, cents, *which]) as cursor:\n        return bool(cursor.rowcount)\n",
+        '    look = statement.replace(TAKE.split(" WHERE ")[0], "SELECT 1 FROM accounts_budgetperiod")\n'
+        "    with execute(look, [cents, *which]) as cursor:\n"
+        "        room = bool(cursor.fetchall())\n"
+        '    with execute(statement.replace(ROOM, "%s >= 0"), [cents, cents, *which]) as cursor:\n'
+        "        return room and bool(cursor.rowcount)\n",
         (RACES,),
         postgres=True,
     ),
@@ -222,26 +226,20 @@ MUTATIONS = [
     ),
     Mutation(
         "once: the record in a transaction of its own",
-        IDEMPOTENCY,
-        "        with transaction.atomic():\n            record",
-        "        with __import__('contextlib').nullcontext():\n            record",
+        LIFECYCLE,
+        "    with transaction.atomic():\n        if first is not None:\n            first(cast)\n",
+        "    if first is not None:\n        first(cast)\n    with transaction.atomic():\n",
         (ONCE, RACES),
     ),
     Mutation(
         "once: any payload", IDEMPOTENCY, "if record.fingerprint != fingerprint(payload):", "if False:", (ONCE, MACHINE)
     ),
-    Mutation(
-        "once: for ever",
-        IDEMPOTENCY,
-        "account=account, route=route, key=key, created_at__gt=timezone.now() - KEPT\n",
-        "account=account, route=route, key=key\n",
-        (ONCE, MACHINE),
-    ),
+    Mutation("once: for ever", IDEMPOTENCY, "record.created_at <= timezone.now() - KEPT", "False", (ONCE, MACHINE)),
     Mutation(
         "once: of any account",
         IDEMPOTENCY,
-        "filter(account=account, route",
-        "filter(route",
+        "ANSWERED.first(account.pk, route, key)",
+        'Rows(IdempotencyRecord, "route", "key").first(route, key)',
         (ONCE,),
     ),
     Mutation(
