@@ -72,8 +72,10 @@ def database_kept() -> Iterator[None]:
 
 def hung_up(database: BaseDatabaseWrapper) -> bool:
     """Whether the server may have closed a connection that nobody uses: something has come on it, unasked."""
-    if database.vendor != "postgresql" or database.connection.closed:
-        return database.vendor == "postgresql"
+    if database.vendor != "postgresql":
+        return False
+    if database.connection.closed:
+        return True
     poll = select.poll()  # any number of files, unlike select()
     poll.register(database.connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -58,7 +58,7 @@ SHOWN = (
         "charged_cents",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
-    *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at", "dispatch_started_at"),
+    *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
 SHOWN_OF_SPELL = ("id", "key", "name", "max_running")
 LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
