@@ -26,7 +26,7 @@ Changes = dict[str, Any]
 def fold(cast: Cast, seen: Observation) -> Changes:
     """Return the columns that `seen` changes in an open cast; empty if it tells nothing new."""
     changes: Changes = {}
-    before = cast.observation or {}
+    before: Changes = cast.observation or {}
     if seen.attempt < before.get("attempt", 1):
         return changes  # about an attempt that is over
     if seen.attempt > before.get("attempt", 1) and cast.run_finished_at is not None:

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from accounts.models import Account, ApiKey
 from casts import schemas
+from casts.documents import DocumentField
 from casts.due import DueRow
 from casts.ids import uuid7
 
@@ -90,10 +91,8 @@ class Spell(models.Model):
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )
 
-    input_schema = models.JSONField(
-        default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12"
-    )
-    output_schema = models.JSONField(
+    input_schema = DocumentField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
+    output_schema = DocumentField(
         null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
     )
     price_cents = models.PositiveIntegerField(default=0)
@@ -210,8 +209,8 @@ class Cast(DueRow):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
     spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries", db_index=False)
-    input = models.JSONField()
-    metadata = models.JSONField(default=dict)
+    input = DocumentField()
+    metadata = DocumentField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
     cost_cents = models.PositiveIntegerField()
 
@@ -239,16 +238,16 @@ class Cast(DueRow):
     run_id = models.BigIntegerField(null=True)
     run_attempt = models.PositiveIntegerField(null=True)
     run_url = models.URLField(max_length=500, blank=True)
-    observation = models.JSONField(null=True)
-    jobs = models.JSONField(default=list)
+    observation = DocumentField(null=True)
+    jobs = DocumentField(default=list)
     run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
     cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
     cancel_forced_at = models.DateTimeField(null=True)
 
-    error = models.JSONField(null=True)
-    output = models.JSONField(null=True)
+    error = DocumentField(null=True)
+    output = DocumentField(null=True)
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
 
     objects = CastQuerySet.as_manager()
@@ -318,7 +317,7 @@ class CastEvent(models.Model):
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=40)
-    data = models.JSONField()
+    data = DocumentField()
     at = models.DateTimeField()
 
     class Meta:
@@ -371,7 +370,7 @@ class IdempotencyRecord(models.Model):
     route = models.CharField(max_length=60)
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
-    body = models.JSONField()
+    body = DocumentField()
     created_at = models.DateTimeField()
 
     class Meta:
