@@ -55,7 +55,8 @@ def collect(cast: Cast) -> dt.datetime | None:
         if patient:
             return timezone.now() + RETRY
         message = "The run succeeded, but its result could not be read from our storage."
-        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": str(exc)}]}
+        why = exc.strerror or type(exc).__name__  # str() names the file, and so the server's folders
+        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": why}]}
         lifecycle.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
 

@@ -293,7 +293,8 @@ class Spells(APIView):
     @extend_schema(operation_id="list_spells", responses={200: s.SpellList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What this key may cast, with schemas and prices."""
-        return Response({"results": [spell_out(spell) for spell in Spell.objects.castable_by(request.auth)]})
+        spells = sorted(Spell.objects.castable_by(request.auth), key=lambda spell: spell.key)  # see events.snapshot
+        return Response({"results": [spell_out(spell) for spell in spells]})
 
 
 class OneSpell(APIView):
@@ -332,7 +333,8 @@ class Budget(APIView):
 def budget_out(account: Account) -> dict[str, Any]:
     """Return the account's month, and the caps within it."""
     period = budget.current(account)
-    inner = account.budget_periods.filter(month=period.month).exclude(scope="account")
+    inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
+    inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
     return {**s.PeriodLine(period).data, "caps": s.InnerPeriodLine(inner, many=True).data}
 
 
