@@ -41,7 +41,10 @@ REPLACED = [
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: what was asked, by its path's template, and what came. `body` is JSON where it is, else text."""
+    """One answer: what was asked, by its path's template, and what came.
+
+    `body` is JSON where it is, else text, made comparable; `raw` is the same JSON as it came.
+    """
 
     method: str
     path: str
@@ -49,6 +52,7 @@ class Answer:
     headers: dict[str, str]
     body: Any
     what: str = ""  # what this shows, in the story's words
+    raw: Any = None
 
     def lines(self) -> Iterator[str]:
         """Yield it as text, a line for each member of the body."""
@@ -109,7 +113,8 @@ class Recorder:
         if status != 405:
             kept.pop("Allow", None)  # every view names its methods in every answer
         body = self.body(kind, content)
-        self.answers.append(Answer(method, template or template_of(path), status, kept, body, what))
+        raw = json.loads(content) if content and "json" in kind else None
+        self.answers.append(Answer(method, template or template_of(path), status, kept, body, what, raw))
 
     def body(self, kind: str, content: bytes) -> Any:
         """Return a body as it is compared."""
