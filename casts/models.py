@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Coalesce, NullIf
@@ -36,6 +36,11 @@ class SpellQuerySet(models.QuerySet["Spell"]):
         spells = self.filter(active=True)
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
+
+AT_LEAST_ONE = MinValueValidator(1)
+# What Postgres' integer holds; SQLite would take more, and the calendar would end. As seconds it is 68 years.
+AT_MOST = MaxValueValidator(2**31 - 1)
+CENTURY = MaxValueValidator(36_500)  # days
 
 TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")  # what decides which workflow runs
 
@@ -95,27 +100,29 @@ class Spell(models.Model):
     output_schema = DocumentField(
         null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
     )
-    price_cents = models.PositiveIntegerField(default=0)
+    price_cents = models.PositiveIntegerField(default=0, validators=[AT_MOST])
     # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
     carries_token = models.BooleanField(default=False, editable=False)
     charge_failed_runs = models.BooleanField(
         default=True, help_text="Take the price also when the run itself fails. What never ran is never charged."
     )
     timeout_seconds = models.PositiveIntegerField(
-        default=standard_timeout, validators=[MinValueValidator(1)], help_text="A run may take this long."
+        default=standard_timeout, validators=[AT_LEAST_ONE, AT_MOST], help_text="A run may take this long."
     )
     max_running = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[AT_LEAST_ONE, AT_MOST],
         help_text="How many of its casts may run at once, of all accounts together. Blank: any number.",
     )
     ttl_seconds = models.PositiveIntegerField(
         default=standard_ttl,
-        validators=[MinValueValidator(1)],
+        validators=[AT_LEAST_ONE, AT_MOST],
         help_text="A cast must start in this time.",
     )
-    artifact_retention_days = models.PositiveIntegerField(default=standard_retention, validators=[MinValueValidator(1)])
+    artifact_retention_days = models.PositiveIntegerField(
+        default=standard_retention, validators=[AT_LEAST_ONE, CENTURY]
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -2,7 +2,8 @@
 
 import casts.documents
 import casts.models
-from django.db import migrations
+import django.core.validators
+from django.db import migrations, models
 
 COLUMNS = {
     'casts_spell': ('input_schema', 'output_schema'),
@@ -77,5 +78,30 @@ class Migration(migrations.Migration):
             model_name='spell',
             name='output_schema',
             field=casts.documents.DocumentField(blank=True, help_text='Of result.json. Blank: anything goes.', null=True, validators=[casts.models.valid_schema]),
+        ),
+        migrations.AlterField(
+            model_name='spell',
+            name='artifact_retention_days',
+            field=models.PositiveIntegerField(default=casts.models.standard_retention, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)]),
+        ),
+        migrations.AlterField(
+            model_name='spell',
+            name='max_running',
+            field=models.PositiveIntegerField(blank=True, help_text='How many of its casts may run at once, of all accounts together. Blank: any number.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)]),
+        ),
+        migrations.AlterField(
+            model_name='spell',
+            name='price_cents',
+            field=models.PositiveIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(2147483647)]),
+        ),
+        migrations.AlterField(
+            model_name='spell',
+            name='timeout_seconds',
+            field=models.PositiveIntegerField(default=casts.models.standard_timeout, help_text='A run may take this long.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)]),
+        ),
+        migrations.AlterField(
+            model_name='spell',
+            name='ttl_seconds',
+            field=models.PositiveIntegerField(default=casts.models.standard_ttl, help_text='A cast must start in this time.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)]),
         ),
     ]
