@@ -83,7 +83,7 @@ def test_token_from_another_repository_binds_nothing(cast: Cast) -> None:
     ["[cast:{pk}x]", "[cast:x{pk}]", "{pk}", "[CAST:{pk}]", "[cast:00000000-0000-7000-8000-000000000000]", "[cast:]"],
 )
 def test_title_without_the_exact_token_binds_nothing(cast: Cast, title: str) -> None:
-    assert tell(run_event(cast, "requested", title=title.format(pk=cast.pk))) == Outcome.PENDING
+    assert tell(run_event(cast, "requested", title=title.format(pk=cast.pk))) == Outcome.NOT_OURS
     assert again(cast).run_id is None
 
 
@@ -114,12 +114,10 @@ def test_run_that_no_dispatch_started_binds_nothing_even_if_its_title_quotes_the
 
 def test_event_spell_that_names_a_file_is_not_given_the_run_of_another_file(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": "cast.yml"})
-    assert tell(run_event(cast, "requested", run_id=41, path=".github/workflows/other.yml")) == Outcome.PENDING
+    assert tell(run_event(cast, "requested", run_id=41, path=".github/workflows/other.yml")) == Outcome.NOT_OURS
     assert again(cast).run_id is None
     assert tell(run_event(cast, "requested", run_id=42, path=".github/workflows/cast.yml")) == Outcome.APPLIED
     assert again(cast).run_id == 42
-    work_off()
-    assert Delivery.objects.get(run_id=41).outcome == Outcome.NOT_OURS
 
 
 @pytest.mark.parametrize("path", [".github/workflows/any.yml", None])
@@ -298,7 +296,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert tell(job_event(cast, "in_progress")) == Outcome.PENDING
     row = stored()
     assert row.due_at is not None
-    assert 0 < (row.due_at - timezone.now()).total_seconds() < 1
+    assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(inbox.WAIT_SECONDS, abs=2)
     assert (row.error, row.applied_at) == ("", None)
     assert lifecycle.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
@@ -308,8 +306,11 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert again(cast).status == "running"
 
 
-def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(cast: Cast, settings: Any) -> None:
+def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
+    make_cast: Callable[..., Cast], settings: Any
+) -> None:
     """The workflow has no token in its run-name, and its deliveries come before the dispatch's answer."""
+    cast = make_cast(dispatched_at=None)
     for action in ACTIONS:
         assert tell(run_event(cast, action, title="greet")) == Outcome.PENDING
     lifecycle.give_run(cast.pk, cast.repository, 42, "")
@@ -318,7 +319,8 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(cast: C
     assert finish(cast, settings).status == "succeeded"
 
 
-def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(cast: Cast) -> None:
+def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(make_cast: Callable[..., Cast]) -> None:
+    cast = make_cast(dispatched_at=None)
     assert tell(run_event(cast, "requested", title="another", run_id=99)) == Outcome.PENDING
     lifecycle.give_run(cast.pk, cast.repository, 42, "")
     work_off()
@@ -326,8 +328,12 @@ def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(cast: Cas
     assert (row.outcome, row.due_at) == (Outcome.NOT_OURS, None)
 
 
-def test_waits_between_tries_grow_and_end(cast: Cast) -> None:
-    tell(run_event(cast, "requested", title="another", run_id=99))
+def test_waits_between_tries_grow_and_end(running: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(payload: Any) -> Outcome:
+        raise LookupError
+
+    monkeypatch.setitem(HANDLERS, "workflow_run", broken)
+    tell(run_event(running, "requested"))
     waits = []
     for _ in range(inbox.GIVE_UP_AFTER):
         work_off()
@@ -337,13 +343,20 @@ def test_waits_between_tries_grow_and_end(cast: Cast) -> None:
     assert waits[-2] is not None
     assert waits[-1] is None
     assert work_off() == 0
-    assert stored().applied_at is not None
+    assert (stored().outcome, stored().error) == (Outcome.PENDING, "LookupError: ")
 
 
-def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_asks(cast: Cast) -> None:
-    tell(run_event(cast, "requested", title="another", run_id=99))
-    Delivery.objects.update(attempts=inbox.GIVE_UP_AFTER)
-    work_off()
+def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_asks(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(payload: Any) -> Outcome:
+        raise LookupError
+
+    with monkeypatch.context() as patched:
+        patched.setitem(HANDLERS, "workflow_run", broken)
+        tell(run_event(cast, "requested", title="another", run_id=99))
+        Delivery.objects.update(attempts=inbox.GIVE_UP_AFTER)
+        work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.PENDING, None)
     assert inbox.apply_again([row.pk, row.pk + 1]) == 1
@@ -351,7 +364,6 @@ def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_as
     assert (row.attempts, row.applied_at) == (0, None)
     [held] = inbox.DeliveryWork().rows().claim(limit=1, lease=dt.timedelta(seconds=30))
     assert inbox.apply_again([row.pk]) == 0  # it is being tried
-    lifecycle.give_run(cast.pk, cast.repository, 42, "")
     held.give_back(inbox.DeliveryWork().step(held))
     row.refresh_from_db()
     assert row.outcome == Outcome.NOT_OURS
