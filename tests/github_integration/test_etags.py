@@ -61,7 +61,9 @@ def test_jobs_are_remembered_page_by_page(by_hand: GitHub, http: responses.Reque
     assert [page.statuses for page in pages] == [[200, 304]] * 2
 
 
-def test_runs_their_newest_page_and_jobs_alone_are_asked_conditionally(by_hand: GitHub, http: responses.RequestsMock) -> None:
+def test_runs_their_newest_page_and_jobs_alone_are_asked_conditionally(
+    by_hand: GitHub, http: responses.RequestsMock
+) -> None:
     runs = Tagged(http, f"{API}/repos/{REPO}/actions/runs", {"total_count": 0, "workflow_runs": []})
     artifacts = Tagged(http, f"{RUN}/artifacts", {"total_count": 0, "artifacts": []})
     for _ in range(2):

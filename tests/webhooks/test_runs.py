@@ -8,17 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings as conf
 from django.utils import timezone
 
 from accounts.models import BudgetPeriod
 from casts import lifecycle
 from casts.models import Cast
 from casts.steps import CastWork
+from github_integration.models import Installation
 from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
 
-from .conftest import NOON, again, at, deliver, job_event, run_event, sample, stored, work_off
+from .conftest import NOON, again, at, deliver, job_event, made, run_event, sample, stored, work_off
 
 Outcome = Delivery.Outcome
 pytestmark = pytest.mark.django_db
@@ -427,3 +429,76 @@ def test_worker_that_was_stopped_and_wakes_late_changes_nothing(running: Cast, m
     late.give_back(inbox.DeliveryWork().step(late))
     row = stored()
     assert (row.outcome, row.error, row.due_at) == (Outcome.APPLIED, "", None)
+
+
+# --- what can't be ours -----------------------------------------------------------------------------------
+
+ACTOR = "spells[bot]"
+
+
+@pytest.fixture
+def unanswered(make_cast: Callable[..., Cast]) -> Cast:
+    """A cast whose dispatch GitHub has not answered yet, by an App whose name is known, of a spell with the token."""
+    Installation.objects.update_or_create(pk=conf.GITHUB_APP_INSTALLATION_ID or 0, defaults={"actor_login": ACTOR})
+    return make_cast(dispatched_at=None, spell={"carries_token": True})
+
+
+def of_us(cast: Cast, **run: Any) -> dict[str, Any]:
+    return run_event(cast, "requested", **{"actor": {"login": ACTOR}} | run)
+
+
+def test_run_that_may_be_the_casts_waits_for_the_answer(unanswered: Cast) -> None:
+    assert tell(of_us(unanswered)) == Outcome.PENDING
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"title": "without a token"},
+        {"title": "[cast:00000000-0000-7000-8000-000000000000]"},
+        {"title": "{own} {own}"},
+        {"title": "{own} [cast:00000000-0000-7000-8000-000000000000]"},
+        {"path": ".github/workflows/other.yml"},
+        {"actor": {"login": "mallory"}},
+        {"event": "push"},
+        {"created_at": "2020-01-01T00:00:00Z"},
+    ],
+    ids=lambda run: " ".join(run),
+)
+@pytest.mark.parametrize("lost", [False, True], ids=["answer to come", "answer lost"])
+def test_run_that_cannot_be_the_casts_is_settled_at_once(unanswered: Cast, run: dict[str, Any], lost: bool) -> None:
+    if lost:
+        Cast.objects.update(answer_lost_at=timezone.now())
+    title = run.get("title", "{own}").replace("{own}", unanswered.correlation)
+    assert tell(of_us(unanswered, **run | {"title": title})) == Outcome.NOT_OURS
+    assert (stored().due_at, again(unanswered).run_id) == (None, None)
+
+
+def test_jobs_of_a_run_that_is_nobodys_are_settled_with_it(unanswered: Cast) -> None:
+    assert tell(job_event(unanswered, "queued", run_id=99)) == Outcome.PENDING
+    assert tell(of_us(unanswered, run_id=99, actor={"login": "mallory"})) == Outcome.NOT_OURS
+    assert set(Delivery.objects.values_list("outcome", "due_at")) == {(Outcome.NOT_OURS, None)}
+    assert tell(job_event(unanswered, "completed", run_id=99)) == Outcome.NOT_OURS
+
+
+def test_job_made_before_every_intent_is_nobodys(unanswered: Cast) -> None:
+    assert tell(job_event(unanswered, "queued", created_at=made(unanswered, after=-600))) == Outcome.NOT_OURS
+
+
+def test_what_was_taken_for_nobodys_is_applied_once_the_answer_names_it(unanswered: Cast) -> None:
+    """An App that was renamed within the hour: its own runs look like a stranger's until the answer tells."""
+    assert tell(of_us(unanswered, actor={"login": "renamed[bot]"})) == Outcome.NOT_OURS
+    inbox.run_known(unanswered.repository, 42)
+    Cast.objects.update(run_id=42)
+    work_off()
+    assert stored().outcome == Outcome.APPLIED
+
+
+def test_strangers_run_with_a_copied_cast_id_is_never_bound(unanswered: Cast) -> None:
+    for number, action in enumerate(ACTIONS, 60):
+        tell(run_event(unanswered, action, run_id=number, actor={"login": "mallory"}))
+    Cast.objects.update(answer_lost_at=timezone.now())
+    work_off()
+    assert again(unanswered).run_id is None
+    assert tell(of_us(unanswered)) == Outcome.APPLIED
+    assert again(unanswered).run_id == 42
