@@ -67,7 +67,7 @@ def may_be_listed(cast: Cast) -> bool:
     if cast.artifacts.exists() or timezone.now() > cast.run_finished_at + LIST_WAIT:
         return False
     try:
-        runtime_of(cast).observe(cast)
+        runtime_of(cast).observe(cast, closely=True)
     except (RunGone, AccessLost):
         return False
     except NotNow:
@@ -78,7 +78,7 @@ def may_be_listed(cast: Cast) -> bool:
 def refresh(cast: Cast) -> None:
     """Look at the run once more: a webhook told us of its end, and its jobs' ends may not have come."""
     try:
-        lifecycle.observe(cast.pk, runtime_of(cast).observe(cast))
+        lifecycle.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
     except RunGone:
         return
     cast.refresh_from_db(fields=["jobs", "observation"])

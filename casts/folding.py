@@ -149,7 +149,7 @@ def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
 
 
 def needs_look(cast: Cast, changes: Changes) -> bool:
-    """Whether a worker should look now: the run has begun, and its steps are only to be had by asking, or has ended."""
-    return "run_finished_at" in changes or (
-        cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
-    )
+    """Whether a worker should look now: the run has ended, or it has begun and somebody waits for its steps."""
+    begun = cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
+    followed = cast.watched_until is not None and cast.watched_until > timezone.now()
+    return "run_finished_at" in changes or (begun and followed)

@@ -237,12 +237,14 @@ class Cast(DueRow):
     dispatch_attempts = models.PositiveSmallIntegerField(default=0)
     dispatch_started_at = models.DateTimeField(null=True)
     dispatched_at = models.DateTimeField(null=True)
+    answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
     turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
     run_id = models.BigIntegerField(null=True)
+    run_guessed = models.BooleanField(default=False)  # known by its title alone: an answer that names another one wins
     run_attempt = models.PositiveIntegerField(null=True)
     run_url = models.URLField(max_length=500, blank=True)
     observation = DocumentField(null=True)

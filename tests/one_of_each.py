@@ -29,7 +29,7 @@ from casts.models import (
     Spell,
     SpellTurn,
 )
-from github_integration.models import Installation
+from github_integration.models import Installation, RecentRuns
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("accounts", "casts", "github_integration", "webhooks")
@@ -65,6 +65,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[mo
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
         make(CallbackAttempt, callback=callback, at=MOMENT, url=TEXT, duration_ms=1),
         make(Installation, id=2**40, paused_until=MOMENT),
+        make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
         make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),
         make(DeliverySweep, swept_to=MOMENT, progress={"page": 1}, **due),
     ]

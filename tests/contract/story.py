@@ -130,7 +130,7 @@ class Story:
 
     def step(self, cast: Cast, times: int = 1, **answers: Any) -> None:
         """Have a worker step a cast, with these answers of the runtime from now on."""
-        self.runtime.answers |= {name.replace("_", " "): answer for name, answer in answers.items()}
+        self.runtime.answers |= answers
         for _ in range(times):
             self.clock.forward(seconds=1)
             step(cast)
@@ -343,9 +343,9 @@ class Story:
         self.show(cast, "confirming_dispatch")
         del self.runtime.answers["start"]
         cast = self.cast()
-        self.step(cast, book_dispatch=self.clock.now + dt.timedelta(minutes=1))
+        self.step(cast, book=self.clock.now + dt.timedelta(minutes=1))
         self.show(cast, "waiting_for_turn")
-        del self.runtime.answers["book dispatch"]
+        del self.runtime.answers["book"]
         first, second = self.cast(spell="alone"), self.cast(spell="alone")
         self.step(first)
         self.step(second)

@@ -26,7 +26,7 @@ from casts.runtime import (
     runtime_of,
 )
 from casts.steps import CastWork
-from github_integration import client, runtime
+from github_integration import client, identity, runtime
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -42,7 +42,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _github_com(settings: Any) -> Iterator[None]:
+def _github_com(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(identity, "learn", lambda installation: None)  # tests/github_integration/test_identity.py
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "", "ghp_x"
     client.github.cache_clear()
     yield
@@ -394,7 +395,7 @@ def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.R
     jobs = described("actions.list-jobs-for-workflow-run")["responses"]["200"]["examples"]["default"]
     http.get(f"{RUNS}/7", json=run)
     http.get(f"{RUNS}/7/jobs", json=jobs)
-    seen = WorkflowDispatch().observe(running)
+    seen = WorkflowDispatch().observe(running, closely=True)
     assert (seen.run_id, seen.status) == (run["id"], "queued")
     assert seen.jobs is not None
     assert [job.name for job in seen.jobs] == ["build"]
@@ -404,7 +405,7 @@ def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.R
 def test_run_that_was_deleted_is_gone(running: Cast, http: responses.RequestsMock, status: int) -> None:
     http.get(f"{RUNS}/7", json=SAID, status=status)
     with pytest.raises(RunGone, match="as GitHub says"):
-        WorkflowDispatch().observe(running)
+        WorkflowDispatch().observe(running, closely=True)
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500])
@@ -413,7 +414,7 @@ def test_run_that_can_not_be_asked_about_is_looked_at_later(
 ) -> None:
     http.get(f"{RUNS}/7", json=SAID, status=status)
     with pytest.raises(NotNow, match="as GitHub says"):
-        WorkflowDispatch().observe(running)
+        WorkflowDispatch().observe(running, closely=True)
 
 
 # --- cancelling ------------------------------------------------------------------------------------------
