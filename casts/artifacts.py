@@ -25,6 +25,7 @@ from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
 logger = logging.getLogger(__name__)
 
 State = Artifact.State
+NAME_CHARS = 300
 SPOOL_BYTES = 1024 * 1024  # larger artifacts go to a temporary file while their digest is taken
 RETRY_SECONDS = (5, 30, 120, 600, 3600)
 
@@ -62,9 +63,10 @@ def list_left(cast: Cast) -> None:
     for remote in runtime_of(cast).artifacts(cast):
         if remote.expired:
             continue
-        Artifact.objects.get_or_create(
-            cast=cast, name=remote.name, defaults={"remote_id": remote.id, "remote_digest": remote.digest}
-        )
+        about: dict[str, object] = {"remote_id": remote.id, "remote_digest": remote.digest}
+        if len(remote.name) > NAME_CHARS:  # Postgres would refuse it, and with it all the others
+            about |= {"state": State.FAILED, "error": f"Its name is longer than {NAME_CHARS} characters."}
+        Artifact.objects.get_or_create(cast=cast, name=remote.name[:NAME_CHARS], defaults=about)
 
 
 def bring_in(cast: Cast) -> bool:

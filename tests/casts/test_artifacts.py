@@ -152,6 +152,14 @@ def test_an_artifact_that_expired_on_github_is_not_asked_for(ran, runtime):
     assert runtime.count("download") == 0
 
 
+def test_an_artifact_whose_name_is_too_long_holds_back_none_of_the_others(ran):
+    cast = ran([remote(b"x", "n" * 301), remote(RESULT, number=2)], RESULT)
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Hello"})
+    assert [(a.name, a.state) for a in cast.artifacts.all()] == [("n" * 300, "failed"), ("spell-result", "stored")]
+    assert "longer than 300" in cast.artifacts.get(state="failed").error
+
+
 def test_an_artifact_that_is_gone_ends_as_failed_and_the_cast_as_it_should(ran):
     cast = ran([remote(b"x", "gone")], ArtifactGone("410"))
     step(cast)
