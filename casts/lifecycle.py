@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from accounts import budget
@@ -362,7 +363,7 @@ def _end(
             error=error,
             output=output,
             charged_cents=F("cost_cents") if charge else 0,
-            finished_at=timezone.now(),
+            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
             due_at=None,
             lease_until=None,
         )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run, in one attempt."""
+    """One job of a run, in one attempt. `status` and `started_at` alone don't say that it began: see `casts.folding`."""
 
     id: int
     name: str
@@ -45,6 +45,7 @@ class Job:
     completed_at: dt.datetime | None = None
     url: str = ""
     steps: tuple[Step, ...] = ()
+    runner: str = ""  # the machine it was given to; blank while it waits for one
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Observation:
     """What we learnt about a run at one moment. Times are GitHub's, with a resolution of one second.
 
     `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
-    nothing about jobs. `status` is None when it was about jobs only.
+    nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
+    not when anything of it began.
     """
 
     repository: str
@@ -95,13 +97,25 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """What a step, or who runs it, said by itself about what went wrong. `level`: error, warning, notice."""
+
+    message: str
+    level: str = "error"
+    title: str = ""
+    file: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
-    """Why a run failed, as far as its jobs and log tell."""
+    """Why a run failed or was cut off, as far as its jobs, their annotations and the log tell."""
 
     job: str = ""
     step: str = ""
     log_tail: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    annotations: tuple[Annotation, ...] = ()
+    timed_out: bool = False  # a job was ended because it reached its own time limit
 
 
 class DispatchRefused(Exception):
@@ -158,16 +172,19 @@ class Runtime(Protocol):
         """Return the run that carries the cast's token, or None if none is to be seen yet."""
 
     def observe(self, cast: Cast) -> Observation:
-        """Look at the cast's run and its jobs. Raise RunGone."""
+        """Look at the cast's run and its jobs, of earlier attempts too. Raise RunGone.
+
+        A runtime that knows no jobs leaves them None; then its conclusion alone says whether anything ran.
+        """
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         """Ask for the run to be cancelled; a run that has already ended is no error."""
 
     def failure(self, cast: Cast) -> Failure:
-        """Return what the failed run's jobs and log say."""
+        """Return what the jobs and the log of a run that failed, or that somebody else cancelled, say."""
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
-        """List the artifacts of the cast's attempt."""
+        """List the artifacts that count after the cast's attempt, one of each name."""
 
     def download(self, artifact: Artifact) -> Download:
         """Begin reading one artifact as it is stored. Raise ArtifactGone."""

@@ -198,6 +198,7 @@ def job_seen(job: JSON) -> Job:
         started_at=moment(job.get("started_at")),
         completed_at=moment(job.get("completed_at")),
         url=plain(job.get("html_url")),
+        runner=plain(job.get("runner_name")),
         steps=tuple(
             Step(
                 name=plain(step.get("name")),

@@ -24,6 +24,7 @@ from casts.runtime import (
 )
 from casts.steps import CastWork
 from tests.casts.conftest import claim, history, ledger, step
+from tests.casts.fake import jobs_of
 
 URL = "https://github.example/runs/7"
 
@@ -35,6 +36,7 @@ def seen(status, conclusion=None, **fields):
     def observe(cast):
         began = timezone.now() if status != "queued" else None
         told = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
+        told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
         return Observation(cast.repository, cast.run_id or 7, 1, status, conclusion, **told)
 
     return observe

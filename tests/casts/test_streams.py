@@ -20,6 +20,7 @@ from casts.models import Cast
 from casts.runtime import Job, Observation, Step
 from tests.casts.client import asked, run
 from tests.casts.conftest import claim, history
+from tests.casts.fake import jobs_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +44,7 @@ async def do(work, *args, **kwargs):
 
 
 def begin(cast):
-    lifecycle.observe(cast.pk, Observation(cast.repository, 1, status="in_progress"))
+    lifecycle.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
 
 
 def progress(cast, number):
