@@ -4,8 +4,9 @@ from typing import Any
 
 from .clock import log_stamp
 from .expressions import interpolate
-from .runs import Attempt, Job, Run, Runs
+from .runs import Annotation, Attempt, Job, Run, Runs
 
+LEVELS = {"error": "failure", "warning": "warning", "notice": "notice"}
 _EXIT = re.compile(r"exit status (\d+)$")
 _RESULTS = {"success": "success", "failure": "failure", "skipped": "skipped"}
 
@@ -87,16 +88,19 @@ class ActLog:
             self._step(job, entry, message)
 
     def _command(self, job: Job, entry: dict[str, Any]) -> None:
-        command, text = entry["command"], _command_text(str(entry.get("raw", "")))
+        command = entry["command"]
+        properties, text = read_command(str(entry.get("raw", "")))
         if command in ("error", "warning", "notice", "group", "debug"):
             first, *rest = text.split("\n")
             self._log(job, f"##[{command}]{first}", *rest)
+        if command in LEVELS:
+            self._annotate(job, LEVELS[command], text, properties, step=self._index(job, entry))
         elif command == "endgroup":
             self._log(job, "##[endgroup]")
 
     def _step(self, job: Job, entry: dict[str, Any], message: str) -> None:
         path = entry["stepID"]
-        index = self._index(job, path[0])
+        index = self._index(job, entry)
         if index is None:
             return
         step = job.steps[index + 1]
@@ -108,13 +112,14 @@ class ActLog:
             stopped = self.attempt.cancel_requested and result == "failure"
             step.end("cancelled" if stopped else result)
         elif code := _EXIT.search(message):
-            self._once(job, f"##[error]Process completed with exit code {code[1]}.")
+            self._once(job, f"Process completed with exit code {code[1]}.", index)
         elif message.startswith("this step has been cancelled"):
-            self._once(job, "##[error]The operation was canceled.")
+            self._once(job, "The operation was canceled.", index)
         elif len(path) == 1 and entry.get("level") == "error":
-            self._once(job, f"##[error]{message.strip()}")
+            self._once(job, message.strip(), index)
 
-    def _index(self, job: Job, step_id: str) -> int | None:
+    def _index(self, job: Job, entry: dict[str, Any]) -> int | None:
+        step_id = (entry.get("stepID") or [""])[0]
         steps = job.plan.steps if job.plan else []
         names = [str(step.body.get("id") or number) for number, step in enumerate(steps)]
         return names.index(step_id) if step_id in names else None
@@ -129,15 +134,46 @@ class ActLog:
             self._log(job, f"  {name}: {value}")
         self._log(job, "##[endgroup]")
 
-    def _once(self, job: Job, line: str) -> None:
-        if not job.log or not job.log[-1].endswith(line):
-            self._log(job, line)
+    def _once(self, job: Job, text: str, step: int) -> None:
+        """Log and annotate what ended a step; act says some of it twice."""
+        if not job.log or not job.log[-1].endswith(f"##[error]{text}"):
+            self._log(job, *f"##[error]{text}".split("\n"))
+            self._annotate(job, "failure", text, {}, step=step)
+
+    def _annotate(self, job: Job, level: str, text: str, properties: dict[str, str], *, step: int | None) -> None:
+        line = _number(properties.get("line"))
+        column = _number(properties.get("col"))
+        annotation = Annotation(
+            level,
+            text,
+            properties.get("title", ""),
+            properties.get("file", ".github"),
+            line or len(job.log),  # GitHub puts what names no line at its line in the log
+            _number(properties.get("endLine")) or line or len(job.log),
+            column,
+            _number(properties.get("endColumn")) or column,
+        )
+        job.annotate(annotation, -1 if step is None else step)
 
     def _log(self, job: Job, *lines: str) -> None:
         job.log.extend(f"{log_stamp()} {line}" for line in lines)
 
 
-def _command_text(raw: str) -> str:
-    """Return the text of a ::command key=value::text line, which act cuts at the last :: and GitHub at the first."""
-    text = raw.strip().removeprefix("::").partition("::")[2]
-    return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+def read_command(raw: str) -> tuple[dict[str, str], str]:
+    """Return properties and text of a `::command key=value,…::text` line.
+
+    act cuts the line at the last `::`, GitHub at the first after the command; so we read it ourselves.
+    """
+    head, _, text = raw.strip().removeprefix("::").partition("::")
+    pairs = (pair.partition("=") for pair in head.partition(" ")[2].split(",") if "=" in pair)
+    return {key.strip(): _unescape(value, ":,") for key, _, value in pairs}, _unescape(text)
+
+
+def _unescape(text: str, more: str = "") -> str:
+    for sign in ("\r", "\n", *more):
+        text = text.replace(f"%{ord(sign):02X}", sign)
+    return text.replace("%25", "%")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

@@ -23,10 +23,11 @@ class Config:
     webhook_secret: str = ""
     api: str = "github.com"
     personal_token: str = ""
+    person: str = "local-person"  # the login of the personal token's owner, and of runs started without a token
     concurrency: int = 4
     rate_limit: int = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
     permissions: dict[str, str] = field(
-        default_factory=lambda: {"actions": "write", "contents": "write", "metadata": "read"}
+        default_factory=lambda: {"actions": "write", "checks": "read", "contents": "write", "metadata": "read"}
     )
     # What the App asks for, where the installation's owner has not accepted all of it; None: the same.
     wanted_permissions: dict[str, str] | None = None

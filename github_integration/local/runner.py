@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .actlog import ActLog
 from .config import Config
+from .faults import Faults
 from .runs import Attempt, Job, Run, Runs
 
 logger = logging.getLogger(__name__)
@@ -26,11 +29,14 @@ _UPLOAD = re.compile(r"actions/upload-artifact@([\w.\-]+)")
 class Runner:
     """A few threads that take queued runs and execute them with act."""
 
-    def __init__(self, config: Config, runs: Runs) -> None:
-        self.config, self.runs = config, runs
+    def __init__(self, config: Config, runs: Runs, faults: Faults) -> None:
+        self.config, self.runs, self.faults = config, runs, faults
         self.act = find_act()
         self._queue: queue.SimpleQueue[tuple[Run, Attempt] | None] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._slots = threading.Condition()
+        self._busy = 0
+        self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"runner-{number}", daemon=True)
             for number in range(config.concurrency)
@@ -51,6 +57,7 @@ class Runner:
 
     def stop(self) -> None:
         """Take no more runs and kill those that go on."""
+        self._stopping = True
         for _ in self._threads:
             self._queue.put(None)
         for process in list(self._processes.values()):
@@ -74,15 +81,38 @@ class Runner:
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             run, attempt = task
-            try:
-                self._execute(run, attempt)
-            except Exception:
-                logger.exception("run %s broke the runner", run.id)
-                self._start_failed(run, attempt)
+            with self._slot():
+                try:
+                    self._execute(run, attempt)
+                except Exception:
+                    logger.exception("run %s broke the runner", run.id)
+                    self._start_failed(run, attempt)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Hold one of the runners that a fault may have made few."""
+
+        def free() -> bool:
+            limit = self.faults.runners["limit"]
+            return self._stopping or limit is None or self._busy < limit
+
+        with self._slots:
+            while not self._slots.wait_for(free, timeout=0.1):  # seconds: nobody tells us of a new limit
+                continue
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._slots:
+                self._busy -= 1
+                self._slots.notify_all()
 
     def _execute(self, run: Run, attempt: Attempt) -> None:
-        if attempt.status != "queued":
+        if attempt.status != "queued" or self._stopping:
             return  # cancelled while it waited
+        if self.faults.never_starts():
+            self.runs.never_started(run, attempt, self.faults.runners["reason"])
+            return
         home = self.config.state_dir / "runs" / f"{run.id}-{attempt.number}"
         self._prepare(run, home)
         log = ActLog(self.runs, run, attempt)
@@ -165,7 +195,7 @@ class Runner:
             "--no-cache-server",
             "--no-recurse",
             "--actor",
-            self.config.bot,
+            attempt.actor,
             "--action-cache-path",
             str(home / "cache"),
             "--env-file",

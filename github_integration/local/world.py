@@ -29,7 +29,7 @@ class World:
         self.render = Renderer(config)
         self.hooks = Hooks(config, self.faults)
         self.runs = Runs(self._tell)
-        self.runner = Runner(config, self.runs)
+        self.runner = Runner(config, self.runs, self.faults)
         self.blobs = Blobs(config, self.runs)
         self.dispatches: list[dict[str, Any]] = []
         self.announced: dict[int, list[Delivery]] = {}  # the `requested` deliveries of each run
@@ -122,7 +122,7 @@ class World:
             body["workflow_job"] = self.render.job(run, job)
         body |= {
             "repository": self.render.repository(run.repository),
-            "sender": self.render.bot(),
+            "sender": self.render.actor(attempt.actor),
             "installation": {
                 "id": self.config.installation_id,
                 "node_id": node_id("MDIz", self.config.installation_id),

@@ -47,6 +47,20 @@ jobs:
     runs-on: ubuntu-latest
     steps: [{run: echo never}]
 """,
+    "remarks.yml": r"""
+name: Remarks
+on: workflow_dispatch
+jobs:
+  say:
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          echo "::error file=src/a.py,line=3,endLine=4,col=2,endColumn=9,title=Oh%2C dear%3A 100%25::it broke%0Abadly :: twice"
+          echo "::warning::careful"
+          echo "::notice title=By the way,file=b.py,line=7::all is %25 well"
+          for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "::notice::$n"; done
+      - run: exit 4
+""",
     "slow.yml": """
 name: Slow
 on: workflow_dispatch
