@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run, in one attempt. `status` and `started_at` alone don't say that it began: see `casts.folding`."""
+    """One job of a run, in one attempt. Neither `status` nor `started_at` says that it began: see `casts.folding`."""
 
     id: int
     name: str
