@@ -98,6 +98,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         )
         return timezone.now() + SEARCH_EVERY
     lifecycle.dispatched(cast, run)
+    cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
 
