@@ -127,13 +127,17 @@ def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
 
 def why_failed(conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool) -> tuple[str, str]:
     """Return the reason and our own sentence for it."""
+    reason, message = conclusion, f"The run ended as {conclusion} on GitHub."
     if ran is False and (own_limit or conclusion in RUN_FAULT):
-        return "never_ran", "GitHub ended the run before any step of it had begun."
-    if own_limit or conclusion == "timed_out":
-        return "timed_out", "It ran longer than its workflow allows, and GitHub ended it."
-    if conclusion == "failure":
-        return "run_failed", "The run failed" + (f" in step {failure.step!r}." if failure.step else ".")
-    return conclusion, f"The run ended as {conclusion} on GitHub."
+        reason = "never_ran"
+        message = "GitHub ended the run before any step of it had begun."
+    elif own_limit or conclusion == "timed_out":
+        reason = "timed_out"
+        message = "It ran longer than its workflow allows, and GitHub ended it."
+    elif conclusion == "failure":
+        reason = "run_failed"
+        message = "The run failed" + (f" in step {failure.step!r}." if failure.step else ".")
+    return reason, message
 
 
 def said(failure: Failure) -> str:
