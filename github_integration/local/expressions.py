@@ -12,44 +12,14 @@ _TOKEN = re.compile(
 )
 _HOLE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
-CONTEXTS = frozenset(
-    [
-        "github",
-        "env",
-        "vars",
-        "job",
-        "jobs",
-        "steps",
-        "runner",
-        "secrets",
-        "strategy",
-        "matrix",
-        "needs",
-        "inputs",
-        "true",
-        "false",
-        "null",
-        "infinity",
-        "nan",
-    ]
-)
-FUNCTIONS = frozenset(
-    [
-        "contains",
-        "startswith",
-        "endswith",
-        "format",
-        "join",
-        "tojson",
-        "fromjson",
-        "hashfiles",
-        "success",
-        "always",
-        "cancelled",
-        "failure",
-        "case",
-    ]
-)
+CONTEXTS = {
+    *("github", "env", "vars", "job", "jobs", "steps", "runner", "secrets", "strategy", "matrix", "needs", "inputs"),
+    *("true", "false", "null", "infinity", "nan"),
+}
+FUNCTIONS = {
+    *("contains", "startswith", "endswith", "format", "join", "tojson", "fromjson", "hashfiles", "case"),
+    *("success", "always", "cancelled", "failure"),
+}
 
 
 class ExpressionError(ValueError):
