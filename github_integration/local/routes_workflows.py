@@ -84,7 +84,7 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
     resolved = found.resolve(body["ref"])
     if resolved is None:
         raise ApiError(422, f"No ref found for: {body['ref']}", dispatch.DOCS)
-    dispatch.check_workflow(chosen, disabled=chosen.path in found.disabled)
+    dispatch.check_workflow(chosen, found.tree, disabled=chosen.path in found.disabled)
     payload = _payload(world, found, actor) | {
         "inputs": dispatch.checked_inputs(chosen, inputs),
         "ref": resolved[0],

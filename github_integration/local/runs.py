@@ -69,6 +69,7 @@ class Job:
     steps: list[StepState] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
+    stopped: str = ""  # why it is being ended before its time
     _counted: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def annotate(self, annotation: Annotation, step: int = 0) -> None:
@@ -107,6 +108,8 @@ class Attempt:
     updated_at: datetime = field(default_factory=now)
     jobs: list[Job] = field(default_factory=list)
     cancel_requested: bool = False
+    problem: str = ""  # why it could not start
+    group: str = ""  # its concurrency group
 
 
 @dataclass
@@ -238,7 +241,7 @@ class Runs:
     def start(self, run: Run, attempt: Attempt) -> None:
         """Mark the attempt as running, once."""
         with self.lock:
-            if attempt.status == "queued":
+            if attempt.status in ("queued", "pending"):
                 attempt.status, attempt.updated_at = "in_progress", now()
                 self._tell(run, attempt, "in_progress", None)
 
