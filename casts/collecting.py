@@ -78,9 +78,10 @@ def has_run(cast: Cast) -> bool | None:
     """Whether any step of any job of the ended run has begun; None if nobody can say. Raise NotNow.
 
     Asks for the jobs unless all are known to have ended and one to have begun: a webhook told of the run's end, and
-    theirs may be late or lost.
+    theirs may be late or lost. After a re-run in any case: of jobs that were not run again nothing may have been told.
     """
-    if cast.jobs and all(job["status"] == "completed" for job in cast.jobs) and cast.started_at is not None:
+    all_ended = bool(cast.jobs) and all(job["status"] == "completed" for job in cast.jobs)
+    if all_ended and cast.started_at is not None and (cast.observation or {}).get("attempt", 1) == 1:
         return True
     try:
         seen = runtime_of(cast).observe(cast)

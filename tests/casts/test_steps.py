@@ -29,7 +29,7 @@ from tests.casts.fake import jobs_of
 URL = "https://github.example/runs/7"
 
 
-def seen(status, conclusion=None, **fields):
+def seen(status, conclusion=None, attempt=1, **fields):
     """An observation of whichever run is asked for."""
     conclusion = conclusion or ("success" if status == "completed" else None)
 
@@ -37,7 +37,7 @@ def seen(status, conclusion=None, **fields):
         began = timezone.now() if status != "queued" else None
         told = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
         told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
-        return Observation(cast.repository, cast.run_id or 7, 1, status, conclusion, **told)
+        return Observation(cast.repository, cast.run_id or 7, attempt, status, conclusion, **told)
 
     return observe
 

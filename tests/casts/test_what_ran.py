@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import pytest
@@ -236,6 +237,18 @@ def test_a_rerun_of_failed_jobs_that_is_seen_first_has_the_output_of_what_was_no
     step(cast), step(cast), step(cast)
     assert ended(cast) == ("succeeded", "succeeded", "capture")
     assert cast.output == {"greeting": "Hello"}
+    assert [(job["name"], job["attempt"]) for job in cast.jobs] == [("job", 1), ("other job", 2)]
+
+
+def test_a_rerun_that_webhooks_told_alone_is_asked_for_the_jobs_that_were_not_run_again(cast, runtime):
+    step(cast)
+    kept, again = jobs_of("completed", "success", number=1)[0], Job(2, "other job", "completed", "success", 2)
+    again = dataclasses.replace(again, started_at=timezone.now(), runner="runner 1")
+    for told in ({"jobs": (again,)}, {"status": "completed", "conclusion": "success"}):
+        lifecycle.observe(cast.pk, Observation(cast.repository, cast.run_id, 2, **told))
+    runtime.answers["observe"] = seen("completed", jobs=(kept, again), attempt=2)
+    step(cast)
+    assert ended(cast) == ("succeeded", "succeeded", "capture")
     assert [(job["name"], job["attempt"]) for job in cast.jobs] == [("job", 1), ("other job", 2)]
 
 
