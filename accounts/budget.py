@@ -233,8 +233,9 @@ def usage(account: Account, first: dt.date, last: dt.date) -> list[dict[str, Any
     entries = LedgerEntry.objects.filter(
         period__account=account, kind=Kind.CAPTURE, booked_on__gte=first, booked_on__lte=last
     )
-    rows = entries.order_by("booked_on", "spell_key").values("booked_on", "spell_key")
+    rows = entries.order_by().values("booked_on", "spell_key").annotate(casts=Count("cast_id"), total=Sum("cents"))
     return [
         {"day": row["booked_on"], "spell_key": row["spell_key"], "casts": row["casts"], "captured_cents": row["total"]}
-        for row in rows.annotate(casts=Count("cast_id"), total=Sum("cents"))
+        # By code points: databases differ in how they order text.
+        for row in sorted(rows, key=lambda row: (row["booked_on"], row["spell_key"]))
     ]

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import psycopg
 from django.db import connection, models
+from django.db.models.expressions import Col
 
 M = TypeVar("M", bound=models.Model)
 Field: TypeAlias = "models.Field[Any, Any]"
@@ -47,7 +48,9 @@ class Columns:
         self.names = [f.attname for f in fields]
         table = quoted(model._meta.db_table)
         self.text = ", ".join(f"{table}.{quoted(f.column)}" for f in fields)
-        self.converters = [(i, found, f.cached_col) for i, f in enumerate(fields) if (found := converters_of(f))]
+        # Not `cached_col`: a foreign key holds what the field that it refers to holds, and is read as that is.
+        read = [f.get_col(model._meta.db_table) for f in fields]
+        self.converters = [(i, found, column) for i, column in enumerate(read) if (found := converters_of(column))]
 
     def row(self, values: Sequence[Any]) -> Any:
         """Return the row that these values, as the database gave them, make up."""
@@ -58,9 +61,9 @@ class Columns:
         return self.model.from_db(connection.alias, self.names, values)
 
 
-def converters_of(field: Field) -> list[Callable[..., Any]]:
+def converters_of(column: Col) -> list[Callable[..., Any]]:
     """Return what Django would do to a value of this column that it has read."""
-    return [*connection.ops.get_db_converters(field.cached_col), *field.get_db_converters(connection)]
+    return [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
 
 
 class Rows(Generic[M]):
@@ -90,6 +93,7 @@ class Rows(Generic[M]):
         columns, source = [Columns(self.model, self.of_own)], table
         if self.related:
             field: Any = meta.get_field(self.related)
+            assert not field.null  # the join would leave out rows that refer to none
             columns.append(Columns(field.related_model, self.of_related))
             other = quoted(field.related_model._meta.db_table)
             source += (

@@ -11,8 +11,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, JSONField, QuerySet
-from django.db.models.fields.json import KT
+from django.db.models import Count, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -46,6 +45,7 @@ from accounts.keys import MARK
 from accounts.models import LedgerEntry
 from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
 from casts.attention import ArtifactTroubles, CastTroubles
+from casts.documents import DocumentField, TextAt
 from casts.models import TARGET, Artifact, Cast, Spell
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class SpellAdmin(ConsoleAdmin):
     list_filter = ("active", "runtime")
     search_fields = ("key", "name", "repository", "workflow_file", "event_type")
     form = SpellForm
-    formfield_overrides = {JSONField: {"form_class": JSONText}}
-    readonly_fields = ("carries_token", "casts_made", "created", "updated")
+    formfield_overrides = {DocumentField: {"form_class": JSONText}}
+    readonly_fields = ("carries_token", "casts_made", "created", "updated", "takes", "gives")
     fieldsets = (
         (None, {"fields": ("key", "name", "description", "active")}),
         (
@@ -128,8 +128,18 @@ class SpellAdmin(ConsoleAdmin):
     )
 
     price = column("price_cents", money, "price", order="price_cents")
+    takes = column("input_schema", pretty, "input schema")
+    gives = column("output_schema", pretty, "output schema")
     created = column("created_at", moment, "created")
     updated = column("updated_at", moment, "updated")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
+        """Show who may not edit a spell its schemas as JSON; Django would show them as Python writes them."""
+        shown: Any = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj) or obj is None:
+            return shown
+        plain = {"input_schema": "takes", "output_schema": "gives"}
+        return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
         """Count the casts along."""
@@ -318,7 +328,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display
     def timeline(self, cast: Cast) -> SafeString | str:
         """Return its history, a line for each event; only what is shown is read."""
-        told = {name: KT(f"data__{name}") for name in ("status", "status_reason", "progress", "message")}
+        told = {name: TextAt("data", name) for name in ("status", "status_reason", "progress", "message")}
         events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", *told)[:EVENTS_SHOWN]
         rows = []
         for event in events:

@@ -174,7 +174,9 @@ def tidy(artifact: Artifact, stored: str) -> None:
 
 def fail(artifact: Artifact, why: str) -> None:
     """Note that an artifact can't be copied, ever."""
-    Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(state=State.FAILED, error=why, due_at=None)
+    Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
+        state=State.FAILED, error=why[:500], due_at=None
+    )
     logger.warning(
         "artifact not copied", extra={"cast_id": str(artifact.cast_id), "artifact": artifact.name, "why": why}
     )

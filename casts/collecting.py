@@ -55,7 +55,8 @@ def collect(cast: Cast) -> dt.datetime | None:
         if patient:
             return timezone.now() + RETRY
         message = "The run succeeded, but its result could not be read from our storage."
-        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": str(exc)}]}
+        why = exc.strerror or type(exc).__name__  # str() names the file, and so the server's folders
+        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": why}]}
         lifecycle.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
 
@@ -66,7 +67,7 @@ def may_be_listed(cast: Cast) -> bool:
     if cast.artifacts.exists() or timezone.now() > cast.run_finished_at + LIST_WAIT:
         return False
     try:
-        runtime_of(cast).observe(cast)
+        runtime_of(cast).observe(cast, closely=True)
     except (RunGone, AccessLost):
         return False
     except NotNow:
@@ -84,7 +85,7 @@ def has_run(cast: Cast) -> bool | None:
     if all_ended and cast.started_at is not None and (cast.observation or {}).get("attempt", 1) == 1:
         return True
     try:
-        seen = runtime_of(cast).observe(cast)
+        seen = runtime_of(cast).observe(cast, closely=True)
     except RunGone:
         return True if cast.started_at is not None else None
     lifecycle.observe(cast.pk, seen)

@@ -36,7 +36,8 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "finished_at": stamp(cast.finished_at),
         "duration_ms": cast.duration_ms,
         "steps": steps_of(cast.jobs),
-        "artifacts": [artifact_line(a) for a in artifacts],
+        # By code points: databases differ in how they order text.
+        "artifacts": [artifact_line(a) for a in sorted(artifacts, key=lambda artifact: artifact.name)],
         "charged_cents": cast.charged_cents,
         "output": cast.output,
         "error": cast.error,

@@ -30,7 +30,7 @@ Changes = dict[str, Any]
 def fold(cast: Cast, seen: Observation) -> Changes:
     """Return the columns that `seen` changes in an open cast; empty if it tells nothing new."""
     changes: Changes = {}
-    before = cast.observation or {}
+    before: Changes = cast.observation or {}
     if cast.run_finished_at is not None and seen.attempt > before.get("attempt", 1):
         # Re-run while we collect: the attempt that ended is the one that counts, and of it this may still tell.
         seen = up_to_attempt(seen, before.get("attempt", 1))
@@ -208,7 +208,7 @@ def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
 
 
 def needs_look(cast: Cast, changes: Changes) -> bool:
-    """Whether a worker should look now: the run has begun, and its steps are only to be had by asking, or has ended."""
-    return "run_finished_at" in changes or (
-        cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
-    )
+    """Whether a worker should look now: the run has ended, or it has begun and somebody waits for its steps."""
+    begun = cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
+    followed = cast.watched_until is not None and cast.watched_until > timezone.now()
+    return "run_finished_at" in changes or (begun and followed)

@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import ApiKey
@@ -23,8 +25,8 @@ from accounts.statements import Rows, insert, update
 from casts import callbacks, events, folding, slots, wakeups
 from casts.due import batches
 from casts.ids import uuid7
-from casts.models import OPEN, Cast, CastEvent, CastStatus, Spell
-from casts.runtime import Observation, Run
+from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
+from casts.runtime import Observation, Run, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +39,22 @@ ALLOWED_FROM = {
     CastStatus.CANCELLED: OPEN,
 }
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
+# Dispatched, and its run is not known.
+RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status__in=OPEN)
+# A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
+TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
 FOLDED = ("id", "key", "carries_token")  # what folding needs of a spell
 LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
 LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
+
+
+# What a cast has learnt from its run, to be forgotten with it.
+LEARNT_OF_A_RUN = (
+    *("run_attempt", "observation", "run_finished_at", "started_at"),
+    *("cancel_asked_at", "cancel_forced_at"),
+)
 
 
 def accept(
@@ -107,6 +120,7 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
         done = changed.update(
             dispatch_started_at=timezone.now(),
             dispatched_at=None,
+            answer_lost_at=None,
             searched_since=None,
             turn_at=None,
             dispatch_attempts=F("dispatch_attempts") + 1,
@@ -128,15 +142,14 @@ def take_back_intent(cast: Cast, *, tried: bool) -> None:
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:
-    """Note GitHub's yes, and the run if the answer named it.
-
-    A webhook may have been faster: a run that the cast already has is kept, and a cast that runs stays running.
-    """
+    """Note GitHub's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
     now = timezone.now()
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
-        if run is not None:
-            give_run(cast.pk, cast.repository, run.id, run.url)
+        if run is None:
+            _run_known(cast.repository, None)
+        elif not give_run(cast.pk, cast.repository, run.id, run.url):
+            _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
             CastStatus.QUEUED,
@@ -147,42 +160,119 @@ def dispatched(cast: Cast, run: Run | None) -> None:
         )
 
 
+def lose_answer(cast: Cast) -> None:
+    """Note that no answer to the dispatch is to be expected any more: now a title may tell which run is the cast's."""
+    silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
+    with transaction.atomic():
+        if silent.update(answer_lost_at=timezone.now()):
+            _run_known(cast.repository, None)
+
+
+def _run_known(repository: str, run_id: int | None) -> None:
+    """Tell whoever waits for it that a run has found its cast; None: that titles may tell more than before.
+
+    After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
+    """
+    for path in settings.RUN_KNOWN:
+        transaction.on_commit(partial(import_string(path), repository, run_id), robust=True)
+
+
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
     """Say publicly what a queued cast is waiting for; silent when it was already said."""
     queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
     _move(queued, CastStatus.QUEUED, "waiting", status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
-def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str) -> bool:
-    """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast."""
+def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
+    """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
+
+    `guessed`: only its title says so, and GitHub's answer may still name another one.
+    """
     try:
         with transaction.atomic():
             bound = Cast.objects.filter(pk=cast_id, repository__iexact=repository, run_id=None, status__in=OPEN).update(
-                run_id=run_id, run_url=url
+                run_id=run_id, run_url=url, run_guessed=guessed
             )
     except IntegrityError:
         logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": run_id})
         return False
+    if bound:
+        _run_known(repository, run_id)
     return bool(bound)
 
 
+def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
+    """Put the run that GitHub's answer named in the place of one that only a title had told of.
+
+    Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
+    """
+    cast = LOCKED.first(cast_id)
+    if cast is None or (cast.run_id == named.id and not cast.run_guessed):
+        return
+    if cast.run_id == named.id:
+        Cast.objects.filter(pk=cast_id).update(run_guessed=False)
+        return
+    extra = {"cast_id": str(cast_id), "run_id": cast.run_id, "named": named.id}
+    if cast.final or not cast.run_guessed:
+        logger.error("an answer named another run than the cast's", extra=extra)
+        return
+    logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
+    changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
+    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_id": named.id, "run_url": named.url}
+    changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
+    try:
+        with transaction.atomic():
+            Cast.objects.filter(pk=cast_id).update(**changes)
+    except IntegrityError:
+        logger.error("run belongs to another cast", extra=extra)
+        return
+    Artifact.objects.filter(cast=cast_id).delete()
+    message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
+    _move(
+        Cast.objects.filter(pk=cast_id),
+        CastStatus(cast.status),
+        "run_corrected",
+        status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
+        message=message,
+    )
+    _run_known(cast.repository, named.id)
+    transaction.on_commit(wakeups.work_is_due)
+
+
 def cast_behind(seen: Observation) -> uuid.UUID | None:
-    """Return the cast whose run was seen: the one that has the run, else the one whose token its title carries."""
+    """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
+
+    A title counts only where GitHub's answer can't name the run, and for a run that its runtime says may be the cast's.
+    """
     known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
     if owner := known.first():
         return owner
-    for token in TOKEN.findall(seen.title):
-        waiting = Cast.objects.filter(pk=token, dispatch_started_at__isnull=False)
-        if waiting.exists() and give_run(uuid.UUID(token), seen.repository, seen.run_id, seen.url):
-            return uuid.UUID(token)
-    return None
+    tokens = TOKEN.findall(seen.title)
+    if len(tokens) != 1:
+        return None
+    waiting = Cast.objects.select_related("spell").filter(TITLE_MAY_TELL, pk=tokens[0]).first()
+    if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
+        give_run(waiting.pk, seen.repository, seen.run_id, seen.url, guessed=True)
+    # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
+    return known.first()
 
 
-def might_be_ours(seen: Observation) -> bool:
-    """Whether a cast is under way in this repository that doesn't know its run yet, so that the run may be its own."""
-    return Cast.objects.filter(
-        repository__iexact=seen.repository, run_id=None, status=CastStatus.QUEUED, dispatch_started_at__isnull=False
-    ).exists()
+CANDIDATES = 50  # casts without a run that one message is held against
+
+
+def may_be_ours(seen: Observation) -> bool:
+    """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
+    runless = Cast.objects.select_related("spell").filter(RUNLESS, repository__iexact=seen.repository)
+    candidates = runless.order_by("dispatch_started_at")
+    tokens = TOKEN.findall(seen.title)
+    if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
+        candidates = candidates[:1]
+    elif tokens:
+        candidates = candidates.filter(pk=tokens[0])[: len(tokens) == 1]
+    else:  # without a token it can only be one that the answer will name
+        unanswered = candidates.filter(dispatched_at=None, answer_lost_at=None, spell__carries_token=False)
+        candidates = unanswered[:CANDIDATES]
+    return any(runtime_of(cast).may_own(cast, seen) for cast in candidates)
 
 
 def observe(cast_id: uuid.UUID, seen: Observation) -> bool:

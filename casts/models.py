@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Coalesce, NullIf
@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from accounts.models import Account, ApiKey
 from casts import schemas
+from casts.documents import DocumentField
 from casts.due import DueRow
 from casts.ids import uuid7
 
@@ -35,6 +36,11 @@ class SpellQuerySet(models.QuerySet["Spell"]):
         spells = self.filter(active=True)
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
+
+AT_LEAST_ONE = MinValueValidator(1)
+# What Postgres' integer holds; SQLite would take more, and the calendar would end. As seconds it is 68 years.
+AT_MOST = MaxValueValidator(2**31 - 1)
+CENTURY = MaxValueValidator(36_500)  # days
 
 TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")  # what decides which workflow runs
 
@@ -90,33 +96,33 @@ class Spell(models.Model):
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )
 
-    input_schema = models.JSONField(
-        default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12"
-    )
-    output_schema = models.JSONField(
+    input_schema = DocumentField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
+    output_schema = DocumentField(
         null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
     )
-    price_cents = models.PositiveIntegerField(default=0)
+    price_cents = models.PositiveIntegerField(default=0, validators=[AT_MOST])
     # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
     carries_token = models.BooleanField(default=False, editable=False)
     charge_failed_runs = models.BooleanField(
         default=True, help_text="Take the price also when the run itself fails. What never ran is never charged."
     )
     timeout_seconds = models.PositiveIntegerField(
-        default=standard_timeout, validators=[MinValueValidator(1)], help_text="A run may take this long."
+        default=standard_timeout, validators=[AT_LEAST_ONE, AT_MOST], help_text="A run may take this long."
     )
     max_running = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[AT_LEAST_ONE, AT_MOST],
         help_text="How many of its casts may run at once, of all accounts together. Blank: any number.",
     )
     ttl_seconds = models.PositiveIntegerField(
         default=standard_ttl,
-        validators=[MinValueValidator(1)],
+        validators=[AT_LEAST_ONE, AT_MOST],
         help_text="A cast must start in this time.",
     )
-    artifact_retention_days = models.PositiveIntegerField(default=standard_retention, validators=[MinValueValidator(1)])
+    artifact_retention_days = models.PositiveIntegerField(
+        default=standard_retention, validators=[AT_LEAST_ONE, CENTURY]
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -210,8 +216,8 @@ class Cast(DueRow):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
     spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries", db_index=False)
-    input = models.JSONField()
-    metadata = models.JSONField(default=dict)
+    input = DocumentField()
+    metadata = DocumentField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
     cost_cents = models.PositiveIntegerField()
 
@@ -231,24 +237,26 @@ class Cast(DueRow):
     dispatch_attempts = models.PositiveSmallIntegerField(default=0)
     dispatch_started_at = models.DateTimeField(null=True)
     dispatched_at = models.DateTimeField(null=True)
+    answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
     turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
     run_id = models.BigIntegerField(null=True)
+    run_guessed = models.BooleanField(default=False)  # known by its title alone: an answer that names another one wins
     run_attempt = models.PositiveIntegerField(null=True)
     run_url = models.URLField(max_length=500, blank=True)
-    observation = models.JSONField(null=True)
-    jobs = models.JSONField(default=list)
+    observation = DocumentField(null=True)
+    jobs = DocumentField(default=list)
     run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
     cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
     cancel_forced_at = models.DateTimeField(null=True)
 
-    error = models.JSONField(null=True)
-    output = models.JSONField(null=True)
+    error = DocumentField(null=True)
+    output = DocumentField(null=True)
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
 
     objects = CastQuerySet.as_manager()
@@ -318,7 +326,7 @@ class CastEvent(models.Model):
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=40)
-    data = models.JSONField()
+    data = DocumentField()
     at = models.DateTimeField()
 
     class Meta:
@@ -371,7 +379,7 @@ class IdempotencyRecord(models.Model):
     route = models.CharField(max_length=60)
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
-    body = models.JSONField()
+    body = DocumentField()
     created_at = models.DateTimeField()
 
     class Meta:

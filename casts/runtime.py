@@ -7,7 +7,6 @@ floor knows no GitHub. Everything learnt about a run, from a webhook or by askin
 from __future__ import annotations
 
 import datetime as dt
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -54,7 +53,8 @@ class Observation:
 
     `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
     nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
-    not when anything of it began.
+    not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
+    when the message didn't tell.
     """
 
     repository: str
@@ -67,6 +67,10 @@ class Observation:
     run_started_at: dt.datetime | None = None
     updated_at: dt.datetime | None = None
     jobs: tuple[Job, ...] | None = None
+    trigger: str = ""
+    workflow: str = ""
+    actor: str = ""
+    made_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ class DispatchRefused(Exception):
 
 
 class NotNow(Exception):
-    """The runtime can't be asked now, and did nothing. Come back at `retry_at`; str() says why."""
+    """The runtime can't be asked now, and did nothing. Come back at `retry_at`; str() says why.
+
+    A blank `reason` means that nobody needs to be told: it is a matter of seconds, or of saving requests.
+    """
 
     def __init__(
         self, message: str, *, retry_at: dt.datetime | None = None, reason: str = "waiting_for_github"
@@ -149,18 +156,11 @@ class ArtifactGone(Exception):
     """The runtime no longer has this artifact."""
 
 
-class Call(enum.Enum):
-    """What is spread over time when many casts want it at once."""
-
-    DISPATCH = "dispatch"
-    LOOK = "look"
-
-
 class Runtime(Protocol):
     """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
 
-    def book(self, cast: Cast, call: Call) -> dt.datetime:
-        """Return when this cast may make such a call, and keep that turn for it. Raise NotNow, with nothing kept."""
+    def book(self, cast: Cast) -> dt.datetime:
+        """Return when this cast may be started, and keep that turn for it. Raise NotNow, with nothing kept."""
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown.
@@ -168,13 +168,22 @@ class Runtime(Protocol):
         Nothing is sent after `before`: by then somebody else may have taken over.
         """
 
+    def may_own(self, cast: Cast, seen: Observation) -> bool:
+        """Whether a run that nobody named may be the cast's, by its workflow, who started it, and when.
+
+        The exception to the rule above: asks our database alone, and may be called inside a transaction.
+        """
+
     def find(self, cast: Cast) -> Observation | None:
-        """Return the run that carries the cast's token, or None if none is to be seen yet."""
+        """Return the run that carries the cast's token, or None if every run since its dispatch was seen and none does.
 
-    def observe(self, cast: Cast) -> Observation:
-        """Look at the cast's run and its jobs, of earlier attempts too. Raise RunGone.
+        Raise NotNow while nobody knows.
+        """
 
-        A runtime that knows no jobs leaves them None; then its conclusion alone says whether anything ran.
+    def observe(self, cast: Cast, *, closely: bool) -> Observation:
+        """Look at the cast's run; `closely`: as it is at this moment, with its jobs, of earlier attempts too.
+
+        Raise RunGone. A runtime that knows no jobs leaves them None; then its conclusion alone says whether it ran.
         """
 
     def cancel(self, cast: Cast, *, force: bool) -> None:

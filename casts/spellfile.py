@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from casts import results
+from casts.documents import DocumentField
 from casts.models import Spell
 
 FIELDS = (
@@ -78,7 +79,7 @@ def misfit(field: Any, value: Any) -> str:
         return "" if isinstance(value, int) and not isinstance(value, bool) else "Write a whole number."
     if isinstance(field, models.CharField | models.TextField):
         return "" if isinstance(value, str) and "\0" not in value else "Write text in quotes."
-    if isinstance(field, models.JSONField):
+    if isinstance(field, DocumentField):
         try:
             results.storable(value)
         except (TypeError, ValueError) as exc:

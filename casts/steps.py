@@ -12,7 +12,7 @@ from django.utils import timezone
 from casts import collecting, lifecycle, slots
 from casts.due import DueQuerySet
 from casts.models import Cast, CastStatus
-from casts.runtime import AccessLost, Call, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class CastWork:
             end_failed(cast, exc.reason, str(exc))
             return None
         except NotNow as exc:
-            lifecycle.wait_for(cast, reason=exc.reason, message=str(exc))
+            if exc.reason:
+                lifecycle.wait_for(cast, reason=exc.reason, message=str(exc))
             again = exc.retry_at or timezone.now() + SOON
         # A rate limit may last an hour; our own deadline is kept all the same.
         limit = deadline(cast)
@@ -65,7 +66,7 @@ def step(cast: Cast) -> dt.datetime | None:
 
 def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: intent first, then the call, then the answer."""
-    if (turn := wait_for_turn(cast, Call.DISPATCH)) is not None:
+    if (turn := wait_for_turn(cast)) is not None:
         if turn > timezone.now() + WORTH_TELLING:
             message = f"Waiting its turn: GitHub limits how fast runs may be started. It comes at {turn:%H:%M:%S} UTC."
             lifecycle.wait_for(cast, reason="waiting_for_turn", message=message)
@@ -91,22 +92,23 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         raise
     except OutcomeUnknown as exc:
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        lifecycle.lose_answer(cast)
         lifecycle.wait_for(
             cast,
             reason="confirming_dispatch",
             message="GitHub's answer was lost; looking for the run it may have started.",
         )
-        return timezone.now() + SEARCH_EVERY
+        return timezone.now()
     lifecycle.dispatched(cast, run)
     cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
 
-def wait_for_turn(cast: Cast, call: Call) -> dt.datetime | None:
-    """Return when this cast's turn for a call comes, None if it is now. A turn that is waited for stays the cast's."""
+def wait_for_turn(cast: Cast) -> dt.datetime | None:
+    """Return when this cast's turn to start comes, None if it is now. A turn that is waited for stays the cast's."""
     turn = cast.turn_at
     if turn is None or turn + TURN_KEPT < timezone.now():
-        turn = runtime_of(cast).book(cast, call)
+        turn = runtime_of(cast).book(cast)
     if turn > timezone.now():
         if turn != cast.turn_at:
             cast.mine().update(turn_at=turn)
@@ -121,11 +123,7 @@ def search(cast: Cast) -> dt.datetime | None:
 
     Only looks that were answered count as absence: while GitHub is away nothing is proved.
     """
-    if (turn := wait_for_turn(cast, Call.LOOK)) is not None:
-        return turn
-    seen = runtime_of(cast).find(cast)
-    if seen is not None and lifecycle.cast_behind(seen) == cast.pk:
-        lifecycle.observe(cast.pk, seen)
+    if found_run(cast):
         return timezone.now()
     now = timezone.now()
     if cast.searched_since is None:
@@ -149,12 +147,20 @@ def search(cast: Cast) -> dt.datetime | None:
     return None
 
 
+def found_run(cast: Cast) -> bool:
+    """Look for the run of a cast that was dispatched and knows none, and bind it. Raise NotNow while nobody knows."""
+    lifecycle.lose_answer(cast)  # whoever dispatched it has no claim any more: if an answer comes, it comes too late
+    seen = runtime_of(cast).find(cast)
+    if seen is None or lifecycle.cast_behind(seen) != cast.pk:
+        return False
+    lifecycle.observe(cast.pk, seen)
+    return True
+
+
 def look(cast: Cast) -> dt.datetime | None:
-    """Ask GitHub about the run, in case no webhook tells us."""
-    if (turn := wait_for_turn(cast, Call.LOOK)) is not None:
-        return turn
+    """Ask GitHub about the run, in case no webhook tells us. Its steps are asked for while somebody follows it."""
     try:
-        seen = runtime_of(cast).observe(cast)
+        seen = runtime_of(cast).observe(cast, closely=followed(cast))
     except RunGone:
         # A new run may be unknown to some of GitHub's servers for a moment.
         if cast.dispatch_started_at and age(cast) < settings.CAST_LOST_SECONDS:
@@ -182,10 +188,14 @@ def look_interval(cast: Cast) -> dt.timedelta:
     Less while somebody follows the cast live or wants its end. A little by chance, so that casts of one moment part.
     """
     seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
-    watched = cast.watched_until is not None and cast.watched_until > timezone.now()
-    if watched or cast.cancel_requested_at is not None:
+    if followed(cast) or cast.cancel_requested_at is not None:
         seconds = min(seconds, settings.CAST_LOOK_WATCHED_SECONDS)
     return dt.timedelta(seconds=seconds * random.uniform(0.9, 1.1))  # noqa: S311 - to spread, not to hide
+
+
+def followed(cast: Cast) -> bool:
+    """Whether somebody follows the cast live."""
+    return cast.watched_until is not None and cast.watched_until > timezone.now()
 
 
 def overdue(cast: Cast) -> str | None:
@@ -219,14 +229,13 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
     force = now - asked_at > grace
     try:
         if cast.run_id is None:
-            seen = runtime_of(cast).find(cast)
-            if seen is not None and lifecycle.cast_behind(seen) == cast.pk:
+            if found_run(cast):
                 return now
         else:
             if (cast.cancel_forced_at if force else cast.cancel_asked_at) is None:
                 runtime_of(cast).cancel(cast, force=force)
                 lifecycle.note_cancel_asked(cast, forced=force)
-            lifecycle.observe(cast.pk, runtime_of(cast).observe(cast))
+            lifecycle.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
     except (NotNow, RunGone) as exc:
         logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
         if (

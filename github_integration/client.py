@@ -101,9 +101,9 @@ class GitHub:
 
     def runs(self, installation: int, repository: str, *, event: str, page: int, created: str = "") -> list[JSON]:
         """Return a hundred runs, newest first. Few filters: GitHub's filtered lists lag."""
-        answer = self._get(
-            installation, repository, "actions", "runs", event=event, per_page=100, page=page, created=created or None
-        )
+        query: dict[str, Any] = {"event": event, "per_page": 100, "page": page}
+        query |= {"created": created} if created else {}
+        answer = self._get(installation, repository, "actions", "runs", conditional=page == 1 and not created, **query)
         return list(answer.get("workflow_runs") or [])
 
     def jobs(self, installation: int, repository: str, run_id: int, *, every_attempt: bool = False) -> list[JSON]:
@@ -176,6 +176,12 @@ class GitHub:
     def app(self) -> JSON:
         """Return the App that we are. Raise AuthFailed, NotFound, or NotConfigured without a usable key."""
         return _object(self._as_app("GET", "/app"))
+
+    def login(self) -> str:
+        """Return the name under which GitHub shows what we start. Raise what `app` raises."""
+        if self.personal_token:
+            return wire.login_of(_object(self._send("GET", "/user", self._key(PERSONAL, "", ACTIONS))))
+        return f"{wire.plain(self.app().get('slug'))}[bot]"
 
     def installations(self) -> list[JSON]:
         """Return the App's installations, a hundred at most."""

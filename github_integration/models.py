@@ -25,6 +25,8 @@ class Installation(models.Model):
         primary_key=True, help_text="GitHub's installation id; 0 is the personal token."
     )
     account_login = models.CharField(max_length=100, blank=True)
+    # Who starts our runs: the App's bot, or the token's user. Blank: not learnt yet.
+    actor_login = models.CharField(max_length=100, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
 
@@ -40,10 +42,10 @@ class Installation(models.Model):
     rate_remaining = models.PositiveIntegerField(null=True, blank=True)
     rate_reset_at = models.DateTimeField(null=True, blank=True)
 
-    # Until when the turns that were given out reach (quota.book).
+    # How far the turns to dispatch reach that were given out (quota.book), and what was spent on looks (quota.spend).
     dispatches_booked_until = models.DateTimeField(null=True, blank=True)
     looks_booked_until = models.DateTimeField(null=True, blank=True)
-    # When the last of those who got no turn asks again.
+    # When the last of those who were put off asks again.
     dispatches_asked_until = models.DateTimeField(null=True, blank=True)
     looks_asked_until = models.DateTimeField(null=True, blank=True)
 
@@ -54,3 +56,27 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_login or 'installation'} ({self.pk})"
+
+
+class RecentRuns(models.Model):
+    """A repository's newest runs of one kind, as GitHub last listed them: one list for all casts that look or search.
+
+    Kept by `github_integration.recent`, which says what the columns mean.
+    """
+
+    installation = models.PositiveBigIntegerField()
+    repository = models.CharField(max_length=140)  # in lower case: GitHub compares so
+    event = models.CharField(max_length=40)
+    runs = models.JSONField(default=list)
+    listed_at = models.DateTimeField(null=True)  # when it was asked for
+    reaches_to = models.DateTimeField(null=True)  # every run made since then is in it; null: every run there is
+    asking_until = models.DateTimeField(null=True)  # somebody asks for it anew
+
+    class Meta:
+        verbose_name_plural = "recent runs"
+        constraints = [
+            models.UniqueConstraint(fields=["installation", "repository", "event"], name="one_list_of_recent_runs")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository} {self.event}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from casts import lifecycle
 from casts.models import Cast, CastStatus
-from casts.runtime import Call
+from casts.runtime import NotNow
 from github_integration.models import PERSONAL, Installation
 
 logger = logging.getLogger(__name__)
@@ -29,19 +29,12 @@ SUSPENDED_LOOK = 60.0  # seconds between tries whether a suspension is over, sho
 FAILURES_BEFORE_PAUSE = 5  # unanswered calls in a row: one bad answer is no outage
 LONGEST_OUTAGE_PAUSE = 60.0
 
-POINTS = {Call.DISPATCH: 5, Call.LOOK: 2}  # a POST costs 5; a look is two GETs of 1
-SHARE = {Call.DISPATCH: 2 / 3, Call.LOOK: 1 / 3}  # of the points a minute
-BURST = {Call.DISPATCH: 20, Call.LOOK: 30}  # at once, after a quiet time
-# So far ahead turns are kept. The pace of dispatches is known beforehand, that of looks changes with the hour.
-REACH = {Call.DISPATCH: dt.timedelta(hours=1), Call.LOOK: dt.timedelta(minutes=2)}
+DISPATCH_POINTS = 5  # of the points a minute; a GET costs 1
+DISPATCH_SHARE, LOOK_SHARE = 2 / 3, 1 / 3  # of the points a minute
+DISPATCH_BURST, LOOK_BURST = 20, 60  # calls at once, after a quiet time
+REACH = dt.timedelta(hours=1)  # so far ahead turns to dispatch are kept
 ASK_AGAIN_EVERY = dt.timedelta(milliseconds=20)
-COLUMNS = {
-    Call.DISPATCH: ("dispatches_booked_until", "dispatches_asked_until"),
-    Call.LOOK: ("looks_booked_until", "looks_asked_until"),
-}
-USUAL_LIMIT = 5000  # requests an hour that every installation has at least
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
-HOUR = dt.timedelta(hours=1)
 
 NOTHING_AMISS: dict[str, object] = {
     **{"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0},
@@ -189,41 +182,64 @@ class Turn(NamedTuple):
     kept: bool
 
 
-def book(installation_id: int, call: Call) -> Turn:
-    """Return when a call of this kind may be made, and keep that turn for the caller unless the line is too long.
+def book(installation_id: int) -> Turn:
+    """Return when a run may be started, and keep that turn for the caller unless the line is too long.
 
-    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once. None is
-    kept far ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew. Who gets none
-    comes back one after the other: with a hundred thousand in line, asking again would be all that workers do.
+    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once. Who gets
+    none comes back one after the other: with a hundred thousand in line, asking again would be all that workers do.
     """
     if not settings.GITHUB_POINTS_PER_MINUTE:
         return Turn(timezone.now(), kept=True)
-    column, asked = COLUMNS[call]
+    apart = dt.timedelta(seconds=DISPATCH_POINTS * 60 / (settings.GITHUB_POINTS_PER_MINUTE * DISPATCH_SHARE))
     known(installation_id)
     with transaction.atomic():
         row = Installation.objects.select_for_update().get(pk=installation_id)
         now = timezone.now()
-        until: dt.datetime = max(getattr(row, column) or now, now)
-        if until >= now + REACH[call]:
-            again: dt.datetime = max(getattr(row, asked) or now, now + REACH[call] / 2) + ASK_AGAIN_EVERY
-            Installation.objects.filter(pk=row.pk).update(**{asked: again})
-            return Turn(again, kept=False)
-        apart = between(row, call, now)
-        following = until + apart
-        if call == Call.LOOK and row.rate_reset_at is not None and until < row.rate_reset_at:
-            following = min(following, row.rate_reset_at)
+        until = max(row.dispatches_booked_until or now, now)
         # Not through save(): `updated_at` tells when something was noted about it.
-        Installation.objects.filter(pk=row.pk).update(**{column: following})
-        return Turn(max(now, until - BURST[call] * min(apart, dt.timedelta(seconds=1))), kept=True)
+        this = Installation.objects.filter(pk=row.pk)
+        if until >= now + REACH:
+            again = max(row.dispatches_asked_until or now, now + REACH / 2) + ASK_AGAIN_EVERY
+            this.update(dispatches_asked_until=again)
+            return Turn(again, kept=False)
+        this.update(dispatches_booked_until=until + apart)
+        return Turn(max(now, until - DISPATCH_BURST * min(apart, dt.timedelta(seconds=1))), kept=True)
 
 
-def between(row: Installation, call: Call, now: dt.datetime) -> dt.timedelta:
-    """Return the time between two turns of a kind: by points a minute, and looks by what is left of the hour's."""
-    seconds = POINTS[call] * 60 / (settings.GITHUB_POINTS_PER_MINUTE * SHARE[call])
-    if call == Call.LOOK:
-        limit, left, time_left = USUAL_LIMIT, float(USUAL_LIMIT), HOUR
-        if row.rate_limit and row.rate_remaining is not None and row.rate_reset_at and row.rate_reset_at > now:
-            limit, left, time_left = row.rate_limit, float(row.rate_remaining), row.rate_reset_at - now
-        for_looks = max(left - KEPT_FREE * limit, POINTS[call])
-        seconds = max(seconds, POINTS[call] * time_left.total_seconds() / for_looks)
+def spend(installation_id: int, calls: int = 1) -> None:
+    """Take so many GETs for looks from what GitHub allows; raise NotNow, with nothing taken, if they must be spared.
+
+    Nothing is booked ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew, and
+    a cast that has ended has kept nobody waiting. Who is put off comes back one after the other.
+    """
+    if not settings.GITHUB_POINTS_PER_MINUTE:
+        return
+    known(installation_id)
+    with transaction.atomic():
+        row = Installation.objects.select_for_update().get(pk=installation_id)
+        now = timezone.now()
+        until, apart = max(row.looks_booked_until or now, now), between_looks(row, now)
+        if row.rate_reset_at is not None and row.rate_reset_at > now:
+            until = min(until, row.rate_reset_at)
+        may_from = until - LOOK_BURST * min(apart, dt.timedelta(milliseconds=500))
+        this = Installation.objects.filter(pk=row.pk)
+        if may_from <= now:
+            this.update(looks_booked_until=until + calls * apart)
+            return
+        again = max(row.looks_asked_until or now, may_from) + ASK_AGAIN_EVERY
+        this.update(looks_asked_until=again)
+    raise NotNow("Requests to GitHub are being spared.", retry_at=again, reason="")
+
+
+def between_looks(row: Installation, now: dt.datetime) -> dt.timedelta:
+    """Return the time between two GETs for looks: by points a minute, and more as the hour's requests run out.
+
+    While they are plentiful nothing is spared: what counts is the part of them that is used up, twice over.
+    """
+    seconds = 60 / (settings.GITHUB_POINTS_PER_MINUTE * LOOK_SHARE)
+    if row.rate_limit and row.rate_remaining is not None and row.rate_reset_at and row.rate_reset_at > now:
+        kept_free = KEPT_FREE * row.rate_limit
+        left = max(row.rate_remaining - kept_free, 1.0)
+        used = 1 - min(left / (row.rate_limit - kept_free), 1.0)
+        seconds = max(seconds, used**2 * (row.rate_reset_at - now).total_seconds() / left)
     return dt.timedelta(seconds=seconds)

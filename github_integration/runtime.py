@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from django.conf import settings
 from django.utils import timezone
 
-from casts import folding
+from casts import folding, lifecycle
 from casts.models import Artifact, Cast
 from casts.runtime import (
     AccessLost,
     Annotation,
     ArtifactGone,
-    Call,
     DispatchRefused,
     Download,
     Failure,
+    Job,
     NotNow,
     Observation,
     OutcomeUnknown,
@@ -30,7 +30,7 @@ from casts.runtime import (
     Run,
     RunGone,
 )
-from github_integration import errors, quota, wire
+from github_integration import errors, identity, quota, recent, wire
 from github_integration.client import github
 from github_integration.models import PERSONAL, Installation
 
@@ -40,7 +40,6 @@ T = TypeVar("T")
 LOG_LINES = 20
 LOG_BYTES = 256 * 1024  # of a log's end, to find its last error in
 LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end, and sometimes never
-SEARCH_PAGES = 5  # of the newest runs
 MOST_PAGES = 10  # GitHub gives a thousand at most
 LATEST_START = dt.timedelta(minutes=15)  # how long after the request a run may come to be
 CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
@@ -63,15 +62,30 @@ class WorkflowRuntime:
 
     event = ""
 
-    def book(self, cast: Cast, call: Call) -> dt.datetime:
+    def book(self, cast: Cast) -> dt.datetime:
         """Return this cast's turn; see casts.runtime.Runtime."""
         installation = installation_of(cast)
         open_door(installation)
-        turn = quota.book(installation, call)
+        identity.learn(installation)
+        turn = quota.book(installation)
         if not turn.kept:
             message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
             raise NotNow(message, retry_at=turn.at, reason="waiting_for_turn")
         return turn.at
+
+    def may_own(self, cast: Cast, seen: Observation) -> bool:
+        """Whether it is a run of the spell's workflow, started by us, after we meant to; see casts.runtime.Runtime."""
+        meant_at = cast.created_at if cast.dispatch_attempts > 1 else cast.dispatch_started_at
+        return (
+            seen.trigger in ("", self.event)
+            and (not seen.workflow or self.file_of(cast) in ("", seen.workflow))
+            and (seen.made_at is None or meant_at is None or seen.made_at >= meant_at - CLOCK_SLACK)
+            and identity.is_us(installation_of(cast), seen.actor)
+        )
+
+    def file_of(self, cast: Cast) -> str:
+        """Return the file whose runs alone can be the cast's; blank: any."""
+        return cast.spell.workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the one run whose title carries the cast's token; see casts.runtime.Runtime.
@@ -79,44 +93,71 @@ class WorkflowRuntime:
         None only if every run since the dispatch was looked at: the list is long in a busy repository.
         """
         assert cast.dispatch_started_at is not None
-        since = cast.dispatch_started_at - CLOCK_SLACK
+        since, installation = cast.dispatch_started_at - CLOCK_SLACK, installation_of(cast)
         with asking(cast):
-            found, complete = self._search(cast, since, pages=SEARCH_PAGES)
+            listed = recent.runs(
+                installation, cast.repository, self.event, since=since, newer_than=cast.dispatch_started_at
+            )
+            found, complete = [seen for seen in listed.runs if self.belongs(cast, seen)], listed.reaches(since)
             if not found and not complete:
                 # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
                 window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
-                found, complete = self._search(cast, since, pages=MOST_PAGES, created=window)
+                found, complete = self._search(cast, created=window)
         if not found and not complete:
             raise NotNow(f"{cast.repository} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
             logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
-        return wire.run_seen(cast.repository, min(found, key=lambda run: int(run["id"]))) if found else None
+        return min(found, key=lambda seen: seen.run_id) if found else None
 
-    def _search(self, cast: Cast, since: dt.datetime, *, pages: int, created: str = "") -> tuple[list[wire.JSON], bool]:
-        """Return the cast's runs in so many pages, and whether these reach back to its dispatch."""
-        found: list[wire.JSON] = []
-        for page in range(1, pages + 1):
-            runs = github().runs(installation_of(cast), cast.repository, event=self.event, page=page, created=created)
-            found += [run for run in runs if self.belongs(cast, run)]
-            if len(runs) < 100 or any((wire.moment(run.get("created_at")) or since) < since for run in runs):
+    def _search(self, cast: Cast, *, created: str) -> tuple[list[Observation], bool]:
+        """Return the cast's runs of those made in a time, and whether these are all."""
+        found: list[Observation] = []
+        installation = installation_of(cast)
+        for page in range(1, MOST_PAGES + 1):
+            quota.spend(installation)
+            runs = github().runs(installation, cast.repository, event=self.event, page=page, created=created)
+            seen = [wire.run_seen(cast.repository, run) for run in runs]
+            found += [one for one in seen if self.belongs(cast, one)]
+            if len(runs) < 100:
                 return found, True
         return found, False
 
-    def belongs(self, cast: Cast, run: wire.JSON) -> bool:
-        """Whether a listed run carries the cast's token, exactly."""
-        return cast.correlation in str(run.get("display_title") or "")
+    def belongs(self, cast: Cast, seen: Observation) -> bool:
+        """Whether a listed run carries the cast's token and no other, and may be its own."""
+        return lifecycle.TOKEN.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
 
-    def observe(self, cast: Cast) -> Observation:
-        """Ask for the run and its jobs."""
+    def observe(self, cast: Cast, *, closely: bool) -> Observation:
+        """Ask for the run and its jobs, or take the run from the list that all casts share; see casts.runtime.Runtime.
+
+        The jobs are asked for all the same when the run says that it has begun and no job is known to have.
+        """
         assert cast.run_id is not None
+        installation = installation_of(cast)
+        can_wait = cast.run_finished_at is None and cast.cancel_requested_at is None
         with asking(cast):
+            if not closely and (seen := self._listed(cast)) is not None:
+                if seen.status != "in_progress" or cast.started_at is not None:
+                    return seen
+                quota.spend(installation)
+                return dataclasses.replace(seen, jobs=self._jobs(cast, attempt=seen.attempt))
+            if can_wait:
+                quota.spend(installation, 2)
             try:
-                run = github().run(installation_of(cast), cast.repository, cast.run_id)
+                run = github().run(installation, cast.repository, cast.run_id)
             except (errors.NotFound, errors.Gone) as exc:
                 raise RunGone(str(exc)) from exc
-            rerun = int(run.get("run_attempt") or 1) > 1
-            jobs = github().jobs(installation_of(cast), cast.repository, cast.run_id, every_attempt=rerun)
-        return wire.run_seen(cast.repository, run, jobs=tuple(wire.job_seen(job) for job in jobs))
+            return wire.run_seen(cast.repository, run, jobs=self._jobs(cast, attempt=int(run.get("run_attempt") or 1)))
+
+    def _listed(self, cast: Cast) -> Observation | None:
+        """Return the cast's run as the shared list shows it, None if it is not among the newest."""
+        listed = recent.runs(installation_of(cast), cast.repository, self.event)
+        return next((seen for seen in listed.runs if seen.run_id == cast.run_id), None)
+
+    def _jobs(self, cast: Cast, *, attempt: int) -> tuple[Job, ...]:
+        """Return the run's jobs, after a re-run those of every attempt: some may not have been run again."""
+        assert cast.run_id is not None
+        listed = github().jobs(installation_of(cast), cast.repository, cast.run_id, every_attempt=attempt > 1)
+        return tuple(wire.job_seen(job) for job in listed)
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         """Ask for the run's end; one that has already ended is no error."""
@@ -164,9 +205,9 @@ class WorkflowRuntime:
         by_log = tuple(Annotation(message) for message in logged)
         found = Failure(job=job["name"], step=step["name"] if step else "", log_tail=wire.log_tail(log, LOG_LINES))
         if job["conclusion"] not in STOPPED:
-            return replace(found, annotations=worth_telling(told or by_log, logged))
+            return dataclasses.replace(found, annotations=worth_telling(told or by_log, logged))
         limits = limits_in(told or by_log)
-        return replace(
+        return dataclasses.replace(
             found, annotations=limits, timed_out=bool(limits) or (told is None and ran_for(job) >= LONGEST_JOB)
         )
 
@@ -230,6 +271,10 @@ class WorkflowDispatch(WorkflowRuntime):
 
     event = "workflow_dispatch"
 
+    def file_of(self, cast: Cast) -> str:
+        """Return the file that it dispatches."""
+        return cast.spell.target_workflow
+
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Dispatch; see casts.runtime.Runtime."""
         spell = cast.spell
@@ -260,11 +305,6 @@ class RepositoryDispatch(WorkflowRuntime):
             ),
         )
         return None
-
-    def belongs(self, cast: Cast, run: wire.JSON) -> bool:
-        """Whether it carries the token and, where the spell names a file, comes from that file."""
-        file = cast.spell.workflow_file
-        return super().belongs(cast, run) and (not file or wire.run_file(run) in ("", file))
 
 
 def ended_before(job: folding.Changes, attempt: int, began: dt.datetime) -> bool:

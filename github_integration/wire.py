@@ -175,11 +175,20 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
         status=plain(run.get("status"), "queued"),
         conclusion=word(run.get("conclusion")),
         title=plain(run.get("display_title")) if run.get("event") in DISPATCHES else "",
+        trigger=plain(run.get("event")),
+        workflow=run_file(run),
+        actor=login_of(run.get("actor")),
+        made_at=moment(run.get("created_at")),
         url=plain(run.get("html_url")),
         run_started_at=moment(run.get("run_started_at") or run.get("created_at")),
         updated_at=moment(run.get("updated_at")),
         jobs=jobs,
     )
+
+
+def login_of(user: JSON) -> str:
+    """Return a user's or a bot's name, blank if the answer doesn't tell."""
+    return plain(user.get("login")) if isinstance(user, dict) else ""
 
 
 def run_file(run: JSON) -> str:

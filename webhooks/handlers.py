@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.utils import timezone
 
 from casts import lifecycle
-from casts.models import Spell
 from casts.runtime import Observation
 from github_integration import quota, wire
 from github_integration.models import Installation
@@ -39,34 +37,45 @@ def run_of(event: str, payload: Payload) -> int | None:
 
 
 def workflow_run(payload: Payload) -> Outcome:
-    """Fold what GitHub says of a whole run."""
-    run = payload["workflow_run"]
-    seen = wire.run_seen(repository_of(payload), run)
-    if run.get("event") == "repository_dispatch" and of_another_file(seen.title, wire.run_file(run)):
-        seen = replace(seen, title="")
-    return fold(seen)
-
-
-def of_another_file(title: str, file: str) -> bool:
-    """Whether a title names a cast whose spell is in another file; one event can start several workflows."""
-    tokens = lifecycle.TOKEN.findall(title)
-    if not file or not tokens:
-        return False
-    return Spell.objects.filter(casts__in=tokens).exclude(workflow_file__in=("", file)).exists()
+    """Fold what GitHub says of a whole run; if it is nobody's, so are its jobs."""
+    seen = wire.run_seen(repository_of(payload), payload["workflow_run"])
+    outcome = fold(seen)
+    if outcome == Outcome.NOT_OURS:
+        of_its_jobs = Delivery.of_run(seen.repository, seen.run_id).filter(event="workflow_job")
+        of_its_jobs.filter(outcome=Outcome.PENDING, error="", lease_until=None).update(
+            outcome=Outcome.NOT_OURS, due_at=None, applied_at=timezone.now()
+        )
+    return outcome
 
 
 def workflow_job(payload: Payload) -> Outcome:
     """Fold what GitHub says of one job; it names no title, so the run must be known."""
-    job = wire.job_seen(payload["workflow_job"])
-    run_id = int(payload["workflow_job"]["run_id"])
-    return fold(Observation(repository_of(payload), run_id, attempt=job.attempt, jobs=(job,)))
+    told = payload["workflow_job"]
+    job, repository, run_id = wire.job_seen(told), repository_of(payload), int(told["run_id"])
+    made_at = wire.moment(told.get("created_at"))
+    seen = Observation(repository, run_id, attempt=job.attempt, jobs=(job,), made_at=made_at)
+    return fold(seen, judged=lambda: _is_nobodys(repository, run_id))
 
 
-def fold(seen: Observation) -> Outcome:
-    """Give an observation to its cast; PENDING while it may belong to one whose run is not known yet."""
+def _is_nobodys(repository: str, run_id: int) -> bool:
+    """Whether a message of the run itself told that no cast has it."""
+    told = Delivery.of_run(repository, run_id).filter(event="workflow_run")
+    return told.filter(outcome=Outcome.NOT_OURS).exists()
+
+
+def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Outcome:
+    """Give an observation to its cast; PENDING while it may belong to one whose run is not known yet.
+
+    `judged` tells, where nobody is known to have the run, whether it was found before that nobody will.
+    """
     changed = lifecycle.absorb(seen)
     if changed is None:
-        return Outcome.PENDING if lifecycle.might_be_ours(seen) else Outcome.NOT_OURS
+        if not judged() and lifecycle.may_be_ours(seen):
+            return Outcome.PENDING
+        # Its cast may have learnt of it between the two questions.
+        changed = lifecycle.absorb(seen)
+    if changed is None:
+        return Outcome.NOT_OURS
     return Outcome.APPLIED if changed else Outcome.NOTHING_NEW
 
 

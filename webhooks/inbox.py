@@ -16,15 +16,18 @@ from django.utils import timezone
 from accounts.statements import insert
 from casts import wakeups
 from casts.due import DueQuerySet, batches
+from casts.models import Cast
 from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
 from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
 
-# Until the next try, in seconds: a run's id is mostly learnt within a second, a bug may need a release.
+# Until the next try of what failed, in seconds: the first troubles pass by themselves, a bug may need a release.
 RETRY_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800, 7200)
 GIVE_UP_AFTER = 20
+# What may be ours waits for `run_known`; this is in case nobody calls, as when its cast ends without a run.
+WAIT_SECONDS = 60.0
 
 PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
 LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be taken in again (webhooks.sweep)
@@ -94,12 +97,42 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
     """Set what came of a delivery, and when to try again (`due_at`; None: done, or given up)."""
     delivery.due_at = None
     if outcome == Delivery.Outcome.PENDING:
-        if delivery.attempts < GIVE_UP_AFTER:
+        if not error:
+            delivery.due_at = timezone.now() + dt.timedelta(seconds=WAIT_SECONDS)
+            # Its run may have become known while we stored it: whoever bound it then did not see this row.
+            transaction.on_commit(lambda: hurry(delivery))
+        elif delivery.attempts < GIVE_UP_AFTER:
             wait = RETRY_SECONDS[min(delivery.attempts, len(RETRY_SECONDS) - 1)]
             delivery.due_at = timezone.now() + dt.timedelta(seconds=wait)
-        transaction.on_commit(wakeups.work_is_due)
+            transaction.on_commit(wakeups.work_is_due)
     delivery.outcome, delivery.error = outcome, error
     delivery.applied_at = None if error or delivery.due_at else timezone.now()
+
+
+def hurry(delivery: Delivery) -> None:
+    """Have a delivery applied now if a cast has its run by now."""
+    if Cast.objects.filter(run_id=delivery.run_id, repository__iexact=delivery.repository).exists():
+        Delivery.due_rows().wake(guid=delivery.guid, outcome=Delivery.Outcome.PENDING)
+        wakeups.work_is_due()
+
+
+def run_known(repository: str, run_id: int | None) -> None:
+    """Have what was delivered about a run applied, now that a cast has it: also what was taken for nobody's.
+
+    Without a run: what waits in this repository is judged anew, since titles may tell more than before.
+    """
+    if run_id is None:
+        waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
+        woken = waiting.wake(outcome=Delivery.Outcome.PENDING)
+    else:
+        missed = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)
+        found = Delivery.of_run(repository, run_id).filter(outcome__in=missed)
+        with transaction.atomic():
+            woken = found.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
+            if woken:
+                Delivery.due_rows().filter(pk__in=found.values("pk")).wake()
+    if woken:
+        wakeups.work_is_due()
 
 
 def parse(body: bytes) -> tuple[str, dict[str, Any]]:
@@ -153,7 +186,7 @@ def apply_again(delivery_ids: Sequence[int]) -> int:
 
 
 class DeliveryWork:
-    """Deliveries that wait for their run to be known, or that failed to apply."""
+    """Deliveries whose run has become known, or that failed to apply."""
 
     def rows(self) -> DueQuerySet:
         """Return the queue of deliveries."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from casts.due import DueRow
 
@@ -14,7 +14,7 @@ class Delivery(DueRow):
     """One webhook delivery, stored once by its GUID. The body is kept as text; what we query are columns."""
 
     class Outcome(models.TextChoices):
-        PENDING = "pending"  # not applied yet: its run is unknown so far, or applying it failed
+        PENDING = "pending"  # not applied yet: its run may turn out to be a cast's, or applying it failed
         APPLIED = "applied"  # changed something
         NOTHING_NEW = "nothing_new"  # about something of ours, and already known
         NOT_OURS = "not_ours"  # about a run that no cast started
@@ -45,6 +45,11 @@ class Delivery(DueRow):
 
     def __str__(self) -> str:
         return f"{self.event} {self.action} {self.guid}"
+
+    @classmethod
+    def of_run(cls, repository: str, run_id: int) -> QuerySet[Delivery]:
+        """Return what was delivered about one run."""
+        return cls.objects.filter(run_id=run_id, repository__iexact=repository)
 
 
 class DeliverySweep(DueRow):

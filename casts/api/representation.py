@@ -39,8 +39,6 @@ def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
     for artifact in ARTIFACTS.among(list(artifacts)) if artifacts else ():
         artifacts[artifact.cast_id].append(artifact)
-    for some in artifacts.values():
-        some.sort(key=lambda artifact: artifact.name)
     return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.db.models import Func, TextField, Value
-from django.db.models.functions import Cast as CastAs
+from django.db.models import Value
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -31,6 +30,7 @@ from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
 from casts.api.representation import cast_out, casts_out, spell_out
+from casts.documents import TextAt
 from casts.links import absolute, cast_url
 from casts.models import Cast, CastStatus, Spell
 
@@ -125,24 +125,6 @@ def castable(key: ApiKey, spell_key: str) -> Spell:
             return spell
         raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
     raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
-
-
-class TextAt(Func):
-    """The text under one key of a JSON object. Django's own lookup takes "17" for a place in a list."""
-
-    output_field = TextField()
-
-    def __init__(self, column: str, key: str) -> None:
-        super().__init__(column, CastAs(Value(key), TextField()))
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Postgres has an operator for it."""
-        return self.as_sql(compiler, connection, template="(%(expressions)s)", arg_joiner=" ->> ", **context)
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """SQLite's JSON paths can't name every key, such as one with a quote in it."""
-        template = "(SELECT value FROM json_each(%(expressions)s))"
-        return self.as_sql(compiler, connection, template=template, arg_joiner=") WHERE key = (", **context)
 
 
 class CreateCast(APIView):
@@ -311,7 +293,8 @@ class Spells(APIView):
     @extend_schema(operation_id="list_spells", responses={200: s.SpellList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What this key may cast, with schemas and prices."""
-        return Response({"results": [spell_out(spell) for spell in Spell.objects.castable_by(request.auth)]})
+        spells = sorted(Spell.objects.castable_by(request.auth), key=lambda spell: spell.key)  # see events.snapshot
+        return Response({"results": [spell_out(spell) for spell in spells]})
 
 
 class OneSpell(APIView):
@@ -350,7 +333,8 @@ class Budget(APIView):
 def budget_out(account: Account) -> dict[str, Any]:
     """Return the account's month, and the caps within it."""
     period = budget.current(account)
-    inner = account.budget_periods.filter(month=period.month).exclude(scope="account")
+    inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
+    inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
     return {**s.PeriodLine(period).data, "caps": s.InnerPeriodLine(inner, many=True).data}
 
 

@@ -127,9 +127,9 @@ def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
         if name in short_of(WORTH_HAVING, asked):
             yield ABOUT.warning(
                 f"permission {name}",
-                "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended a "
-                "run that never began.",
-                mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
+                "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
+                "a run that never began.",
+                mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
             )
         else:
             yield ABOUT.ok(f"permission {name}", asked[name])

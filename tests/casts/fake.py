@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.models import Artifact, Cast
-from casts.runtime import ArtifactGone, Call, Download, Failure, Job, Observation, RemoteArtifact, Run
+from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
 
@@ -51,16 +51,19 @@ class FakeRuntime:
     def count(self, method: str) -> int:
         return sum(asked == method for asked, _ in self.asked)
 
-    def book(self, cast: Cast, call: Call) -> dt.datetime:
-        return self.answer(f"book {call.value}", cast, timezone.now())
+    def book(self, cast: Cast) -> dt.datetime:
+        return self.answer("book", cast, timezone.now())
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         return self.answer("start", cast, lambda _: Run(next(RUN_IDS), "https://github.example/runs/1"))
 
+    def may_own(self, cast: Cast, seen: Observation) -> bool:
+        return bool(self.answers.get("may_own", True))
+
     def find(self, cast: Cast) -> Observation | None:
         return self.answer("find", cast, None)
 
-    def observe(self, cast: Cast) -> Observation:
+    def observe(self, cast: Cast, *, closely: bool) -> Observation:
         return self.answer("observe", cast, lambda cast: Observation(cast.repository, cast.run_id, status="queued"))
 
     def cancel(self, cast: Cast, *, force: bool) -> None:

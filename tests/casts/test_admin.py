@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from accounts import keys
 from accounts.models import Account
@@ -73,6 +74,16 @@ def test_a_spell_that_could_not_work_is_refused_beside_the_field(admin_client, c
     assert complaint in text
     assert "Please correct the error" in text
     assert not Spell.objects.exists()
+
+
+def test_who_may_only_look_sees_schemas_as_json_in_their_order(client, django_user_model, spell):
+    watcher = django_user_model.objects.create_user("watcher", is_staff=True)
+    watcher.user_permissions.add(Permission.objects.get(codename="view_spell"))
+    client.force_login(watcher)
+    Spell.objects.update(input_schema={"type": "object", "default": None, "a": True})
+    seen = page(client, f"{SPELLS}{spell.pk}/change/")
+    assert "{\n  &quot;type&quot;: &quot;object&quot;,\n  &quot;default&quot;: null,\n  &quot;a&quot;: true\n}" in seen
+    assert "&#x27;type&#x27;" not in seen
 
 
 def test_what_was_typed_is_kept_when_it_is_refused(admin_client):

@@ -16,7 +16,7 @@ from django.utils import timezone
 from casts import artifacts, results
 from casts.artifacts import ArtifactWork, copy_again
 from casts.models import Artifact, Cast, CastEvent
-from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone
+from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone, runtime_of
 from tests.casts.conftest import LEASE, history, ledger, step
 from tests.casts.fake import jobs_of
 
@@ -108,6 +108,39 @@ def test_artifacts_are_in_when_the_cast_ends_byte_for_byte(ran, storage):
         ("spell-result", sha256(RESULT)),
     ]
     assert told["output"] == {"greeting": "Hello"}
+
+
+def test_all_copies_of_a_cast_are_in_one_folder_whoever_made_them(ran, settings, storage, api):
+    """The cast's step and the copier read the artifact in different ways."""
+    settings.CAST_ARTIFACT_WAIT_SECONDS = 0
+    cast = ran([remote(RESULT), remote(b"log", "log", 2)], {"spell-result": RESULT, "log": NotNow("later")})
+    step(cast)
+    log = cast.artifacts.get(name="log")
+    assert (cast.status, log.state) == ("succeeded", "pending")
+    runtime_of(cast).answers["download"] = b"log"
+    copier(log)
+    assert log.state == "stored"
+    assert {path.parent.name for path in files(storage)} == {str(cast.pk)}
+    [shown] = api.get("/casts").json()["results"]
+    assert [a["state"] for a in shown["artifacts"]] == ["stored", "stored"]
+
+
+def test_a_copy_in_a_folder_without_dashes_is_still_read_and_deleted_in_time(ran, storage, clock):
+    """Where the copier put copies on SQLite once; the row says where its file is."""
+    cast = ran([remote(b"log", "log")], b"log")
+    step(cast)
+    log = cast.artifacts.get()
+    old = f"{cast.pk.hex}/{Path(log.file.name).name}"
+    (storage / cast.pk.hex).mkdir()
+    (storage / log.file.name).rename(storage / old)
+    Artifact.objects.update(file=old)
+    log.refresh_from_db()
+    with log.file.open("rb") as file:
+        assert file.read() == b"log"
+    clock.forward(days=31)
+    copier(log)
+    assert log.state == "expired"
+    assert files(storage) == []
 
 
 def test_a_failed_runs_artifacts_are_kept_too(ran):

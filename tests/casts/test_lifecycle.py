@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from accounts.errors import BudgetExceeded
 from casts import lifecycle
-from casts.models import FINAL, OPEN, Cast, CastEvent, CastStatus
+from casts.models import FINAL, OPEN, Artifact, Cast, CastEvent, CastStatus
 from casts.runtime import Job, Observation, Run, Step
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
 from tests.casts.fake import jobs_of
@@ -173,11 +173,11 @@ def test_a_message_of_any_length_fits(cast):
     assert history(cast) == ["accepted", "waiting", "ended"]
 
 
-def test_a_run_that_begins_or_ends_wakes_a_worker_and_a_step_does_not(cast):
+def test_a_run_that_ends_wakes_a_worker_and_if_followed_one_that_begins_and_a_step_does_not(cast):
     def due():
         return Cast.objects.get(pk=cast.pk).due_at is not None
 
-    Cast.objects.update(due_at=None)
+    Cast.objects.update(due_at=None, watched_until=timezone.now() + dt.timedelta(minutes=1))
     lifecycle.observe(cast.pk, seen(cast, "queued"))
     assert not due()
     lifecycle.observe(cast.pk, seen(cast, "in_progress"))
@@ -196,11 +196,11 @@ def test_a_run_that_begins_or_ends_wakes_a_worker_and_a_step_does_not(cast):
 
 @pytest.fixture
 def waiting(make_cast):
-    """Make casts that were sent and don't know their runs."""
+    """Make casts that were sent and don't know their runs, which GitHub's answer did not name."""
 
     def make(**given):
-        cast = make_cast(**given)
-        Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
+        cast, now = make_cast(**given), timezone.now()
+        Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=now, dispatched_at=now)
         cast.refresh_from_db()
         return cast
 
@@ -213,6 +213,7 @@ def titled(cast, title, run_id=None):
     )
 
 
+@pytest.mark.usefixtures("runtime")
 def test_a_title_that_carries_the_token_belongs_to_its_cast(waiting):
     mine, other = waiting(), waiting()
     found = titled(mine, f"greet [cast:{mine.pk}] by Ada")
@@ -261,6 +262,7 @@ def test_a_token_in_another_repository_opens_nothing(waiting):
     assert cast.run_id is None
 
 
+@pytest.mark.usefixtures("runtime")
 def test_a_repository_is_the_same_in_any_case(waiting):
     cast = waiting()
     assert lifecycle.cast_behind(Observation("Demo/Spells", 5, status="queued", title=cast.correlation)) == cast.pk
@@ -273,6 +275,7 @@ def test_a_token_of_an_ended_cast_opens_nothing(waiting):
     assert lifecycle.cast_behind(titled(cast, cast.correlation)) is None
 
 
+@pytest.mark.usefixtures("runtime")
 def test_a_second_run_with_the_same_token_is_not_taken(waiting):
     cast = waiting()
     assert lifecycle.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
@@ -292,12 +295,105 @@ def test_no_cast_is_ever_given_another_ones_run(waiting):
     assert second.run_id is None
 
 
-def test_a_title_with_many_tokens_goes_to_the_first_that_waits(waiting):
+def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
     first, second = waiting(), waiting()
     stranger = f"[cast:{uuid.uuid4()}]"
-    assert lifecycle.cast_behind(titled(first, f"{stranger} {first.correlation} {second.correlation}")) == first.pk
-    second.refresh_from_db()
-    assert second.run_id is None
+    for title in (f"{stranger} {first.correlation}", f"{first.correlation} {second.correlation}", 2 * stranger):
+        assert lifecycle.cast_behind(titled(first, title)) is None
+        assert not lifecycle.may_be_ours(titled(first, title))
+    first.refresh_from_db(), second.refresh_from_db()
+    assert (first.run_id, second.run_id) == (None, None)
+
+
+def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
+    held = claim(cast)
+    assert lifecycle.intend_dispatch(held)
+    assert lifecycle.cast_behind(titled(cast, cast.correlation, 5)) is None
+    assert lifecycle.may_be_ours(titled(cast, cast.correlation, 5))
+    lifecycle.dispatched(held, Run(6, "https://github.example/6"))
+    assert lifecycle.cast_behind(titled(cast, cast.correlation, 5)) is None
+    assert not lifecycle.may_be_ours(titled(cast, cast.correlation, 5))
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.run_guessed) == (6, False)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["the answer was lost", "the answer named no run"])
+def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
+    held = claim(cast)
+    lifecycle.intend_dispatch(held)
+    lifecycle.lose_answer(held) if lost else lifecycle.dispatched(held, None)
+    assert lifecycle.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.run_guessed) == (5, True)
+
+
+def test_a_run_that_its_runtime_says_is_not_the_casts_is_not_taken(waiting, runtime):
+    cast = waiting()
+    runtime.answers["may_own"] = False
+    assert lifecycle.cast_behind(titled(cast, cast.correlation)) is None
+    assert not lifecycle.may_be_ours(titled(cast, cast.correlation))
+
+
+def guessed(cast, *messages):
+    """Have a cast take run 5 for its own, by its title, and hear such messages of it; return who was dispatching."""
+    held = claim(cast)
+    lifecycle.intend_dispatch(held)
+    lifecycle.lose_answer(held)
+    lifecycle.absorb(titled(cast, cast.correlation, 5))
+    for message in messages:
+        lifecycle.observe(cast.pk, Observation(cast.repository, 5, **message))
+    return held
+
+
+def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, runtime):
+    job = Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),))
+    held = guessed(cast, {"status": "completed", "conclusion": "success", "jobs": (job,)})
+    collector = claim(cast)
+    Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
+    lifecycle.dispatched(held, Run(6, "https://github.example/6"))
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.run_url, cast.run_guessed) == (6, "https://github.example/6", False)
+    assert (cast.observation, cast.jobs, cast.run_finished_at, cast.started_at) == (None, [], None, None)
+    assert (history(cast)[-1], cast.final, cast.progress) == ("run_corrected", False, 10)
+    assert not cast.artifacts.exists()
+    assert not end(collector, CastStatus.SUCCEEDED, charge=True)  # of a run that is not the cast's
+    assert cast.due_at is not None
+    runtime.answers["observe"] = Observation(cast.repository, 6, status="completed", conclusion="failure")
+    step(cast), step(cast)
+    assert (cast.status, cast.status_reason) == ("failed", "run_failed")
+
+
+def test_an_answer_that_names_the_guessed_run_confirms_it(cast):
+    held = guessed(cast)
+    before = history(cast)
+    lifecycle.dispatched(held, Run(5, ""))
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.run_guessed, history(cast)) == (5, False, before)
+
+
+def test_a_run_that_an_answer_named_is_never_replaced(cast):
+    held = claim(cast)
+    lifecycle.intend_dispatch(held)
+    lifecycle.dispatched(held, Run(5, ""))
+    lifecycle.dispatched(held, Run(6, ""))
+    cast.refresh_from_db()
+    assert cast.run_id == 5
+
+
+def test_what_has_ended_keeps_the_run_it_ended_with(cast):
+    held = guessed(cast)
+    end(claim(cast), CastStatus.FAILED, charge=False)
+    lifecycle.dispatched(held, Run(6, ""))
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.status) == (5, "failed")
+
+
+def test_a_named_run_that_another_cast_has_is_not_taken_from_it(cast, make_cast):
+    other = make_cast()
+    Cast.objects.filter(pk=other.pk).update(run_id=6)
+    lifecycle.dispatched(guessed(cast), Run(6, ""))
+    cast.refresh_from_db()
+    assert cast.run_id == 5
 
 
 def test_the_runs_of_two_repositories_may_have_one_number(waiting, make_spell):
@@ -306,13 +402,29 @@ def test_the_runs_of_two_repositories_may_have_one_number(waiting, make_spell):
     assert lifecycle.give_run(second.pk, "demo/other", 5, "")
 
 
-def test_a_run_may_be_ours_while_a_sent_cast_of_its_repository_has_none(waiting, cast):
-    assert not lifecycle.might_be_ours(titled(cast, "x"))
+def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast, make_spell, cast):
+    assert not lifecycle.may_be_ours(titled(cast, "x"))
+    lifecycle.intend_dispatch(held := claim(cast))
+    assert lifecycle.may_be_ours(titled(cast, "x"))
+    assert not lifecycle.may_be_ours(Observation("other/place", 1, status="queued"))
+    lifecycle.dispatched(held, Run(5, ""))
+    assert not lifecycle.may_be_ours(titled(cast, "x"))
+    silent = make_cast()
+    lifecycle.intend_dispatch(held := claim(silent))
+    lifecycle.lose_answer(held)
+    assert not lifecycle.may_be_ours(titled(silent, "x"))  # only a token can tell now
+    told = make_cast(spell=make_spell("told", carries_token=True))
+    lifecycle.intend_dispatch(claim(told))
+    assert not lifecycle.may_be_ours(titled(told, "x"))  # its runs carry the token
+
+
+def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waiting, cast):
+    told = Observation(cast.repository, 1, jobs=(Job(1, "job", "queued"),))
+    assert not lifecycle.may_be_ours(told)
     sent = waiting()
-    assert lifecycle.might_be_ours(titled(sent, "x"))
-    assert not lifecycle.might_be_ours(Observation("other/place", 1, status="queued"))
+    assert lifecycle.may_be_ours(told)
     lifecycle.give_run(sent.pk, sent.repository, 5, "")
-    assert not lifecycle.might_be_ours(titled(sent, "x"))
+    assert not lifecycle.may_be_ours(told)
 
 
 def test_a_spell_is_known_to_carry_the_token_once_its_own_was_seen(cast, spell):

@@ -7,6 +7,8 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.models import Account
+from casts import lifecycle
 from casts.models import Spell
 
 GOOD = """
@@ -77,6 +79,10 @@ BAD = {
     '[greet]\nprice_cents = "12"': ["greet", "price_cents", "whole number"],
     "[greet]\ntimeout_seconds = 0": ["greet", "timeout_seconds", "1"],
     "[greet]\nttl_seconds = 999999999999999999999": ["greet", "ttl_seconds"],
+    # What only Postgres would refuse by itself, and where a calendar ends.
+    "[greet]\nprice_cents = 2147483648": ["greet", "price_cents", "2147483647"],
+    "[greet]\ntimeout_seconds = 2147483648": ["greet", "timeout_seconds", "2147483647"],
+    "[greet]\nartifact_retention_days = 36501": ["greet", "artifact_retention_days", "36500"],
     '[greet]\nactive = "sometimes"': ["greet", "active"],
     "[greet]\nname = 5": ["greet", "name", "text"],
     '[greet]\ndescription = ["a"]': ["greet", "description", "text"],
@@ -109,6 +115,16 @@ def test_a_bad_file_loads_nothing_and_says_what_to_mend(load, text):
     for word in BAD[text]:
         assert word in str(refused.value)
     assert list(Spell.objects.order_by("key").values()) == before
+
+
+def test_the_largest_numbers_can_be_cast(load, api_key):
+    largest = (
+        "price_cents = 2147483647\ntimeout_seconds = 2147483647\nttl_seconds = 2147483647\nmax_running = 2147483647"
+    )
+    load(f'[greet]\nrepository = "demo/spells"\n{largest}\nartifact_retention_days = 36500\n')
+    Account.objects.update(monthly_cap_cents=None)
+    cast = lifecycle.accept(api_key=api_key, spell=Spell.objects.get(), input={})
+    assert cast.expires_at.year > 2090
 
 
 def test_every_problem_of_every_spell_is_listed(load):

@@ -15,15 +15,17 @@ from tests.chaos.inbox import Inbox, Told
 from tests.chaos.installation import Installation
 
 CASTS = """
-    SELECT c.id::text AS id, s.key AS spell_key, c.input, c.status, c.status_reason, c.message, c.run_id, c.output,
-           c.error, c.cost_cents, c.charged_cents, c.last_seq, c.dispatch_attempts, c.metadata, c.finished_at IS NULL AS
-           open, EXTRACT(EPOCH FROM c.created_at)::float AS created,
+    SELECT c.id::text AS id, s.key AS spell_key, c.input::json AS input, c.status, c.status_reason, c.message, c.run_id,
+           c.output::json AS output, c.error::json AS error, c.cost_cents, c.charged_cents, c.last_seq,
+           c.dispatch_attempts, c.metadata::json AS metadata, c.finished_at IS NULL AS open,
+           EXTRACT(EPOCH FROM c.created_at)::float AS created,
            EXTRACT(EPOCH FROM c.finished_at)::float AS finished,
            EXTRACT(EPOCH FROM c.cancel_requested_at)::float AS cancel_requested
     FROM casts_cast c JOIN casts_spell s ON s.id = c.spell_id ORDER BY c.created_at
 """
 EVENTS = """
-    SELECT cast_id::text AS cast_id, seq, kind, data ->> 'status_reason' AS reason, EXTRACT(EPOCH FROM at)::float AS at
+    SELECT cast_id::text AS cast_id, seq, kind, data::json ->> 'status_reason' AS reason,
+           EXTRACT(EPOCH FROM at)::float AS at
     FROM casts_castevent ORDER BY cast_id, seq
 """
 LIMITS = "SELECT key, max_running FROM casts_spell WHERE max_running IS NOT NULL"
@@ -70,7 +72,7 @@ def collect(where: Installation, wishes: list[Wish], watches: list[Watch], inbox
     entries = "SELECT cast_id::text AS cast_id, kind, cents FROM accounts_ledgerentry ORDER BY id"
     for row in where.rows(entries):
         ledger.setdefault(row["cast_id"], []).append((row["kind"], row["cents"]))
-    keys = where.rows("SELECT key, body ->> 'cast_id' AS cast_id FROM casts_idempotencyrecord")
+    keys = where.rows("SELECT key, body::json ->> 'cast_id' AS cast_id FROM casts_idempotencyrecord")
     [books] = where.rows(
         "SELECT COALESCE(SUM(held_cents), 0)::int AS held, COALESCE(SUM(captured_cents), 0)::int AS captured "
         "FROM accounts_budgetperiod WHERE scope = 'account'"

@@ -25,6 +25,23 @@ def test_both_kinds_of_spell_succeed_with_output_and_are_paid(here: Platform):
         assert here.ledger(ended["cast_id"]) == [("hold", cents), ("capture", cents)]
 
 
+def test_a_workflow_gets_an_input_byte_for_byte_as_its_caller_sees_it(here: Platform):
+    given = '{"zeta":1,"b":2,"aa":3,"a":1e+22,"n":[1.5,-0.0,123456789012345678901234567890],"Ä":"进入 ✅ \\\\ \\"q\\""}'
+    body = '{"spell_key": "echo", "input": ' + given.replace(",", " , ").replace("1e+22", "1E22") + "}"
+    made = here.call("POST", "/api/v1/cast", data=body.encode(), headers={"Content-Type": "application/json"})
+    assert made.status_code == 201, made.text
+    cast_id = made.json()["cast_id"]
+    here.ended(cast_id)
+    with zipfile.ZipFile(io.BytesIO(here.artifact(cast_id, "spell-result").content)) as archive:
+        assert archive.read("result.json").decode() == given  # what the workflow got, as it wrote it down
+    shown = here.call("GET", f"/api/v1/casts/{cast_id}").content.decode()
+    assert f'"input":{given}' in made.content.decode()
+    assert f'"input":{given}' in shown
+    assert f'"output":{given}' in shown
+    streamed = here.call("GET", f"/api/v1/casts/{cast_id}/events?after=0").content.decode()
+    assert f'"output":{given}' in streamed
+
+
 @pytest.mark.parametrize(("spell", "settled"), [("fail", "capture"), ("fail-for-free", "release")])
 def test_a_failed_run_says_where_and_why_and_costs_what_the_spell_says(here: Platform, spell: str, settled: str):
     ended = here.ended(here.cast(spell, {})["cast_id"])

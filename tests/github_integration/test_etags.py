@@ -61,11 +61,13 @@ def test_jobs_are_remembered_page_by_page(by_hand: GitHub, http: responses.Reque
     assert [page.statuses for page in pages] == [[200, 304]] * 2
 
 
-def test_nothing_but_runs_and_jobs_is_asked_conditionally(by_hand: GitHub, http: responses.RequestsMock) -> None:
+def test_runs_their_newest_page_and_jobs_alone_are_asked_conditionally(
+    by_hand: GitHub, http: responses.RequestsMock
+) -> None:
     runs = Tagged(http, f"{API}/repos/{REPO}/actions/runs", {"total_count": 0, "workflow_runs": []})
     artifacts = Tagged(http, f"{RUN}/artifacts", {"total_count": 0, "artifacts": []})
     for _ in range(2):
-        by_hand.runs(0, REPO, event="workflow_dispatch", page=1)
+        by_hand.runs(0, REPO, event="workflow_dispatch", page=2)
         by_hand.artifacts(0, REPO, 7)
     assert runs.statuses == artifacts.statuses == [200, 200]
     assert not any("If-None-Match" in request.headers for request in runs.asked + artifacts.asked)

@@ -13,11 +13,12 @@ import pytest
 import responses
 from django.conf import settings as conf
 from django.db import connections
+from django.db.models import F
 from django.utils import timezone
 
 from casts.models import Cast
-from casts.runtime import AccessLost, Call, NotNow, Run
-from github_integration import client, quota
+from casts.runtime import AccessLost, NotNow, Run
+from github_integration import client, identity, quota
 from github_integration.models import PERSONAL, Installation
 from github_integration.runtime import WorkflowDispatch
 
@@ -34,7 +35,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _app(settings: Any, http: responses.RequestsMock, naps: list[float]) -> Iterator[None]:
+def _app(
+    settings: Any, http: responses.RequestsMock, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    monkeypatch.setattr(identity, "learn", lambda installation: None)
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
     settings.GITHUB_POINTS_PER_MINUTE = 900
     client.github.cache_clear()
@@ -80,7 +84,7 @@ def test_rate_limit_of_one_cast_pauses_all_of_its_installation_in_every_process(
     second = refused(make_cast())
     assert "as GitHub says" in str(second)
     assert (second.reason, second.retry_at) == ("rate_limited", first.retry_at)
-    for ask in (WorkflowDispatch().find, lambda one: WorkflowDispatch().book(one, Call.DISPATCH)):
+    for ask in (WorkflowDispatch().find, WorkflowDispatch().book):
         with pytest.raises(NotNow):
             ask(cast)
     assert len(http.calls) == sent
@@ -201,7 +205,7 @@ def test_one_unanswered_call_pauses_nobody_and_an_outage_all(cast: Cast, http: r
     pauses = []
     for _ in range(12):
         with pytest.raises(NotNow):
-            WorkflowDispatch().observe(cast)
+            WorkflowDispatch().observe(cast, closely=True)
         asked += 1
         if row().paused_until is not None:
             pauses.append(round(seconds_until(row().paused_until)))
@@ -212,7 +216,7 @@ def test_one_unanswered_call_pauses_nobody_and_an_outage_all(cast: Cast, http: r
     http.remove(broken)
     http.get(RUN, json={"id": 7})
     http.get(f"{RUN}/jobs", json={"total_count": 0, "jobs": []})
-    WorkflowDispatch().observe(cast)
+    WorkflowDispatch().observe(cast, closely=True)
     assert (row().failures, row().paused_until) == (0, None)
 
 
@@ -228,94 +232,103 @@ def test_what_is_noted_while_a_call_is_under_way_is_not_cleared_by_its_success()
 # --- turns -----------------------------------------------------------------------------------------------
 
 
-def book(call: Call, count: int) -> list[float]:
+def book(count: int) -> list[float]:
     now = timezone.now()
-    turns = [quota.book(1, call) for _ in range(count)]
+    turns = [quota.book(1) for _ in range(count)]
     return [(turn.at - now).total_seconds() for turn in turns if turn.kept]
 
 
+def spent(count: int) -> tuple[int, list[float]]:
+    """Ask for so many GETs one by one; return how many were to be had, and when the others may ask again."""
+    now, put_off = timezone.now(), list[NotNow]()
+    for _ in range(count):
+        try:
+            quota.spend(1)
+        except NotNow as exc:
+            put_off.append(exc)
+    assert {one.reason for one in put_off} <= {""}
+    return count - len(put_off), [(one.retry_at - now).total_seconds() for one in put_off if one.retry_at]
+
+
 def test_a_few_dispatches_go_at_once_and_a_thousand_as_fast_as_github_permits() -> None:
-    turns = book(Call.DISPATCH, 1000)
-    assert max(turns[: quota.BURST[Call.DISPATCH]]) < 1
+    turns = book(1000)
+    assert max(turns[: quota.DISPATCH_BURST]) < 1
     assert turns == sorted(turns)
     in_each_minute = [sum(minute * 60 <= turn < (minute + 1) * 60 for turn in turns) for minute in range(9)]
     assert in_each_minute[1:8] == pytest.approx([120] * 7, abs=1)  # 600 of the 900 points
-    assert max(in_each_minute) <= 120 + quota.BURST[Call.DISPATCH]
+    assert max(in_each_minute) <= 120 + quota.DISPATCH_BURST
     assert turns[-1] == pytest.approx((1000 - 20) / 2, abs=5)
 
 
-def test_ten_thousand_looks_keep_within_the_hours_limit_and_leave_room_for_what_cannot_wait(settings: Any) -> None:
-    settings.GITHUB_POINTS_PER_MINUTE = 100_000  # the primary limit alone
-    now = timezone.now()
-    Installation.objects.create(
-        id=1, rate_limit=5000, rate_remaining=5000, rate_reset_at=now + dt.timedelta(hours=1), looks_booked_until=now
-    )
-    between = quota.between(row(), Call.LOOK, now).total_seconds()
-    assert 3600 / between * quota.POINTS[Call.LOOK] == pytest.approx(5000 * 0.7, rel=0.01)
-    turns = book(Call.LOOK, 40)
-    assert turns[-1] == pytest.approx(between * 39 - 30, abs=5)
+def hour(*, left: int, minutes: int = 30) -> Installation:
+    """Have so many requests left of 5,000 for so many minutes."""
+    known = quota.known(1)
+    reset_at = timezone.now() + dt.timedelta(minutes=minutes)
+    Installation.objects.filter(pk=1).update(rate_limit=5000, rate_remaining=left, rate_reset_at=reset_at)
+    known.refresh_from_db()
+    return known
 
 
-def test_less_is_looked_when_less_is_left_and_hardly_when_nothing_is() -> None:
-    now = timezone.now()
-    known = Installation(id=1, rate_limit=5000, rate_reset_at=now + dt.timedelta(minutes=30))
+def test_looks_are_not_spared_while_requests_are_plentiful() -> None:
+    for left in (5000, 4200):
+        between = quota.between_looks(hour(left=left, minutes=60), timezone.now())
+        assert between == dt.timedelta(seconds=0.2)  # by points a minute alone
+    had, again = spent(200)
+    assert had >= quota.LOOK_BURST
+    assert max(again) < 5
+
+
+def test_looks_are_spared_as_requests_run_out_and_hardly_made_when_none_is_left() -> None:
     apart = []
-    for left in (5000, 3000, 1600, 1500, 0):
+    for left in (5000, 4200, 3000, 2000, 1600, 1500, 0):
+        apart.append(round(quota.between_looks(hour(left=left), timezone.now()).total_seconds(), 1))
+    assert apart == [0.2, 0.2, 0.4, 2.6, 17.0, 1799.0, 1799.0]
+    assert apart == sorted(apart)
+
+
+def test_what_looks_spend_in_an_hour_leaves_room_for_what_cannot_wait() -> None:
+    """However many want to look, three tenths of the hour's requests are left for dispatches and artifacts."""
+    now, left, seconds = timezone.now(), 5000, 0.0
+    known = Installation(id=1, rate_limit=5000, rate_reset_at=now + dt.timedelta(hours=1))
+    while seconds < 3600:
         known.rate_remaining = left
-        apart.append(round(quota.between(known, Call.LOOK, now).total_seconds(), 2))
-    assert apart == [1.03, 2.4, 36.0, 1800.0, 1800.0]
+        seconds += quota.between_looks(known, now + dt.timedelta(seconds=seconds)).total_seconds()
+        left -= 1
+    assert left >= 1500 - 1
 
 
-def test_no_turn_is_kept_far_ahead_and_who_gets_none_comes_back(cast: Cast) -> None:
-    turns = book(Call.LOOK, 500)
-    assert len(turns) < 200
-    assert max(turns) < quota.REACH[Call.LOOK].total_seconds()
-    with pytest.raises(NotNow) as caught:
-        WorkflowDispatch().book(cast, Call.LOOK)
-    assert caught.value.reason == "waiting_for_turn"
-    assert 60 <= seconds_until(caught.value.retry_at) + 1 <= 121
+def test_who_is_put_off_comes_back_one_after_the_other() -> None:
+    _, again = spent(1200)
+    assert len(again) > 500
+    assert again == sorted(again)
+    assert all(later - before >= 0.019 for before, later in pairwise(again))
 
 
-def test_what_is_booked_while_little_is_left_does_not_reach_beyond_the_hours_end() -> None:
-    now = timezone.now()
-    reset = now + dt.timedelta(minutes=20)
-    Installation.objects.create(id=1, rate_limit=5000, rate_remaining=0, rate_reset_at=reset)
-    assert len(book(Call.LOOK, 50)) <= 2
-    assert row().looks_booked_until <= reset
-    # The hour is over: the line is empty, and looks go on as fast as the new hour permits.
-    Installation.objects.update(
-        rate_remaining=5000,
-        rate_reset_at=now + dt.timedelta(hours=1),
-        looks_booked_until=now - (reset - row().looks_booked_until),
-    )
-    assert len(book(Call.LOOK, 50)) == 50
+def test_what_was_spent_while_little_was_left_does_not_reach_beyond_the_hours_end() -> None:
+    hour(left=0, minutes=20)
+    assert spent(50)[0] <= 2
+    reset_at = row().rate_reset_at
+    Installation.objects.update(looks_booked_until=F("looks_booked_until") - dt.timedelta(minutes=20))
+    hour(left=5000, minutes=60)
+    assert row().looks_booked_until <= reset_at
+    assert spent(50)[0] == 50
 
 
 def test_limit_that_is_over_is_forgotten() -> None:
-    now = timezone.now()
-    known = Installation(id=1, rate_limit=5000, rate_remaining=0, rate_reset_at=now - dt.timedelta(seconds=1))
-    assert quota.between(known, Call.LOOK, now) == quota.between(Installation(id=1), Call.LOOK, now)
+    known = hour(left=0, minutes=-1)
+    assert quota.between_looks(known, timezone.now()) == quota.between_looks(Installation(id=1), timezone.now())
 
 
 def test_no_limit_means_no_turns(settings: Any) -> None:
     settings.GITHUB_POINTS_PER_MINUTE = 0
-    assert max(book(Call.DISPATCH, 500)) < 5
+    assert max(book(500)) < 5
+    assert spent(500) == (500, [])
     assert not Installation.objects.exists()
 
 
-def test_who_gets_no_turn_comes_back_one_after_the_other() -> None:
-    now = timezone.now()
-    turns = [quota.book(1, Call.LOOK) for _ in range(1200)]
-    again = [(turn.at - now).total_seconds() for turn in turns if not turn.kept]
-    assert len(again) > 500
-    assert again == sorted(again)
-    assert all(later - before >= 0.019 for before, later in pairwise(again))
-    assert min(again) > quota.REACH[Call.LOOK].total_seconds() / 2 - 1
-
-
 def test_dispatches_and_looks_do_not_wait_for_each_other() -> None:
-    book(Call.LOOK, 200)
-    assert max(book(Call.DISPATCH, 10)) < 1
+    spent(200)
+    assert max(book(10)) < 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -325,7 +338,7 @@ def test_no_two_processes_get_the_same_turn() -> None:
     turns: list[dt.datetime] = []
 
     def work() -> None:
-        turns.extend(turn.at for _ in range(10) if (turn := quota.book(1, Call.DISPATCH)).kept)
+        turns.extend(turn.at for _ in range(10) if (turn := quota.book(1)).kept)
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -27,7 +27,7 @@ from casts.runtime import (
     runtime_of,
 )
 from casts.steps import CastWork
-from github_integration import client, runtime
+from github_integration import client, identity, runtime
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -43,7 +43,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _github_com(settings: Any) -> Iterator[None]:
+def _github_com(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(identity, "learn", lambda installation: None)  # tests/github_integration/test_identity.py
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "", "ghp_x"
     client.github.cache_clear()
     yield
@@ -395,7 +396,7 @@ def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.R
     jobs = described("actions.list-jobs-for-workflow-run")["responses"]["200"]["examples"]["default"]
     http.get(f"{RUNS}/7", json=run)
     http.get(f"{RUNS}/7/jobs", json=jobs)
-    seen = WorkflowDispatch().observe(running)
+    seen = WorkflowDispatch().observe(running, closely=True)
     assert (seen.run_id, seen.status) == (run["id"], "queued")
     assert seen.jobs is not None
     assert [job.name for job in seen.jobs] == ["build"]
@@ -405,14 +406,14 @@ def test_jobs_of_every_attempt_are_asked_for_after_a_rerun(running: Cast, http: 
     http.get(f"{RUNS}/7", json={"id": 7, "run_attempt": 2})
     asked = matchers.query_param_matcher({"filter": "all", "per_page": 100, "page": 1})
     http.get(f"{RUNS}/7/jobs", json={"total_count": 0, "jobs": []}, match=[asked])
-    assert WorkflowDispatch().observe(running).jobs == ()
+    assert WorkflowDispatch().observe(running, closely=True).jobs == ()
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_run_that_was_deleted_is_gone(running: Cast, http: responses.RequestsMock, status: int) -> None:
     http.get(f"{RUNS}/7", json=SAID, status=status)
     with pytest.raises(RunGone, match="as GitHub says"):
-        WorkflowDispatch().observe(running)
+        WorkflowDispatch().observe(running, closely=True)
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500])
@@ -421,7 +422,7 @@ def test_run_that_can_not_be_asked_about_is_looked_at_later(
 ) -> None:
     http.get(f"{RUNS}/7", json=SAID, status=status)
     with pytest.raises(NotNow, match="as GitHub says"):
-        WorkflowDispatch().observe(running)
+        WorkflowDispatch().observe(running, closely=True)
 
 
 # --- cancelling ------------------------------------------------------------------------------------------

@@ -126,6 +126,12 @@ def at(seconds: float) -> str:
     return (NOON + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def made(cast: Cast, *, after: float = 0) -> str:
+    """Return a time on GitHub's clock, in seconds after the cast's dispatch began."""
+    begun = cast.dispatch_started_at or cast.created_at
+    return (begun + dt.timedelta(seconds=after)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int = 42, **run: Any) -> dict[str, Any]:
     """Return GitHub's sample of a run's event, made to be about this cast's run."""
     body = sample("workflow_run.in_progress.derived" if action == "in_progress" else f"workflow_run.{action}")
@@ -136,7 +142,7 @@ def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int 
         "event": cast.spell.runtime,
         "path": f".github/workflows/{cast.spell.target_workflow}",
         "html_url": f"https://github.com/{cast.repository}/actions/runs/{run_id}",
-        "created_at": at(0),
+        "created_at": made(cast),
         "run_started_at": at(1),
         "updated_at": at({"requested": 1, "in_progress": 3, "completed": 9}[action]),
     }
@@ -148,5 +154,5 @@ def job_event(cast: Cast, action: str, *, run_id: int = 42, number: int = 5, **j
     """Return GitHub's sample of a job's event, made to be about this cast's run."""
     body = sample("workflow_job.completed.success" if action == "completed" else f"workflow_job.{action}")
     body["repository"]["full_name"] = cast.repository
-    body["workflow_job"] |= {"id": number, "run_id": run_id} | job
+    body["workflow_job"] |= {"id": number, "run_id": run_id, "created_at": made(cast)} | job
     return body

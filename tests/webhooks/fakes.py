@@ -20,16 +20,19 @@ from casts.runtime import Failure, Observation
 class Quiet:
     """Every run is as the webhooks told, and left nothing."""
 
-    def book(self, cast: Any, call: Any) -> dt.datetime:
+    def book(self, cast: Any) -> dt.datetime:
         return timezone.now()
 
     def start(self, cast: Any, *, before: Any) -> None:
         return None
 
+    def may_own(self, cast: Any, seen: Any) -> bool:
+        return True
+
     def find(self, cast: Any) -> None:
         return None
 
-    def observe(self, cast: Any) -> Observation:
+    def observe(self, cast: Any, *, closely: bool) -> Observation:
         return Observation(cast.repository, cast.run_id)
 
     def cancel(self, cast: Any, *, force: bool) -> None:

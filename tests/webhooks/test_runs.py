@@ -8,17 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings as conf
 from django.utils import timezone
 
 from accounts.models import BudgetPeriod
 from casts import lifecycle
 from casts.models import Cast
 from casts.steps import CastWork
+from github_integration.models import Installation
 from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
 
-from .conftest import again, at, deliver, job_event, run_event, sample, stored, work_off
+from .conftest import again, at, deliver, job_event, made, run_event, sample, stored, work_off
 
 Outcome = Delivery.Outcome
 pytestmark = pytest.mark.django_db
@@ -85,7 +87,7 @@ def test_token_from_another_repository_binds_nothing(cast: Cast) -> None:
     ["[cast:{pk}x]", "[cast:x{pk}]", "{pk}", "[CAST:{pk}]", "[cast:00000000-0000-7000-8000-000000000000]", "[cast:]"],
 )
 def test_title_without_the_exact_token_binds_nothing(cast: Cast, title: str) -> None:
-    assert tell(run_event(cast, "requested", title=title.format(pk=cast.pk))) == Outcome.PENDING
+    assert tell(run_event(cast, "requested", title=title.format(pk=cast.pk))) == Outcome.NOT_OURS
     assert again(cast).run_id is None
 
 
@@ -116,12 +118,10 @@ def test_run_that_no_dispatch_started_binds_nothing_even_if_its_title_quotes_the
 
 def test_event_spell_that_names_a_file_is_not_given_the_run_of_another_file(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": "cast.yml"})
-    assert tell(run_event(cast, "requested", run_id=41, path=".github/workflows/other.yml")) == Outcome.PENDING
+    assert tell(run_event(cast, "requested", run_id=41, path=".github/workflows/other.yml")) == Outcome.NOT_OURS
     assert again(cast).run_id is None
     assert tell(run_event(cast, "requested", run_id=42, path=".github/workflows/cast.yml")) == Outcome.APPLIED
     assert again(cast).run_id == 42
-    work_off()
-    assert Delivery.objects.get(run_id=41).outcome == Outcome.NOT_OURS
 
 
 @pytest.mark.parametrize("path", [".github/workflows/any.yml", None])
@@ -304,7 +304,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert tell(job_event(cast, "in_progress")) == Outcome.PENDING
     row = stored()
     assert row.due_at is not None
-    assert 0 < (row.due_at - timezone.now()).total_seconds() < 1
+    assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(inbox.WAIT_SECONDS, abs=2)
     assert (row.error, row.applied_at) == ("", None)
     assert lifecycle.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
@@ -314,8 +314,11 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert again(cast).status == "running"
 
 
-def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(cast: Cast, settings: Any) -> None:
+def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
+    make_cast: Callable[..., Cast], settings: Any
+) -> None:
     """The workflow has no token in its run-name, and its deliveries come before the dispatch's answer."""
+    cast = make_cast(dispatched_at=None)
     for action in ACTIONS:
         assert tell(run_event(cast, action, title="greet")) == Outcome.PENDING
     lifecycle.give_run(cast.pk, cast.repository, 42, "")
@@ -324,7 +327,8 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(cast: C
     assert finish(cast, settings).status == "succeeded"
 
 
-def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(cast: Cast) -> None:
+def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(make_cast: Callable[..., Cast]) -> None:
+    cast = make_cast(dispatched_at=None)
     assert tell(run_event(cast, "requested", title="another", run_id=99)) == Outcome.PENDING
     lifecycle.give_run(cast.pk, cast.repository, 42, "")
     work_off()
@@ -332,8 +336,12 @@ def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(cast: Cas
     assert (row.outcome, row.due_at) == (Outcome.NOT_OURS, None)
 
 
-def test_waits_between_tries_grow_and_end(cast: Cast) -> None:
-    tell(run_event(cast, "requested", title="another", run_id=99))
+def test_waits_between_tries_grow_and_end(running: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(payload: Any) -> Outcome:
+        raise LookupError
+
+    monkeypatch.setitem(HANDLERS, "workflow_run", broken)
+    tell(run_event(running, "requested"))
     waits = []
     for _ in range(inbox.GIVE_UP_AFTER):
         work_off()
@@ -343,13 +351,20 @@ def test_waits_between_tries_grow_and_end(cast: Cast) -> None:
     assert waits[-2] is not None
     assert waits[-1] is None
     assert work_off() == 0
-    assert stored().applied_at is not None
+    assert (stored().outcome, stored().error) == (Outcome.PENDING, "LookupError: ")
 
 
-def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_asks(cast: Cast) -> None:
-    tell(run_event(cast, "requested", title="another", run_id=99))
-    Delivery.objects.update(attempts=inbox.GIVE_UP_AFTER)
-    work_off()
+def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_asks(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(payload: Any) -> Outcome:
+        raise LookupError
+
+    with monkeypatch.context() as patched:
+        patched.setitem(HANDLERS, "workflow_run", broken)
+        tell(run_event(cast, "requested", title="another", run_id=99))
+        Delivery.objects.update(attempts=inbox.GIVE_UP_AFTER)
+        work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.PENDING, None)
     assert inbox.apply_again([row.pk, row.pk + 1]) == 1
@@ -357,7 +372,6 @@ def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_as
     assert (row.attempts, row.applied_at) == (0, None)
     [held] = inbox.DeliveryWork().rows().claim(limit=1, lease=dt.timedelta(seconds=30))
     assert inbox.apply_again([row.pk]) == 0  # it is being tried
-    lifecycle.give_run(cast.pk, cast.repository, 42, "")
     held.give_back(inbox.DeliveryWork().step(held))
     row.refresh_from_db()
     assert row.outcome == Outcome.NOT_OURS
@@ -421,3 +435,76 @@ def test_worker_that_was_stopped_and_wakes_late_changes_nothing(running: Cast, m
     late.give_back(inbox.DeliveryWork().step(late))
     row = stored()
     assert (row.outcome, row.error, row.due_at) == (Outcome.APPLIED, "", None)
+
+
+# --- what can't be ours -----------------------------------------------------------------------------------
+
+ACTOR = "spells[bot]"
+
+
+@pytest.fixture
+def unanswered(make_cast: Callable[..., Cast]) -> Cast:
+    """A cast whose dispatch GitHub has not answered yet, by an App whose name is known, of a spell with the token."""
+    Installation.objects.update_or_create(pk=conf.GITHUB_APP_INSTALLATION_ID or 0, defaults={"actor_login": ACTOR})
+    return make_cast(dispatched_at=None, spell={"carries_token": True})
+
+
+def of_us(cast: Cast, **run: Any) -> dict[str, Any]:
+    return run_event(cast, "requested", **{"actor": {"login": ACTOR}} | run)
+
+
+def test_run_that_may_be_the_casts_waits_for_the_answer(unanswered: Cast) -> None:
+    assert tell(of_us(unanswered)) == Outcome.PENDING
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"title": "without a token"},
+        {"title": "[cast:00000000-0000-7000-8000-000000000000]"},
+        {"title": "{own} {own}"},
+        {"title": "{own} [cast:00000000-0000-7000-8000-000000000000]"},
+        {"path": ".github/workflows/other.yml"},
+        {"actor": {"login": "mallory"}},
+        {"event": "push"},
+        {"created_at": "2020-01-01T00:00:00Z"},
+    ],
+    ids=lambda run: " ".join(run),
+)
+@pytest.mark.parametrize("lost", [False, True], ids=["answer to come", "answer lost"])
+def test_run_that_cannot_be_the_casts_is_settled_at_once(unanswered: Cast, run: dict[str, Any], lost: bool) -> None:
+    if lost:
+        Cast.objects.update(answer_lost_at=timezone.now())
+    title = run.get("title", "{own}").replace("{own}", unanswered.correlation)
+    assert tell(of_us(unanswered, **run | {"title": title})) == Outcome.NOT_OURS
+    assert (stored().due_at, again(unanswered).run_id) == (None, None)
+
+
+def test_jobs_of_a_run_that_is_nobodys_are_settled_with_it(unanswered: Cast) -> None:
+    assert tell(job_event(unanswered, "queued", run_id=99)) == Outcome.PENDING
+    assert tell(of_us(unanswered, run_id=99, actor={"login": "mallory"})) == Outcome.NOT_OURS
+    assert set(Delivery.objects.values_list("outcome", "due_at")) == {(Outcome.NOT_OURS, None)}
+    assert tell(job_event(unanswered, "completed", run_id=99)) == Outcome.NOT_OURS
+
+
+def test_job_made_before_every_intent_is_nobodys(unanswered: Cast) -> None:
+    assert tell(job_event(unanswered, "queued", created_at=made(unanswered, after=-600))) == Outcome.NOT_OURS
+
+
+def test_what_was_taken_for_nobodys_is_applied_once_the_answer_names_it(unanswered: Cast) -> None:
+    """An App that was renamed within the hour: its own runs look like a stranger's until the answer tells."""
+    assert tell(of_us(unanswered, actor={"login": "renamed[bot]"})) == Outcome.NOT_OURS
+    inbox.run_known(unanswered.repository, 42)
+    Cast.objects.update(run_id=42)
+    work_off()
+    assert stored().outcome == Outcome.APPLIED
+
+
+def test_strangers_run_with_a_copied_cast_id_is_never_bound(unanswered: Cast) -> None:
+    for number, action in enumerate(ACTIONS, 60):
+        tell(run_event(unanswered, action, run_id=number, actor={"login": "mallory"}))
+    Cast.objects.update(answer_lost_at=timezone.now())
+    work_off()
+    assert again(unanswered).run_id is None
+    assert tell(of_us(unanswered)) == Outcome.APPLIED
+    assert again(unanswered).run_id == 42

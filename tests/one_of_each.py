@@ -1,0 +1,89 @@
+"""One row of every model of ours, each with what a database most easily changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import models
+
+from accounts.models import (
+    Account,
+    AccountEvent,
+    ApiKey,
+    BudgetCap,
+    BudgetPeriod,
+    LedgerEntry,
+    Membership,
+)
+from casts.models import (
+    Artifact,
+    Callback,
+    CallbackAttempt,
+    CallbackEndpoint,
+    Cast,
+    CastEvent,
+    IdempotencyRecord,
+    Spell,
+    SpellTurn,
+)
+from github_integration.models import Installation, RecentRuns
+from webhooks.models import Delivery, DeliverySweep
+
+OURS = ("accounts", "casts", "github_integration", "webhooks")
+# A zone that is not UTC, and microseconds.
+MOMENT = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
+TEXT = 'it\'s 100 % "so" \\ ☃ %s'
+DOCUMENT = {"zeta": 1, "b": [2.5, None, True, 1e22], "aa": TEXT, "a": {"": -0.0, "10": 2**70, "9": 5e-324}}
+
+
+def every_model() -> list[type[models.Model]]:
+    """Return all models of ours that are tables."""
+    return [model for app in OURS for model in apps.get_app_config(app).get_models(include_auto_created=True)]
+
+
+def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[models.Model], models.Model]:
+    """Save one row of every model, with every foreign key set, and return them by model."""
+    user = get_user_model().objects.create(username="rincewind")
+    first = make(Cast, **cast_fields(account, api_key, spell), repository="owner/first")
+    cast = make(Cast, **cast_fields(account, api_key, spell), repository="owner/name", retry_of=first)
+    period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)
+    endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", secrets=["b", "a"])
+    due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "token": 2**40}
+    callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
+    rows: list[Any] = [
+        *(account, api_key, spell, cast, period, endpoint, callback),
+        make(Membership, account=account, user=user),
+        make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
+        make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
+        make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),
+        make(SpellTurn, spell=spell, account=account, served_at=MOMENT),
+        make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
+        make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
+        make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
+        make(CallbackAttempt, callback=callback, at=MOMENT, url=TEXT, duration_ms=1),
+        make(Installation, id=2**40, paused_until=MOMENT),
+        make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
+        make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),
+        make(DeliverySweep, swept_to=MOMENT, progress={"page": 1}, **due),
+    ]
+    found = {type(row): row for row in rows}
+    assert set(found) == set(every_model()), "a model is missing here, or is no longer there"
+    return found
+
+
+def cast_fields(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, Any]:
+    moments = {f.attname: MOMENT for f in Cast._meta.concrete_fields if isinstance(f, models.DateTimeField)}
+    return {
+        **moments,
+        **{"finished_at": None, "account": account, "api_key": api_key, "spell": spell, "cost_cents": 7},
+        **{"input": DOCUMENT, "metadata": {"b": TEXT, "a": ""}, "message": TEXT, "run_id": 2**53 + 1, "token": 2**40},
+        **{"jobs": [{"id": 1}], "output": [1e22, "x"], "error": {"z": 1, "a": 2}, "observation": {}},
+    }
+
+
+def make(model: Any, **fields: Any) -> Any:
+    """Save a row."""
+    return model.objects.create(**fields)

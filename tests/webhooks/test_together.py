@@ -1,0 +1,126 @@
+"""Deliveries of one new run that arrive at the same moment, on real connections: none of them is lost."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from casts import lifecycle
+from casts.models import Cast
+from casts.runtime import Run
+from webhooks.models import Delivery
+
+from .conftest import again, deliver, job_event, run_event, work_off
+
+Outcome = Delivery.Outcome
+pytestmark = pytest.mark.django_db(transaction=True)
+KINDS = [f"{what} {action}" for what, actions in {
+    "run": ("requested", "in_progress", "completed"), "job": ("queued", "in_progress", "completed"),
+}.items() for action in actions]  # fmt: skip
+
+
+def body_of(cast: Cast, kind: str) -> tuple[str, dict[str, Any]]:
+    what, action = kind.split()
+    return f"workflow_{what}", (run_event if what == "run" else job_event)(cast, action)
+
+
+def at_once(*jobs: Callable[[], object]) -> None:
+    """Do all of this at one moment, on connections of their own."""
+    gate, failed = threading.Barrier(len(jobs)), list[BaseException]()
+
+    def one(job: Callable[[], object]) -> None:
+        try:
+            gate.wait(10)
+            job()
+        except BaseException as exc:
+            failed.append(exc)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=one, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not failed
+
+
+def work_off_what_is_due() -> None:
+    """Have a worker do what is due now: a message that is to be applied must not wait for a later look."""
+    for _ in range(5):
+        later = Delivery.objects.filter(due_at__gt=timezone.now()).values_list("pk", flat=True)
+        held = list(later)
+        Delivery.objects.filter(pk__in=held).update(due_at=None)
+        work_off()
+
+
+def settled(cast: Cast) -> None:
+    """Check that the cast learnt all that was delivered about its run."""
+    outcomes = set(Delivery.objects.values_list("outcome", flat=True))
+    assert outcomes <= {Outcome.APPLIED, Outcome.NOTHING_NEW}, list(Delivery.objects.values("action", "outcome"))
+    assert again(cast).run_id == 42
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.combinations_with_replacement(KINDS, 2)])
+def test_two_messages_of_a_new_run_at_once_are_both_applied(
+    make_cast: Callable[..., Cast], one: str, other: str
+) -> None:
+    for _ in range(3):
+        Delivery.objects.all().delete()
+        Cast.objects.filter(run_id=42).update(run_id=None, status="failed", finished_at=timezone.now(), due_at=None)
+        cast = make_cast()
+        at_once(*(partial(deliver, *body_of(cast, kind)) for kind in (one, other)))
+        if one.startswith("job") and other.startswith("job"):
+            assert set(Delivery.objects.values_list("outcome", flat=True)) == {Outcome.PENDING}  # no title, no cast
+            lifecycle.give_run(cast.pk, cast.repository, 42, "")
+        work_off_what_is_due()
+        settled(cast)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_message_that_comes_in_the_moment_of_the_answer_is_applied(make_cast: Callable[..., Cast], kind: str) -> None:
+    for _ in range(5):
+        Delivery.objects.all().delete()
+        Cast.objects.filter(run_id=42).update(run_id=None, status="failed", finished_at=timezone.now(), due_at=None)
+        cast = make_cast(dispatched_at=None)
+        held = Cast.objects.get(pk=cast.pk)
+        Cast.due_rows().filter(pk=cast.pk).update(due_at=timezone.now())
+        at_once(
+            partial(deliver, *body_of(cast, kind)),
+            partial(lifecycle.dispatched, held, Run(42, "")),
+        )
+        work_off_what_is_due()
+        settled(cast)
+
+
+def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two deliveries waits for the cast's row, finds it bound, and must ask whose run it is."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite lets one transaction write at a time")
+    cast, inside, go_on = make_cast(), threading.Event(), threading.Event()
+    real = lifecycle.give_run
+
+    def slow(*args: Any, **kwargs: Any) -> bool:
+        bound = real(*args, **kwargs)
+        if not inside.is_set():
+            inside.set()
+            go_on.wait(10)
+        return bound
+
+    monkeypatch.setattr(lifecycle, "give_run", slow)
+
+    def second() -> None:
+        assert inside.wait(10)
+        threading.Timer(0.3, go_on.set).start()
+        deliver(*body_of(cast, "run completed"))
+
+    at_once(lambda: deliver(*body_of(cast, "run requested")), second)
+    assert again(cast).run_finished_at is not None
+    settled(cast)
