@@ -41,10 +41,10 @@ clean: ## remove what the demo and the tests left
 
 .venv/local: requirements/local.txt | .venv/bin/python
 	@echo "Installing (once) …"
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/local.txt
 	@touch $@
 
 .venv/dev: requirements/dev.txt | .venv/bin/python
 	@echo "Installing what tests need (once) …"
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch .venv/local $@

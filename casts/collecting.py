@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from casts import artifacts, lifecycle, results
 from casts.models import Artifact, Cast, CastStatus
-from casts.runtime import AccessLost, Failure, NotNow, RunGone, runtime_of
+from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, runtime_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,13 @@ def collect(cast: Cast) -> dt.datetime | None:
     assert cast.run_finished_at is not None
     patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
     unlisted, settled, failure, again = True, False, Failure(), timezone.now() + RETRY
+    ran: bool | None = None
     try:
-        if not all(job["status"] == "completed" for job in cast.jobs) or not cast.jobs:
-            refresh(cast)
+        ran = has_run(cast)
         artifacts.list_left(cast)
         unlisted = False
         complete = artifacts.bring_in(cast)
-        if conclusion_of(cast) not in SUCCESS:
+        if needs_explaining(cast):
             failure = runtime_of(cast).failure(cast)
         settled = complete
     except NotNow as exc:
@@ -49,7 +49,7 @@ def collect(cast: Cast) -> dt.datetime | None:
         return again
     artifacts.leave_to_copier(cast)
     try:
-        finish(cast, failure)
+        finish(cast, failure, ran=ran)
     except OSError as exc:
         logger.exception("the stored result can't be read", extra={"cast_id": str(cast.pk)})
         if patient:
@@ -75,13 +75,26 @@ def may_be_listed(cast: Cast) -> bool:
     return True
 
 
-def refresh(cast: Cast) -> None:
-    """Look at the run once more: a webhook told us of its end, and its jobs' ends may not have come."""
+def has_run(cast: Cast) -> bool | None:
+    """Whether any step of any job of the ended run has begun; None if nobody can say. Raise NotNow.
+
+    Asks for the jobs unless all are known to have ended and one to have begun: a webhook told of the run's end, and
+    theirs may be late or lost. After a re-run in any case: of jobs that were not run again nothing may have been told.
+    """
+    all_ended = bool(cast.jobs) and all(job["status"] == "completed" for job in cast.jobs)
+    if all_ended and cast.started_at is not None and (cast.observation or {}).get("attempt", 1) == 1:
+        return True
     try:
-        lifecycle.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+        seen = runtime_of(cast).observe(cast, closely=True)
     except RunGone:
-        return
-    cast.refresh_from_db(fields=["jobs", "observation"])
+        return True if cast.started_at is not None else None
+    lifecycle.observe(cast.pk, seen)
+    cast.refresh_from_db(fields=["status", "jobs", "observation", "started_at"])
+    if cast.started_at is not None or seen.jobs is None:
+        return True
+    if conclusion_of(cast) in (*SUCCESS, *RUN_FAULT) and any(job.status != "completed" for job in seen.jobs):
+        raise NotNow("GitHub says that the run has ended, and not yet what became of its jobs")
+    return False
 
 
 def conclusion_of(cast: Cast) -> str:
@@ -89,51 +102,98 @@ def conclusion_of(cast: Cast) -> str:
     return str((cast.observation or {}).get("conclusion") or "unknown")
 
 
-def finish(cast: Cast, failure: Failure) -> None:
-    """End the cast by its run's conclusion."""
+def needs_explaining(cast: Cast) -> bool:
+    """Whether the run ended in a way that its jobs may say more about: not as asked by us, and not well."""
     conclusion = conclusion_of(cast)
-    if conclusion == "cancelled":
-        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github")
+    return conclusion not in SUCCESS and not (conclusion == "cancelled" and cast.cancel_reason)
+
+
+def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
+    """End the cast by its run's conclusion. `ran`: see `has_run`; what is not known to have run is not charged."""
+    conclusion = conclusion_of(cast)
+    own_limit = failure.timed_out and conclusion in ("failure", "cancelled")
+    if conclusion == "cancelled" and not own_limit:
+        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github", said(failure))
     elif conclusion in SUCCESS:
-        finish_success(cast)
+        finish_success(cast, ran=ran is not False)
     else:
-        reason = "run_failed" if conclusion == "failure" else conclusion
-        where = " in step " + repr(failure.step) if failure.step else ""
-        message = f"The run failed{where}." if conclusion == "failure" else f"The run ended as {conclusion} on GitHub."
-        error: dict[str, Any] = {"reason": reason, "message": message, "failed_job": failure.job or None}
+        reason, message = why_failed(conclusion, failure, ran=ran, own_limit=own_limit)
+        own = said(failure)
+        error: dict[str, Any] = {"reason": reason, "message": own or message, "failed_job": failure.job or None}
         error |= {"failed_step": failure.step or None, "log_tail": list(failure.log_tail), "run_url": cast.run_url}
-        charge = conclusion in RUN_FAULT and cast.spell.charge_failed_runs
+        error["annotations"] = [annotation_line(one) for one in failure.annotations]
+        charge = (own_limit or conclusion in RUN_FAULT) and ran is True and cast.spell.charge_failed_runs
+        message = f"{message.removesuffix('.')}: {own}" if own else message
         lifecycle.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge)
 
 
-def finish_success(cast: Cast) -> None:
-    """End a cast whose run succeeded, unless its result breaks the spell's promise of what comes out."""
+def why_failed(conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool) -> tuple[str, str]:
+    """Return the reason and our own sentence for it."""
+    reason, message = conclusion, f"The run ended as {conclusion} on GitHub."
+    if ran is False and (own_limit or conclusion in RUN_FAULT):
+        reason = "never_ran"
+        message = "GitHub ended the run before any step of it had begun."
+    elif own_limit or conclusion == "timed_out":
+        reason = "timed_out"
+        message = "It ran longer than its workflow allows, and GitHub ended it."
+    elif conclusion == "failure":
+        reason = "run_failed"
+        message = "The run failed" + (f" in step {failure.step!r}." if failure.step else ".")
+    return reason, message
+
+
+def said(failure: Failure) -> str:
+    """Return what the step, or who runs it, said was wrong: its first error, in one line; blank if it said nothing."""
+    errors = [one.message for one in failure.annotations if one.level == "error"]
+    return " ".join(errors[0].split()) if errors else ""
+
+
+def annotation_line(one: Annotation) -> dict[str, Any]:
+    """Return an annotation as an error shows it."""
+    return {
+        "level": one.level,
+        "title": one.title or None,
+        "message": one.message,
+        "file": one.file or None,
+        "line": one.line,
+    }
+
+
+def finish_success(cast: Cast, *, ran: bool) -> None:
+    """End a cast whose run succeeded, unless its result breaks the spell's promise of what comes out.
+
+    A run of which every job was skipped is not charged.
+    """
     result = cast.artifacts.filter(name=results.ARTIFACT, state=Artifact.State.STORED).first()
     output, problems = results.read(result, cast.spell.output_schema)
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
     if problems and not (result is None and still_coming):
         message = "The run succeeded, but its result does not keep to the spell's output schema."
         error = {"reason": "output_invalid", "message": message, "errors": problems}
-        charge = cast.spell.charge_failed_runs
+        charge = ran and cast.spell.charge_failed_runs
         lifecycle.end(
             cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, output=output, charge=charge
         )
         return
     message = "Done." if not still_coming else "Done; some artifacts are still being copied."
-    lifecycle.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, output=output, charge=True)
+    lifecycle.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, output=output, charge=ran)
 
 
 ENDED_BY_US = {
     "expired": (CastStatus.FAILED, "It was not started in time."),
     "timed_out": (CastStatus.FAILED, "It ran longer than the spell allows and was cancelled."),
     "cancelled_by_caller": (CastStatus.CANCELLED, "Cancelled, as asked."),
-    "cancelled_on_github": (CastStatus.CANCELLED, "Somebody cancelled the run on GitHub."),
+    "cancelled_on_github": (CastStatus.CANCELLED, "The run was cancelled on GitHub."),
 }
 
 
-def end_cancelled(cast: Cast, reason: str) -> None:
-    """End a cast whose run was cancelled, or never came, for `reason`. A run that took too long is its own fault."""
+def end_cancelled(cast: Cast, reason: str, own: str = "") -> None:
+    """End a cast whose run was cancelled, or never came, for `reason`; `own` is what GitHub said about it.
+
+    A run that took too long is its own fault, if it had begun.
+    """
     status, message = ENDED_BY_US[reason]
+    message = f"{message.removesuffix('.')}: {own}" if own else message
     charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
     error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
     lifecycle.end(cast, status, reason=reason, message=message, error=error, charge=charge)

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -354,25 +355,32 @@ def wake_all(cast_ids: Sequence[uuid.UUID]) -> int:
     return woken
 
 
-def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> int:
-    """Note that somebody follows these casts live, so that they are looked at more often; return how many are open.
+def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
+    """Note that somebody follows these casts live, so that they are looked at more often; return what to note again.
 
-    Once when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over.
+    Once when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over. Those whose rows
+    somebody else is writing at this moment are left out.
     """
     now = timezone.now()
     soon = now + dt.timedelta(seconds=settings.CAST_LOOK_WATCHED_SECONDS)
     with transaction.atomic():
         # In order, and without waiting for anybody: two processes that note many casts must not block each other.
-        mine = Cast.objects.filter(pk__in=cast_ids, status__in=OPEN, run_finished_at=None).order_by("pk")
+        running = Cast.objects.filter(pk__in=cast_ids, status__in=OPEN, run_finished_at=None).order_by("pk")
+        mine = running
         if connection.features.has_select_for_update_skip_locked:
             mine = mine.select_for_update(skip_locked=True, no_key=True)
         found = list(mine.values_list("pk", flat=True))
-        hurry = Case(When(run_id__isnull=False, due_at__gt=soon, then=Value(soon)), default=F("due_at"))
+        # Also one whose run is still looked for, and one that a worker holds: it comes back as it says, or by then.
+        # One that was not sent waits for what no follower hurries: a limit, a slot, its turn.
+        sent = Q(dispatch_started_at__isnull=False, due_at__gt=soon)
+        hurry = Case(When(sent | Q(due_at=None, lease_until__isnull=False), then=Value(soon)), default=F("due_at"))
         # In one UPDATE: for a row that the same transaction has changed before, Postgres checks its references anew.
         Cast.objects.filter(pk__in=found).update(
             watched_until=now + WATCH_LASTS, **({"due_at": hurry} if arrived else {})
         )
-    return len(found)
+    if len(found) == len(cast_ids):
+        return set()
+    return set(running.values_list("pk", flat=True)) - set(found)
 
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:
@@ -452,7 +460,7 @@ def _end(
             error=error,
             output=output,
             charged_cents=F("cost_cents") if charge else 0,
-            finished_at=timezone.now(),
+            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
             due_at=None,
             lease_until=None,
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run, in one attempt."""
+    """One job of a run, in one attempt. Neither `status` nor `started_at` says that it began: see `casts.folding`."""
 
     id: int
     name: str
@@ -44,6 +44,7 @@ class Job:
     completed_at: dt.datetime | None = None
     url: str = ""
     steps: tuple[Step, ...] = ()
+    runner: str = ""  # the machine it was given to; blank while it waits for one
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Observation:
     """What we learnt about a run at one moment. Times are GitHub's, with a resolution of one second.
 
     `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
-    nothing about jobs. `status` is None when it was about jobs only. `trigger`, `workflow` (its file), `actor` (who
-    started it) and `made_at` are blank when the message didn't tell.
+    nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
+    not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
+    when the message didn't tell.
     """
 
     repository: str
@@ -99,13 +101,25 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """What a step, or who runs it, said by itself about what went wrong. `level`: error, warning, notice."""
+
+    message: str
+    level: str = "error"
+    title: str = ""
+    file: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
-    """Why a run failed, as far as its jobs and log tell."""
+    """Why a run failed or was cut off, as far as its jobs, their annotations and the log tell."""
 
     job: str = ""
     step: str = ""
     log_tail: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    annotations: tuple[Annotation, ...] = ()
+    timed_out: bool = False  # a job was ended because it reached its own time limit
 
 
 class DispatchRefused(Exception):
@@ -167,16 +181,19 @@ class Runtime(Protocol):
         """
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
-        """Look at the cast's run; `closely`: as it is at this moment, with its jobs. Raise RunGone."""
+        """Look at the cast's run; `closely`: as it is at this moment, with its jobs, of earlier attempts too.
+
+        Raise RunGone. A runtime that knows no jobs leaves them None; then its conclusion alone says whether it ran.
+        """
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         """Ask for the run to be cancelled; a run that has already ended is no error."""
 
     def failure(self, cast: Cast) -> Failure:
-        """Return what the failed run's jobs and log say."""
+        """Return what the jobs and the log of a run that failed, or that somebody else cancelled, say."""
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
-        """List the artifacts of the cast's attempt."""
+        """List the artifacts that count after the cast's attempt, one of each name."""
 
     def download(self, artifact: Artifact) -> Download:
         """Begin reading one artifact as it is stored. Raise ArtifactGone."""

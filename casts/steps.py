@@ -100,6 +100,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         )
         return timezone.now()
     lifecycle.dispatched(cast, run)
+    cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
 

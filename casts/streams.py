@@ -35,6 +35,7 @@ LONGEST_TRANSACTION = 30.0  # seconds; the database ends those that idle for lon
 UNDER_WAY = 10_000  # so many numbers may be taken by transactions that have not committed yet
 WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
 WATCHED_AT_ONCE = 5000
+TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
 HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
 
 
@@ -143,7 +144,8 @@ class Hub:
         self.stopping = False
         self._window: Window | None = None
         self._look_at = 0.0  # time.monotonic(); when to look without having been told
-        self._arrived: set[uuid.UUID] = set()  # watched since the last time we told
+        self._arrived: deque[uuid.UUID] = deque()  # watched since the last time we told; two threads use it
+        self._listener: wakeups.Listener | None = None
         self._told_at = 0.0
         self._thread: threading.Thread | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -168,7 +170,9 @@ class Hub:
             subscriber.close()
         if (topic := self.topics.get(cast_id)) is None:
             topic = self.topics[cast_id] = Topic()
-            self._arrived.add(cast_id)
+            self._arrived.append(cast_id)
+            if self._listener is not None:
+                self._listener.interrupt()
         subscriber.topic = cast_id
         topic.subscribers.add(subscriber)
 
@@ -195,14 +199,15 @@ class Hub:
                 subscriber.beat()
 
     def _listen(self) -> None:
-        listener = wakeups.listener(wakeups.NEWS)
+        listener = self._listener = wakeups.listener(wakeups.NEWS)
         while not self.stopping and not self.loop.is_closed():
             try:
-                told = listener.wait(max(0.0, self._look_at - time.monotonic()))
-                if told and time.monotonic() < self._look_at:
-                    self._read({uuid.UUID(t) for t in told})
-                else:  # nothing came, or anything may have
+                sleep = max(0.0, self._look_at - time.monotonic())
+                told = listener.wait(min(sleep, TELL_AGAIN) if self._arrived else sleep)
+                if told is None or time.monotonic() >= self._look_at:  # anything may have come
                     self._look()
+                else:
+                    self._read({uuid.UUID(t) for t in told})
                 self._tell_watched()
             except Exception:
                 if self.loop.is_closed():  # the process ends; there is nobody left to tell
@@ -248,10 +253,9 @@ class Hub:
 
     def _tell_watched(self) -> None:
         """Have the worker look more often at what is followed here: newcomers at once, all others each minute."""
-        if self._arrived:
-            arrived, self._arrived = self._arrived, set()
-            for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
-                lifecycle.watch(some, arrived=True)
+        arrived = {self._arrived.popleft() for _ in range(len(self._arrived))}
+        for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
+            self._arrived.extend(lifecycle.watch(some, arrived=True))
         if time.monotonic() - self._told_at > WATCHED_EVERY:
             self._told_at = time.monotonic()
             for some in _chunks(list(self.topics), WATCHED_AT_ONCE):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import select
+import socket
 import sqlite3
 import threading
 import time
@@ -123,6 +125,9 @@ class Listener(Protocol):
     def wait(self, timeout: float) -> set[str] | None:
         """Return the payloads that came within `timeout` seconds (maybe none), or None for "anything may be new"."""
 
+    def interrupt(self) -> None:
+        """Have a wait end now, or the next one if there is none. May be called by any thread."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
@@ -133,6 +138,9 @@ class PostgresListener:
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.connection: psycopg.Connection | None = None
+        self.bell, self.rope = socket.socketpair()
+        self.bell.setblocking(False)
+        self.rope.setblocking(False)
 
     def wait(self, timeout: float) -> set[str] | None:
         """See Listener."""
@@ -140,26 +148,51 @@ class PostgresListener:
             if self.connection is None:
                 self.connection = self._connect()
                 return None  # what was sent before we listened is unknown
-            came = {n.payload for n in self.connection.notifies(timeout=timeout, stop_after=1)}
-            # Whatever else has already arrived is taken along: a burst is one wake-up.
-            return came | {n.payload for n in self.connection.notifies(timeout=0)} if came else came
+            # Whatever has already arrived is taken along: a burst is one wake-up.
+            if not (came := self._arrived(self.connection)):
+                self._sleep(self.connection, timeout)
+                came = self._arrived(self.connection)
+            return came
         except psycopg.Error:
             logger.warning("listener lost its connection", extra={"channel": self.channel})
-            self.close()
+            self._disconnect()
             time.sleep(min(timeout, RECONNECT_SECONDS))
             return None
+
+    def _arrived(self, through: psycopg.Connection) -> set[str]:
+        return {n.payload for n in through.notifies(timeout=0)}
+
+    def _sleep(self, through: psycopg.Connection, timeout: float) -> None:
+        """Wait until Postgres sends something, somebody interrupts, or the time is over."""
+        waiting = select.poll()  # not select(): a process with many streams has files with high numbers
+        waiting.register(through.fileno(), select.POLLIN)
+        waiting.register(self.bell, select.POLLIN)
+        waiting.poll(max(0.0, timeout) * 1000)
+        with contextlib.suppress(BlockingIOError):
+            while self.bell.recv(4096):
+                pass
+
+    def interrupt(self) -> None:
+        """See Listener."""
+        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
+            self.rope.send(b"!")
 
     def _connect(self) -> psycopg.Connection:
         opened = own_connection()
         opened.execute(f"LISTEN {self.channel}")
         return opened
 
-    def close(self) -> None:
-        """See Listener."""
+    def _disconnect(self) -> None:
         if self.connection is not None:
             with contextlib.suppress(psycopg.Error):
                 self.connection.close()
             self.connection = None
+
+    def close(self) -> None:
+        """See Listener."""
+        self._disconnect()
+        self.bell.close()
+        self.rope.close()
 
 
 class SqliteListener:
@@ -168,6 +201,7 @@ class SqliteListener:
     def __init__(self) -> None:
         self.connection = sqlite3.connect(str(connections["default"].settings_dict["NAME"]), timeout=5, uri=True)
         self.version = self._version()
+        self.interrupted = threading.Event()
 
     def _version(self) -> int:
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
@@ -181,9 +215,14 @@ class SqliteListener:
                 self.version = version
                 return None
             left = end - time.monotonic()
-            if left <= 0:
+            if left <= 0 or self.interrupted.is_set():
+                self.interrupted.clear()
                 return set()
             time.sleep(min(left, SQLITE_LOOK_SECONDS))
+
+    def interrupt(self) -> None:
+        """See Listener."""
+        self.interrupted.set()
 
     def close(self) -> None:
         """See Listener."""

@@ -36,7 +36,8 @@ def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
         "output": None if shown["output"] is None else json.dumps(shown["output"], indent=2, ensure_ascii=False),
         "failed_job": error.get("failed_job"),
         "failed_step": error.get("failed_step"),
-        "error_detail": "" if error.get("failed_step") else error.get("message", ""),
+        "error_detail": "" if error.get("failed_step") or error.get("annotations") else error.get("message", ""),
+        "annotations": [annotation(one) for one in error.get("annotations", [])],
         "errors": error.get("errors", []),
         "log": [{"text": line, "level": log_level(line)} for line in error.get("log_tail", [])],
     }
@@ -73,6 +74,12 @@ def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[st
     text = duration(since, until, now) if since else ""
     words = {"name": step["name"], "state": state, "word": word}
     return words | {"since": since, "until": until, "duration": text, "began": moment(since)[-12:-4]}
+
+
+def annotation(one: dict[str, Any]) -> dict[str, str]:
+    """Return what a step said was wrong, and where, as the page shows it."""
+    place = f"{one['file']}:{one['line']}" if one["file"] and one["line"] else one["file"] or ""
+    return {"said": f"{one['title']}: {one['message']}" if one["title"] else one["message"], "place": place}
 
 
 def artifact(one: dict[str, Any]) -> dict[str, Any]:

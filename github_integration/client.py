@@ -33,6 +33,7 @@ CHUNK = 64 * 1024
 ACTIONS = (("actions", "write"),)
 CONTENTS = (("contents", "write"),)
 READ_CONTENTS = (("contents", "read"),)
+READ_CHECKS = (("checks", "read"),)
 
 
 class GitHub:
@@ -105,10 +106,13 @@ class GitHub:
         answer = self._get(installation, repository, "actions", "runs", conditional=page == 1 and not created, **query)
         return list(answer.get("workflow_runs") or [])
 
-    def jobs(self, installation: int, repository: str, run_id: int) -> list[JSON]:
-        """Return the jobs of the run's latest attempt (256 at most, GitHub's limit for a matrix)."""
-        parts = ("actions", "runs", run_id, "jobs")
-        return self._pages("jobs", installation, repository, *parts, conditional=True, filter="latest")
+    def jobs(self, installation: int, repository: str, run_id: int, *, every_attempt: bool = False) -> list[JSON]:
+        """Return the jobs of the run's latest attempt, or of all (256 an attempt at most, GitHub's limit for a matrix).
+
+        After a re-run of failed jobs, those that were not run again may be listed with the earlier attempt alone.
+        """
+        parts, which = ("actions", "runs", run_id, "jobs"), "all" if every_attempt else "latest"
+        return self._pages("jobs", installation, repository, *parts, conditional=True, filter=which)
 
     def artifacts(self, installation: int, repository: str, run_id: int) -> list[JSON]:
         """Return the run's artifacts, of all its attempts (500 per job at most)."""
@@ -133,6 +137,14 @@ class GitHub:
         for chunk in _chunks(answer):
             kept = (kept + chunk)[-last_bytes:]
         return kept.decode(errors="replace")
+
+    def annotations(self, installation: int, repository: str, job_id: int) -> list[JSON]:
+        """Return what a job's steps, and GitHub itself, remarked on it (50 at most, GitHub's limit for a job).
+
+        A job's check run has the job's number. Needs the permission Checks: read. Raise Refused, PermissionMissing.
+        """
+        path = wire.repo_path(repository, "check-runs", job_id, "annotations")
+        return _list(self._send("GET", path, self._key(installation, repository, READ_CHECKS), {"per_page": 100}))
 
     def rate_limit(self) -> JSON:
         """Return how many calls are left, which costs none. Raise NotFound from servers without limits."""

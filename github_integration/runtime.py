@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from casts import folding, lifecycle
 from casts.models import Artifact, Cast
 from casts.runtime import (
     AccessLost,
+    Annotation,
     ArtifactGone,
     DispatchRefused,
     Download,
@@ -43,6 +44,10 @@ MOST_PAGES = 10  # GitHub gives a thousand at most
 LATEST_START = dt.timedelta(minutes=15)  # how long after the request a run may come to be
 CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
 ASK_AGAIN = dt.timedelta(seconds=30)
+STOPPED = ("cancelled", "timed_out")  # how jobs end that were not allowed to go on
+MOST_STOPPED = 3  # of these are asked why
+MOST_ANNOTATIONS = 20
+LONGEST_JOB = dt.timedelta(hours=6)  # `timeout-minutes` where a workflow sets none
 # Every 4xx that is no rate limit and none of ours to mend: GitHub answered before anything ran.
 REFUSALS = (
     errors.PermissionMissing,
@@ -124,33 +129,35 @@ class WorkflowRuntime:
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         """Ask for the run and its jobs, or take the run from the list that all casts share; see casts.runtime.Runtime.
 
-        The jobs are asked for all the same when the run has begun and nothing is known of them.
+        The jobs are asked for all the same when the run says that it has begun and no job is known to have.
         """
         assert cast.run_id is not None
         installation = installation_of(cast)
         can_wait = cast.run_finished_at is None and cast.cancel_requested_at is None
         with asking(cast):
             if not closely and (seen := self._listed(cast)) is not None:
-                if seen.status != "in_progress" or any(job["status"] != "queued" for job in cast.jobs):
+                if seen.status != "in_progress" or cast.started_at is not None:
                     return seen
                 quota.spend(installation)
-                return dataclasses.replace(seen, jobs=self._jobs(cast))
+                return dataclasses.replace(seen, jobs=self._jobs(cast, attempt=seen.attempt))
             if can_wait:
                 quota.spend(installation, 2)
             try:
                 run = github().run(installation, cast.repository, cast.run_id)
             except (errors.NotFound, errors.Gone) as exc:
                 raise RunGone(str(exc)) from exc
-            return wire.run_seen(cast.repository, run, jobs=self._jobs(cast))
+            return wire.run_seen(cast.repository, run, jobs=self._jobs(cast, attempt=int(run.get("run_attempt") or 1)))
 
     def _listed(self, cast: Cast) -> Observation | None:
         """Return the cast's run as the shared list shows it, None if it is not among the newest."""
         listed = recent.runs(installation_of(cast), cast.repository, self.event)
         return next((seen for seen in listed.runs if seen.run_id == cast.run_id), None)
 
-    def _jobs(self, cast: Cast) -> tuple[Job, ...]:
+    def _jobs(self, cast: Cast, *, attempt: int) -> tuple[Job, ...]:
+        """Return the run's jobs, after a re-run those of every attempt: some may not have been run again."""
         assert cast.run_id is not None
-        return tuple(wire.job_seen(job) for job in github().jobs(installation_of(cast), cast.repository, cast.run_id))
+        listed = github().jobs(installation_of(cast), cast.repository, cast.run_id, every_attempt=attempt > 1)
+        return tuple(wire.job_seen(job) for job in listed)
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         """Ask for the run's end; one that has already ended is no error."""
@@ -163,41 +170,84 @@ class WorkflowRuntime:
                     raise NotNow(str(exc), retry_at=timezone.now() + dt.timedelta(seconds=2)) from exc
 
     def failure(self, cast: Cast) -> Failure:
-        """Return the failed job and step, and the last lines of its log."""
+        """Return what the failed job said: its step, its annotations, and the last lines of its log."""
         assert cast.run_id is not None
         if (cast.observation or {}).get("conclusion") == "cancelled":
-            return Failure()  # nothing failed, and a job that never began has no log to wait for
+            return self._cut_off(cast)
         job = failed_job(cast.jobs)
         if job is None or job["conclusion"] == "cancelled":  # the webhook that tells may be late, or lost
             with asking(cast):
                 asked = github().jobs(installation_of(cast), cast.repository, cast.run_id)
             job = failed_job([folding.job_row(wire.job_seen(j)) for j in asked]) or job
-        if job is None:
-            return Failure()
-        step = next((s["name"] for s in job["steps"] if s["conclusion"] == "failure"), "")
-        tail: tuple[str, ...] = ()
+        return Failure() if job is None else self._explain(cast, job, self._annotations(cast, job))
+
+    def _cut_off(self, cast: Cast) -> Failure:
+        """Return why a run was cancelled that nobody here wanted cancelled: its own time limit, or what GitHub says."""
+        stopped = [job for job in cast.jobs if job["conclusion"] in STOPPED]
+        waited = Failure()
+        for job in sorted(stopped, key=ran_for, reverse=True)[:MOST_STOPPED]:
+            told = self._annotations(cast, job)
+            if folding.beginning_of(job) is None:
+                waited = Failure(job=job["name"], annotations=worth_telling(told or (), ()))
+                continue
+            found = self._explain(cast, job, told) if told is None or limits_in(told) else Failure()
+            if found.timed_out:
+                return found
+        return waited if waited.annotations else Failure()
+
+    def _explain(self, cast: Cast, job: folding.Changes, told: tuple[Annotation, ...] | None) -> Failure:
+        """Return what one job says; a job that never began has no log to wait for."""
+        bad = STOPPED if job["conclusion"] in STOPPED else ("failure",)
+        step = next((step for step in job["steps"] if step["conclusion"] in bad), None)
+        log = self._log(cast, job) if folding.beginning_of(job) is not None else ""
+        since, until = (wire.moment(step[name]) for name in ("started_at", "completed_at")) if step else (None, None)
+        logged = wire.errors_in_log(log, since, until)
+        by_log = tuple(Annotation(message) for message in logged)
+        found = Failure(job=job["name"], step=step["name"] if step else "", log_tail=wire.log_tail(log, LOG_LINES))
+        if job["conclusion"] not in STOPPED:
+            return dataclasses.replace(found, annotations=worth_telling(told or by_log, logged))
+        limits = limits_in(told or by_log)
+        return dataclasses.replace(
+            found, annotations=limits, timed_out=bool(limits) or (told is None and ran_for(job) >= LONGEST_JOB)
+        )
+
+    def _annotations(self, cast: Cast, job: folding.Changes) -> tuple[Annotation, ...] | None:
+        """Return what was remarked on a job; None where we may not know: the permission is worth having, not needed."""
         try:
             with asking(cast):
-                log = github().job_log(installation_of(cast), cast.repository, job["id"], last_bytes=LOG_BYTES)
-            tail = wire.log_tail(log, LOG_LINES)
+                told = github().annotations(installation_of(cast), cast.repository, job["id"])
         except NotNow as exc:
-            if isinstance(exc.__cause__, errors.NotFound | errors.Gone):
-                if cast.run_finished_at and timezone.now() < cast.run_finished_at + LOG_WAIT:
-                    raise
-            else:
+            if isinstance(exc.__cause__, errors.NotFound | errors.Gone | errors.PermissionMissing | errors.Refused):
+                return None
+            raise
+        return tuple(wire.annotation_seen(one) for one in told)
+
+    def _log(self, cast: Cast, job: folding.Changes) -> str:
+        """Return the end of a job's log, waiting for it a little; blank if it never comes."""
+        try:
+            with asking(cast):
+                return github().job_log(installation_of(cast), cast.repository, job["id"], last_bytes=LOG_BYTES)
+        except NotNow as exc:
+            if not isinstance(exc.__cause__, errors.NotFound | errors.Gone):
                 raise
-        return Failure(job=job["name"], step=step, log_tail=tail)
+            if cast.run_finished_at and timezone.now() < cast.run_finished_at + LOG_WAIT:
+                raise
+        return ""
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
-        """List what this attempt left; GitHub lists earlier attempts' artifacts under the same run.
+        """List the newest artifact of each name.
 
-        They bear no attempt, only a time; the first attempt's are all its own, whatever the clocks say.
+        After a re-run GitHub lists earlier attempts' artifacts too. They count where jobs of those attempts do: if
+        every job was run again, only what this attempt made is its own. They bear no attempt, only a time; the first
+        attempt's are all its own, whatever the clocks say.
         """
         assert cast.run_id is not None
         with asking(cast):
             listed = github().artifacts(installation_of(cast), cast.repository, cast.run_id)
         seen = cast.observation or {}
         began = wire.moment(seen.get("run_started_at")) if seen.get("attempt", 1) > 1 else None
+        if began is not None and any(ended_before(job, seen["attempt"], began) for job in cast.jobs):
+            began = None
         newest: dict[str, wire.JSON] = {}
         for artifact in sorted(listed, key=lambda a: int(a["id"])):
             made = wire.moment(artifact.get("created_at"))
@@ -255,6 +305,33 @@ class RepositoryDispatch(WorkflowRuntime):
             ),
         )
         return None
+
+
+def ended_before(job: folding.Changes, attempt: int, began: dt.datetime) -> bool:
+    """Whether a job counts in a later attempt as it ended before: listed as of then, or again with its old times."""
+    ended = wire.moment(job["completed_at"])
+    return bool(job["attempt"] < attempt or (ended is not None and ended < began))
+
+
+def ran_for(job: folding.Changes) -> dt.timedelta:
+    """Return how long a job that has ended took, as far as GitHub tells."""
+    began, ended = wire.moment(job["started_at"]), wire.moment(job["completed_at"])
+    return ended - began if began and ended else dt.timedelta()
+
+
+def limits_in(told: Iterable[Annotation]) -> tuple[Annotation, ...]:
+    """Return those that say that a job reached its own time limit."""
+    return tuple(one for one in told if wire.reached_its_limit(one.message))
+
+
+def worth_telling(told: Iterable[Annotation], logged: tuple[str, ...]) -> tuple[Annotation, ...]:
+    """Return the errors among a job's annotations that say more than that it failed, those of the failed step alone.
+
+    They don't name their step; its part of the log does, each with its first line.
+    """
+    errors = [one for one in told if one.level == "error" and not wire.is_commonplace(one.message)]
+    mine = [one for one in errors if one.message.split("\n", 1)[0].strip() in logged] if logged else errors
+    return tuple(mine[:MOST_ANNOTATIONS])
 
 
 def failed_job(jobs: list[folding.Changes]) -> folding.Changes | None:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from casts.runtime import Job, Observation, RemoteArtifact, Run, Step
+from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, Step
 from github_integration import errors
 
 JSON = Any
@@ -207,6 +207,7 @@ def job_seen(job: JSON) -> Job:
         started_at=moment(job.get("started_at")),
         completed_at=moment(job.get("completed_at")),
         url=plain(job.get("html_url")),
+        runner=plain(job.get("runner_name")),
         steps=tuple(
             Step(
                 name=plain(step.get("name")),
@@ -273,10 +274,86 @@ LOG_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def log_tail(text: str, lines: int) -> tuple[str, ...]:
-    """Return the last lines up to the last error of a job's log, without times and colours.
+    """Return the last lines up to the last error of a job's log, without times, colours, and what echoes the workflow.
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
-    bare = [LOG_COLOUR.sub("", LOG_TIME.sub("", line)) for line in text.splitlines()]
+    undated = without_echo([LOG_TIME.sub("", line) for line in text.splitlines()])
+    bare = [LOG_COLOUR.sub("", line) for line in undated]
     last_error = max((i for i, line in enumerate(bare) if line.startswith("##[error]")), default=len(bare) - 1)
     return tuple(redact(plain(line))[:1000] for line in bare[: last_error + 1][-lines:])
+
+
+ERROR, GROUP, END_GROUP = "##[error]", "##[group]", "##[endgroup]"
+ECHO_COLOUR = "\x1b[36;1m"  # of a script's lines, where GitHub prints them before it runs them
+
+
+def without_echo(lines: list[str]) -> list[str]:
+    """Return a log's lines without what a step begins with, its script and settings, and without marks of groups.
+
+    What a script prints in groups of its own stays.
+    """
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        line, at = lines[at], at + 1
+        if line.startswith(f"{GROUP}Run "):
+            end = next((i for i in range(at, len(lines)) if lines[i].startswith((END_GROUP, GROUP))), len(lines))
+            if end < len(lines) and is_echo(line.removeprefix(f"{GROUP}Run "), lines[at:end]):
+                at = end
+        if not line.startswith((GROUP, END_GROUP)):
+            kept.append(line)
+    return kept
+
+
+def is_echo(title: str, inside: list[str]) -> bool:
+    """Whether a group "Run …" is what GitHub writes before a step: its script, its shell, or an action's settings."""
+    script = next((line.strip() for line in inside if line.strip()), "")
+    settings = all(line in ("with:", "env:") or line.startswith("  ") for line in inside)
+    return settings or script == title.strip() or any(line.startswith(("shell: ", ECHO_COLOUR)) for line in inside)
+
+
+def errors_in_log(text: str, since: dt.datetime | None, until: dt.datetime | None) -> tuple[str, ...]:
+    """Return what a job's log calls errors between two times (of a step: whole seconds), each in one line."""
+    found = []
+    for line in text.splitlines():
+        stamped = LOG_TIME.match(line)
+        said = LOG_COLOUR.sub("", line[stamped.end() :] if stamped else line)
+        if not said.startswith(ERROR):
+            continue
+        at = moment(stamped[0].strip("\ufeff ")) if stamped else None
+        if at is None or ((since is None or at >= since) and (until is None or at < until + dt.timedelta(seconds=1))):
+            found.append(redact(plain(said.removeprefix(ERROR))).strip()[:MESSAGE_CHARS])
+    return tuple(found)
+
+
+MESSAGE_CHARS = 1000  # of one annotation
+LEVELS = {"failure": "error", "warning": "warning", "notice": "notice"}
+NO_FILE = ".github"  # what GitHub names where nobody named a file
+# What the runner adds by itself to every step that failed or was stopped: says nothing that isn't known.
+COMMONPLACE = re.compile(r"(Process completed with exit code -?\d+|The operation was canceled)\.?")
+TOO_LONG = "exceeded the maximum execution time"
+
+
+def annotation_seen(annotation: JSON) -> Annotation:
+    """Return what an annotation of a job's check run says. Where it names no file, its line is one of the log."""
+    file = plain(annotation.get("path"))
+    line = annotation.get("start_line")
+    named = file not in ("", NO_FILE)
+    return Annotation(
+        message=redact(plain(annotation.get("message"))).strip()[:MESSAGE_CHARS],
+        level=LEVELS.get(plain(annotation.get("annotation_level")), "notice"),
+        title=redact(plain(annotation.get("title")))[:200],
+        file=file[:500] if named else "",
+        line=line if named and type(line) is int else None,
+    )
+
+
+def is_commonplace(message: str) -> bool:
+    """Whether an error says only that the step failed."""
+    return not message.strip() or COMMONPLACE.fullmatch(message.strip()) is not None
+
+
+def reached_its_limit(message: str) -> bool:
+    """Whether a job was stopped because it ran as long as its `timeout-minutes` allows; GitHub calls that cancelled."""
+    return TOO_LONG in message

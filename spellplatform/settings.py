@@ -7,6 +7,7 @@ import io
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -74,7 +75,7 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'spell.sqlite3'}"))}
+DATABASES = {"default": database(env.str("DATABASE_URL", default=f"sqlite:///{quote(str(VAR_DIR / 'spell.sqlite3'))}"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- GitHub ----------------------------------------------------------------------------------------------

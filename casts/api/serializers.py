@@ -66,7 +66,7 @@ class CastRequest(StrictSerializer):
         min_value=1,
         max_value=30 * 24 * 3600,
         required=False,
-        help_text="It must start within this time, or it expires.",
+        help_text="A step of its run must have begun within this time, or it expires.",
     )
     callback_url = StrictCharField(
         max_length=2000,
@@ -126,6 +126,32 @@ class ArtifactLine(serializers.Serializer[Any]):
     url = serializers.URLField()
 
 
+class AnnotationLine(serializers.Serializer[Any]):
+    """What the failed step, or GitHub, said was wrong."""
+
+    level = serializers.ChoiceField(choices=["error", "warning", "notice"])
+    title = serializers.CharField(allow_null=True)
+    message = serializers.CharField()
+    file = serializers.CharField(allow_null=True, help_text="In the spell's repository.")
+    line = serializers.IntegerField(allow_null=True)
+
+
+class ErrorLine(serializers.Serializer[Any]):
+    """Why a cast failed. What is known depends on the reason."""
+
+    reason = serializers.CharField()
+    message = serializers.CharField()
+    annotations = AnnotationLine(many=True, required=False)
+    failed_job = serializers.CharField(allow_null=True, required=False)
+    failed_step = serializers.CharField(allow_null=True, required=False)
+    log_tail = serializers.ListField(child=serializers.CharField(), required=False)
+    run_url = serializers.CharField(required=False)
+
+
+# Declared here because a serializer class has a property of this name.
+ErrorLine._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)
+
+
 class CastLine(serializers.Serializer[Any]):
     """One cast."""
 
@@ -149,7 +175,7 @@ class CastLine(serializers.Serializer[Any]):
     artifacts = ArtifactLine(many=True)
     artifact_url = serializers.URLField(allow_null=True)
     output = serializers.JSONField(allow_null=True)
-    error = serializers.DictField(allow_null=True)
+    error = ErrorLine(allow_null=True)
     final = serializers.BooleanField()
     queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")
     retry_of = serializers.UUIDField(allow_null=True)

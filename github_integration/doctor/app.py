@@ -92,6 +92,9 @@ def needed(spells: Iterable[Spell]) -> dict[str, str]:
     return {"actions": "write", "metadata": "read"} | ({"contents": "write"} if by_event else {})
 
 
+WORTH_HAVING = {"checks": "read"}  # without it casts work, and say less of why a run failed
+
+
 def short_of(wanted: Mapping[str, str], granted: Mapping[str, str]) -> dict[str, str]:
     """Return those of the wanted permissions that are not granted to that extent."""
     return {name: level for name, level in wanted.items() if RANK.get(granted.get(name, ""), 0) < RANK.get(level, 0)}
@@ -119,6 +122,16 @@ def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
         )
     for name in wanted:
         if name not in missing:
+            yield ABOUT.ok(f"permission {name}", asked[name])
+    for name, level in WORTH_HAVING.items():
+        if name in short_of(WORTH_HAVING, asked):
+            yield ABOUT.warning(
+                f"permission {name}",
+                "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
+                "a run that never began.",
+                mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
+            )
+        else:
             yield ABOUT.ok(f"permission {name}", asked[name])
     if "contents" not in wanted and not short_of({"contents": "write"}, asked):
         yield ABOUT.warning(

@@ -1,22 +1,53 @@
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from .clock import log_stamp
+from .compiler import STEP, Compiled, CompiledJob
 from .expressions import interpolate
-from .runs import Attempt, Job, Run, Runs
+from .runs import Annotation, Attempt, Job, Run, Runs
 
+LEVELS = {"error": "failure", "warning": "warning", "notice": "notice"}
 _EXIT = re.compile(r"exit status (\d+)$")
+_NO_ACTION = re.compile(r"failed to read 'action\.ya?ml' from action '([^']*)'")
+_ID = re.compile(r"/(lg\d+)(?:-\d+)?\s*$")
 _RESULTS = {"success": "success", "failure": "failure", "skipped": "skipped"}
 
 
-class ActLog:
-    """Turns act's --json lines into jobs, steps and logs as GitHub shows them."""
+@dataclass
+class _Known:
+    """What is known of one of act's jobs."""
 
-    def __init__(self, runs: Runs, run: Run, attempt: Attempt) -> None:
-        self.runs, self.run, self.attempt = runs, run, attempt
+    compiled: CompiledJob
+    matrix: dict[str, Any]
+    name: str  # act's own
+    said: dict[str, str] = field(default_factory=dict)  # what its hidden step told
+    errors: list[str] = field(default_factory=list)  # what act said before the job was introduced
+    job: Job | None = None
+
+
+class ActLog:
+    """Turns act's --json lines into jobs, steps and logs as GitHub shows them.
+
+    `ready` is called with a job and what its hidden step told, when the job would begin.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        run: Run,
+        attempt: Attempt,
+        compiled: Compiled,
+        masks: list[str],
+        ready: Callable[[Job, dict[str, str]], None],
+    ) -> None:
+        self.runs, self.run, self.attempt, self.compiled, self.ready = runs, run, attempt, compiled, ready
+        self.masks = masks
         self.refused = False  # whether a job asked for a runner that is none of ours
         self.plain: list[str] = []  # what act said outside of any job: why it could not start
+        self._known: dict[tuple[str, str], _Known] = {}
 
     def feed(self, line: str) -> None:
         """Take one line of act's output."""
@@ -24,99 +55,179 @@ class ActLog:
             entry = json.loads(line)
         except ValueError:
             entry = None
-        if not isinstance(entry, dict) or "jobID" not in entry:
+        found = _ID.search(str(entry.get("job", ""))) if isinstance(entry, dict) else None
+        compiled = self.compiled.jobs.get(found[1]) if found else None
+        if compiled is None:
             self.plain.append(line.strip())
             return
+        matrix = entry.get("matrix") or {}
         with self.runs.lock:
-            self._entry(entry, self._job(entry))
+            key = (str(entry["job"]), json.dumps(matrix, sort_keys=True))
+            known = self._known.setdefault(key, _Known(compiled, matrix, key[0]))
+            if known.job is None:
+                self._before(known, entry)
+            elif not known.compiled.problems:
+                self._entry(known, known.job, entry)
+            elif "jobResult" in entry:
+                self._result(known, known.job, entry)
 
     @property
     def started(self) -> bool:
         """Whether any job began."""
-        return any(job.started_at for job in self.attempt.jobs)
+        return any(known.job for known in self._known.values())
 
-    def _job(self, entry: dict[str, Any]) -> Job:
-        matrix = entry.get("matrix") or {}
-        key = (entry["jobID"], json.dumps(matrix, sort_keys=True))
+    def _before(self, known: _Known, entry: dict[str, Any]) -> None:
+        """Take what is said of a job until its hidden step has told all."""
+        message = str(entry.get("msg", ""))
+        if entry.get("raw_output") and message.startswith(STEP + ":"):
+            name, _, value = message.rstrip("\r\n").removeprefix(STEP + ":").partition("=")
+            known.said[name] = value
+            if name == "ready":
+                self._introduce(known)
+        elif message.startswith("🚧  Skipping unsupported platform"):
+            self.refused = True
+            job = self._begin(known)
+            labels = ", ".join(known.compiled.plan.labels)
+            self._set_up_failed(job, [f"No runner for {labels or 'this job'} on this machine."])
+            self.runs.end_job(self.run, self.attempt, job, "failure")
+        elif entry.get("jobResult") == "skipped":
+            known.job = self._job(known)
+            self.runs.end_job(self.run, self.attempt, known.job, "skipped")
+        elif "jobResult" in entry:
+            job = self._begin(known)
+            self._set_up_failed(job, known.errors)
+            self._result(known, job, entry)
+        elif entry.get("level") == "error" and "command" not in entry:
+            text = message.strip()
+            if text not in known.errors and not any(text in earlier for earlier in known.errors):
+                known.errors.append(text)
+
+    def _introduce(self, known: _Known) -> None:
+        known.job = job = self._job(known)
+        if known.compiled.problems:
+            self.runs.start_job(self.run, self.attempt, job)
+            self._head(job)
+            self._set_up_failed(job, known.compiled.problems)
+            return
+        self._head(job)
+        for note in known.compiled.notes:
+            self._log(job, f"##[warning]{note}")
+            job.annotate(Annotation("warning", note))
+        self.ready(job, known.said)
+
+    def _begin(self, known: _Known) -> Job:
+        known.job = job = self._job(known)
+        self.runs.start_job(self.run, self.attempt, job)
+        self._head(job)
+        return job
+
+    def _head(self, job: Job) -> None:
+        self._log(
+            job,
+            "Current runner: act on this machine",
+            "Prepare workflow directory",
+            f"Complete job name: {job.name}",
+        )
+
+    def _set_up_failed(self, job: Job, errors: list[str]) -> None:
+        for error in errors:
+            self._once(job, error, 0)
+        job.steps[0].end("failure")
+
+    def _job(self, known: _Known) -> Job:
+        """Return GitHub's job of one of act's: one that was queued with the run, or a new one."""
+        name = self._name(known)
+        key = ("/".join(known.compiled.path), "{}")
         for job in self.attempt.jobs:
-            if job.key == key:
+            if job.key == key and job.status == "queued" and len(known.compiled.path) == 1 and not known.matrix:
+                job.name = name
                 return job
-        plan = next((p for p in self.run.workflow.jobs if p.key == entry["jobID"]), None)
-        written = plan.name if plan else entry["jobID"]
-        inputs = self.run.payload.get("inputs") or {}
-        name = interpolate(written, {"matrix": matrix, "inputs": inputs, "github": {"event": self.run.payload}})
-        if matrix and name == written:
-            name += f" ({', '.join(str(value) for value in matrix.values())})"
-        job = Job(key, name, plan, self.attempt.number)
+        key = (key[0], json.dumps([known.name, known.matrix], sort_keys=True))
+        job = Job(key, name, known.compiled.plan, self.attempt.number)
         self.runs.add_job(self.run, self.attempt, job)
         return job
 
-    def _entry(self, entry: dict[str, Any], job: Job) -> None:
+    def _name(self, known: _Known) -> str:
+        plan = known.compiled.plan
+        name = known.said.get("name", "")
+        if not name:
+            inputs = self.run.payload.get("inputs") or {}
+            context = {"matrix": known.matrix, "inputs": inputs, "github": {"event": self.run.payload}}
+            name = " / ".join([*known.compiled.path[:-1], interpolate(plan.name, context)])
+        if known.matrix and "matrix" not in plan.name:
+            written = [*((plan.body.get("strategy") or {}).get("matrix") or {})]
+            order = sorted(known.matrix, key=lambda key: written.index(key) if key in written else len(written))
+            name += f" ({', '.join(_shown(known.matrix[key]) for key in order)})"
+        return name
+
+    def _entry(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
         message = str(entry.get("msg", ""))
-        if job.status == "completed":
+        if job.status == "completed" or entry.get("stepID") == [STEP]:
             return
-        if job.status == "queued":
-            self.runs.start_job(self.run, self.attempt, job)
-            self._log(
-                job,
-                "Current runner: act on this machine",
-                "Prepare workflow directory",
-                f"Complete job name: {job.name}",
-            )
-        if message.startswith("🚧  Skipping unsupported platform"):
-            self.refused = True
-            labels = ", ".join(job.plan.labels) if job.plan else ""
-            self._log(job, f"##[error]No runner for {labels or 'this job'} on this machine.")
-            self.runs.end_job(self.run, self.attempt, job, "failure")
-        elif "jobResult" in entry:
-            result = _RESULTS.get(entry["jobResult"], "failure")
-            # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
-            cut = result != "success" or any(step.status == "queued" for step in job.steps[:-1])
-            cancelled = self.attempt.cancel_requested and cut
-            self.runs.end_job(self.run, self.attempt, job, "cancelled" if cancelled else result)
+        if "jobResult" in entry:
+            self._result(known, job, entry)
         elif entry.get("stepid") == ["--setup-job"]:
-            if "stepResult" in entry:
-                job.steps[0].end(_RESULTS.get(entry["stepResult"], "failure"))
+            if entry.get("level") == "error":
+                self._once(job, message.strip(), 0)
         elif entry.get("stepid") == ["--complete-job"]:
             job.steps[-1].start()
         elif entry.get("raw_output"):
             self._log(job, *message.removesuffix("\n").split("\n"))
         elif "command" in entry:
             self._command(job, entry)
-        elif entry.get("stepID") and entry.get("stage") == "Main":
+        elif entry.get("stepID"):
             self._step(job, entry, message)
 
+    def _result(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
+        result = _RESULTS.get(entry["jobResult"], "failure")
+        # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
+        left_out = not known.compiled.lasts and any(step.status == "queued" for step in job.steps[:-1])
+        cut = result != "success" or left_out
+        cancelled = bool(job.stopped) or (self.attempt.cancel_requested and cut)
+        self.runs.end_job(self.run, self.attempt, job, "cancelled" if cancelled else result)
+
     def _command(self, job: Job, entry: dict[str, Any]) -> None:
-        command, text = entry["command"], _command_text(str(entry.get("raw", "")))
+        command = entry["command"]
+        properties, text = read_command(str(entry.get("raw", "")))
+        if command == "add-mask":
+            self.masks += masks([text])
+            return
         if command in ("error", "warning", "notice", "group", "debug"):
             first, *rest = text.split("\n")
             self._log(job, f"##[{command}]{first}", *rest)
+        if command in LEVELS:
+            self._annotate(job, LEVELS[command], text, properties, step=self._index(job, entry))
         elif command == "endgroup":
             self._log(job, "##[endgroup]")
 
     def _step(self, job: Job, entry: dict[str, Any], message: str) -> None:
         path = entry["stepID"]
-        index = self._index(job, path[0])
+        index = self._index(job, entry)
         if index is None:
             return
         step = job.steps[index + 1]
-        if len(path) == 1 and message.startswith("⭐"):
+        main = entry.get("stage") == "Main"
+        if main and len(path) == 1 and message.startswith("⭐"):
+            for earlier in job.steps[:1]:
+                earlier.end("success")
             step.start()
             self._headline(job, index)
-        elif len(path) == 1 and "stepResult" in entry:
+        elif main and len(path) == 1 and "stepResult" in entry:
             result = _RESULTS.get(entry["stepResult"], "failure")
-            stopped = self.attempt.cancel_requested and result == "failure"
+            stopped = (self.attempt.cancel_requested or job.stopped) and result == "failure"
             step.end("cancelled" if stopped else result)
         elif code := _EXIT.search(message):
-            self._once(job, f"##[error]Process completed with exit code {code[1]}.")
-        elif message.startswith("this step has been cancelled"):
-            self._once(job, "##[error]The operation was canceled.")
-        elif len(path) == 1 and entry.get("level") == "error":
-            self._once(job, f"##[error]{message.strip()}")
+            self._once(job, f"Process completed with exit code {code[1]}.", index)
+        elif message.startswith("this step has been cancelled") or (job.stopped and "signal: killed" in message):
+            self._once(job, "The operation was canceled.", index)
+        elif entry.get("level") == "error":
+            self._once(job, _as_github_says(message.strip()), index)
 
-    def _index(self, job: Job, step_id: str) -> int | None:
+    def _index(self, job: Job, entry: dict[str, Any]) -> int | None:
+        """Return which of the written steps an entry is about; act counts the hidden one, too."""
+        step_id = (entry.get("stepID") or [""])[0]
         steps = job.plan.steps if job.plan else []
-        names = [str(step.body.get("id") or number) for number, step in enumerate(steps)]
+        names = [str(step.body.get("id") or number) for number, step in enumerate(steps, 1)]
         return names.index(step_id) if step_id in names else None
 
     def _headline(self, job: Job, index: int) -> None:
@@ -129,15 +240,79 @@ class ActLog:
             self._log(job, f"  {name}: {value}")
         self._log(job, "##[endgroup]")
 
-    def _once(self, job: Job, line: str) -> None:
-        if not job.log or not job.log[-1].endswith(line):
-            self._log(job, line)
+    def _once(self, job: Job, text: str, step: int) -> None:
+        """Log and annotate what ended a step; act says some of it twice."""
+        if not any(line.endswith(f"##[error]{self._masked(text)}") for line in job.log[-2:]):
+            self._log(job, *f"##[error]{text}".split("\n"))
+            self._annotate(job, "failure", text, {}, step=step)
+
+    def tell(self, job: Job, text: str) -> None:
+        """Log and annotate what GitHub itself says of a job."""
+        self._log(job, f"##[error]{text}")
+        job.annotate(Annotation("failure", text), -2)
+
+    def _annotate(self, job: Job, level: str, text: str, properties: dict[str, str], *, step: int | None) -> None:
+        line = _number(properties.get("line"))
+        column = _number(properties.get("col"))
+        annotation = Annotation(
+            level,
+            self._masked(text),
+            self._masked(properties.get("title", "")),
+            properties.get("file", ".github"),
+            line or len(job.log),  # GitHub puts what names no line at its line in the log
+            _number(properties.get("endLine")) or line or len(job.log),
+            column,
+            _number(properties.get("endColumn")) or column,
+        )
+        job.annotate(annotation, -1 if step is None else step)
 
     def _log(self, job: Job, *lines: str) -> None:
-        job.log.extend(f"{log_stamp()} {line}" for line in lines)
+        whole = self._masked("\n".join(lines))
+        job.log.extend(f"{log_stamp()} {line}" for line in whole.split("\n"))
+
+    def _masked(self, text: str) -> str:
+        for secret in self.masks:
+            text = text.replace(secret, "***")
+        return text
 
 
-def _command_text(raw: str) -> str:
-    """Return the text of a ::command key=value::text line, which act cuts at the last :: and GitHub at the first."""
-    text = raw.strip().removeprefix("::").partition("::")[2]
-    return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+def masks(secrets: list[str]) -> list[str]:
+    """Return what must not be shown of secrets, the longest first: each as a whole, and each of its lines."""
+    parts = {part for secret in secrets for part in (secret, *secret.splitlines()) if part.strip()}
+    return sorted(parts, key=len, reverse=True)
+
+
+def read_command(raw: str) -> tuple[dict[str, str], str]:
+    """Return properties and text of a `::command key=value,…::text` line.
+
+    act cuts the line at the last `::`, GitHub at the first after the command; so we read it ourselves.
+    """
+    head, _, text = raw.strip().removeprefix("::").partition("::")
+    pairs = (pair.partition("=") for pair in head.partition(" ")[2].split(",") if "=" in pair)
+    return {key.strip(): _unescape(value, ":,") for key, _, value in pairs}, _unescape(text)
+
+
+def _unescape(text: str, more: str = "") -> str:
+    for sign in ("\r", "\n", *more):
+        text = text.replace(f"%{ord(sign):02X}", sign)
+    return text.replace("%25", "%")
+
+
+def _as_github_says(text: str) -> str:
+    """Put act's words for an action that is not there into GitHub's."""
+    if missing := _NO_ACTION.match(text):
+        return (
+            f"Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{missing[1]}'. "
+            "Did you forget to run actions/checkout before running your local action?"
+        )
+    return text
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -93,6 +93,10 @@ class Auth:
             raise ApiError(403, f"Resource not accessible by {whose}", docs, headers=needed)
         return token
 
+    def login(self, token: Token) -> str:
+        """Return under which login a token's owner acts: the App's bot, or the person."""
+        return self.config.person if token.personal else self.config.bot
+
     def app(self, request: Request) -> None:
         """Let only the App itself pass, by its JWT, with GitHub's words for each mistake."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")

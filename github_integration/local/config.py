@@ -23,10 +23,16 @@ class Config:
     webhook_secret: str = ""
     api: str = "github.com"
     personal_token: str = ""
+    person: str = "local-person"  # the login of the personal token's owner, and of runs started without a token
     concurrency: int = 4
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    variables: dict[str, str] = field(default_factory=dict)
+    actions_source: str = "https://github.com"  # where actions come from that have no stand-in here
+    minute: float = 60.0  # seconds in a minute of timeout-minutes; tests have no hour
+    cancel_grace: float = 300.0  # seconds for `if: always()` steps after a cancel
     rate_limit: int = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
     permissions: dict[str, str] = field(
-        default_factory=lambda: {"actions": "write", "contents": "write", "metadata": "read"}
+        default_factory=lambda: {"actions": "write", "checks": "read", "contents": "write", "metadata": "read"}
     )
     # What the App asks for, where the installation's owner has not accepted all of it; None: the same.
     wanted_permissions: dict[str, str] | None = None

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from .answers import ApiError
 from .expressions import to_text
-from .workflow import Workflow
+from .workflow import Workflow, called_error
 
 MAX_TEXT = 65_535  # characters of compact JSON
 DOCS = "/actions/workflows#create-a-workflow-dispatch-event"
@@ -75,11 +76,11 @@ def _allowed(spec: dict[str, Any]) -> list[str] | None:
     return None
 
 
-def check_workflow(workflow: Workflow, *, disabled: bool) -> None:
-    """Refuse a workflow that is off, broken or not made for this event."""
+def check_workflow(workflow: Workflow, tree: Path, *, disabled: bool) -> None:
+    """Refuse a workflow that is off, broken, calls a broken one, or is not made for this event."""
     if disabled:
         raise ApiError(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow", DOCS)
-    if workflow.error:
-        raise ApiError(422, f"Invalid Argument - failed to parse workflow: {workflow.error}", DOCS)
+    if error := workflow.error or called_error(workflow, tree):
+        raise ApiError(422, f"Invalid Argument - failed to parse workflow: {error}", DOCS)
     if "workflow_dispatch" not in workflow.triggers:
         raise ApiError(422, "Workflow does not have 'workflow_dispatch' trigger", DOCS)

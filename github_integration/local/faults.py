@@ -30,6 +30,12 @@ API: dict[str, Any] = {
     "methods": [],
     "times": None,  # at most so many faults, all kinds together
 }
+RUNNERS: dict[str, Any] = {
+    "limit": None,  # at most so many runs at a time; the others wait for a runner
+    "never_start": 0.0,  # the run ends as a failure, and none of its jobs ever had a runner
+    "reason": "The job was not started because recent account payments have failed or your spending limit needs to be "
+    "increased. Please check the 'Billing & plans' section in your settings",
+}
 
 
 class Faults:
@@ -42,7 +48,7 @@ class Faults:
 
     def reset(self) -> None:
         """Behave well."""
-        self.webhooks, self.api = dict(WEBHOOKS), dict(API)
+        self.webhooks, self.api, self.runners = dict(WEBHOOKS), dict(API), dict(RUNNERS)
         self.seed: int | None = None
         self.suspended = self.removed = self.unreachable = False
         self._random = random.Random()  # noqa: S311 chance, not secrecy
@@ -53,7 +59,7 @@ class Faults:
             if wanted.get("reset"):
                 self.reset()
             for name, value in wanted.items():
-                if name in ("webhooks", "api"):
+                if name in ("webhooks", "api", "runners"):
                     known = getattr(self, name)
                     if unknown := value.keys() - known.keys():
                         raise ValueError(f"no such fault: {name}.{', '.join(sorted(unknown))}")
@@ -71,6 +77,7 @@ class Faults:
         return {
             "webhooks": self.webhooks,
             "api": self.api,
+            "runners": self.runners,
             "seed": self.seed,
             "suspended": self.suspended,
             "removed": self.removed,
@@ -96,10 +103,16 @@ class Faults:
 
     def befalls(self, name: str) -> bool:
         """Throw the dice for one webhook fault and count it when it hits."""
+        return self._hit(f"webhooks.{name}", self.webhooks[name])
+
+    def never_starts(self) -> bool:
+        """Throw the dice for a run that gets no runner, and count it."""
+        return self._hit("runners.never_start", self.runners["never_start"])
+
+    def _hit(self, name: str, probability: float) -> bool:
         with self._lock:
-            probability = self.webhooks[name]
             hit = bool(probability) and self._random.random() < probability
-            self.hits[f"webhooks.{name}"] += hit
+            self.hits[name] += hit
             return hit
 
     def between(self, milliseconds: Sequence[float]) -> float:

@@ -30,6 +30,7 @@ def _page(run: Run) -> str:
         f"<style>{_STYLE}</style>"
         f"<h1>{escape(run.title)}</h1><p>{escape(run.workflow.name)} #{run.number}, attempt {attempt.number}: "
         f"<strong>{escape(attempt.conclusion or attempt.status)}</strong></p>"
+        + (f"<p>{escape(attempt.problem)}</p>" if attempt.problem else "")
         + "".join(_job(job) for job in attempt.jobs)
         + (f"<h2>Artifacts</h2><ul>{kept}</ul>" if kept else "")
         + "</html>"

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from .clock import iso
 from .repositories import Repository
-from .runs import Artifact, Attempt, Job, Run
+from .runs import Annotation, Artifact, Attempt, Job, Run
 from .shapes import JSON, BaseRenderer, node_id
 from .workflow import Workflow
 
@@ -59,8 +59,8 @@ class Renderer(BaseRenderer):
             "pull_requests": [],
             "created_at": iso(run.created_at),
             "updated_at": iso(attempt.updated_at),
-            "actor": self.bot(),
-            "triggering_actor": self.bot(),
+            "actor": self.actor(run.actor),
+            "triggering_actor": self.actor(attempt.actor),
             "run_attempt": attempt.number,
             "referenced_workflows": [],
             "run_started_at": iso(attempt.started_at),
@@ -131,6 +131,22 @@ class Renderer(BaseRenderer):
             "runner_name": "local act" if ran else None,
             "runner_group_id": 1 if ran else None,
             "runner_group_name": "Default" if ran else None,
+        }
+
+    def annotation(self, run: Run, annotation: Annotation) -> JSON:
+        """Return one annotation of a job's check run."""
+        file = f"{self.config.base_url}/{run.repository.full_name}/blob/{run.sha}/{quote(annotation.path)}"
+        return {
+            "path": annotation.path,
+            "blob_href": file,
+            "start_line": annotation.start_line,
+            "end_line": annotation.end_line,
+            "start_column": annotation.start_column,
+            "end_column": annotation.end_column,
+            "annotation_level": annotation.level,
+            "title": annotation.title,
+            "message": annotation.message,
+            "raw_details": "",
         }
 
     def artifact(self, run: Run, artifact: Artifact) -> JSON:

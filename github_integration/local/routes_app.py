@@ -125,6 +125,15 @@ def installation_repositories(world: World, request: Request) -> Response:
     return page(request, world.config.base_url, shown, "repositories", {"repository_selection": "selected"})
 
 
+def user(world: World, request: Request) -> Response:
+    """Answer GET /user: the personal token's owner; an App's token has none."""
+    docs = "/users/users#get-the-authenticated-user"
+    token = world.auth.token(request)
+    if not token.personal:
+        raise ApiError(403, "Resource not accessible by integration", docs)
+    return answer_json(world.render.public_user(world.config.person))
+
+
 def hook_config(world: World, request: Request) -> Response:
     """Answer GET and PATCH /app/hook/config; a secret reads back masked."""
     world.auth.app(request)
@@ -199,6 +208,7 @@ RULES = [
     ("GET", "/app/installations/<int:installation_id>", installation),
     ("POST", "/app/installations/<int:installation_id>/access_tokens", create_token),
     ("DELETE", "/installation/token", revoke_token),
+    ("GET", "/user", user),
     ("GET", "/installation/repositories", installation_repositories),
     ("GET", "/repos/<owner>/<repo>/installation", repository_installation),
     ("GET", "/app/hook/config", hook_config),

@@ -34,6 +34,7 @@ def record(world: World, request: Request) -> Response:
                 "repository": run.repository.full_name,
                 "path": run.workflow.path,
                 "event": run.event,
+                "actor": run.actor,
                 "cast_id": run.cast_id,
                 "display_title": run.title,
                 "noise": run.noise,
@@ -55,9 +56,11 @@ def record(world: World, request: Request) -> Response:
 
 
 def noise(world: World, request: Request) -> Response:
-    """Answer POST /_local/noise {n, workflow, repository?, execute?}: runs that are not ours, in this second.
+    """Answer POST /_local/noise: runs that nobody dispatched by the API, in this second.
 
-    Half carry no token and half a foreign one. Unless `execute`, they end by themselves without running anything.
+    The body: {workflow, n, repository?, execute?, actor?, title?, event?, inputs?}. Half carry no token and half a
+    foreign one, unless `inputs` or a `title` say otherwise. Unless `execute`, they end by themselves without running
+    anything. `actor` is a login, a bot's if it ends in [bot].
     """
     body = read_object(request)
     repository = world.repositories.get(str(body.get("repository", "")).lower()) or next(
@@ -65,17 +68,20 @@ def noise(world: World, request: Request) -> Response:
     )
     workflow = find_workflow(repository, str(body.get("workflow", "")), "")
     ref = f"refs/heads/{repository.default_branch}"
+    actor, title = str(body.get("actor") or world.config.person), str(body.get("title") or "")
+    event = str(body.get("event") or "workflow_dispatch")
     made = []
     for number in range(int(body.get("n", 1))):
         inputs = {name: str(spec.get("default", "")) for name, spec in workflow.inputs.items()}
         inputs["cast_id"] = secrets.token_hex(13) if number % 2 else ""
+        inputs |= body.get("inputs") or {}
         payload = {"inputs": inputs, "ref": ref, "workflow": workflow.path}
         if body.get("execute"):
-            run = start_run(world, workflow, repository, "workflow_dispatch", payload, (ref, repository.refs[ref]))
+            run = start_run(world, workflow, repository, event, payload, (ref, repository.refs[ref]), actor, title)
             run.noise = True
         else:
             run = world.runs.create(
-                workflow, repository, "workflow_dispatch", payload, ref, repository.refs[ref], noise=True
+                workflow, repository, event, payload, ref, repository.refs[ref], actor=actor, title=title, noise=True
             )
             life = random.uniform(0.2, 2.0)  # noqa: S311
             timer = threading.Timer(life, world.runs.end, (run, run.attempt, "success"))

@@ -36,7 +36,7 @@ def _list(world: World, request: Request, listed: Iterable[Run]) -> Response:
         "event": lambda run: run.event == asked["event"],
         "branch": lambda run: run.branch == asked["branch"],
         "head_sha": lambda run: run.sha == asked["head_sha"],
-        "actor": lambda run: world.config.bot == asked["actor"],
+        "actor": lambda run: run.actor == asked["actor"],
         "check_suite_id": lambda run: str(run.suite_id) == asked["check_suite_id"],
         "status": lambda run: asked["status"] in (run.attempt.status, run.attempt.conclusion),
         "created": lambda run: _created(world.render.run(run)["created_at"], asked["created"]),
@@ -109,6 +109,15 @@ def job_logs(world: World, request: Request, owner: str, repo: str, job_id: int)
     return _elsewhere(world.blobs.job_log(found))
 
 
+def annotations(world: World, request: Request, owner: str, repo: str, job_id: int) -> Response:
+    """Answer GET …/check-runs/{id}/annotations; a job's id is its check run's."""
+    docs = "/checks/runs#list-check-run-annotations"
+    one, found = _job(world, request, owner, repo, job_id, "checks", docs)
+    with world.runs.lock:
+        shown = [world.render.annotation(one, each) for each in found.annotations]
+    return page(request, world.config.base_url, shown)
+
+
 def run_logs(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
     """Answer GET …/actions/runs/{id}/logs."""
     one = _run(world, request, owner, repo, run_id)
@@ -129,10 +138,11 @@ def cancel(world: World, request: Request, owner: str, repo: str, run_id: int) -
 def rerun(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
     """Answer POST …/actions/runs/{id}/rerun: the same run and inputs, one more attempt."""
     one = _run(world, request, owner, repo, run_id, level="write")
+    actor = world.auth.login(world.auth.token(request))
     with world.runs.lock:
         if one.attempt.status != "completed":
             raise ApiError(403, "This workflow is already running", RUN_DOCS + "#re-run-a-workflow")
-        world.runner.submit(one, world.runs.add_attempt(one))
+        world.runner.submit(one, world.runs.add_attempt(one, actor))
     return answer_json({}, 201)
 
 
@@ -172,12 +182,20 @@ def _attempt(one: Run, number: int) -> Attempt:
     return one.attempts[number - 1]
 
 
-def _job(world: World, request: Request, owner: str, repo: str, job_id: int) -> tuple[Run, Job]:
-    found, _ = world.allowed(request, owner, repo)
+def _job(
+    world: World,
+    request: Request,
+    owner: str,
+    repo: str,
+    job_id: int,
+    permission: str = "actions",
+    docs: str = "/actions/workflow-jobs#get-a-job-for-a-workflow-run",
+) -> tuple[Run, Job]:
+    found, _ = world.allowed(request, owner, repo, permission, docs=docs)
     for one, _attempt_of, known in world.runs.jobs(found):
         if known.id == job_id:
             return one, known
-    raise not_found("/actions/workflow-jobs#get-a-job-for-a-workflow-run")
+    raise not_found(docs)
 
 
 def _artifact(world: World, found: Repository, artifact_id: int) -> tuple[Run, Artifact]:
@@ -210,6 +228,7 @@ RULES = [
     ("POST", f"{_RUN}/rerun-failed-jobs", rerun),
     ("GET", f"{_BASE}/jobs/<int:job_id>", job),
     ("GET", f"{_BASE}/jobs/<int:job_id>/logs", job_logs),
+    ("GET", "/repos/<owner>/<repo>/check-runs/<int:job_id>/annotations", annotations),
     ("GET", f"{_BASE}/artifacts/<int:artifact_id>", artifact),
     ("GET", f"{_BASE}/artifacts/<int:artifact_id>/zip", download),
 ]

@@ -69,7 +69,8 @@ def find_workflow(found: Repository, key: str, docs: str) -> Workflow:
 
 def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
     """Answer POST …/actions/workflows/{id or file}/dispatches."""
-    found, _ = world.allowed(request, owner, repo, level="write", docs=dispatch.DOCS)
+    found, token = world.allowed(request, owner, repo, level="write", docs=dispatch.DOCS)
+    actor = world.auth.login(token)
     body = read_object(request)
     ghes, new = world.config.api.startswith("ghes"), request.environ["local.version"] != "2022-11-28"
     allowed = ["ref", "inputs"] if ghes or new else ["ref", "inputs", "return_run_details"]
@@ -83,13 +84,13 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
     resolved = found.resolve(body["ref"])
     if resolved is None:
         raise ApiError(422, f"No ref found for: {body['ref']}", dispatch.DOCS)
-    dispatch.check_workflow(chosen, disabled=chosen.path in found.disabled)
-    payload = _payload(world, found) | {
+    dispatch.check_workflow(chosen, found.tree, disabled=chosen.path in found.disabled)
+    payload = _payload(world, found, actor) | {
         "inputs": dispatch.checked_inputs(chosen, inputs),
         "ref": resolved[0],
         "workflow": chosen.path,
     }
-    run = start_run(world, chosen, found, "workflow_dispatch", payload, resolved)
+    run = start_run(world, chosen, found, "workflow_dispatch", payload, resolved, actor)
     _answered(world, request, [run])
     if not new and not body.get("return_run_details"):
         return empty()
@@ -100,7 +101,8 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
 def dispatch_repository(world: World, request: Request, owner: str, repo: str) -> Response:
     """Answer POST /repos/{owner}/{repo}/dispatches: every workflow that takes the type runs, maybe none."""
     docs = dispatch.EVENT_DOCS
-    found, _ = world.allowed(request, owner, repo, "contents", "write", docs)
+    found, token = world.allowed(request, owner, repo, "contents", "write", docs)
+    actor = world.auth.login(token)
     body = read_object(request)
     dispatch.check_keys(body, allowed=["event_type", "client_payload"], required=["event_type"], docs=docs)
     dispatch.check_type(body, "event_type", str, "a string", docs)
@@ -112,7 +114,7 @@ def dispatch_repository(world: World, request: Request, owner: str, repo: str) -
     given = body.get("client_payload", {})
     dispatch.check_size(given, keys=10, what="client_payload is", docs=docs)
     branch = found.default_branch
-    payload = _payload(world, found) | {
+    payload = _payload(world, found, actor) | {
         "action": body["event_type"],
         "branch": branch,
         "client_payload": given,
@@ -120,7 +122,7 @@ def dispatch_repository(world: World, request: Request, owner: str, repo: str) -
     }
     full = f"refs/heads/{branch}"
     runs = [
-        start_run(world, one, found, "repository_dispatch", payload, (full, found.refs[full]))
+        start_run(world, one, found, "repository_dispatch", payload, (full, found.refs[full]), actor)
         for one in found.workflows()
         if not one.error and one.path not in found.disabled and one.takes_event_type(body["event_type"])
     ]
@@ -129,16 +131,23 @@ def dispatch_repository(world: World, request: Request, owner: str, repo: str) -
 
 
 def start_run(
-    world: World, chosen: Workflow, found: Repository, event: str, payload: dict[str, Any], ref: tuple[str, str]
+    world: World,
+    chosen: Workflow,
+    found: Repository,
+    event: str,
+    payload: dict[str, Any],
+    ref: tuple[str, str],
+    actor: str,
+    title: str = "",
 ) -> Run:
     """Make a run and hand it to the runner."""
-    run = world.runs.create(chosen, found, event, payload, *ref)
+    run = world.runs.create(chosen, found, event, payload, *ref, actor=actor, title=title)
     world.runner.submit(run, run.attempt)
     return run
 
 
-def _payload(world: World, found: Repository) -> dict[str, Any]:
-    return {"repository": world.render.repository(found), "sender": world.render.bot()}
+def _payload(world: World, found: Repository, actor: str) -> dict[str, Any]:
+    return {"repository": world.render.repository(found), "sender": world.render.actor(actor)}
 
 
 def _answered(world: World, request: Request, runs: list[Run]) -> None:

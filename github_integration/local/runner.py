@@ -2,35 +2,47 @@ import json
 import logging
 import os
 import queue
-import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .actlog import ActLog
+from . import processes
+from .actions import Actions
+from .actlog import ActLog, masks
+from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency
+from .concurrency import Groups, Member
 from .config import Config
-from .runs import Attempt, Job, Run, Runs
+from .expressions import interpolate, to_text
+from .faults import Faults
+from .runs import Annotation, Attempt, Job, Run, Runs
+from .workflow import WorkflowError
+from .workplace import make_workplace
 
 logger = logging.getLogger(__name__)
-CANCEL_GRACE = 5.0  # seconds for `if: always()` steps after a cancel; GitHub allows five minutes
 COMMON_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}  # a matrix may name them
 FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
-UPLOAD_ACTION = Path(__file__).parent / "upload_artifact"
-_UPLOAD = re.compile(r"actions/upload-artifact@([\w.\-]+)")
+DEFAULT_MINUTES = 360  # how long a job may take that says nothing
 
 
 class Runner:
     """A few threads that take queued runs and execute them with act."""
 
-    def __init__(self, config: Config, runs: Runs) -> None:
-        self.config, self.runs = config, runs
+    def __init__(self, config: Config, runs: Runs, faults: Faults, job_token: Callable[[Run], str]) -> None:
+        self.config, self.runs, self.faults, self.job_token = config, runs, faults, job_token
         self.act = find_act()
+        self.work = Path()
+        self.docker = False
         self._queue: queue.SimpleQueue[tuple[Run, Attempt] | None] = queue.SimpleQueue()
-        self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._groups = Groups()
+        self._executions: dict[int, Execution] = {}
+        self._slots = threading.Condition()
+        self._busy = 0
+        self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"runner-{number}", daemon=True)
             for number in range(config.concurrency)
@@ -38,98 +50,166 @@ class Runner:
 
     def start(self) -> None:
         """Begin to take runs."""
-        home = self.config.state_dir
-        shutil.rmtree(home / "runs", ignore_errors=True)  # ours, left by an earlier process
-        (home / "home").mkdir(parents=True, exist_ok=True)
-        (home / "bin").mkdir(exist_ok=True)
+        self.work = make_workplace(self.config.state_dir)
+        (self.work / "home").mkdir()
+        (self.work / "bin").mkdir()
         # Without the platform's virtual environment: a run must not see our packages.
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         for name, program in {"python3": python, "bash": shutil.which("bash"), "sh": shutil.which("sh")}.items():
-            _wrap(home / "bin" / name, program or name)
+            _wrap(self.work / "bin" / name, program or name)
+        self.actions = Actions(self.work, self.config.state_dir / "actions", self.config.actions_source)
+        self.actions.start()
+        self.docker = processes.docker_answers()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Take no more runs and kill those that go on."""
+        self._stopping = True
         for _ in self._threads:
             self._queue.put(None)
-        for process in list(self._processes.values()):
-            kill_tree(process.pid)
+        for execution in list(self._executions.values()):
+            execution.kill()
+        for thread in self._threads:
+            thread.join(5)
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def submit(self, run: Run, attempt: Attempt) -> None:
-        """Queue an attempt."""
-        self._queue.put((run, attempt))
+        """Queue an attempt, or let it wait for its concurrency group."""
+        written, cancel = read_concurrency(run.workflow.data.get("concurrency"))
+        context = self._context(run)
+        group = interpolate(written, context)
+        if not group:
+            self._queue.put((run, attempt))
+            return
+
+        def go() -> None:
+            if attempt.status == "pending":
+                attempt.status = "queued"
+            self._queue.put((run, attempt))
+
+        member = Member(attempt, go, lambda why: self._supersede(run, attempt, why))
+        with self.runs.lock:
+            attempt.group, attempt.status = group, "pending"
+            self._groups.enter(
+                run.repository.full_name,
+                group,
+                member,
+                cancel_in_progress=interpolate(to_text(cancel), context) == "true",
+            )
+
+    def ended(self, owner: object) -> None:
+        """Let the next member of a group go; called under the runs' lock when a job or an attempt has ended."""
+        self._groups.leave(owner)
 
     def cancel(self, run: Run, *, force: bool = False) -> None:
         """Ask the run to stop; its `if: always()` steps still run, unless forced."""
         with self.runs.lock:
             attempt = run.attempt
             attempt.cancel_requested = True
-            process = self._processes.get(run.id)
-            if process is None and attempt.status == "queued":
+            execution = self._executions.get(run.id)
+            if execution is None and attempt.status in ("queued", "pending"):
                 self.runs.end(run, attempt, "cancelled")
-        if process is not None:
-            threading.Thread(target=_stop, args=(process, 0.0 if force else CANCEL_GRACE), daemon=True).start()
+        if execution is not None:
+            execution.cancel(0.0 if force else self.config.cancel_grace)
+
+    def _supersede(self, run: Run, attempt: Attempt, why: str) -> None:
+        """Cancel a run because its group wants so."""
+        for job in attempt.jobs:
+            if job.status != "completed":
+                job.annotate(Annotation("failure", why))
+        self.cancel(run)
+
+    def _context(self, run: Run) -> dict[str, object]:
+        """Return what a workflow's own concurrency group may name."""
+        github = {
+            "event": run.payload,
+            "event_name": run.event,
+            "ref": run.ref,
+            "ref_name": run.branch,
+            "sha": run.sha,
+            "repository": run.repository.full_name,
+            "repository_owner": run.repository.owner,
+            "workflow": run.workflow.name,
+            "run_id": run.id,
+            "run_number": run.number,
+            "run_attempt": run.attempt.number,
+            "actor": run.actor,
+            "triggering_actor": run.attempt.actor,
+        }
+        return {"github": github, "inputs": run.payload.get("inputs") or {}, "vars": self.config.variables}
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             run, attempt = task
-            try:
-                self._execute(run, attempt)
-            except Exception:
-                logger.exception("run %s broke the runner", run.id)
-                self._start_failed(run, attempt)
+            with self._slot():
+                try:
+                    self._execute(run, attempt)
+                except Exception:
+                    logger.exception("run %s broke the runner", run.id)
+                    self._start_failed(run, attempt, "The local GitHub's runner broke; its log says more.")
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Hold one of the runners that a fault may have made few."""
+
+        def free() -> bool:
+            limit = self.faults.runners["limit"]
+            return self._stopping or limit is None or self._busy < limit
+
+        with self._slots:
+            while not self._slots.wait_for(free, timeout=0.1):  # seconds: nobody tells us of a new limit
+                continue
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._slots:
+                self._busy -= 1
+                self._slots.notify_all()
 
     def _execute(self, run: Run, attempt: Attempt) -> None:
-        if attempt.status != "queued":
+        if attempt.status != "queued" or self._stopping:
             return  # cancelled while it waited
-        home = self.config.state_dir / "runs" / f"{run.id}-{attempt.number}"
-        self._prepare(run, home)
-        log = ActLog(self.runs, run, attempt)
+        if self.faults.never_starts():
+            self.runs.never_started(run, attempt, self.faults.runners["reason"])
+            return
+        if self.act is None:
+            self._start_failed(run, attempt, "act, which would run it, is not installed.")
+            return
+        home = self.work / "runs" / f"{run.id}-{attempt.number}"
+        try:
+            compiled = self._prepare(run, home)
+        except WorkflowError as error:
+            self._start_failed(run, attempt, f'error parsing called workflow "{run.workflow.path}" -> {error}')
+            return
+        execution = Execution(self, run, attempt, compiled, home)
         with self.runs.lock:
             if attempt.cancel_requested:
                 self.runs.end(run, attempt, "cancelled")
                 return
-            process = subprocess.Popen(
-                self._command(run, attempt, home),
-                cwd=home,
-                env=self._environment(),
-                text=True,
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._processes[run.id] = process
+            execution.start()
+            self._executions[run.id] = execution
         try:
-            for line in process.stdout or ():
-                if '"stepResult"' in line:
-                    self._collect(run, home)
-                log.feed(line)
-            code = process.wait()
+            execution.follow()
         finally:
             with self.runs.lock:
-                del self._processes[run.id]
-            if process.poll() is None:
-                kill_tree(process.pid)
-            if process.stdout:
-                process.stdout.close()
-        self._collect(run, home)
-        self._finish(run, attempt, log, code)
+                del self._executions[run.id]
+        self._finish(run, attempt, execution)
         for leftover in ("cache", "tree"):
             shutil.rmtree(home / leftover, ignore_errors=True)
 
-    def _prepare(self, run: Run, home: Path) -> None:
+    def _prepare(self, run: Run, home: Path) -> Compiled:
         tree = home / "tree"
         (home / "artifacts").mkdir(parents=True)
         (home / "event.json").write_text(json.dumps(run.payload), encoding="utf-8")
         tree.mkdir()
         if run.workflow.needs_tree:
             run.repository.copy_tree(tree)
-        file = tree / run.workflow.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(run.workflow.text, encoding="utf-8")
+        compiled = Compiler(tree, self.actions, docker=self.docker).run(run.workflow)
+        for path, text in compiled.files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text, encoding="utf-8")
         # As much of a git repository as act reads: which repository, branch and commit this is.
         git = tree / ".git"
         (git / "objects").mkdir(parents=True)
@@ -138,8 +218,11 @@ class Runner:
         (git / run.ref).write_text(run.sha + "\n")
         remote = f'[remote "origin"]\n\turl = https://github.com/{run.repository.full_name}.git\n'
         (git / "config").write_text(f"[core]\n\trepositoryformatversion = 0\n\tbare = false\n{remote}")
+        return compiled
 
-    def _command(self, run: Run, attempt: Attempt, home: Path) -> list[str]:
+    def command(self, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> list[str]:
+        """Return the command that runs an attempt."""
+        caches = self.config.state_dir / "caches" / run.repository.full_name.replace("/", "+")
         given = {
             "GITHUB_RUN_ID": run.id,
             "GITHUB_RUN_NUMBER": run.number,
@@ -148,76 +231,244 @@ class Runner:
             "GITHUB_SERVER_URL": self.config.base_url,
             "GITHUB_RETENTION_DAYS": 90,
             "LOCAL_GITHUB_ARTIFACTS": home / "artifacts",
-            "LOCAL_GITHUB_PYTHON": self.config.state_dir / "bin" / "python3",
+            "LOCAL_GITHUB_CACHES": caches,
+            "LOCAL_GITHUB_TREE": home / "tree",
+            "LOCAL_GITHUB_SOURCE": self.config.actions_source,
+            "LOCAL_GITHUB_PYTHON": self.work / "bin" / "python3",
         }
-        none = str(home / "none")  # act would read .env, .secrets and the like of the tree
+        none = str(home / "none")  # act would read .env and the like of the tree
         command = [
             self.act or "act",
             run.event,
             "-C",
             str(home / "tree"),
             "-W",
-            run.workflow.path,
+            MAIN_FILE,
             "-e",
             str(home / "event.json"),
             "--json",
+            "--insecure-secrets",  # we mask them ourselves: act would mask in our own lines and paths as well
+            "--concurrent-jobs",
+            "64",
             "--pull=false",
             "--no-cache-server",
             "--no-recurse",
             "--actor",
-            self.config.bot,
+            attempt.actor,
             "--action-cache-path",
             str(home / "cache"),
             "--env-file",
             none,
             "--secret-file",
-            none,
+            str(home / "secrets.yml"),
             "--var-file",
-            none,
+            str(home / "vars.yml"),
             "--input-file",
             none,
         ]
-        labels = {label for job in run.workflow.jobs for label in job.labels if not label.startswith(FOREIGN)}
+        labels = {label for job in compiled.jobs.values() for label in job.plan.labels if not label.startswith(FOREIGN)}
         for label in sorted(labels | COMMON_LABELS):
             command += ["-P", f"{label}=-self-hosted"]
-        for version in sorted(set(_UPLOAD.findall(run.workflow.text))):
-            command += ["--local-repository", f"actions/upload-artifact@{version}={UPLOAD_ACTION}"]
-        for name, value in given.items():
-            command += ["--env", f"{name}={value}"]
+        for name, folder in sorted(compiled.actions.items()):
+            command += ["--local-repository", f"{name}={folder}"]
+        for variable, value in given.items():
+            command += ["--env", f"{variable}={value}"]
         return command
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Nothing of the platform's own environment, which holds its secrets."""
-        home = self.config.state_dir
-        path = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {"PATH": path, "HOME": str(home / "home"), "LANG": "C.UTF-8"}
+        path = f"{self.work / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {"PATH": path, "HOME": str(self.work / "home"), "LANG": "C.UTF-8"}
 
-    def _collect(self, run: Run, home: Path) -> None:
+    def wait_for_group(self, run: Run, job: Job, group: str, *, cancel: bool, go: Callable[[], None]) -> None:
+        """Let a job join its group; `go` is called when it may begin. Under the runs' lock."""
+        execution = self._executions[run.id]
+
+        def stop(why: str) -> None:
+            execution.stop_job(job, why)
+
+        if run.attempt.group.lower() == group.lower():
+            stop(
+                f"Canceling since a deadlock for concurrency group '{group}' was detected between "
+                f"'top level workflow' and '{job.name}'"
+            )
+        else:
+            job.status = "pending"
+            self._groups.enter(run.repository.full_name, group, Member(job, go, stop), cancel_in_progress=cancel)
+
+    def collect(self, run: Run, home: Path) -> None:
+        """Take the artifacts that a run has stored so far."""
         for facts_file in sorted((home / "artifacts").glob("*.json")):
-            self.runs.keep_artifact(run, json.loads(facts_file.read_text()), facts_file.with_suffix(".bin"))
+            kept = self.config.state_dir / "artifacts" / facts_file.with_suffix(".bin").name
+            if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(facts_file.with_suffix(".bin"), kept)
+            self.runs.keep_artifact(run, json.loads(facts_file.read_text(encoding="utf-8")), kept)
 
-    def _finish(self, run: Run, attempt: Attempt, log: ActLog, code: int) -> None:
+    def _finish(self, run: Run, attempt: Attempt, execution: "Execution") -> None:
+        log, code = execution.log, execution.code
+        said = [line for line in log.plain if line.startswith("Error: ") and not line.endswith("failed")]
         if not log.started and code != 0 and not attempt.cancel_requested:
-            logger.warning("run %s could not start: %s", run.id, " | ".join(log.plain))
-            self._start_failed(run, attempt)
+            self._start_failed(run, attempt, " ".join(said or log.plain))
             return
         with self.runs.lock:
-            seen = {job.key[0] for job in attempt.jobs}
-            for plan in run.workflow.jobs:
-                if plan.key not in seen:
-                    self.runs.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
-            if attempt.cancel_requested and (code != 0 or any(job.conclusion == "cancelled" for job in attempt.jobs)):
+            inputs = {"inputs": run.payload.get("inputs") or {}}
+            for compiled in execution.compiled.unseen({job.key[0] for job in attempt.jobs}):
+                name = " / ".join([*compiled.path[:-1], interpolate(compiled.plan.name, inputs)])
+                job = Job(("/".join(compiled.path), "{}"), name, compiled.plan, attempt.number)
+                self.runs.add_job(run, attempt, job)
+                if len(compiled.path) > 1 or compiled.plan.body.get("needs"):
+                    self.runs.end_job(run, attempt, job, "skipped")
+            soft = {job.plan.key for job in execution.compiled.jobs.values() if job.plan.body.get("continue-on-error")}
+            bad = {job.conclusion for job in attempt.jobs if job.plan is None or job.plan.key not in soft}
+            if attempt.cancel_requested and (code != 0 or "cancelled" in bad):
                 conclusion = "cancelled"
+            elif "cancelled" in bad and "failure" not in bad:
+                conclusion = "cancelled"  # a job that took too long, or that its group ended
             elif code == 0 and not log.refused:
                 conclusion = "success" if log.started else "skipped"
             else:
                 conclusion = "failure"
+                if "failure" not in bad:  # act broke off without saying where
+                    for job in attempt.jobs:
+                        if job.status != "completed":
+                            self.runs.start_job(run, attempt, job)
+                            log.tell(job, " ".join(said) or "The local GitHub's runner broke off.")
+                            self.runs.end_job(run, attempt, job, "failure")
             self.runs.end(run, attempt, conclusion)
 
-    def _start_failed(self, run: Run, attempt: Attempt) -> None:
+    def _start_failed(self, run: Run, attempt: Attempt, why: str) -> None:
+        logger.warning("run %s could not start: %s", run.id, why)
         with self.runs.lock:
+            attempt.problem = why
             attempt.jobs.clear()
             self.runs.end(run, attempt, "startup_failure")
+
+
+class Execution:
+    """One attempt as it is run by act."""
+
+    def __init__(self, runner: Runner, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> None:
+        self.runner, self.run, self.attempt, self.compiled, self.home = runner, run, attempt, compiled, home
+        token = runner.job_token(run)
+        self.secrets = runner.config.secrets | {"GITHUB_TOKEN": token}
+        self.log = ActLog(runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready)
+        self.code = 0
+        self._places: dict[int, Path] = {}  # the RUNNER_TEMP of each job
+        self._timers: list[threading.Timer] = []
+
+    def start(self) -> None:
+        """Start act."""
+        for name, values in {"secrets.yml": self.secrets, "vars.yml": self.runner.config.variables}.items():
+            (self.home / name).touch(mode=0o600)
+            (self.home / name).write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+        self.process = subprocess.Popen(
+            self.runner.command(self.run, self.attempt, self.compiled, self.home),
+            cwd=self.home,
+            env=self.runner.environment(),
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def follow(self) -> None:
+        """Read what act says until it ends."""
+        try:
+            for line in self.process.stdout or ():
+                if '"jobID"' in line:
+                    (self.home / "secrets.yml").unlink(missing_ok=True)  # act has read it
+                if '"stepResult"' in line:
+                    self.runner.collect(self.run, self.home)
+                self.log.feed(line)
+            self.code = self.process.wait()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            if self.process.poll() is None:
+                self.kill()
+            if self.process.stdout:
+                self.process.stdout.close()
+            (self.home / "secrets.yml").unlink(missing_ok=True)
+        self.runner.collect(self.run, self.home)
+
+    def cancel(self, grace: float) -> None:
+        """Ask act to stop, and force it after so many seconds."""
+        threading.Thread(target=processes.stop, args=(self.process, grace), daemon=True).start()
+
+    def kill(self) -> None:
+        """End it all at once."""
+        processes.kill_tree(self.process.pid)
+
+    def stop_job(self, job: Job, why: str) -> None:
+        """End one job as cancelled; its `if: always()` steps still run. Under the runs' lock."""
+        if job.status == "completed" or job.stopped:
+            return
+        job.stopped = why
+        self.log.tell(job, why)
+        place = self._places[job.id]
+        if job.status != "in_progress":  # it still waits for its group: what act does with it now shows nowhere
+            self.runner.runs.end_job(self.run, self.attempt, job, "cancelled")
+            self._answer(place, "cancelled")
+        elif any(other.status != "completed" for other in self.attempt.jobs if other is not job):
+            threading.Thread(target=self._kill_job, args=(job, place.parent), daemon=True).start()
+        else:
+            self.cancel(self.runner.config.cancel_grace)
+
+    def _kill_job(self, job: Job, place: Path) -> None:
+        """Kill a job's step, and after the grace whatever still runs of it."""
+        processes.kill_below(self.process.pid, place)
+        end = threading.Event()
+        left = self.runner.config.cancel_grace
+        while job.status != "completed" and self.process.poll() is None:
+            end.wait(0.2)
+            left -= 0.2
+            if left < 0:
+                processes.kill_below(self.process.pid, place)
+
+    def _ready(self, job: Job, said: dict[str, str]) -> None:
+        """Begin a job that act has come to, or let it wait for its group. Under the runs' lock."""
+        place = Path(said["temp"])
+        self._places[job.id] = place
+
+        def go() -> None:
+            self.runner.runs.start_job(self.run, self.attempt, job)
+            self._answer(place, "")
+            self._limit(job, said["minutes"])
+
+        if said["group"]:
+            self.runner.wait_for_group(self.run, job, said["group"], cancel=said["cancel"] == "true", go=go)
+        else:
+            go()
+
+    def _answer(self, place: Path, text: str) -> None:
+        """Let a job's hidden step go on; with any text it fails."""
+        place.mkdir(parents=True, exist_ok=True)
+        draft = place / f"{GO}.draft"
+        draft.write_text(text)
+        draft.rename(place / GO)
+
+    def _limit(self, job: Job, text: str) -> None:
+        try:
+            minutes = float(text or DEFAULT_MINUTES)
+        except ValueError:
+            minutes = DEFAULT_MINUTES
+
+        def over() -> None:
+            with self.runner.runs.lock:
+                self.stop_job(
+                    job,
+                    "The job running on runner local act has exceeded the maximum execution time of "
+                    f"{minutes:g} minutes.",
+                )
+
+        timer = threading.Timer(minutes * self.runner.config.minute, over)
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
 
 
 def find_act() -> str | None:
@@ -231,33 +482,6 @@ def _wrap(file: Path, program: str) -> None:
 
     act closes a failed step's terminal at once, and with it goes what it has not read yet: why the step failed.
     """
-    file.unlink(missing_ok=True)
     lines = f'{shlex.quote(program)} "$@" || {{ code=$?; sleep 0.2; exit $code; }}'
     file.write_text(f"#!/bin/sh\n{lines}\n")
     file.chmod(0o755)
-
-
-def kill_tree(pid: int) -> None:
-    """Kill a process and all below it; act gives each step a process group of its own."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
-    parents = [(int(child), int(parent)) for child, parent in (line.split() for line in listing.splitlines())]
-    doomed = [pid]
-    for one in doomed:
-        doomed += [child for child, parent in parents if parent == one]
-    for one in doomed:
-        try:
-            os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def _stop(process: "subprocess.Popen[str]", grace: float) -> None:
-    if grace:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(grace)
-            return
-        except subprocess.TimeoutExpired:
-            pass
-    if process.poll() is None:
-        kill_tree(process.pid)

@@ -1,4 +1,5 @@
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,24 @@ class StepState:
             self.status, self.conclusion, self.completed_at = "completed", conclusion, now()
 
 
+@dataclass(frozen=True)
+class Annotation:
+    """One remark on a job, as its check run keeps it."""
+
+    level: str  # notice, warning or failure
+    message: str
+    title: str = ""
+    path: str = ".github"  # what GitHub writes where no file was named
+    start_line: int = 1
+    end_line: int = 1
+    start_column: int | None = None
+    end_column: int | None = None
+
+
+ANNOTATIONS_PER_STEP = 10  # of each level
+ANNOTATIONS_PER_JOB = 50
+
+
 @dataclass
 class Job:
     """One job of one attempt."""
@@ -49,6 +68,16 @@ class Job:
     completed_at: datetime | None = None
     steps: list[StepState] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    stopped: str = ""  # why it is being ended before its time
+    _counted: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def annotate(self, annotation: Annotation, step: int = 0) -> None:
+        """Keep a remark of a step, within GitHub's limits."""
+        self._counted[step, annotation.level] += 1
+        room = len(self.annotations) < ANNOTATIONS_PER_JOB
+        if room and self._counted[step, annotation.level] <= ANNOTATIONS_PER_STEP:
+            self.annotations.append(annotation)
 
     def start(self) -> None:
         """Give the job its runner; all of its steps are known from now on."""
@@ -72,12 +101,15 @@ class Attempt:
     """One attempt at a run; a re-run adds another."""
 
     number: int
+    actor: str  # the login of who asked for it: the run's `triggering_actor`
     status: str = "queued"
     conclusion: str | None = None
-    started_at: datetime = field(default_factory=now)
+    started_at: datetime = field(default_factory=now)  # when it was made, not when anything began
     updated_at: datetime = field(default_factory=now)
     jobs: list[Job] = field(default_factory=list)
     cancel_requested: bool = False
+    problem: str = ""  # why it could not start
+    group: str = ""  # its concurrency group
 
 
 @dataclass
@@ -111,6 +143,7 @@ class Run:
     sha: str
     number: int
     title: str
+    actor: str  # the login of who started it
     noise: bool = False
     id: int = field(default_factory=next_id)
     suite_id: int = field(default_factory=next_id)
@@ -173,22 +206,24 @@ class Runs:
         ref: str,
         sha: str,
         *,
+        actor: str,
+        title: str = "",
         noise: bool = False,
     ) -> Run:
-        """Make a queued run and say so."""
+        """Make a queued run and say so; `title` instead of what the file's run-name says."""
         with self.lock:
             key = (repository.full_name, workflow.path)
             self._numbers[key] = self._numbers.get(key, 0) + 1
-            title = workflow.title(event, payload)
-            run = Run(repository, workflow, event, payload, ref, sha, self._numbers[key], title, noise)
+            title = title or workflow.title(event, payload)
+            run = Run(repository, workflow, event, payload, ref, sha, self._numbers[key], title, actor, noise)
             self._runs[run.id] = run
-            self.add_attempt(run)
+            self.add_attempt(run, actor)
             return run
 
-    def add_attempt(self, run: Run) -> Attempt:
+    def add_attempt(self, run: Run, actor: str) -> Attempt:
         """Queue the run's first or next attempt; GitHub sends `requested` for the first only."""
         with self.lock:
-            attempt = Attempt(len(run.attempts) + 1)
+            attempt = Attempt(len(run.attempts) + 1, actor)
             run.attempts.append(attempt)
             if attempt.number == 1:
                 self._tell(run, attempt, "requested", None)
@@ -206,7 +241,7 @@ class Runs:
     def start(self, run: Run, attempt: Attempt) -> None:
         """Mark the attempt as running, once."""
         with self.lock:
-            if attempt.status == "queued":
+            if attempt.status in ("queued", "pending"):
                 attempt.status, attempt.updated_at = "in_progress", now()
                 self._tell(run, attempt, "in_progress", None)
 
@@ -233,6 +268,17 @@ class Runs:
                 self.end_job(run, attempt, job, conclusion if conclusion == "cancelled" else "skipped")
             attempt.status, attempt.conclusion, attempt.updated_at = "completed", conclusion, now()
             self._tell(run, attempt, "completed", None)
+
+    def never_started(self, run: Run, attempt: Attempt, reason: str) -> None:
+        """End an attempt whose jobs got no runner: GitHub calls them failed and says why in an annotation."""
+        with self.lock:
+            for job in attempt.jobs:
+                job.annotate(Annotation("failure", reason))
+                self.end_job(run, attempt, job, "failure")
+            for plan in run.workflow.jobs:
+                if plan.waits:
+                    self.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
+            self.end(run, attempt, "failure")
 
     def keep_artifact(self, run: Run, facts: dict[str, Any], file: Path) -> None:
         """Make an uploaded artifact visible, also while its run still goes on."""

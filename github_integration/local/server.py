@@ -12,6 +12,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from .app import Api
 from .config import API_VERSIONS, Config
+from .namefile import read_names
 from .world import World
 
 logger = logging.getLogger("localgithub")
@@ -84,6 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state-dir", metavar="DIR", help="runs and artifacts; a temporary directory without")
     parser.add_argument("--api", choices=sorted(API_VERSIONS), default="github.com")
     parser.add_argument("--personal-token", default="", help="accept this one too, as a fine-grained personal token")
+    parser.add_argument(
+        "--secrets", metavar="FILE", help="NAME=value lines that runs find as secrets.NAME; shown in no log"
+    )
+    parser.add_argument("--vars", metavar="FILE", help="NAME=value lines that runs find as vars.NAME")
     parser.add_argument("--concurrency", type=int, default=4, help="runs at a time")
     parser.add_argument("--rate-limit", type=int, default=15_000, help="requests an hour, told but not enforced")
 
@@ -111,6 +116,8 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
         api=options["api"],
         personal_token=options["personal_token"],
         concurrency=options["concurrency"],
+        secrets=read_names(Path(options["secrets"])) if options["secrets"] else {},
+        variables=read_names(Path(options["vars"])) if options["vars"] else {},
         rate_limit=options["rate_limit"],
     )
 

@@ -86,9 +86,16 @@ class BaseRenderer:
             **{f"{name}_url": url + _TAILS.get(name, f"/{name}") for name in _USER_LINKS},
         }
 
-    def bot(self) -> JSON:
-        """Return the App's own user, the actor of what it dispatches."""
-        return self.user(self.config.bot, "Bot")
+    def public_user(self, login: str) -> JSON:
+        """Return a user with the profile that GET /user adds."""
+        unknown = dict.fromkeys(("name", "company", "blog", "location", "email", "hireable", "bio"))
+        counts = dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0)
+        made = "2026-01-01T00:00:00Z"
+        return self.user(login) | unknown | counts | {"created_at": made, "updated_at": made}
+
+    def actor(self, login: str) -> JSON:
+        """Return whoever started a run: an App's bot, or a person."""
+        return self.user(login, "Bot" if login.endswith("[bot]") else "User")
 
     def repository_url(self, repository: Repository) -> str:
         """Return the API address of a repository."""

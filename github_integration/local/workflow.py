@@ -6,10 +6,12 @@ from typing import Any
 
 import yaml
 
+from .check import check
 from .expressions import interpolate
 
 DIRECTORY = ".github/workflows"
 MAX_INPUTS = 25
+MAX_CALLS = 10  # a workflow calls one that calls one …
 
 
 class WorkflowError(Exception):
@@ -17,13 +19,20 @@ class WorkflowError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 as GitHub reads it: `on` is a word, a date is text."""
+    """YAML 1.2 as GitHub reads it: `on` is a word, a date is text, and so are 0:30 and 1_000."""
 
 
+_OWN = (":bool", ":timestamp", ":int", ":float")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regex) for tag, regex in resolvers if not tag.endswith((":bool", ":timestamp"))]
+    first: [(tag, regex) for tag, regex in resolvers if not tag.endswith(_OWN)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), [*"-+0123456789"])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    [*"-+.0123456789"],
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"]
 )
@@ -45,7 +54,8 @@ class JobPlan:
     name: str
     labels: list[str]
     steps: list[Step]
-    waits: bool  # has `needs` or a matrix, so GitHub makes the job later
+    waits: bool  # has `needs` or a matrix or calls a workflow, so GitHub makes the job later
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,6 +69,7 @@ class Workflow:
     triggers: dict[str, dict[str, Any]] = field(default_factory=dict)
     run_name: str = ""
     jobs: list[JobPlan] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -99,29 +110,37 @@ class Workflow:
 def load_all(repository: str, tree: Path) -> list[Workflow]:
     """Read every workflow of a working tree, broken ones too, in the order of their names."""
     files = sorted(p for p in (tree / DIRECTORY).glob("*") if p.suffix in (".yml", ".yaml") and p.is_file())
-    return [load(repository, f"{DIRECTORY}/{p.name}", p.read_text(encoding="utf-8")) for p in files]
+    return [load(repository, f"{DIRECTORY}/{p.name}", p.read_text(encoding="utf-8", errors="replace")) for p in files]
 
 
 def load(repository: str, path: str, text: str) -> Workflow:
     """Read one workflow; a broken one gets its path as name, as on GitHub, and `error`."""
-    workflow = Workflow(repository, path, text, name=path)
+    workflow = Workflow(repository, path, text.removeprefix("\ufeff"), name=path)
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506 a SafeLoader
-        if not isinstance(data, dict):
-            raise WorkflowError("(Line: 1, Col: 1): A mapping was not expected")
+        root, data = read(workflow.text)
+        workflow.error = ", ".join(check(root))
+        if workflow.error:
+            return workflow
+        workflow.data = data
         workflow.name = str(data.get("name") or path)
         workflow.run_name = str(data.get("run-name") or "")
         workflow.triggers = _triggers(data.get("on"))
-        workflow.jobs = _jobs(data.get("jobs"))
+        workflow.jobs = [job_plan(key, job) for key, job in data["jobs"].items()]
         if len(workflow.inputs) > MAX_INPUTS:
             raise WorkflowError("you may only define up to 25 `inputs` for a `workflow_dispatch` event")
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"(Line: {mark.line + 1}, Col: {mark.column + 1}): " if mark else ""
-        workflow.error = where + str(getattr(error, "problem", error))
     except WorkflowError as error:
         workflow.error = str(error)
     return workflow
+
+
+def read(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return a YAML text's nodes, which know their places, and its data; a WorkflowError says where it is no YAML."""
+    try:
+        return yaml.compose(text, _Loader), yaml.load(text, _Loader)  # noqa: S506 a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"(Line: {mark.line + 1}, Col: {mark.column + 1}): " if mark else ""
+        raise WorkflowError(where + str(getattr(error, "problem", error))) from error
 
 
 def _triggers(on: Any) -> dict[str, dict[str, Any]]:
@@ -134,27 +153,58 @@ def _triggers(on: Any) -> dict[str, dict[str, Any]]:
     raise WorkflowError("(Line: 1, Col: 1): Required property is missing: on")
 
 
-def _jobs(jobs: Any) -> list[JobPlan]:
-    if not isinstance(jobs, dict) or not jobs:
-        raise WorkflowError("(Line: 1, Col: 1): Required property is missing: jobs")
-    plans = []
-    for key, job in jobs.items():
-        if not isinstance(job, dict) or not ({"runs-on", "uses"} & job.keys()):
-            raise WorkflowError(f"Job '{key}': Required property is missing: runs-on")
-        labels = job.get("runs-on", [])
-        waits = bool(job.get("needs")) or "matrix" in (job.get("strategy") or {})
-        steps = [_step(step) for step in job.get("steps") or []]
-        plans.append(
-            JobPlan(
-                key, str(job.get("name") or key), [labels] if isinstance(labels, str) else list(labels), steps, waits
-            )
-        )
-    return plans
+def called_workflow(tree: Path, uses: str, caller: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of a reusable workflow in a tree, `on` as a mapping; a WorkflowError as GitHub words it."""
+    file = (tree / uses).resolve()
+    if not file.is_relative_to(tree.resolve()) or not file.is_file():
+        raise WorkflowError(f'"{uses}" : workflow was not found.')
+    called = load("", uses, file.read_text(encoding="utf-8", errors="replace"))
+    if called.error:
+        raise WorkflowError(f'"{uses}" : {called.error}')
+    if "workflow_call" not in called.triggers:
+        raise WorkflowError(f'"{uses}" : workflow is not reusable as it is missing a `on.workflow_call` trigger')
+    declared = called.triggers["workflow_call"].get("inputs") or {}
+    given = caller.get("with") or {}
+    for name in given:
+        if name not in declared:
+            raise WorkflowError(f'"{uses}" : Invalid input, {name} is not defined in the referenced workflow.')
+    for name, spec in declared.items():
+        if (spec or {}).get("required") and name not in given:
+            raise WorkflowError(f'"{uses}" : Input {name} is required, but not provided while calling.')
+    return {**called.data, "on": called.triggers}
 
 
-def _step(body: Any) -> Step:
-    if not isinstance(body, dict) or not ({"run", "uses"} & body.keys()):
-        raise WorkflowError("every step must define a `uses` or `run` key")
+def called_error(workflow: Workflow, tree: Path) -> str:
+    """Return what is wrong with the workflows of the same tree that a workflow calls; empty if nothing is."""
+
+    def look(jobs: dict[str, Any], chain: tuple[str, ...]) -> None:
+        for job in jobs.values():
+            uses = str(job.get("uses", ""))
+            if not uses.startswith("./"):
+                continue
+            if len(chain) > MAX_CALLS:
+                raise WorkflowError(f'"{uses}" : workflows are called more than {MAX_CALLS} deep')
+            look(called_workflow(tree, uses, job)["jobs"], (*chain, uses))
+
+    try:
+        look(workflow.data["jobs"], (workflow.path,))
+    except WorkflowError as error:
+        return f'error parsing called workflow "{workflow.path}" -> {error}'
+    return ""
+
+
+def job_plan(key: str, job: dict[str, Any]) -> JobPlan:
+    """Read one job of a checked file."""
+    labels = job.get("runs-on", [])
+    if isinstance(labels, dict):  # a group of runners with labels
+        labels = labels.get("labels", [])
+    waits = bool(job.get("needs")) or "uses" in job or "matrix" in (job.get("strategy") or {})
+    steps = [_step(step) for step in job.get("steps") or []]
+    named = [labels] if isinstance(labels, str) else list(labels)
+    return JobPlan(key, str(job.get("name") or key), named, steps, waits, job)
+
+
+def _step(body: dict[str, Any]) -> Step:
     # GitHub's own fallback: "Run" and the action, or the first line of the script.
     first_line = str(body.get("uses") or body.get("run", "")).strip().split("\n")[0]
     return Step(str(body.get("name") or f"Run {first_line}"), body)

@@ -29,7 +29,7 @@ class World:
         self.render = Renderer(config)
         self.hooks = Hooks(config, self.faults)
         self.runs = Runs(self._tell)
-        self.runner = Runner(config, self.runs)
+        self.runner = Runner(config, self.runs, self.faults, self._job_token)
         self.blobs = Blobs(config, self.runs)
         self.dispatches: list[dict[str, Any]] = []
         self.announced: dict[int, list[Delivery]] = {}  # the `requested` deliveries of each run
@@ -112,6 +112,11 @@ class World:
             "/using-the-rest-api/rate-limits-for-the-rest-api",
         )
 
+    def _job_token(self, run: Run) -> str:
+        """Make the token that a run's jobs find as secrets.GITHUB_TOKEN."""
+        granted = {"actions": "read", "contents": "read", "metadata": "read"}
+        return self.auth.mint(granted, [run.repository.full_name]).text
+
     def _tell(self, run: Run, attempt: Attempt, action: str, job: Job | None) -> None:
         body: dict[str, Any] = {"action": action}
         if job is None:
@@ -122,7 +127,7 @@ class World:
             body["workflow_job"] = self.render.job(run, job)
         body |= {
             "repository": self.render.repository(run.repository),
-            "sender": self.render.bot(),
+            "sender": self.render.actor(attempt.actor),
             "installation": {
                 "id": self.config.installation_id,
                 "node_id": node_id("MDIz", self.config.installation_id),
@@ -133,6 +138,8 @@ class World:
         deliveries = self.hooks.emit(event, body, lane=run.number)
         if action == "requested":
             self.announced[run.id] = deliveries
+        if action == "completed":
+            self.runner.ended(job or attempt)
 
     def _ping(self) -> dict[str, Any]:
         made = iso(now())

@@ -9,6 +9,7 @@ import secrets
 import socket
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -36,7 +37,7 @@ def prepare() -> None:
         LOG_FORMAT="console",
         VAR_DIR=str(folder),
         ARTIFACT_ROOT=str(folder / "artifacts"),
-        DATABASE_URL=f"sqlite:///{folder / 'spell.sqlite3'}",
+        DATABASE_URL=f"sqlite:///{quote(str(folder / 'spell.sqlite3'))}",  # a # or + in a folder's name means itself
         PUBLIC_URL=f"http://127.0.0.1:{web}",
         ALLOWED_HOSTS="127.0.0.1,localhost",
         CSRF_TRUSTED_ORIGINS=f"http://127.0.0.1:{web},http://localhost:{web}",

@@ -90,6 +90,7 @@ def test_a_failed_cast_shows_where_it_failed_and_the_end_of_the_log(here: Platfo
     expect(page).to_have_title("Failed · Stumble")
     trouble = page.get_by_role("region", name="What went wrong")
     expect(trouble).to_contain_text("Step Cast of job Cast the spell failed.")
+    expect(trouble.locator("[data-part=annotations] li")).to_have_text("a loose cobblestone")
     expect(trouble.locator(".line[data-level=error]").first).to_have_text("##[error]a loose cobblestone")
     expect(trouble.locator(".line").last).to_be_in_viewport()  # a long log opens at its end
     states = page.locator("main .step").evaluate_all("all => all.map(one => one.dataset.state)")

@@ -10,9 +10,18 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.models import Artifact, Cast
-from casts.runtime import ArtifactGone, Download, Failure, Observation, RemoteArtifact, Run
+from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
+
+
+def jobs_of(
+    status: str, conclusion: str | None = None, *, began: dt.datetime | None = None, number: int = 1, attempt: int = 1
+) -> tuple[Job, ...]:
+    """Return the one job of a run in this state, on a runner since `began` (default: now) once the run has begun."""
+    begun = status in ("in_progress", "completed")
+    told = {"started_at": began or timezone.now(), "runner": "runner 1"} if begun else {}
+    return (Job(number, "job", status if begun else "queued", conclusion, attempt, **told),)
 
 
 def depth() -> tuple[bool, int]:

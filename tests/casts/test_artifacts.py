@@ -18,6 +18,7 @@ from casts.artifacts import ArtifactWork, copy_again
 from casts.models import Artifact, Cast, CastEvent
 from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone, runtime_of
 from tests.casts.conftest import LEASE, history, ledger, step
+from tests.casts.fake import jobs_of
 
 
 def packed(**members):
@@ -65,7 +66,11 @@ def ran(make_cast, make_spell, runtime):
         runtime.answers["artifacts"] = artifacts
         runtime.answers["download"] = contents
         runtime.answers["observe"] = lambda cast: Observation(
-            cast.repository, cast.run_id, status="completed", conclusion=conclusion
+            cast.repository,
+            cast.run_id,
+            status="completed",
+            conclusion=conclusion,
+            jobs=jobs_of("completed", conclusion),
         )
         cast = make_cast(spell=make_spell("left", **spell))
         step(cast), step(cast)

@@ -12,6 +12,7 @@ from casts.runtime import NotNow, Observation, OutcomeUnknown, Run, RunGone
 from casts.steps import CastWork
 from tests.casts.client import Api, problem
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
+from tests.casts.fake import jobs_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,9 @@ def cancel(api, cast):
 
 
 def seen(status, conclusion=None):
-    return lambda cast: Observation(cast.repository, cast.run_id or 7, 1, status, conclusion, title=cast.correlation)
+    return lambda cast: Observation(
+        cast.repository, cast.run_id or 7, 1, status, conclusion, cast.correlation, jobs=jobs_of(status, conclusion)
+    )
 
 
 def ended(cast):

@@ -35,13 +35,29 @@ def seen(status=None, attempt=1, *, updated=None, jobs=None, conclusion=None, **
 
 
 def job(number, state, attempt=1, *, steps=3):
-    """Job `number` in its `state`-th state: not begun, then step after step, then done."""
+    """Job `number` in its `state`-th state: not begun, then step after step, then done.
+
+    It is queued at its attempt's 1000th second, and begins 10 seconds later for each number.
+    """
     status = "queued" if state == 0 else "completed" if state > steps else "in_progress"
+    began = 1000 * attempt + 10 * number
     shown = tuple(
-        Step(f"Step {number}.{i}", i, "completed" if i < state else "in_progress" if i == state else "queued")
+        Step(
+            f"Step {number}.{i}",
+            i,
+            "completed" if i < state else "in_progress" if i == state else "queued",
+            started_at=at(began + i) if i <= state else None,
+        )
         for i in range(1, steps + 1 if state else 1)
     )
-    return Job(100 * attempt + number, f"job {number}", status, attempt=attempt, steps=shown)
+    told = {"started_at": at(began if state else 1000 * attempt), "runner": "runner 1" if state else ""}
+    return Job(100 * attempt + number, f"job {number}", status, attempt=attempt, steps=shown, **told)
+
+
+def refused(number, attempt=1, conclusion="failure"):
+    """A job that ended without ever having begun, as GitHub shows it: with times, without a runner or steps."""
+    times = {"started_at": at(1000 * attempt), "completed_at": at(1000 * attempt + 3)}
+    return Job(100 * attempt + number, f"job {number}", "completed", conclusion, attempt, **times)
 
 
 def job_only(*given, **fields):
@@ -66,6 +82,7 @@ def apply(cast, *observations):
         ("pending", "waiting_for_runner"),
         ("waiting", "waiting_for_approval"),
         ("something_new", "waiting_for_runner"),
+        ("in_progress", "waiting_for_runner"),
     ],
 )
 def test_a_run_that_has_not_begun_leaves_the_cast_queued_and_says_for_what(github, reason):
@@ -73,34 +90,98 @@ def test_a_run_that_has_not_begun_leaves_the_cast_queued_and_says_for_what(githu
     assert (cast.status, cast.status_reason, cast.progress, cast.started_at) == ("queued", reason, 10, None)
 
 
-def test_a_run_in_progress_is_running_since_githubs_own_time():
-    cast = apply(queued_cast(), seen("in_progress"))
-    assert (cast.status, cast.status_reason, cast.started_at, cast.progress) == ("running", "running", at(1000), 10)
+def test_a_run_is_running_since_the_first_step_of_its_first_job():
+    cast = apply(queued_cast(), seen("in_progress"), job_only(job(2, 1)), job_only(job(1, 2)))
+    assert (cast.status, cast.status_reason, cast.started_at) == ("running", "running", at(1011))
 
 
-def test_a_run_that_is_over_when_first_seen_was_running_and_is_being_copied():
+@pytest.mark.parametrize("state", [1, 4])
+def test_a_run_that_is_over_when_first_seen_was_running_since_its_jobs_say_so(state):
     cast = apply(queued_cast(), seen("completed", conclusion="failure"))
     assert (cast.status, cast.status_reason, cast.started_at, cast.progress) == (
-        "running",
+        "queued",
         "copying_artifacts",
-        at(1000),
+        None,
         95,
     )
     assert cast.run_finished_at is not None
     assert "failure" in cast.message
+    apply(cast, job_only(job(1, state)))
+    assert (cast.status, cast.status_reason, cast.started_at) == ("running", "copying_artifacts", at(1011))
 
 
 @pytest.mark.parametrize("state", [1, 4])
 def test_a_job_that_has_begun_or_ended_means_that_the_run_has_begun(state):
     cast = apply(queued_cast(), job_only(job(1, state)))
-    assert cast.status == "running"
-    assert cast.started_at is not None
+    assert (cast.status, cast.started_at) == ("running", at(1011))
 
 
-def test_a_start_that_only_a_job_told_is_corrected_by_the_runs_own():
-    cast = apply(queued_cast(), job_only(job(1, 1)))
-    assert cast.started_at > at(1000)
-    assert apply(cast, seen("in_progress")).started_at == at(1000)
+def with_steps(*states, status="completed", runner=""):
+    steps = tuple(Step(f"Step {i}", i, *state) for i, state in enumerate(states, 1))
+    return Job(1, "job", status, steps=steps, started_at=at(1000), runner=runner)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        with_steps(status="queued"),
+        with_steps(status="waiting"),
+        with_steps(status="in_progress"),
+        with_steps(status="queued", runner="named although it waits, as in one of GitHub's samples"),
+        with_steps(("queued",), ("queued",), status="queued"),
+        with_steps(("completed", "skipped")),
+        refused(1),
+        refused(1, conclusion="cancelled"),
+        refused(1, conclusion="skipped"),
+    ],
+)
+@pytest.mark.parametrize("status", ["queued", "in_progress", "completed"])
+def test_what_no_runner_took_has_not_begun_whatever_single_fields_say(one, status):
+    cast = apply(queued_cast(), seen(status, jobs=(one,), conclusion="failure" if status == "completed" else None))
+    assert (cast.status, cast.started_at) == ("queued", None)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        with_steps(status="in_progress", runner="runner 1"),
+        with_steps(runner="runner 1"),
+        with_steps(("in_progress",), status="in_progress"),
+        with_steps(("completed", "success")),
+        with_steps(("completed", "cancelled")),
+    ],
+)
+def test_a_runner_or_a_step_is_a_beginning(one):
+    cast = apply(queued_cast(), seen("in_progress", jobs=(one,)))
+    assert (cast.status, cast.started_at) == ("running", at(1000))
+
+
+def test_a_job_that_waits_after_one_that_ran_does_not_stop_the_clock():
+    cast = apply(queued_cast(), job_only(job(1, 4)), job_only(job(2, 0)))
+    assert (cast.status, cast.started_at) == ("running", at(1011))
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "started"),
+    [(-3, 0), (-0.4, 0), (0, 0), (5, 5), (59, 59), (61, 60)],
+    ids=["their clock is behind", "cut to the second", "equal", "as said", "just now", "their clock is ahead"],
+)
+def test_a_start_is_neither_before_the_cast_nor_after_now(monkeypatch, said, started):
+    monkeypatch.setattr(timezone, "now", lambda: at(60))
+    one = Job(1, "job", "in_progress", started_at=at(said), runner="runner 1")
+    cast = apply(queued_cast(), seen("in_progress", jobs=(one,)))
+    assert cast.started_at == at(started)
+    monkeypatch.setattr(timezone, "now", lambda: at(60.5))
+    assert folding.fold(cast, seen("in_progress", jobs=(one,))) == {}, "a later look moves nothing"
+
+
+def test_a_step_never_ends_before_it_began():
+    step = Step("Skipped", 1, "completed", "skipped", started_at=at(9), completed_at=at(7))
+    [row] = apply(queued_cast(), seen("completed", jobs=(Job(1, "job", "completed", steps=(step,)),))).jobs
+    assert row["steps"][0]["completed_at"] == row["steps"][0]["started_at"]
 
 
 def test_progress_counts_finished_steps_and_names_the_one_at_work():
@@ -148,7 +229,40 @@ def test_a_job_never_goes_back():
 
 def test_an_older_attempt_is_over_when_a_newer_one_is_known():
     cast = apply(queued_cast(), seen("in_progress", 2), seen("completed", 1, conclusion="failure"), job_only(job(1, 4)))
-    assert (cast.status_reason, cast.run_attempt, cast.started_at, cast.jobs) == ("running", 2, at(2000), [])
+    assert (cast.status_reason, cast.run_attempt, cast.observation["conclusion"]) == ("running", 2, None)
+    assert cast.run_finished_at is None
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["attempt 2 seen first", "in order"])
+def test_a_rerun_of_failed_jobs_keeps_the_jobs_that_were_not_run_again(late):
+    kept, failed, again = job(1, 4), job(2, 4), job(2, 4, attempt=2)
+    first, second = (
+        seen("completed", 1, conclusion="failure", jobs=(kept, failed)),
+        seen("in_progress", 2, jobs=(again,)),
+    )
+    told = (second, first) if late else (seen("in_progress", 1, jobs=(kept, failed)), second)
+    cast = apply(queued_cast(), *told, seen("completed", 2))
+    assert [(j["name"], j["attempt"]) for j in cast.jobs] == [("job 1", 1), ("job 2", 2)]
+    assert cast.started_at == at(2021), "the spell's time is the attempt's"
+
+
+def test_work_of_an_earlier_attempt_counts_from_the_later_attempts_own_time():
+    copied = Job(201, "job 1", "completed", "success", 2, at(1010), at(1012), runner="runner 1")
+    cast = apply(queued_cast(), seen("in_progress", 2, jobs=(copied, job(2, 0, attempt=2))))
+    assert (cast.status, cast.started_at) == ("running", at(2000))
+    assert apply(cast, job_only(job(2, 1, attempt=2))).started_at == at(2021)
+
+
+def test_jobs_of_one_name_in_one_attempt_are_all_kept():
+    one, two = (Job(number, "same", "in_progress", runner="runner 1") for number in (1, 2))
+    assert [row["id"] for row in apply(queued_cast(), seen("in_progress", jobs=(one, two))).jobs] == [1, 2]
+
+
+def test_a_rerun_while_we_collect_tells_of_the_attempt_that_ended():
+    cast = apply(queued_cast(), seen("completed", 1))
+    apply(cast, seen("in_progress", 2, jobs=(job(1, 4), job(1, 1, attempt=2))))
+    assert ([(j["id"], j["attempt"]) for j in cast.jobs], cast.run_attempt) == ([(101, 1)], 1)
+    assert (cast.status, cast.started_at) == ("running", at(1011))
 
 
 def test_a_newer_attempts_jobs_replace_the_older_ones_and_gather():
@@ -173,12 +287,12 @@ def test_a_rerun_while_we_collect_changes_nothing():
 
 def test_only_a_beginning_or_an_end_needs_a_worker_now():
     cast = queued_cast()
-    begins = folding.fold(cast, seen("in_progress"))
+    begins = folding.fold(cast, seen("in_progress", jobs=(job(1, 1),)))
     assert not folding.needs_look(cast, begins)  # its steps come by webhook, and nobody waits for them
     cast.watched_until = timezone.now() + dt.timedelta(minutes=1)
     assert folding.needs_look(cast, begins)
     assert not folding.needs_look(cast, folding.fold(cast, seen("queued")))
-    apply(cast, seen("in_progress"))
+    apply(cast, seen("in_progress", jobs=(job(1, 1),)))
     assert not folding.needs_look(cast, folding.fold(cast, job_only(job(1, 2))))
     assert folding.needs_look(cast, folding.fold(cast, seen("completed")))
 
@@ -209,15 +323,13 @@ polls = st.builds(
 
 
 def sane(messages):
-    """Keep what has one truth: the last attempt has begun, and no earlier one ended before we knew of the last.
+    """Keep what has one truth: a job of the last attempt began, and no earlier one ended before we knew of the last.
 
     What follows an end that we saw is the history's affair; see test_a_rerun_while_we_collect_changes_nothing.
     """
     last = max(m.attempt for m in messages)
     told = [m for m in messages if not (m.attempt < last and m.status == "completed")]
-    mine = [m for m in told if m.attempt == last]
-    begun = any(m.status in ("in_progress", "completed") for m in mine)
-    return told if begun or last == 1 else [*told, seen("in_progress", last)]
+    return told if last == 1 else [*told, seen("in_progress", last, jobs=(job(1, 1, last),))]
 
 
 def columns(cast):
@@ -269,3 +381,44 @@ def test_status_progress_and_rank_never_go_back(messages, seed):
         assert before[1] <= cast.progress <= 100
         assert folding.order_of(cast.observation or {}) >= before[2]
         assert before[3] in (None, cast.run_finished_at)
+
+
+skewed = st.builds(
+    lambda number, attempt, status, began, lasted: Job(
+        100 * attempt + number,
+        f"job {number}",
+        status,
+        attempt=attempt,
+        started_at=at(began),
+        completed_at=at(began + lasted) if status == "completed" else None,
+        runner="runner 1",
+    ),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.sampled_from(STATES),
+    st.integers(-90, 200),  # seconds from the cast's own time: clocks differ, and GitHub's knows no fractions
+    st.integers(-5, 90),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([None, *RUN_STATES]), skewed, st.integers(0, 20_000)), min_size=1, max_size=12)
+)
+@settings(max_examples=300, deadline=None)
+def test_times_never_contradict_each_other_in_any_order(told):
+    cast, clock = queued_cast(), at(0.4)
+    cast.created_at = clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: clock)
+        for status, one, milliseconds in told:
+            clock += dt.timedelta(milliseconds=milliseconds)
+            had = cast.started_at
+            apply(cast, seen(status, one.attempt, jobs=(one,), run_started_at=at(100 * one.attempt)))
+            assert (cast.started_at is None) == (cast.status == CastStatus.QUEUED)
+            assert cast.started_at is not None or had is None
+            assert cast.created_at <= (cast.started_at or clock) <= clock
+            for step in (step for row in cast.jobs for step in [row, *row["steps"]] if step["completed_at"]):
+                assert step["started_at"] <= step["completed_at"]
+        cast.finished_at = clock
+        life = (cast.finished_at - cast.created_at).total_seconds() * 1000
+        assert 0 <= (cast.duration_ms or 0) <= life

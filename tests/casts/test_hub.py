@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
+from django.db import connection, connections, transaction
 
 from casts import lifecycle, streams
+from casts.models import Cast
 from casts.runtime import Observation
+from tests.casts.client import run
 from tests.casts.conftest import claim
 from tests.casts.test_streams import do
 
@@ -164,3 +168,52 @@ def test_on_sqlite_what_was_seen_is_settled(cast, monkeypatch):
     window = streams.Window()
     window.advance(7)
     assert window.begin == 7
+
+
+async def noted(cast):
+    """Wait until the cast is known to be followed; the scene's own end is the limit."""
+    while await do(lambda: Cast.objects.get(pk=cast.pk).watched_until) is None:
+        await asyncio.sleep(0.01)
+
+
+def test_a_follower_is_told_of_at_once_and_not_with_the_next_look(make_cast, settings):
+    settings.STREAM_FALLBACK_SECONDS = 1000
+    first, second = make_cast(), make_cast()
+
+    async def scene():
+        hub = streams.hub()
+        with hub.subscribe(first.pk):
+            await noted(first)  # from now on the hub sleeps
+            with hub.subscribe(second.pk):
+                await noted(second)
+
+    run(scene())
+
+
+def test_a_follower_of_a_cast_that_somebody_writes_just_then_is_told_of_afterwards(cast, settings):
+    if connection.vendor == "sqlite":
+        pytest.skip("on SQLite the one who writes waits")
+    settings.STREAM_FALLBACK_SECONDS = 1000
+    held, done = threading.Event(), threading.Event()
+
+    def write():
+        try:
+            with transaction.atomic():
+                Cast.objects.select_for_update().get(pk=cast.pk)
+                held.set()
+                done.wait(20)
+        finally:
+            connections.close_all()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    held.wait(20)
+    assert lifecycle.watch([cast.pk], arrived=True) == {cast.pk}
+
+    async def scene():
+        with streams.hub().subscribe(cast.pk):
+            done.set()
+            await noted(cast)
+
+    run(scene())
+    writer.join(20)

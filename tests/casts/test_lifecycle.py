@@ -19,6 +19,7 @@ from casts import lifecycle
 from casts.models import FINAL, OPEN, Artifact, Cast, CastEvent, CastStatus
 from casts.runtime import Job, Observation, Run, Step
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
+from tests.casts.fake import jobs_of
 
 RUNS = itertools.count(1_000)
 ENDED = ("status", "status_reason", "message", "progress", "finished_at", "last_seq", "run_id")
@@ -26,7 +27,8 @@ ENDED = ("status", "status_reason", "message", "progress", "finished_at", "last_
 
 def seen(cast, status, *, run_id=None, attempt=1, **fields):
     conclusion = "success" if status == "completed" else None
-    return Observation(cast.repository, run_id or cast.run_id or 1, attempt, status, conclusion, **fields)
+    told = {"jobs": jobs_of(status, conclusion, began=cast.created_at, attempt=attempt)} if status else {}
+    return Observation(cast.repository, run_id or cast.run_id or 1, attempt, status, conclusion, **told | fields)
 
 
 def end(cast, status=CastStatus.SUCCEEDED, *, charge=True):
@@ -181,7 +183,7 @@ def test_a_run_that_ends_wakes_a_worker_and_if_followed_one_that_begins_and_a_st
     lifecycle.observe(cast.pk, seen(cast, "in_progress"))
     assert due()
     Cast.objects.update(due_at=None)
-    jobs = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
+    jobs = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),), runner="runner 1"),)
     assert lifecycle.observe(cast.pk, seen(cast, None, jobs=jobs))
     assert not due()
     lifecycle.observe(cast.pk, seen(cast, "completed"))

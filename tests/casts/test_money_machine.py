@@ -17,10 +17,10 @@ from accounts import keys
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts import lifecycle, slots
 from casts.models import Cast, CastEvent, Spell
-from casts.runtime import DispatchRefused, NotNow, Observation, OutcomeUnknown, Run, RunGone
+from casts.runtime import DispatchRefused, Job, NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api
 from tests.casts.conftest import Clock, claim, step
-from tests.casts.fake import RUN_IDS, FakeRuntime
+from tests.casts.fake import RUN_IDS, FakeRuntime, jobs_of
 
 EXAMPLES = int(os.environ.get("SPELL_MACHINE_EXAMPLES", "15"))
 STEPS = 30
@@ -29,6 +29,7 @@ WEEK = dt.timedelta(days=7)
 
 which = st.integers(0, 50)  # of the casts made so far, or of the open ones
 idempotency_keys = st.sampled_from([None, None, "k-1", "k-2"])
+jobs = st.sampled_from([None, "ran", "ran", "waits", "refused"])
 statuses = st.sampled_from(["queued", "waiting", "in_progress", "in_progress", "completed", "completed", None])
 conclusions = st.sampled_from(["success", "success", "failure", "cancelled", "timed_out", "startup_failure"])
 PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "finished_at", "cost_cents", "run_id")
@@ -58,6 +59,7 @@ class Money(RuleBasedStateMachine):
         self.ends: dict[object, tuple] = {}
         self.ceilings: dict[int, int | None] = {}
         self.started: dict[object, int] = {}
+        self.began: set[object] = set()  # those of whose jobs we ever said that one ran
 
     # --- what a caller does ------------------------------------------------------------------------------------
 
@@ -133,16 +135,17 @@ class Money(RuleBasedStateMachine):
         found=st.booleans(),
         status=statuses,
         conclusion=conclusions,
+        jobs=jobs,
         gone=st.sampled_from([None, None, None, RunGone(), NotNow("Wait.")]),
     )
-    def step(self, number, start, found, status, conclusion, gone):
+    def step(self, number, start, found, status, conclusion, jobs, gone):
         cast = self.open_cast(number)
         if cast is None:
             return
         self.runtime.answers = {
             "start": lambda cast: self.start(cast, start),
             "find": (lambda cast: self.seen(cast, "queued", None)) if found else None,
-            "observe": gone or (lambda cast: self.seen(cast, status, conclusion)),
+            "observe": gone or (lambda cast: self.seen(cast, status, conclusion, jobs=jobs)),
         }
         step(cast)
 
@@ -157,17 +160,31 @@ class Money(RuleBasedStateMachine):
         self.started[cast.pk] = self.started.get(cast.pk, 0) + 1
         return Run(next(RUN_IDS))
 
-    @rule(number=which, status=statuses, conclusion=conclusions, attempt=st.integers(1, 2), any_cast=st.booleans())
-    def webhook(self, number, status, conclusion, attempt, any_cast):
+    @rule(
+        number=which,
+        status=statuses,
+        conclusion=conclusions,
+        jobs=jobs,
+        attempt=st.integers(1, 2),
+        any_cast=st.booleans(),
+    )
+    def webhook(self, number, status, conclusion, jobs, attempt, any_cast):
         cast = self.any_cast(number) if any_cast else self.open_cast(number)
         if cast is not None:
-            told = self.seen(cast, status, conclusion, attempt)
+            told = self.seen(cast, status, conclusion, attempt, jobs=jobs)
             if (owner := lifecycle.cast_behind(told)) is not None:
                 assert owner == cast.pk
                 lifecycle.observe(owner, told)
 
-    def seen(self, cast, status, conclusion, attempt=1):
+    def seen(self, cast, status, conclusion, attempt=1, *, jobs=None):
         now = self.clock.now
+        if jobs == "ran":
+            self.began.add(cast.pk)
+            told = jobs_of("completed" if status == "completed" else "in_progress", conclusion, attempt=attempt)
+        elif jobs == "refused":
+            told = (Job(1, "job", "completed", conclusion, attempt, started_at=now),)
+        else:
+            told = jobs_of("queued", attempt=attempt) if jobs else None
         return Observation(
             cast.repository,
             cast.run_id or next(RUN_IDS),
@@ -177,6 +194,7 @@ class Money(RuleBasedStateMachine):
             title=cast.correlation,
             run_started_at=now,
             updated_at=now,
+            jobs=told,
         )
 
     @rule(number=which, status=st.sampled_from(["succeeded", "failed", "cancelled"]), charge=st.booleans())
@@ -210,6 +228,13 @@ class Money(RuleBasedStateMachine):
                 assert (cast.progress, cast.finished_at is None) == (100, False)
 
     @invariant()
+    def times_are_in_order(self):
+        for cast in self.casts():
+            assert cast.created_at <= (cast.started_at or cast.created_at) <= (cast.finished_at or self.clock.now)
+            assert cast.started_at is None or cast.pk in self.began
+            assert cast.status != "running" or cast.started_at is not None
+
+    @invariant()
     def every_hold_is_settled_once_when_its_cast_ends(self):
         moved: dict[object, dict[str, int]] = {}
         for entry in LedgerEntry.objects.filter(period__account=self.account):
@@ -221,6 +246,8 @@ class Money(RuleBasedStateMachine):
             assert bool(kinds) == cast.final
             assert not cast.final or sum(kinds.values()) == cast.cost_cents
             assert cast.run_id is not None or not kinds.get("capture"), "what never ran was paid"
+            if kinds.get("capture") and cast.status == "failed" and cast.jobs:
+                assert cast.pk in self.began, "what never ran was paid"
         assert not moved, "a hold without its cast"
 
     @invariant()

@@ -30,6 +30,7 @@ from casts.runtime import Observation
 from casts.steps import CastWork
 from tests.casts.client import Api
 from tests.casts.conftest import LEASE, claim, history, ledger
+from tests.casts.fake import jobs_of
 from tests.casts.racer import racers
 from tests.casts.test_lifecycle import together
 
@@ -231,7 +232,8 @@ def running(cast, runtime):
     CastWork().step(held)
     cast.refresh_from_db()
     for status in ("in_progress", "completed")[: 1 + random.getrandbits(1)]:
-        lifecycle.observe(cast.pk, Observation(cast.repository, cast.run_id, 1, status, "success"))
+        told = Observation(cast.repository, cast.run_id, 1, status, "success", jobs=jobs_of(status, "success"))
+        lifecycle.observe(cast.pk, told)
     held = claim(cast)
     held.refresh_from_db()
     done = Observation(cast.repository, cast.run_id, 1, "completed", "success")
@@ -239,7 +241,7 @@ def running(cast, runtime):
         lambda: lifecycle.cancel(cast.pk),
         lambda: lifecycle.cancel(cast.pk),
         lambda: lifecycle.observe(cast.pk, done),
-        lambda: collecting.finish_success(held),
+        lambda: collecting.finish_success(held, ran=True),
         lambda: collecting.end_cancelled(Cast.objects.select_related("spell").get(pk=cast.pk), "timed_out"),
     ]
 

@@ -86,6 +86,7 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     Cast.objects.filter(pk=cast.pk).update(input={"x": evil}, metadata={evil: evil})
     cast.artifacts.create(name="a", remote_id=1, state="failed", error=evil)
     error = {"reason": "run_failed", "message": evil, "failed_job": evil, "failed_step": evil, "log_tail": [evil]}
+    error["annotations"] = [{"level": "error", "title": evil, "message": evil, "file": evil, "line": 1}]
     held = claim(cast)
     lifecycle.end(held, "failed", reason="x", message=evil, error=error, output={evil: evil}, charge=False)
     shown = client.get(path).text

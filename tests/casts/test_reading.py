@@ -16,6 +16,7 @@ from casts.models import Cast, CastStatus, Spell
 from casts.runtime import Job, Observation, Step
 from tests.casts.client import Api, problem
 from tests.casts.conftest import step
+from tests.casts.fake import jobs_of
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def ids(answer):
 
 def test_a_cast_shows_its_whole_state(api, cast, runtime):
     began = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
+    Cast.objects.update(created_at=began - dt.timedelta(seconds=3))
     steps = (Step("Set up job", 1, "completed", "success", began, began), Step("Greet", 2, "in_progress", None, began))
     runtime.answers["observe"] = lambda cast: Observation(
         cast.repository,
@@ -161,7 +163,7 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell)
     one = make_cast(metadata={"order": "17", "team": "b"})
     two = make_cast(spell=other, input={}, metadata={"order": "18"})
     three = make_cast(metadata={"order": "17"})
-    lifecycle.observe(three.pk, Observation(three.repository, 1, status="in_progress"))
+    lifecycle.observe(three.pk, Observation(three.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
     Cast.objects.filter(pk=one.pk).update(created_at=timezone.now() - dt.timedelta(days=3))
     hour_ago = (timezone.now() - dt.timedelta(hours=1)).isoformat()
     expected = {

@@ -24,18 +24,20 @@ from casts.runtime import (
 )
 from casts.steps import CastWork
 from tests.casts.conftest import claim, history, ledger, step
+from tests.casts.fake import jobs_of
 
 URL = "https://github.example/runs/7"
 
 
-def seen(status, conclusion=None, **fields):
+def seen(status, conclusion=None, attempt=1, **fields):
     """An observation of whichever run is asked for."""
     conclusion = conclusion or ("success" if status == "completed" else None)
 
     def observe(cast):
         began = timezone.now() if status != "queued" else None
         told = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
-        return Observation(cast.repository, cast.run_id or 7, 1, status, conclusion, **told)
+        told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
+        return Observation(cast.repository, cast.run_id or 7, attempt, status, conclusion, **told)
 
     return observe
 
@@ -371,13 +373,50 @@ def test_a_look_that_is_put_off_to_spare_requests_is_no_news(cast, runtime, cloc
 def test_while_somebody_watches_looks_are_more_frequent(cast, runtime, clock, settings):
     settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
     assert step(cast) == dt.timedelta(seconds=15)
-    assert lifecycle.watch([cast.pk], arrived=True) == 1
+    assert lifecycle.watch([cast.pk], arrived=True) == set()
     cast.refresh_from_db()
     assert cast.due_at <= clock.now + dt.timedelta(seconds=5)
     clock.forward(seconds=5)
     assert step(cast) == dt.timedelta(seconds=5)
     clock.forward(seconds=lifecycle.WATCH_LASTS.total_seconds())
     assert step(cast) > dt.timedelta(seconds=15)
+
+
+def test_who_follows_while_the_cast_is_being_sent_is_not_forgotten(cast, runtime, clock, settings):
+    settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
+
+    def start(asked):
+        lifecycle.watch([asked.pk], arrived=True)
+        return Run(7, URL)
+
+    runtime.answers["start"] = start
+    assert step(cast) == dt.timedelta(seconds=5)
+    assert cast.due_at == clock.now + dt.timedelta(seconds=5)
+
+
+def test_who_follows_while_the_run_is_looked_at_brings_the_next_look_nearer(cast, runtime, clock, settings):
+    settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
+    runtime.answers["observe"] = seen("in_progress")
+    step(cast), step(cast)
+
+    def observe(asked):
+        lifecycle.watch([asked.pk], arrived=True)
+        return seen("in_progress")(asked)
+
+    runtime.answers["observe"] = observe
+    assert step(cast) == dt.timedelta(seconds=15)
+    assert cast.due_at == clock.now + dt.timedelta(seconds=5)
+
+
+def test_who_follows_a_cast_whose_run_is_not_known_yet_brings_the_search_nearer(cast, runtime, clock, settings):
+    settings.CAST_LOOK_WATCHED_SECONDS = 5
+    runtime.answers["start"] = OutcomeUnknown("timeout")
+    step(cast), step(cast)
+    clock.forward(seconds=200)
+    assert step(cast) > dt.timedelta(seconds=30)
+    lifecycle.watch([cast.pk], arrived=True)
+    cast.refresh_from_db()
+    assert (cast.run_id, cast.due_at) == (None, clock.now + dt.timedelta(seconds=5))
 
 
 def test_watching_hurries_nothing_that_waits_for_github(cast, runtime, clock):

@@ -20,6 +20,7 @@ from casts.models import Cast
 from casts.runtime import Job, Observation, Step
 from tests.casts.client import asked, run
 from tests.casts.conftest import claim, history
+from tests.casts.fake import jobs_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +44,7 @@ async def do(work, *args, **kwargs):
 
 
 def begin(cast):
-    lifecycle.observe(cast.pk, Observation(cast.repository, 1, status="in_progress"))
+    lifecycle.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
 
 
 def progress(cast, number):
@@ -247,7 +248,7 @@ def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkey
 
 def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(cast, make_cast, watch, monkeypatch):
     told = []
-    monkeypatch.setattr(lifecycle, "watch", lambda ids, *, arrived: told.append((arrived, ids)))
+    monkeypatch.setattr(lifecycle, "watch", lambda ids, *, arrived: told.append((arrived, ids)) or set())
     monkeypatch.setattr(streams, "WATCHED_EVERY", 0.3)
 
     async def scene():
@@ -301,6 +302,9 @@ def test_a_missed_wake_up_only_delays(cast, watch, monkeypatch, settings):
         def wait(self, timeout):
             time.sleep(timeout)
             return set()
+
+        def interrupt(self):
+            pass
 
         def close(self):
             pass

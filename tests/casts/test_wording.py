@@ -72,3 +72,17 @@ def test_a_link_into_a_script_is_no_web_address():
 
 def test_the_page_for_our_own_failures_needs_no_request():
     assert "Something went wrong here" in render_to_string("500.html")
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "place"),
+    [
+        ({}, "it broke", ""),
+        ({"title": "Stones"}, "Stones: it broke", ""),
+        ({"file": "a.py"}, "it broke", "a.py"),
+        ({"file": "a.py", "line": 3}, "it broke", "a.py:3"),
+    ],
+)
+def test_what_a_step_said_is_shown_with_its_place(told: dict[str, Any], said: str, place: str):
+    one = {"level": "error", "title": None, "message": "it broke", "file": None, "line": None} | told
+    assert wording.annotation(one) == {"said": said, "place": place}

@@ -137,7 +137,8 @@ def test_jobs_are_asked_for_when_a_run_has_begun_and_none_is_known_to_have(
     many: list[Cast], http: responses.RequestsMock
 ) -> None:
     listing(http, line(1, status="in_progress"))
-    jobs = http.get(f"{RUNS}/1/jobs", json={"total_count": 1, "jobs": [{"id": 5, "status": "in_progress"}]})
+    begun = {"id": 5, "status": "in_progress", "runner_name": "runner 1"}
+    jobs = http.get(f"{RUNS}/1/jobs", json={"total_count": 1, "jobs": [begun]})
     seen = WorkflowDispatch().observe(many[0], closely=False)
     assert [job.id for job in seen.jobs or ()] == [5]
     lifecycle.observe(many[0].pk, seen)

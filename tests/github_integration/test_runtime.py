@@ -16,6 +16,7 @@ from urllib3.exceptions import NewConnectionError
 
 from casts.models import Artifact, Cast, CastStatus
 from casts.runtime import (
+    Annotation,
     ArtifactGone,
     DispatchRefused,
     Failure,
@@ -401,6 +402,13 @@ def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.R
     assert [job.name for job in seen.jobs] == ["build"]
 
 
+def test_jobs_of_every_attempt_are_asked_for_after_a_rerun(running: Cast, http: responses.RequestsMock) -> None:
+    http.get(f"{RUNS}/7", json={"id": 7, "run_attempt": 2})
+    asked = matchers.query_param_matcher({"filter": "all", "per_page": 100, "page": 1})
+    http.get(f"{RUNS}/7/jobs", json={"total_count": 0, "jobs": []}, match=[asked])
+    assert WorkflowDispatch().observe(running, closely=True).jobs == ()
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_run_that_was_deleted_is_gone(running: Cast, http: responses.RequestsMock, status: int) -> None:
     http.get(f"{RUNS}/7", json=SAID, status=status)
@@ -475,10 +483,23 @@ def job(number: int, conclusion: str | None, *steps: tuple[str, str | None], **f
 LOG = "2026-11-23T12:00:00.1Z compiling\n2026-11-23T12:00:01.1Z ##[error]it broke\n2026-11-23T12:00:02.1Z tidying up\n"
 
 
+def annotated(http: responses.RequestsMock, number: int, *annotations: dict[str, Any], status: int = 200) -> None:
+    body: Any = SAID if status >= 400 else list(annotations)
+    http.get(f"{BASE}/check-runs/{number}/annotations", json=body, status=status)
+
+
+def annotation(message: str, level: str = "failure", path: str = ".github", line: int = 7, title: str = "") -> Any:
+    return {"path": path, "start_line": line, "annotation_level": level, "title": title, "message": message}
+
+
 def log_of(http: responses.RequestsMock, number: int, text: str = LOG) -> None:
+    annotated(http, number, status=403)
     blob = f"https://logs.example/{number}"
     http.get(f"{BASE}/actions/jobs/{number}/logs", status=302, headers={"Location": blob})
     http.get(blob, body=text)
+
+
+CANCELLED = {"attempt": 1, "status": "completed", "conclusion": "cancelled", "run_started_at": None}
 
 
 def failed(make_cast: Callable[..., Cast], *jobs: dict[str, Any], **fields: Any) -> Cast:
@@ -493,7 +514,8 @@ def test_failed_job_step_and_the_end_of_the_log_are_told(
     cast = failed(make_cast, job(1, "success"), job(2, "failure", ("build", "success"), ("test", "failure")))
     log_of(http, 2)
     told = WorkflowDispatch().failure(cast)
-    assert told == Failure(job="job 2", step="test", log_tail=("compiling", "##[error]it broke"))
+    said = (Annotation("it broke"),)
+    assert told == Failure(job="job 2", step="test", log_tail=("compiling", "##[error]it broke"), annotations=said)
 
 
 def test_job_that_failed_goes_before_those_cancelled_because_of_it(
@@ -516,10 +538,135 @@ def test_failed_job_that_no_webhook_told_of_is_asked_for(
     assert (told.job, told.step, told.log_tail[-1]) == ("job 2", "test", "##[error]it broke")
 
 
-def test_cancelled_run_is_not_asked_why(make_cast: Callable[..., Cast], http: responses.RequestsMock) -> None:
-    cast = failed(make_cast, job(1, "cancelled"), observation=attempt(1, None) | {"conclusion": "cancelled"})
+def test_cancelled_run_without_a_stopped_job_has_nothing_to_tell(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(make_cast, job(1, "success"), observation=CANCELLED)
     assert WorkflowDispatch().failure(cast) == Failure()
     assert len(http.calls) == 0
+
+
+ERA = {"started_at": "2026-11-23T12:00:00.000Z", "completed_at": "2026-11-23T12:01:10.000Z"}
+OVER = "The job running on runner GitHub Actions 2 has exceeded the maximum execution time of 1 minutes."
+STOPPED = "The operation was canceled."
+
+
+def stopped(number: int = 2, **times: Any) -> dict[str, Any]:
+    return job(number, "cancelled", ("Brew", "cancelled"), **ERA | times)
+
+
+def test_job_that_reached_its_own_limit_is_known_by_its_annotation(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(make_cast, stopped(1, completed_at="2026-11-23T12:00:40Z"), stopped(2), observation=CANCELLED)
+    log_of(http, 2, "2026-11-23T12:00:00Z brewing\n2026-11-23T12:01:10Z ##[error]The operation was canceled.\n")
+    http.replace("GET", f"{BASE}/check-runs/2/annotations", json=[annotation(OVER), annotation(STOPPED)])
+    told = WorkflowDispatch().failure(cast)
+    assert (told.timed_out, told.job, told.step) == (True, "job 2", "Brew")
+    assert told.log_tail == ("brewing", "##[error]The operation was canceled.")
+    assert [one.message for one in told.annotations] == [OVER]
+
+
+@pytest.mark.parametrize(
+    ("log", "times", "limited"),
+    [
+        (f"2026-11-23T12:01:10Z ##[error]{OVER}\n", {}, True),
+        (f"2026-11-23T12:01:10Z ##[error]{STOPPED}\n", {}, False),
+        (f"2026-11-23T12:01:10Z ##[error]{STOPPED}\n", {"completed_at": "2026-11-23T18:00:12Z"}, True),
+        (f"2026-11-23T12:01:10Z ##[error]{STOPPED}\n", {"completed_at": "2026-11-23T17:59:12Z"}, False),
+    ],
+    ids=["its log says so", "somebody stopped it", "it ran for the six hours that are the limit", "a little less"],
+)
+def test_without_annotations_the_log_or_the_time_tells_that_a_job_reached_its_limit(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, log: str, times: dict[str, str], limited: bool
+) -> None:
+    cast = failed(make_cast, stopped(**times), observation=CANCELLED)
+    log_of(http, 2, log)
+    assert WorkflowDispatch().failure(cast).timed_out is limited
+
+
+def test_what_an_author_said_before_a_run_was_cancelled_is_not_why_it_was(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    cast = failed(make_cast, stopped(), observation=CANCELLED)
+    annotated(http, 2, annotation("a loose cobblestone"), annotation(STOPPED))
+    assert WorkflowDispatch().failure(cast) == Failure()
+
+
+def test_github_says_why_it_cancelled_a_job_that_waited(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    why = "Canceling since a higher priority waiting request for 'spells' exists"
+    cast = failed(make_cast, job(2, "cancelled"), observation=CANCELLED)
+    annotated(http, 2, annotation(why))
+    assert WorkflowDispatch().failure(cast) == Failure(job="job 2", annotations=(Annotation(why),))
+
+
+def test_job_that_never_began_has_a_reason_and_no_log_is_waited_for(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    why = "The job was not started because your spending limit needs to be increased."
+    annotated(http, 2, annotation(why))
+    told = WorkflowDispatch().failure(failed(make_cast, job(2, "failure")))
+    assert told == Failure(job="job 2", annotations=(Annotation(why),))
+    assert len(http.calls) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_annotations_that_we_may_not_see_keep_nothing_back(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, status: int
+) -> None:
+    annotated(http, 2, status=status)
+    assert WorkflowDispatch().failure(failed(make_cast, job(2, "failure"))) == Failure(job="job 2")
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_annotations_that_can_not_be_read_now_are_asked_for_again(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, naps: list[float], status: int
+) -> None:
+    annotated(http, 2, status=status)
+    with pytest.raises(NotNow):
+        WorkflowDispatch().failure(failed(make_cast, job(2, "failure")))
+
+
+def test_app_without_the_permission_for_annotations_falls_back_on_the_log(
+    settings: Any, make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    settings.GITHUB_APP_ID = "1"
+
+    def mint(request: Any) -> tuple[int, dict[str, str], str]:
+        if b"checks" in request.body:
+            return 422, {}, '{"message": "The permissions requested are not granted to this installation."}'
+        return 201, {}, '{"token": "ghs_1", "expires_at": "2100-01-01T00:00:00Z"}'
+
+    http.add_callback("POST", f"{API}/app/installations/1/access_tokens", callback=mint)
+    log_of(http, 2)
+    told = WorkflowDispatch().failure(failed(make_cast, job(2, "failure", ("test", "failure"))))
+    assert told.annotations == (Annotation("it broke"),)
+
+
+TWO_STEPS = """2026-11-23T12:00:00.1Z ##[group]Run ./lint
+2026-11-23T12:00:01.1Z ##[error]not so nice
+2026-11-23T12:00:05.1Z ##[group]Run ./brew
+2026-11-23T12:00:06.1Z ##[error]a loose cobblestone
+2026-11-23T12:00:06.2Z ##[error]Process completed with exit code 1.
+"""
+
+
+def test_authors_own_sentence_of_the_failed_step_is_told(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    one = job(2, "failure", ("Lint", "success"), ("Brew", "failure"))
+    for step, second in zip(one["steps"], ("01", "06"), strict=True):
+        step |= dict.fromkeys(("started_at", "completed_at"), f"2026-11-23T12:00:{second}.000Z")
+    log_of(http, 2, TWO_STEPS)
+    named = annotation("a loose cobblestone\nin the third row", path="src/path.py", line=3, title="Stones")
+    code = annotation("Process completed with exit code 1.")
+    said = [annotation("not so nice"), annotation("old", "warning"), named, code]
+    http.replace("GET", f"{BASE}/check-runs/2/annotations", json=said)
+    told = WorkflowDispatch().failure(failed(make_cast, one))
+    mine = Annotation("a loose cobblestone\nin the third row", "error", "Stones", "src/path.py", 3)
+    assert (told.step, told.annotations) == ("Brew", (mine,))
 
 
 def test_run_without_any_job_has_nothing_to_tell(make_cast: Callable[..., Cast], http: responses.RequestsMock) -> None:
@@ -531,6 +678,7 @@ def test_run_without_any_job_has_nothing_to_tell(make_cast: Callable[..., Cast],
 def test_log_that_is_not_there_yet_is_waited_for_a_little(
     make_cast: Callable[..., Cast], http: responses.RequestsMock, status: int
 ) -> None:
+    annotated(http, 2)
     http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
     lately = timezone.now() - dt.timedelta(seconds=5)
     with pytest.raises(NotNow):
@@ -541,6 +689,7 @@ def test_log_that_is_not_there_yet_is_waited_for_a_little(
 def test_log_that_never_comes_does_not_keep_the_rest_back(
     make_cast: Callable[..., Cast], http: responses.RequestsMock, status: int
 ) -> None:
+    annotated(http, 2)
     http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
     long_ago = timezone.now() - dt.timedelta(seconds=25)
     cast = failed(make_cast, job(2, "failure", ("test", "failure")), run_finished_at=long_ago)
@@ -551,10 +700,11 @@ def test_log_that_never_comes_does_not_keep_the_rest_back(
 def test_log_that_can_not_be_read_now_is_tried_again(
     make_cast: Callable[..., Cast], http: responses.RequestsMock, naps: list[float], status: int
 ) -> None:
+    annotated(http, 2)
     http.get(f"{BASE}/actions/jobs/2/logs", json=SAID, status=status)
     long_ago = timezone.now() - dt.timedelta(seconds=25)
     with pytest.raises(NotNow):
-        WorkflowDispatch().failure(failed(make_cast, job(2, "failure"), run_finished_at=long_ago))
+        WorkflowDispatch().failure(failed(make_cast, job(2, "failure", ("a", "failure")), run_finished_at=long_ago))
 
 
 def test_log_with_bytes_that_no_database_keeps_still_ends_the_cast(
@@ -564,6 +714,7 @@ def test_log_with_bytes_that_no_database_keeps_still_ends_the_cast(
         make_cast,
         job(2, "failure", ("test", "failure")),
         observation={"attempt": 1, "status": "completed", "conclusion": "failure"},
+        started_at=timezone.now(),
     )
     http.get(f"{RUNS}/7/artifacts", json={"total_count": 0, "artifacts": []})
     log_of(http, 2, "##[error]core \x00dumped \ufffd\n")
@@ -610,6 +761,34 @@ def test_artifacts_of_earlier_attempts_are_left_out(
     )
     found = WorkflowDispatch().artifacts(cast)
     assert [(a.id, a.name) for a in found] == [(3, "out"), (4, "more"), (5, "undated")]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        job(1, "success", ("a", "success"), attempt=1),
+        job(3, "success", ("a", "success"), attempt=2, completed_at="2026-11-23T12:00:25.000Z"),
+    ],
+    ids=["listed with its attempt", "listed anew with its old times"],
+)
+def test_rerun_of_failed_jobs_keeps_the_newest_artifact_of_each_name(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, kept: dict[str, Any]
+) -> None:
+    again = job(4, "success", ("a", "success"), attempt=2, completed_at="2026-11-23T12:05:00.000Z")
+    seen = attempt(2, "2026-11-23T12:00:30.000Z")
+    cast = make_cast(run_id=7, run_attempt=2, observation=seen, jobs=[kept, again])
+    early = "2026-11-23T12:00:20Z"
+    list_artifacts(http, artifact(1, "spell-result", early), artifact(2, "log", early), artifact(3, "log"))
+    assert [(a.id, a.name) for a in WorkflowDispatch().artifacts(cast)] == [(1, "spell-result"), (3, "log")]
+
+
+def test_rerun_of_every_job_keeps_nothing_of_an_earlier_attempt(
+    make_cast: Callable[..., Cast], http: responses.RequestsMock
+) -> None:
+    again = job(4, "success", ("a", "success"), attempt=2, completed_at="2026-11-23T12:05:00.000Z")
+    cast = make_cast(run_id=7, run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"), jobs=[again])
+    list_artifacts(http, artifact(1, "spell-result", "2026-11-23T12:00:20Z"))
+    assert WorkflowDispatch().artifacts(cast) == []
 
 
 def test_first_attempt_loses_nothing_to_clocks_that_differ(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casts.runtime import Annotation
 from github_integration import errors, wire
 
 from .doubles import LONG_TOKEN, SAMPLES, described, sample
@@ -260,11 +261,94 @@ def test_tail_of_a_log_ends_at_its_last_error_without_times_and_colours() -> Non
     )
 
 
+ECHO = """2026-11-23T12:00:00Z ##[group]Run ./brew --all
+2026-11-23T12:00:00Z \x1b[36;1m./brew --all\x1b[0m
+2026-11-23T12:00:00Z \x1b[36;1mexit 1\x1b[0m
+2026-11-23T12:00:00Z shell: /usr/bin/bash -e {0}
+2026-11-23T12:00:00Z env:
+2026-11-23T12:00:00Z   SECRET: ***
+2026-11-23T12:00:00Z ##[endgroup]
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "tail"),
+    [
+        (ECHO + "brewing\n##[error]it broke\n", ("brewing", "##[error]it broke")),
+        ("##[group]Run echo hi\n\x1b[36;1mecho hi\x1b[0m\n##[endgroup]\nhi\n", ("hi",)),
+        ("##[group]Run actions/checkout@v4\nwith:\n  ref: main\nenv:\n  A: b\n##[endgroup]\nhi\n", ("hi",)),
+        ("##[group]Run actions/checkout@v4\n##[endgroup]\nhi\n", ("hi",)),
+        ("##[group]Stones\none\n##[endgroup]\n##[error]loose\n", ("one", "##[error]loose")),
+        ("##[group]Run the tests\n1 of 2 failed\n##[endgroup]\n##[error]no\n", ("1 of 2 failed", "##[error]no")),
+        ("shell: /usr/bin/bash -e {0}\n##[endgroup]\nhi\n", ("shell: /usr/bin/bash -e {0}", "hi")),
+        ("##[group]Run ./brew\n./brew\n", ("./brew",)),
+        ("##[group]Run ./brew\n./brew\n##[group]Inner\nhi\n", ("hi",)),
+    ],
+    ids=[
+        "script",
+        "script without its shell",
+        "action",
+        "action without settings",
+        "own group",
+        "own group that begins with Run",
+        "cut at its beginning",
+        "cut at its end",
+        "never closed",
+    ],
+)
+def test_tail_of_a_log_leaves_out_the_workflows_echo_and_marks_of_groups(log: str, tail: tuple[str, ...]) -> None:
+    assert wire.log_tail(log, 20) == tail
+
+
+def test_errors_of_a_step_are_those_between_its_times() -> None:
+    log = "".join(f"2026-11-23T12:00:{n:02}.1234567Z ##[error]\x1b[31mno {n}\x1b[0m\nmore\n" for n in (1, 5, 6, 8))
+    assert wire.errors_in_log(log, at(5), at(6)) == ("no 5", "no 6")
+    assert wire.errors_in_log(log, None, None) == ("no 1", "no 5", "no 6", "no 8")
+    assert wire.errors_in_log("##[error]undated ghs_" + "a" * 40 + "\n", at(5), at(6)) == ("undated ghs_…",)
+
+
+def at(second: int) -> dt.datetime:
+    return dt.datetime(2026, 11, 23, 12, 0, second, tzinfo=dt.UTC)
+
+
+def test_published_example_of_an_annotation_is_read() -> None:
+    [example] = described("checks.list-annotations")["responses"]["200"]["examples"]["default"]
+    seen = wire.annotation_seen(example)
+    assert seen == Annotation("Check your spelling for 'banaas'.", "warning", "Spell Checker", "README.md", 2)
+
+
+@pytest.mark.parametrize("gone", ["path", "start_line", "annotation_level", "title", "message"])
+def test_annotation_is_read_with_any_field_null(gone: str) -> None:
+    told = {"path": "a", "start_line": 1, "annotation_level": "failure", "title": "t", "message": "m"}
+    wire.annotation_seen(told | {gone: None})
+    wire.annotation_seen({name: value for name, value in told.items() if name != gone})
+
+
+def test_place_in_the_log_is_no_place_in_a_file() -> None:
+    seen = wire.annotation_seen({"path": ".github", "start_line": 12, "annotation_level": "failure", "message": " m "})
+    assert seen == Annotation("m", "error")
+
+
+@pytest.mark.parametrize(
+    ("message", "commonplace"),
+    [
+        ("Process completed with exit code 1.", True),
+        ("Process completed with exit code -1073741819.", True),
+        ("The operation was canceled.", True),
+        ("", True),
+        ("Process completed with exit code 1. See the log.", False),
+        ("a loose cobblestone", False),
+    ],
+)
+def test_what_the_runner_says_of_every_failed_step_is_commonplace(message: str, commonplace: bool) -> None:
+    assert wire.is_commonplace(message) is commonplace
+
+
 def test_whole_log_is_kept_when_it_is_short() -> None:
     tail = wire.log_tail(LOG, 100)
     assert tail[0] == "Current runner version: '2.330.0'"
-    assert tail[2] == "make all"
-    assert len(tail) == 8
+    assert tail[1] == "cc: warning"
+    assert len(tail) == 5
 
 
 def test_log_without_an_error_ends_at_its_end() -> None:

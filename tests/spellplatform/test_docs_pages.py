@@ -136,7 +136,7 @@ def manifest() -> dict[str, Any]:
 
 def test_the_manifest_asks_for_what_the_platform_uses_and_no_more():
     asked = manifest()
-    assert asked["default_permissions"] == {"actions": "write", "metadata": "read"}
+    assert asked["default_permissions"] == {"actions": "write", "checks": "read", "metadata": "read"}
     assert set(asked["default_events"]) == {"workflow_run", "workflow_job"} <= set(HANDLERS)
     assert asked["public"] is False
     assert resolve(urlsplit(asked["hook_attributes"]["url"]).path).url_name == "github-webhook"
@@ -156,6 +156,7 @@ def test_the_link_asks_for_the_same_as_the_manifest():
         "webhook_active": "true",
         "webhook_url": expected["hook_attributes"]["url"],
         "actions": expected["default_permissions"]["actions"],  # metadata comes by itself
+        "checks": expected["default_permissions"]["checks"],
     }
     assert sorted(events) == sorted(expected["default_events"])
 

@@ -318,7 +318,7 @@ def test_eight_different_deliveries_of_one_run_at_once_all_count_in_any_order(ru
     [thread.join(30) for thread in threads]
     assert answers == [202] * 8
     after = again(running)
-    assert after.status == "running"
+    assert (after.status, after.status_reason) == ("queued", "waiting_for_runner")
     assert [job["id"] for job in after.jobs] == list(range(6))
     assert [event.seq for event in after.events.order_by("seq")] == list(range(1, after.last_seq + 1))
     assert not Delivery.objects.exclude(error="").exists()

@@ -20,7 +20,7 @@ from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
 
-from .conftest import NOON, again, at, deliver, job_event, made, run_event, sample, stored, work_off
+from .conftest import again, at, deliver, job_event, made, run_event, sample, stored, work_off
 
 Outcome = Delivery.Outcome
 pytestmark = pytest.mark.django_db
@@ -48,7 +48,9 @@ def finish(cast: Cast, settings: Any) -> Cast:
 def test_run_that_a_cast_has_is_known_by_its_id_without_any_token(running: Cast) -> None:
     assert tell(run_event(running, "in_progress", title="whatever")) == Outcome.APPLIED
     after = again(running)
-    assert (after.status, after.started_at) == ("running", NOON + dt.timedelta(seconds=1))
+    assert (after.status, after.status_reason, after.started_at) == ("queued", "waiting_for_runner", None)
+    assert after.observation is not None
+    assert after.observation["status"] == "in_progress"
     assert not after.spell.carries_token
 
 
@@ -105,7 +107,7 @@ def test_second_run_with_a_casts_token_is_not_its_run(cast: Cast) -> None:
 def test_run_that_one_cast_has_is_never_given_to_another(cast: Cast, running: Cast) -> None:
     assert tell(run_event(cast, "in_progress")) == Outcome.APPLIED  # number 42, which `running` has
     assert again(cast).run_id is None
-    assert again(running).status == "running"
+    assert again(running).status_reason == "waiting_for_runner"
 
 
 @pytest.mark.parametrize("event", ["push", "workflow_run", "pull_request"])
@@ -144,8 +146,8 @@ def test_any_order_and_any_repetition_of_a_runs_deliveries_has_the_same_end(
     after = again(cast)
     assert after.observation is not None
     assert (after.observation["status"], after.observation["conclusion"]) == ("completed", "success")
-    assert (after.status, after.status_reason, after.progress) == ("running", "copying_artifacts", 95)
-    assert after.started_at == NOON + dt.timedelta(seconds=1)
+    assert (after.status, after.status_reason, after.progress) == ("queued", "copying_artifacts", 95)
+    assert after.started_at is None, "a run's own start is when it was made"
     done = finish(after, settings)
     assert (done.status, done.status_reason) == ("succeeded", "succeeded")
     events = list(done.events.order_by("seq"))
@@ -241,7 +243,8 @@ def test_jobs_before_and_after_their_run_have_the_same_end(
         tell(run_event(running, action) if kind == "run" else job_event(running, action))
     after = again(running)
     assert [(job["id"], job["status"], job["conclusion"]) for job in after.jobs] == [(5, "completed", "success")]
-    assert after.status_reason == "copying_artifacts"
+    assert (after.status, after.status_reason) == ("running", "copying_artifacts")
+    assert after.started_at == after.created_at, "the sample's step began years before, by its clock"
     assert finish(after, settings).status == "succeeded"
 
 
@@ -275,10 +278,13 @@ def test_several_jobs_are_kept_side_by_side(running: Cast) -> None:
     ]
 
 
-def test_job_of_an_earlier_attempt_is_not_this_attempts(running: Cast) -> None:
+def test_job_of_an_earlier_attempt_counts_until_it_is_run_again(running: Cast) -> None:
     tell(run_event(running, "in_progress", run_attempt=2))
+    tell(job_event(running, "completed", run_attempt=1))
+    assert [(job["id"], job["attempt"]) for job in again(running).jobs] == [(5, 1)]
+    tell(job_event(running, "completed", run_attempt=2, number=6))
     assert tell(job_event(running, "completed", run_attempt=1)) == Outcome.NOTHING_NEW
-    assert again(running).jobs == []
+    assert [(job["id"], job["attempt"]) for job in again(running).jobs] == [(6, 2)]
 
 
 def test_job_that_ended_before_it_began_is_kept_as_told(running: Cast) -> None:
@@ -398,7 +404,7 @@ def test_delivery_whose_handler_fails_is_kept_with_its_error_and_tried_again(
     work_off()  # with the release that mends it
     row.refresh_from_db()
     assert (row.outcome, row.error, row.due_at) == (Outcome.APPLIED, "", None)
-    assert again(running).status == "running"
+    assert again(running).status_reason == "waiting_for_runner"
 
 
 def test_repeat_of_a_delivery_that_failed_is_known(running: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

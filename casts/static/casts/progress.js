@@ -129,9 +129,15 @@ function writeError(error) {
   show(page, "failed", error?.failed_step);
   say(page, "failed_step", error?.failed_step ?? "");
   say(page, "failed_job", error?.failed_job ?? "");
-  const detail = error?.failed_step ? "" : error?.message ?? "";
+  const annotations = error?.annotations ?? [];
+  const detail = error?.failed_step || annotations.length ? "" : error?.message ?? "";
   show(page, "error_detail", detail);
   say(page, "error_detail", detail);
+  show(page, "annotations", annotations.length);
+  fill(part(page, "annotations"), "annotation", annotations, (element, one) => {
+    say(element, "said", one.title ? `${one.title}: ${one.message}` : one.message);
+    say(element, "place", one.file && one.line ? `${one.file}:${one.line}` : one.file ?? "");
+  });
   const errors = error?.errors ?? [], log = error?.log_tail ?? [];
   show(page, "errors", errors.length);
   fill(part(page, "errors"), "error", errors, (element, one) => {

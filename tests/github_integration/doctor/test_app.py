@@ -125,9 +125,14 @@ def permissions(hub: GitHub, world: World, spells: list[Any], **asks: str) -> li
     return list(app.permissions(hub.app(), spells))
 
 
+def test_checks_are_worth_having_and_no_problem_to_miss(hub, world):
+    finding = one(permissions(hub, world, [make()], actions="write", metadata="read"), "permission checks")
+    is_bad(finding, Level.WARNING, "annotations", mend="Checks, read-only")
+
+
 def test_permissions_as_the_manifest_asks_for_them_are_enough(hub, world):
-    found = permissions(hub, world, [make()], actions="write", metadata="read")
-    assert all_ok(found) == ["permission actions", "permission metadata"]
+    found = permissions(hub, world, [make()], actions="write", checks="read", metadata="read")
+    assert all_ok(found) == ["permission actions", "permission metadata", "permission checks"]
 
 
 @pytest.mark.parametrize("asks", [{}, {"actions": "read"}])
@@ -146,14 +151,14 @@ def test_app_without_metadata_is_a_problem(hub, world):
 
 
 def test_contents_are_needed_only_for_spells_started_by_an_event(hub, world):
-    asks = {"actions": "write", "metadata": "read", "contents": "read"}
-    assert all_ok(permissions(hub, world, [make()], **asks)) == ["permission actions", "permission metadata"]
+    asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "read"}
+    assert "permission contents" not in all_ok(permissions(hub, world, [make()], **asks))
     finding = one(permissions(hub, world, [make(), event()], **asks), "permission contents")
     is_bad(finding, Level.PROBLEM, "repository_dispatch", mend="Contents, read and write")
 
 
 def test_contents_that_nobody_needs_are_a_warning(hub, world):
-    asks = {"actions": "write", "metadata": "read", "contents": "write"}
+    asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "write"}
     finding = one(permissions(hub, world, [make()], **asks), "permission contents")
     is_bad(finding, Level.WARNING, "no spell needs that", mend="Contents, read-only")
     assert "permission contents" in all_ok(permissions(hub, world, [event()], **asks))

@@ -18,7 +18,7 @@ from github_integration.local.config import Config
 from github_integration.local.server import LocalGitHub
 
 from .oracles import check_answer, check_webhook
-from .trees import SAMPLE, make_tree
+from .trees import SAMPLE, make_actions, make_tree
 
 SECRET = "It's a Secret to Everybody"
 REPOSITORY = "octo-org/spells"
@@ -185,6 +185,10 @@ def server(
         webhook_url=receiver.url,
         webhook_secret=SECRET,
         personal_token="github_pat_local",
+        actions_source=str(make_actions(tmp_path_factory.mktemp("github.com"))),
+        minute=1,  # a job may take a second where its file says a minute
+        secrets={"PASSWORD": "hunter2\nand more", "EMPTY": ""},
+        variables={"COLOUR": "blue"},
     )
     server = LocalGitHub(config)
     server.start()

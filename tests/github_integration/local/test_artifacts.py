@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from github_integration.local.clock import later
-from github_integration.local.upload_artifact import upload
+from github_integration.local.stand_ins.upload_artifact import upload
 
 from .conftest import Api
 

@@ -53,7 +53,8 @@ def test_token_has_the_new_long_form_and_lasts_an_hour(as_app):
     assert token["token"].startswith("ghs_1_")
     assert len(token["token"]) == 520
     assert token["token"].count(".") == 2
-    assert token["permissions"] == {"actions": "write", "contents": "write", "metadata": "read"}
+    everything = {"actions": "write", "checks": "read", "contents": "write", "metadata": "read"}
+    assert token["permissions"] == everything
 
 
 def test_token_can_be_narrowed_never_widened(as_app):

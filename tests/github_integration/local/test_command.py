@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from github_integration.local.workplace import workplace
+
 from .conftest import REPOSITORY, Api
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +34,7 @@ def program(tmp_path, tree) -> Iterator[tuple["subprocess.Popen[str]", Api]]:
     )
     with process:
         yield process, Api(base, "github_pat_p")
-        process.kill()
+        process.terminate()
 
 
 def running(marker: str) -> bool:
@@ -44,7 +46,7 @@ def test_it_serves_and_ends_cleanly_with_all_its_runs(program, tmp_path):
     process, api = program
     run_id = api.start("slow.yml")
     api.wait(run_id, lambda run: run["status"] == "in_progress")
-    marker = str(tmp_path / "runs")
+    marker = str(workplace(tmp_path) / "runs")
     assert running(marker)
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
@@ -52,6 +54,7 @@ def test_it_serves_and_ends_cleanly_with_all_its_runs(program, tmp_path):
     while running(marker):
         assert time.monotonic() < end
         time.sleep(0.05)
+    assert not workplace(tmp_path).exists()
 
 
 def test_wrong_repository_is_told(tmp_path):
@@ -80,4 +83,4 @@ def test_state_stays_in_its_directory(program, tmp_path, tree):
     before = sorted(os.listdir(tree))
     api.wait(api.start("keep.yml"))
     assert sorted(os.listdir(tree)) == before
-    assert not list(tmp_path.glob("runs/*/cache"))
+    assert not list(workplace(tmp_path).glob("runs/*/cache"))

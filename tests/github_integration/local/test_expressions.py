@@ -3,6 +3,7 @@ import pytest
 from github_integration.local.expressions import ExpressionError, evaluate, interpolate
 from github_integration.local.workflow import load
 
+JOBS = "jobs: {a: {runs-on: x, steps: [{run: 'true'}]}}"
 CONTEXT = {"inputs": {"x": "X", "empty": "", "on": True}, "github": {"event": {"client_payload": {"a-b": [1], "n": 0}}}}
 
 
@@ -32,7 +33,7 @@ def test_what_is_no_expression_is_refused(source):
 
 
 def test_input_is_not_evaluated_again():
-    workflow = load("o/r", ".github/workflows/w.yml", "run-name: ${{ inputs.x }}\non: workflow_dispatch\njobs: {}")
+    workflow = load("o/r", ".github/workflows/w.yml", "run-name: ${{ inputs.x }}\non: workflow_dispatch\n" + JOBS)
     assert workflow.title("workflow_dispatch", {"inputs": {"x": "${{ github.token }}"}}) == "${{ github.token }}"
 
 
@@ -42,8 +43,11 @@ def test_input_is_not_evaluated_again():
         ("a: [", "(Line: 1, Col: 5): "),
         ("[]", "(Line: 1, Col: 1): "),
         ("on: push", "(Line: 1, Col: 1): Required property is missing: jobs"),
-        ("on: push\njobs: {a: {steps: []}}", "Job 'a': Required property is missing: runs-on"),
-        ("on: push\njobs: {a: {runs-on: x, steps: [{}]}}", "every step must define a `uses` or `run` key"),
+        ("on: push\njobs: {a: {steps: []}}", "(Line: 2, Col: 11): Required property is missing: runs-on"),
+        (
+            "on: push\njobs: {a: {runs-on: x, steps: [{}]}}",
+            "(Line: 2, Col: 32): every step must define a `uses` or `run` key",
+        ),
     ],
 )
 def test_broken_file_is_kept_with_its_error_and_named_by_its_path(text, error):

@@ -109,10 +109,12 @@ def test_run_that_waits_for_a_runner_is_cancelled_at_once(api: Api):
         assert api.wait(run_id)["conclusion"] == "cancelled"
 
 
-def test_file_that_act_refuses_is_a_startup_failure_without_jobs(api: Api):
+def test_run_whose_called_workflow_is_not_there_is_a_startup_failure_without_jobs(api: Api):
     run = api.wait(api.start("startup.yml"))
     assert run["conclusion"] == "startup_failure"
     assert api.jobs(run["id"]) == []
+    page = requests.get(run["html_url"], timeout=5).text
+    assert "nobody/nothing/.github/workflows/none.yml@v1: it is not found on" in page
 
 
 def test_job_for_another_kind_of_machine_fails_instead_of_passing_unrun(api: Api):

@@ -47,6 +47,21 @@ jobs:
     runs-on: ubuntu-latest
     steps: [{run: echo never}]
 """,
+    "remarks.yml": r"""
+name: Remarks
+on: workflow_dispatch
+jobs:
+  say:
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          where=file=src/a.py,line=3,endLine=4,col=2,endColumn=9
+          echo "::error $where,title=Oh%2C dear%3A 100%25::it broke%0Abadly :: twice"
+          echo "::warning::careful"
+          echo "::notice title=By the way,file=b.py,line=7::all is %25 well"
+          for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "::notice::$n"; done
+      - run: exit 4
+""",
     "slow.yml": """
 name: Slow
 on: workflow_dispatch
@@ -102,13 +117,247 @@ jobs:
     "startup.yml": """
 name: Startup
 on: workflow_dispatch
-jobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true', surprise: 1}]}}
+jobs: {a: {uses: nobody/nothing/.github/workflows/none.yml@v1}}
 """,
     "mac.yml": "on: workflow_dispatch\njobs: {a: {runs-on: macos-latest, steps: [{run: 'true'}]}}\n",
     "many.yml": "name: Many\non:\n  workflow_dispatch:\n    inputs: {"
     + ", ".join(f"i{n}: {{type: string}}" for n in range(25))
     + "}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n",
 }
+WORKFLOWS |= {
+    "needs.yml": """
+on: workflow_dispatch
+jobs:
+  build: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}
+  test: {needs: biuld, runs-on: ubuntu-latest, steps: [{run: 'true'}]}
+""",
+    "calls-none.yml": "on: workflow_dispatch\njobs: {a: {uses: ./.github/workflows/none.yml}}\n",
+    "called.yml": """
+name: Called
+on:
+  workflow_call:
+    inputs:
+      who: {type: string}
+      part: {type: string}
+      given: {type: string}
+    outputs:
+      count: {value: "${{ jobs.inner.outputs.count }}"}
+jobs:
+  inner:
+    name: Inner ${{ inputs.who }}
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [1, 2]}}
+    outputs: {count: "${{ steps.say.outputs.count }}"}
+    steps:
+      - id: say
+        name: Say
+        env: {GIVEN: "${{ inputs.given }}"}
+        run: |
+          echo "${{ inputs.part }} ${{ matrix.n }} $GIVEN ${{ vars.COLOUR }} $GITHUB_JOB"
+          echo count=1 >> "$GITHUB_OUTPUT"
+""",
+    "calls.yml": """
+on: {workflow_dispatch: {inputs: {who: {type: string}}}}
+jobs:
+  first:
+    name: First
+    runs-on: ubuntu-latest
+    outputs: {text: "${{ steps.x.outputs.text }}"}
+    steps: [{id: x, run: "echo 'text=given output' >> $GITHUB_OUTPUT"}]
+  many:
+    name: Many
+    needs: first
+    strategy: {matrix: {part: [a, b]}}
+    uses: ./.github/workflows/called.yml
+    with: {who: "${{ inputs.who }}", part: "${{ matrix.part }}", given: "${{ needs.first.outputs.text }}"}
+  after:
+    needs: many
+    runs-on: ubuntu-latest
+    steps: [{run: "echo all ${{ needs.many.outputs.count }} output"}]
+""",
+    "too-long.yml": """
+on: workflow_dispatch
+jobs:
+  long:
+    runs-on: ubuntu-latest
+    timeout-minutes: 1
+    steps:
+      - {name: Sleep, run: sleep 60}
+      - {name: Never, run: echo never}
+      - {name: Always, if: always(), run: echo always}
+""",
+    "too-long-beside.yml": """
+on: workflow_dispatch
+jobs:
+  long:
+    runs-on: ubuntu-latest
+    timeout-minutes: ${{ fromJSON('1') }}
+    steps:
+      - {name: Sleep, run: sleep 60}
+      - {name: Always, if: always(), run: echo always}
+  beside:
+    runs-on: ubuntu-latest
+    steps: [{run: sleep 2.5}]
+  later:
+    needs: long
+    runs-on: ubuntu-latest
+    steps: [{run: echo later}]
+""",
+    "tidies.yml": """
+on: workflow_dispatch
+jobs:
+  work:
+    runs-on: ubuntu-latest
+    steps: [{name: Sleep, run: sleep 60}]
+  tidy:
+    needs: work
+    if: always()
+    runs-on: ubuntu-latest
+    steps:
+      - {name: One, run: echo one}
+      - {name: If failed, if: failure(), run: echo failed}
+      - {name: Two, if: "${{ github.event_name == 'workflow_dispatch' }}", run: echo two}
+  boast:
+    needs: work
+    runs-on: ubuntu-latest
+    steps: [{run: echo done}]
+  guard:
+    if: ${{ always() }}
+    runs-on: ubuntu-latest
+    steps: [{run: sleep 2}, {run: echo guarded to the end}]
+""",
+    "grouped.yml": """
+on:
+  workflow_dispatch:
+    inputs: {group: {type: string}, over: {type: string}, seconds: {type: string, default: '30'}}
+concurrency:
+  group: group-${{ inputs.group }}
+  cancel-in-progress: ${{ inputs.over == 'true' }}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps: [{run: "sleep ${{ inputs.seconds }}"}]
+""",
+    "grouped-jobs.yml": """
+on: {workflow_dispatch: {inputs: {seconds: {type: string}}}}
+jobs:
+  free:
+    runs-on: ubuntu-latest
+    steps: [{run: 'true'}]
+  grouped:
+    runs-on: ubuntu-latest
+    concurrency: jobs-of-${{ github.ref_name }}
+    steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}, {name: Tidy, if: always(), run: echo tidied}]
+""",
+    "deadlock.yml": """
+on: workflow_dispatch
+concurrency: knot
+jobs: {a: {runs-on: ubuntu-latest, concurrency: Knot, steps: [{run: 'true'}]}}
+""",
+    "secretive.yml": r"""
+on: workflow_dispatch
+jobs:
+  tell:
+    runs-on: ubuntu-latest
+    steps:
+      - env: {PASSWORD: "${{ secrets.PASSWORD }}"}
+        run: |
+          echo "secret: $PASSWORD"
+          echo "colour ${{ vars.COLOUR }} length ${#PASSWORD}"
+          echo "::error::told: ${PASSWORD%%$'\n'*}"
+          echo "::add-mask::whis""pered"
+          echo "masked: whis""pered"
+          test -n "${{ secrets.GITHUB_TOKEN }}"
+          env | sort
+          test -z "$(printenv COLOUR)"
+""",
+    "usual.yml": """
+on: workflow_dispatch
+jobs:
+  make:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+      - uses: ./own/action
+      - run: echo two > two.txt
+      - {uses: Actions/Upload-Artifact@v6.1, with: {name: two, path: two.txt}}
+  take:
+    needs: make
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/download-artifact@main, with: {name: made, path: got}}
+      - run: echo "downloaded $(cat got/made.txt)"
+      - {uses: actions/download-artifact@v4, with: {path: every, merge-multiple: true}}
+      - run: |
+          test -f every/made.txt && echo "all: merged, $(cat every/two.txt)"
+      - {uses: actions/download-artifact@v4, with: {pattern: 't*', path: some}}
+      - run: test -f some/two/two.txt
+  script:
+    runs-on: ubuntu-latest
+    steps:
+      - id: s
+        uses: actions/github-script@v8
+        with:
+          script: |
+            core.warning("from the script");
+            const { data, status } = await github.request("GET /repos/{owner}/{repo}", context.repo);
+            console.log("status " + status, data.full_name);
+            const out = await exec.getExecOutput("expr", ["1", "+", "1"], { silent: true });
+            console.log(`script saw ${context.repo.repo} and ${out.stdout.trim()}`);
+            return { a: [1, "é"] };
+      - {run: 'echo "result: $R"', env: {R: "${{ steps.s.outputs.result }}"}}
+  tools:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/setup-python@v6, id: py, with: {python-version: '2.4'}}
+      - run: python -c "import sys; print('own python', sys.prefix in '${{ steps.py.outputs.python-path }}')"
+      - {uses: actions/setup-node@v5, id: node, with: {node-version: lts/*}}
+      - run: node --version && test -n "${{ steps.node.outputs.node-version }}"
+  fetched:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - {uses: octo/hello@v1, id: hello}
+      - run: echo "said=${{ steps.hello.outputs.said }}"
+""",
+    "caches.yml": """
+on: workflow_dispatch
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - {id: c, uses: actions/cache@v4, with: {path: kept, key: the-key}}
+      - name: Look
+        run: |
+          echo "hit: ${{ steps.c.outputs.cache-hit }}, $(cat kept/file || echo none)"
+          mkdir -p kept; echo kept > kept/file
+      - {uses: actions/cache/restore@v3, with: {path: elsewhere, key: no, restore-keys: the}}
+""",
+    "unrunnable.yml": """
+on: workflow_dispatch
+jobs:
+  missing: {runs-on: ubuntu-latest, steps: [{uses: nobody/nothing@v1}, {name: Never, if: always(), run: 'true'}]}
+  version: {runs-on: ubuntu-latest, steps: [{uses: octo/hello@v7}, {name: Never, if: always(), run: 'true'}]}
+  nested: {runs-on: ubuntu-latest, steps: [{uses: actions/checkout@v4}, {uses: ./own/nested}]}
+  empty: {runs-on: ubuntu-latest, steps: [{uses: octo/empty@v1}]}
+  whale: {runs-on: ubuntu-latest, steps: [{uses: octo/whale@v1}]}
+  image: {runs-on: ubuntu-latest, steps: [{uses: 'docker://alpine:3.20'}]}
+  container: {runs-on: ubuntu-latest, container: 'node:20', steps: [{name: Never, run: 'true'}]}
+  services: {runs-on: ubuntu-latest, services: {db: {image: postgres}}, steps: [{name: Never, run: 'true'}]}
+  other-ref: {runs-on: ubuntu-latest, steps: [{uses: actions/checkout@v4, with: {ref: v0}}]}
+  no-folder: {runs-on: ubuntu-latest, steps: [{uses: ./nowhere}]}
+""",
+    "unreachable.yml": "on: workflow_dispatch\njobs: {a: {runs-on: ubuntu-latest, steps: [{uses: octo/distant@v1}]}}\n",
+}
+OWN_ACTION = """
+name: Own
+runs:
+  using: composite
+  steps:
+    - {run: echo made by composite > made.txt, shell: bash}
+    - {uses: actions/upload-artifact@v3, with: {name: made, path: made.txt}}
+"""
+NESTED_ACTION = "name: Nested\nruns: {using: composite, steps: [{uses: nobody/nested@v1}]}\n"
 
 
 def make_tree(root: Path, sample: Path) -> Path:
@@ -118,10 +367,42 @@ def make_tree(root: Path, sample: Path) -> Path:
     for name, text in WORKFLOWS.items():
         (directory / name).write_text(text.lstrip())
     (directory / sample.name).write_text(sample.read_text(encoding="utf-8"), encoding="utf-8")
+    for name, text in {"action": OWN_ACTION, "nested": NESTED_ACTION}.items():
+        (root / "own" / name).mkdir(parents=True)
+        (root / "own" / name / "action.yml").write_text(text.lstrip())
     (root / "README.md").write_text("read me\n")
     (root / ".gitignore").write_text(".env\n")
     (root / ".env").write_text("LEAKED=from-dot-env\n")
     who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
+    return root
+
+
+def make_actions(root: Path) -> Path:
+    """Make what stands for github.com where actions are fetched: repositories with one version each."""
+    files = {
+        "octo/hello/action.yml": """
+name: Hello
+inputs: {who: {default: world}}
+outputs: {said: {value: "${{ steps.say.outputs.said }}"}}
+runs:
+  using: composite
+  steps:
+    - id: say
+      shell: bash
+      run: echo "hello $WHO"; echo "said=hello $WHO" >> "$GITHUB_OUTPUT"
+      env: {WHO: "${{ inputs.who }}"}
+    - {uses: actions/upload-artifact@v9, with: {name: from-hello, path: README.md}}
+""",
+        "octo/whale/action.yml": "name: Whale\nruns: {using: docker, image: Dockerfile}\n",
+        "octo/empty/README.md": "nothing\n",
+    }
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text.lstrip())
+    who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    for folder in {path.rsplit("/", 1)[0] for path in files}:
+        for command in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-qm", "first"], ["tag", "v1"]):
+            subprocess.run(["git", "-C", str(root / folder), *command], check=True)
     return root

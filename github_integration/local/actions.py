@@ -1,0 +1,116 @@
+"""Where actions come from: stand-ins of this package for the usual ones, github.com for the others."""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from .workflow import WorkflowError, read
+
+logger = logging.getLogger(__name__)
+FETCH_SECONDS = 60
+HERE = Path(__file__).parent / "stand_ins"
+STAND_INS = {
+    "actions/cache": "cache",
+    "actions/checkout": "checkout",
+    "actions/download-artifact": "download_artifact",
+    "actions/github-script": "github_script",
+    "actions/setup-node": "setup_node",
+    "actions/setup-python": "setup_python",
+    "actions/upload-artifact": "upload_artifact",
+}
+_SHA = re.compile(r"[0-9a-f]{40}$")
+_PASSED = (
+    *("PATH", "HOME", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
+)
+
+
+class Unavailable(Exception):
+    """An action can't be had; the text says why."""
+
+
+class Actions:
+    """Finds actions by name and version; what was fetched is kept."""
+
+    def __init__(self, work: Path, kept: Path, source: str) -> None:
+        self.stand_ins, self.kept, self.source = work / "stand_ins", kept, source.rstrip("/")
+        self.node = shutil.which("node")
+        self._fresh: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Copy the stand-ins to where no sign in a path's name disturbs act."""
+        shutil.copytree(HERE, self.stand_ins, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
+
+    def locate(self, name: str, ref: str) -> Path:
+        """Return the folder of a repository of actions at a version; Unavailable says why there is none."""
+        if stand_in := STAND_INS.get(name.lower()):
+            return self.stand_ins / stand_in
+        with self._lock:
+            return self._fetch(name, ref)
+
+    def read(self, folder: Path) -> dict[str, Any] | None:
+        """Return the `runs` of an action's file, None if there is no action."""
+        for file in ("action.yml", "action.yaml"):
+            if (folder / file).is_file():
+                try:
+                    data = read((folder / file).read_text(encoding="utf-8-sig", errors="replace"))[1]
+                except WorkflowError:
+                    return {}  # act says what is wrong with it
+                return (data.get("runs") if isinstance(data, dict) else None) or {}
+        return {"using": "docker"} if (folder / "Dockerfile").is_file() else None
+
+    def _fetch(self, name: str, ref: str) -> Path:
+        key = f"{name}@{ref}".lower()
+        folder = self.kept / re.sub(r"[^\w.@-]", "+", key)
+        known = folder.is_dir()
+        if known and (key in self._fresh or _SHA.match(ref)):
+            return folder
+        draft = folder.with_name(folder.name + ".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            self._git(draft, "init", "-q")
+            self._git(draft, "fetch", "-q", "--depth", "1", f"{self.source}/{name}", ref)
+            self._git(draft, "checkout", "-q", "FETCH_HEAD")
+        except Unavailable as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            if known:
+                logger.warning("%s is taken as it was fetched before: %s", key, error)
+                return folder
+            raise
+        shutil.rmtree(draft / ".git", ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+        self._fresh.add(key)
+        return folder
+
+    def _git(self, folder: Path, *arguments: str) -> None:
+        command = ["git", "-c", "credential.helper=", "-C", str(folder), *arguments]
+        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LANG": "C"}
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False
+            )
+        except FileNotFoundError:
+            raise Unavailable("git, which would fetch it, is not installed on this machine.") from None
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"{self.source} did not answer within {FETCH_SECONDS} s.") from None
+        if done.returncode:
+            raise Unavailable(self._reason(done.stderr))
+
+    def _reason(self, said: str) -> str:
+        low = said.lower()
+        usual = ", ".join(sorted(STAND_INS))
+        if "couldn't find remote ref" in low or "not our ref" in low:
+            return f"it has no such version on {self.source}."
+        if "not found" in low or "could not read username" in low or "does not appear to be a git" in low:
+            return f"it is not found on {self.source}."
+        first = (said.strip().splitlines() or ["git failed"])[-1].removeprefix("fatal: ")
+        return f"{self.source} can't be reached ({first}). Without internet these run: {usual}."

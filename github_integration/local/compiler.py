@@ -1,0 +1,249 @@
+"""Turns a workflow into the files that act runs: actions found, features that can't run here named, jobs introduced.
+
+Each job begins with a hidden step that says which job it is under GitHub's names, and waits there for its concurrency
+group. act evaluates the expressions, so that names, groups and limits may use whatever a workflow may use.
+"""
+
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .actions import Actions, Unavailable
+from .workflow import JobPlan, Workflow, WorkflowError, called_workflow, job_plan
+
+STEP = "localgithub"  # the hidden step's id, and how its lines begin
+MAIN_FILE = f".github/workflows/{STEP}.yml"  # not the run's own, which a checkout must find as it was written
+CALLER = "localgithub_caller"  # the hidden input by which a called workflow knows its caller's name
+GO = "localgithub-go"  # the file in the job's RUNNER_TEMP that ends its waiting
+_INTRODUCE = f"""\
+printf '%s\\n' "{STEP}:name=$LG_NAME" "{STEP}:group=$LG_GROUP" "{STEP}:cancel=$LG_CANCEL" \\
+  "{STEP}:minutes=$LG_MINUTES" "{STEP}:temp=$RUNNER_TEMP" "{STEP}:ready"
+[ -z "$LG_GROUP" ] && exit 0
+until [ -e "$RUNNER_TEMP/{GO}" ]; do sleep 0.05; done
+[ ! -s "$RUNNER_TEMP/{GO}" ]
+"""
+_STATUS = re.compile(r"\b(?:success|failure|always|cancelled)\s*\(", re.IGNORECASE)
+_ALWAYS = re.compile(r"\balways\s*\(|(?<![!\w])cancelled\s*\(", re.IGNORECASE)
+_FAILED = """contains(toJSON(steps), '"conclusion": "failure"')"""
+
+
+@dataclass
+class CompiledJob:
+    """One job of the run or of a workflow that it calls."""
+
+    id: str  # by which act names it
+    path: tuple[str, ...]  # its key, after those of its callers
+    plan: JobPlan
+    problems: list[str] = field(default_factory=list)  # why it can't run here
+    notes: list[str] = field(default_factory=list)  # what is left out here
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the job goes on when its run is cancelled."""
+        return bool(_ALWAYS.search(_text(self.plan.body.get("if", ""))))
+
+
+@dataclass
+class Compiled:
+    """What act is given."""
+
+    files: dict[str, str] = field(default_factory=dict)  # text by path
+    jobs: dict[str, CompiledJob] = field(default_factory=dict)
+    actions: dict[str, Path] = field(default_factory=dict)  # folder by name@ref
+
+    def unseen(self, seen: set[str]) -> list[CompiledJob]:
+        """Return the jobs that GitHub lists as skipped, given the paths of those that were not.
+
+        Of a workflow that was never called it lists its caller only.
+        """
+        found = []
+        for job in self.jobs.values():
+            called = all(_has(seen, job.path[:depth]) for depth in range(1, len(job.path)))
+            if called and not _has(seen, job.path):
+                found.append(job)
+        return found
+
+
+class Compiler:
+    """Compiles one run's files."""
+
+    def __init__(self, tree: Path, actions: Actions, *, docker: bool) -> None:
+        self.tree, self.actions, self.docker = tree, actions, docker
+        self.done = Compiled()
+        self._caches = False  # whether the job at hand uses actions/cache, which saves when the job has ended
+
+    def run(self, workflow: Workflow) -> Compiled:
+        """Compile a workflow and all that it calls; a WorkflowError says why the run can't start."""
+        self._file(MAIN_FILE, {**workflow.data, "name": workflow.name}, self.tree, (), "", [])
+        return self.done
+
+    def _file(
+        self, path: str, data: dict[str, Any], tree: Path, callers: tuple[str, ...], prefix: str, notes: list[str]
+    ) -> None:
+        jobs = {key: self._job(key, body, tree, callers, prefix, notes) for key, body in data["jobs"].items()}
+        made = {key: value for key, value in data.items() if key not in ("run-name", "concurrency")}
+        self.done.files[path] = json.dumps(_plain({**made, "jobs": jobs}), ensure_ascii=False)
+
+    def _job(
+        self, key: str, body: dict[str, Any], tree: Path, callers: tuple[str, ...], prefix: str, notes: list[str]
+    ) -> dict[str, Any]:
+        plan = job_plan(key, body)
+        job = CompiledJob(f"lg{len(self.done.jobs) + 1}", (*callers, key), plan, notes=list(notes))
+        self.done.jobs[job.id] = job
+        made = {name: value for name, value in body.items() if name not in ("timeout-minutes", "concurrency")}
+        made["name"] = job.id
+        if "uses" in body:
+            return self._call(job, made, tree, prefix)
+        steps = list(body.get("steps") or [])
+        self._caches = False
+        job.problems = self._problems(body, steps, tree)
+        group, cancel = read_concurrency(body.get("concurrency"))
+        introduction: dict[str, Any] = {
+            "id": STEP,
+            "shell": "sh",
+            "working-directory": ".",
+            "env": {
+                "LG_NAME": prefix + plan.name,
+                "LG_GROUP": group,
+                "LG_CANCEL": _text(cancel),
+                "LG_MINUTES": _text(body.get("timeout-minutes", "")),
+            },
+            "run": _INTRODUCE,
+        }
+        if job.problems:
+            made = {name: value for name, value in made.items() if name not in ("container", "services")}
+            made["steps"] = [introduction, {"shell": "sh", "working-directory": ".", "run": "exit 1"}]
+            return made
+        if job.lasts:
+            introduction["if"] = "always()"
+            # It goes on when the run is cancelled; act would leave out the steps that don't say always() themselves.
+            steps = [_if(step, f"always() && !{_FAILED}", "") for step in steps]
+        if group:
+            steps = [_if(step, "success()", f"steps.{STEP}.outcome == 'success' && ") for step in steps]
+        if self._caches:
+            save = f'"$LOCAL_GITHUB_PYTHON" -I -S {shlex.quote(str(self.actions.stand_ins))}/cache/cache.py save-all'
+            steps.append({"if": "success()", "shell": "sh", "working-directory": ".", "run": save})
+        made["steps"] = [introduction, *steps]
+        return made
+
+    def _call(self, job: CompiledJob, made: dict[str, Any], tree: Path, prefix: str) -> dict[str, Any]:
+        uses = str(made["uses"])
+        name, at, ref = uses.partition("@")
+        if at:
+            owner, repo, path = name.split("/", 2)
+            try:
+                tree = self.actions.locate(f"{owner}/{repo}", ref)
+            except Unavailable as error:
+                raise WorkflowError(f"{uses}: {error}") from error
+            data = called_workflow(tree, f"./{path}", job.plan.body)
+        else:
+            data = called_workflow(tree, uses, job.plan.body)
+        notes = []
+        if "concurrency" in job.plan.body or "concurrency" in data:
+            notes.append(f"concurrency of the called workflow {uses} is left out by the local GitHub.")
+        called = data["on"]["workflow_call"] = dict(data["on"].get("workflow_call") or {})
+        called["inputs"] = {**(called.get("inputs") or {}), CALLER: {"type": "string", "default": ""}}
+        path = f".github/workflows/{STEP}-{job.id}.yml"
+        self._file(path, data, tree, job.path, f"${{{{ inputs.{CALLER} }}}} / ", notes)
+        shown = prefix + job.plan.name + _matrix_suffix(job.plan)
+        return {**made, "uses": f"./{path}", "with": {**(made.get("with") or {}), CALLER: shown}}
+
+    def _problems(self, body: dict[str, Any], steps: list[dict[str, Any]], tree: Path) -> list[str]:
+        """Return why a job can't run on this machine."""
+        problems = []
+        if body.get("container") and not self.docker:
+            problems.append("`container:` needs Docker, and no Docker answers on this machine.")
+        elif body.get("services") and not body.get("container"):
+            problems.append("`services:` can't run here: the local GitHub starts no service containers.")
+        elif body.get("services") and not self.docker:
+            problems.append("`services:` needs Docker, and no Docker answers on this machine.")
+        seen: set[str] = set()
+        for step in steps:
+            problems += self._action_problems(step, tree, seen)
+        return problems
+
+    def _action_problems(self, step: dict[str, Any], tree: Path, seen: set[str]) -> list[str]:
+        uses = str(step.get("uses") or "")
+        if not uses or uses in seen:
+            return []
+        seen.add(uses)
+        if uses.startswith("docker://"):
+            return [] if self.docker else [f"{uses} needs Docker, and no Docker answers on this machine."]
+        if uses.startswith("./"):
+            folder = tree / uses
+            # What is not in the tree may come to be during the run; act says so if it does not.
+            return self._folder_problems(uses, folder, tree, seen) if folder.is_dir() else []
+        name, _, ref = uses.partition("@")
+        owner, repo, *rest = name.split("/", 2)
+        self._caches |= name.lower() == "actions/cache"
+        try:
+            folder = self.actions.locate(f"{owner}/{repo}", ref)
+        except Unavailable as error:
+            return [f"Unable to resolve action `{uses}`: {error}"]
+        self.done.actions[f"{owner}/{repo}@{ref}"] = folder
+        return self._folder_problems(uses, folder / (rest[0] if rest else ""), tree, seen)
+
+    def _folder_problems(self, uses: str, folder: Path, tree: Path, seen: set[str]) -> list[str]:
+        action = self.actions.read(folder)
+        if action is None:
+            return [f"Can't find 'action.yml', 'action.yaml' or 'Dockerfile' for action `{uses}`."]
+        kind = str(action.get("using", "")).lower()
+        if kind == "docker" and not self.docker:
+            return [f"Action `{uses}` is a Docker action, and no Docker answers on this machine."]
+        if kind.startswith("node") and self.actions.node is None:
+            return [f"Action `{uses}` is written in JavaScript, and `node` is not installed on this machine."]
+        problems = []
+        for step in action.get("steps") or [] if kind == "composite" else []:
+            problems += self._action_problems(step, tree, seen)
+        return problems
+
+
+def _has(seen: set[str], path: tuple[str, ...]) -> bool:
+    whole = "/".join(path)
+    return any(one == whole or one.startswith(whole + "/") for one in seen)
+
+
+def read_concurrency(written: Any) -> tuple[str, Any]:
+    """Return the group as written (empty: none) and whether a newcomer ends what runs."""
+    if isinstance(written, dict):
+        return _text(written.get("group", "")), written.get("cancel-in-progress", False)
+    return _text(written or ""), False
+
+
+def _matrix_suffix(plan: JobPlan) -> str:
+    matrix = (plan.body.get("strategy") or {}).get("matrix")
+    keys = [key for key in matrix if key not in ("include", "exclude")] if isinstance(matrix, dict) else []
+    if not keys or "matrix." in plan.name:
+        return ""
+    return " (" + ", ".join(f"${{{{ matrix.{key} }}}}" for key in keys) + ")"
+
+
+def _if(step: dict[str, Any], default: str, first: str) -> dict[str, Any]:
+    """Return the step with another default condition, and one that comes first."""
+    written = _text(step.get("if", "")).strip()
+    if "${{" in written and not (written.startswith("${{") and written.endswith("}}") and written.count("${{") == 1):
+        return step  # a text with an expression in it is no condition, but always true
+    condition = written.removeprefix("${{").removesuffix("}}").strip() if "${{" in written else written
+    if not condition:
+        condition = default
+    elif not _STATUS.search(condition):
+        condition = f"{default} && ({condition})"
+    return {**step, "if": f"${{{{ {first}({condition}) }}}}"}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Write whole numbers without a point, as GitHub reads them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

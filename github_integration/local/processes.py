@@ -1,0 +1,65 @@
+"""Ending processes, and asking whether Docker answers."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def docker_answers() -> bool:
+    """Whether this machine has a Docker that answers."""
+    if shutil.which("docker") is None:
+        return False
+    try:
+        asked = subprocess.run(["docker", "version"], capture_output=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+def _listed() -> list[tuple[int, int, str]]:
+    command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    rows = (line.split(None, 2) for line in listing.splitlines())
+    return [(int(row[0]), int(row[1]), row[2] if len(row) > 2 else "") for row in rows]
+
+
+def _below(roots: Iterable[int], listed: list[tuple[int, int, str]]) -> list[int]:
+    found = list(roots)
+    for one in found:
+        found += [child for child, parent, _ in listed if parent == one and child not in found]
+    return found
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all below it; act gives each step a process group of its own."""
+    _kill(_below([pid], _listed()))
+
+
+def kill_below(pid: int, place: Path) -> None:
+    """Kill those children of a process whose command names a file in a folder, and all below them."""
+    listed = _listed()
+    _kill(_below([child for child, parent, args in listed if parent == pid and f"{place}/" in args], listed))
+
+
+def stop(process: "subprocess.Popen[str]", grace: float) -> None:
+    """Ask a process to end as Ctrl-C does, and kill it and all below after so many seconds."""
+    if grace:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(grace)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+    if process.poll() is None:
+        kill_tree(process.pid)

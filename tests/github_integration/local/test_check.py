@@ -1,0 +1,99 @@
+"""What GitHub finds wrong with a file when somebody dispatches it."""
+
+import pytest
+
+from github_integration.local.workflow import called_error, load
+
+from .conftest import Api
+
+GOOD = """\
+on: workflow_dispatch
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - run: 'true'
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "error"),
+    [
+        ("    runs-on: ubuntu-latest\n", "", "(Line: 4, Col: 5): Required property is missing: runs-on"),
+        ("    runs-on", "    needs: b\n    runs-on", "(Line: 4, Col: 12): Job 'a' depends on unknown job 'b'."),
+        ("    runs-on", "    needs: [a]\n    runs-on", "(Line: 3, Col: 3): The workflow must contain at least one job"),
+        ("    runs-on", "    run-on: x\n    runs-on", "(Line: 4, Col: 5): Unexpected value 'run-on'"),
+        ("- run: 'true'", "- name: x", "(Line: 6, Col: 9): every step must define a `uses` or `run` key"),
+        ("- run: 'true'", "- {run: x, uses: a/b@c}", "(Line: 6, Col: 9): a step cannot have both"),
+        ("- run: 'true'", "- uses: checkout", "(Line: 6, Col: 15): Expected format {org}/{repo}[/path]@ref."),
+        ("- run: 'true'", "- echo", "(Line: 6, Col: 9): Unexpected value 'echo'"),
+        ("- run: 'true'", "- run: ${{ input.x }}", "(Line: 6, Col: 14): Unrecognized named-value: 'input'"),
+        ("- run: 'true'", "- run: ${{ concat(1) }}", "(Line: 6, Col: 14): Unrecognized function: 'concat'"),
+        ("- run: 'true'", "- run: ${{ github.x", "(Line: 6, Col: 14): The expression is not closed."),
+        ("- run: 'true'", "- {run: x, if: github.x ==}", "(Line: 6, Col: 22): Unexpected end of expression"),
+        (
+            "- run: 'true'",
+            "- {run: x, id: q}\n      - {run: y, id: Q}",
+            "(Line: 7, Col: 22): The identifier 'Q' may not",
+        ),
+        ("  a:", "  1a:", "(Line: 3, Col: 3): The identifier '1a' is invalid."),
+        ("jobs:", "jobs:\n  a: {runs-on: x, steps: [{run: y}]}", "(Line: 4, Col: 3): 'a' is already defined"),
+        ("jobs:", "job:\njobs:", "(Line: 2, Col: 1): Unexpected value 'job'"),
+        ("jobs:", "jobs: [", "(Line: 4, Col: 12): expected ',' or ']', but got ':'"),
+        ("    steps:", "\tsteps:", "(Line: 5, Col: 1): "),
+    ],
+)
+def test_mistake_is_told_with_its_place(written, instead, error):
+    assert load("o/r", "w.yml", GOOD).error == ""
+    assert load("o/r", "w.yml", GOOD.replace(written, instead)).error.startswith(error)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run: ${{ github.event.inputs['a b'] || inputs.x && format('{0}}}', matrix.*.y) }}",
+        "{run: x, if: \"always() && (github.ref != 'x' || !cancelled())\"}",
+        "run: ${{ hashFiles('**/x', 'y') >= 0x1f }} ${{ steps.a.outputs.b-c == 1.5e3 }}",
+        "uses: docker://alpine:3.20",
+        "uses: ./.github/actions/x",
+        "uses: octo/repo/path/to@v1.2",
+        "{run: x, timeout-minutes: 3, continue-on-error: true, shell: bash, working-directory: y, env: {A: 1}}",
+    ],
+)
+def test_what_github_takes_is_taken(step):
+    assert load("o/r", "w.yml", GOOD.replace("run: 'true'", step)).error == ""
+
+
+def test_ring_of_jobs_is_refused():
+    jobs = "".join(f"  {a}: {{needs: {b}, runs-on: x, steps: [{{run: y}}]}}\n" for a, b in ("bc", "cb"))
+    assert load("o/r", "w.yml", GOOD + jobs).error == (
+        "(Line: 7, Col: 3): Job 'b' depends on job 'c' which creates a cycle in the dependency graph."
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "call", "error"),
+    [
+        ("other.yml", "{}", '"./.github/workflows/called.yml" : workflow was not found.'),
+        ("called.yml", "{}", '"./.github/workflows/called.yml" : Input q is required, but not provided'),
+        ("called.yml", "{q: 1, z: 2}", '"./.github/workflows/called.yml" : Invalid input, z is not defined'),
+    ],
+)
+def test_called_workflow_is_checked_with_its_caller(tmp_path, file, call, error):
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    called = GOOD.replace("on: workflow_dispatch", "on: {workflow_call: {inputs: {q: {type: string, required: true}}}}")
+    (folder / file).write_text(called)
+    caller = f"on: push\njobs: {{a: {{uses: ./.github/workflows/called.yml, with: {call}}}}}\n"
+    said = called_error(load("o/r", ".github/workflows/w.yml", caller), tmp_path)
+    assert said.startswith(f'error parsing called workflow ".github/workflows/w.yml" -> {error}')
+
+
+def test_dispatch_of_a_broken_file_is_refused_with_line_and_reason(api: Api, server, tree):
+    for file, words in {
+        "needs.yml": "(Line: 4, Col: 17): Job 'test' depends on unknown job 'biuld'.",
+        "calls-none.yml": 'error parsing called workflow ".github/workflows/calls-none.yml" -> ',
+    }.items():
+        refused = api.dispatch(file)
+        assert refused.status_code == 422
+        assert refused.json()["message"].startswith(f"Invalid Argument - failed to parse workflow: {words}")

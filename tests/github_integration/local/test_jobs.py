@@ -1,0 +1,131 @@
+"""Jobs as GitHub runs, names and ends them: called workflows, limits of time, concurrency groups, cancelling."""
+
+from typing import Any
+
+from .conftest import Api
+from .test_annotations import annotations
+from .test_runs import steps
+
+
+def conclusions(api: Api, run_id: int) -> dict[str, str]:
+    return {job["name"]: job["conclusion"] for job in api.jobs(run_id)}
+
+
+def until_step(api: Api, run_id: int, name: str) -> None:
+    def begun(_: dict[str, Any]) -> bool:
+        return any(s["name"] == name and s["status"] == "in_progress" for j in api.jobs(run_id) for s in j["steps"])
+
+    api.wait(run_id, begun)
+
+
+def test_called_workflows_show_their_jobs_under_githubs_names(api: Api):
+    run_id = api.start("calls.yml", {"who": "Zoë"})
+    assert api.wait(run_id)["conclusion"] == "success", [api.log(j["id"]) for j in api.jobs(run_id)]
+    jobs = {job["name"]: job for job in api.jobs(run_id)}
+    assert sorted(jobs) == [
+        "First", "Many (a) / Inner Zoë (1)", "Many (a) / Inner Zoë (2)", "Many (b) / Inner Zoë (1)",
+        "Many (b) / Inner Zoë (2)", "after",
+    ]  # fmt: skip
+    one = jobs["Many (b) / Inner Zoë (2)"]
+    assert steps(one) == [("Set up job", "success"), ("Say", "success"), ("Complete job", "success")]
+    said = api.log(one["id"])
+    assert "b 2 given output blue inner" in said
+    assert "all 1 output" in api.log(jobs["after"]["id"])
+
+
+def test_job_that_takes_too_long_is_cancelled_as_github_does(api: Api, receiver):
+    run_id = api.start("too-long.yml")
+    assert api.wait(run_id)["conclusion"] == "cancelled"
+    [job] = api.jobs(run_id)
+    assert job["conclusion"] == "cancelled"
+    assert steps(job)[1:] == [
+        ("Sleep", "cancelled"), ("Never", "skipped"), ("Always", "success"), ("Complete job", "success"),
+    ]  # fmt: skip
+    said = [one["message"] for one in annotations(api, job)]
+    assert said == [
+        "The job running on runner local act has exceeded the maximum execution time of 1 minutes.",
+        "The operation was canceled.",
+    ]
+    assert receiver.wait_for(run_id)[-1] == "workflow_run.completed"
+
+
+def test_only_the_job_that_takes_too_long_is_cancelled(api: Api):
+    run_id = api.start("too-long-beside.yml")
+    assert api.wait(run_id)["conclusion"] == "cancelled"
+    assert conclusions(api, run_id) == {"long": "cancelled", "beside": "success", "later": "skipped"}
+    long = next(job for job in api.jobs(run_id) if job["name"] == "long")
+    assert steps(long)[1:3] == [("Sleep", "cancelled"), ("Always", "success")]
+
+
+def test_job_with_always_runs_whole_after_a_cancel(api: Api):
+    run_id = api.start("tidies.yml")
+    until_step(api, run_id, "Sleep")
+    api.post(api.repo(f"actions/runs/{run_id}/cancel"))
+    assert api.wait(run_id)["conclusion"] == "cancelled"
+    assert conclusions(api, run_id) == {"work": "cancelled", "tidy": "success", "boast": "skipped", "guard": "success"}
+    jobs = {job["name"]: job for job in api.jobs(run_id)}
+    assert steps(jobs["tidy"])[1:4] == [("One", "success"), ("If failed", "skipped"), ("Two", "success")]
+    assert "guarded to the end" in api.log(jobs["guard"]["id"])
+
+
+def test_newcomer_of_a_group_takes_the_place_of_who_waits(api: Api):
+    runs, waits, newest = (api.start("grouped.yml", {"group": "one"}) for _ in range(3))
+    elsewhere = api.start("grouped.yml", {"group": "two", "seconds": "0"})
+    assert api.wait(elsewhere)["conclusion"] == "success"
+    assert api.wait(waits)["conclusion"] == "cancelled"
+    [job] = api.jobs(waits)
+    assert (job["conclusion"], job["steps"]) == ("cancelled", [])
+    assert [one["message"] for one in annotations(api, job)] == [
+        "Canceling since a higher priority waiting request for 'group-one' exists"
+    ]
+    assert api.run(newest)["status"] == "pending"
+    api.post(api.repo(f"actions/runs/{runs}/cancel"))
+    api.wait(newest, lambda run: run["status"] == "in_progress")
+    over = api.start("grouped.yml", {"group": "one", "over": "true", "seconds": "0"})
+    assert api.wait(newest)["conclusion"] == "cancelled"
+    assert api.wait(over)["conclusion"] == "success"
+
+
+def test_run_that_waits_for_its_group_can_be_cancelled(api: Api):
+    runs, waits = (api.start("grouped.yml", {"group": "three"}) for _ in range(2))
+    api.post(api.repo(f"actions/runs/{waits}/cancel"))
+    assert api.run(waits)["conclusion"] == "cancelled"
+    api.post(api.repo(f"actions/runs/{runs}/cancel"))
+    assert api.wait(runs)["conclusion"] == "cancelled"
+
+
+def test_jobs_have_groups_as_well(api: Api):
+    first = api.start("grouped-jobs.yml", {"seconds": "30"})
+    until_step(api, first, "Work")
+    second = api.start("grouped-jobs.yml", {"seconds": "0"})
+    api.wait(second, lambda _: any(job["status"] == "pending" for job in api.jobs(second)))
+    third = api.start("grouped-jobs.yml", {"seconds": "0"})
+    assert api.wait(second)["conclusion"] == "cancelled"
+    [job] = [job for job in api.jobs(second) if job["name"] == "grouped"]
+    assert (job["conclusion"], job["steps"], job["runner_name"]) == ("cancelled", [], None)
+    assert annotations(api, job)[0]["message"].startswith("Canceling since a higher priority waiting request")
+    api.post(api.repo(f"actions/runs/{first}/cancel"))
+    assert api.wait(first)["conclusion"] == "cancelled"
+    assert api.wait(third)["conclusion"] == "success"
+    assert conclusions(api, third) == {"free": "success", "grouped": "success"}
+
+
+def test_group_within_itself_is_a_deadlock(api: Api):
+    run = api.wait(api.start("deadlock.yml"))
+    assert run["conclusion"] == "cancelled"
+    [job] = api.jobs(run["id"])
+    assert "a deadlock for concurrency group 'Knot' was detected" in annotations(api, job)[0]["message"]
+
+
+def test_secrets_and_variables_reach_the_run_and_secrets_no_log(api: Api, server):
+    run_id = api.start("secretive.yml")
+    assert api.wait(run_id)["conclusion"] == "success", api.log(api.jobs(run_id)[0]["id"])
+    [job] = api.jobs(run_id)
+    said = api.log(job["id"])
+    assert "colour blue length 16" in said
+    assert "secret: ***" in said
+    assert "masked: ***" in said
+    for secret in ("hunter2", "and more", "whispered"):
+        assert secret not in said
+        assert secret not in str(annotations(api, job))
+    assert annotations(api, job)[0]["message"] == "told: ***"
