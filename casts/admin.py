@@ -124,6 +124,7 @@ class SpellAdmin(ConsoleAdmin):
         ("Input and output", {"fields": ("input_schema", "output_schema")}),
         ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
         ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("What callers see", {"fields": ("show_run", "show_input")}),
         ("History", {"fields": ("casts_made", "created", "updated")}),
     )
 

@@ -117,6 +117,17 @@ class Spell(models.Model):
         help_text="A cast must start in this time.",
     )
     artifact_retention_days = models.PositiveIntegerField(default=standard_retention, validators=[MinValueValidator(1)])
+    # With defaults in the database, so that processes of the release before can go on while an update is under way.
+    show_run = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Callers see where its runs are: their address, and what GitHub says of them. Operators always do.",
+    )
+    show_input = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="The progress page shows the input to everybody who has the link. The API always gives it.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -320,6 +331,7 @@ class CastEvent(models.Model):
     kind = models.CharField(max_length=40)
     data = models.JSONField()
     at = models.DateTimeField()
+    by = models.CharField(max_length=150, blank=True, default="", db_default="")  # the operator; callers don't see it
 
     class Meta:
         ordering = ("cast_id", "seq")

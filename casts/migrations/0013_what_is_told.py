@@ -1,0 +1,26 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('casts', '0009_fewer_indexes'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='castevent',
+            name='by',
+            field=models.CharField(blank=True, db_default='', default='', max_length=150),
+        ),
+        migrations.AddField(
+            model_name='spell',
+            name='show_input',
+            field=models.BooleanField(db_default=True, default=True, help_text='The progress page shows the input to everybody who has the link. The API always gives it.'),
+        ),
+        migrations.AddField(
+            model_name='spell',
+            name='show_run',
+            field=models.BooleanField(db_default=True, default=True, help_text='Callers see where its runs are: their address, and what GitHub says of them. Operators always do.'),
+        ),
+    ]
