@@ -29,6 +29,7 @@ def posted(**changes):
         "repository": "demo/spells", "workflow_file": "cast.yml", "ref": "", "event_type": "", "installation_id": "",
         "input_schema": '{"type": "object"}', "output_schema": "", "price_cents": "5", "charge_failed_runs": "on",
         "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
+        "show_run": "on", "show_input": "on",
     }  # fmt: skip
     return filled | changes
 

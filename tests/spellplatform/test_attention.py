@@ -296,7 +296,7 @@ def test_a_stuck_cast_is_cancelled_from_the_page(admin_client, make_stuck):
     cast = make_stuck(status_reason="github_not_configured")
     assert pressed(admin_client, "Cancel") == "Casts cancelled, or GitHub asked to cancel: 1 of 1."
     cast.refresh_from_db()
-    assert (cast.status, cast.status_reason) == ("cancelled", "cancelled_by_caller")
+    assert (cast.status, cast.status_reason) == ("cancelled", "cancelled_by_operator")
     assert "All clear" in seen(admin_client)
 
 
