@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
-    if sys.argv[1:2] == ["demo"]:
+    if sys.argv[1:2] == ["demo"] and not {"-h", "--help"} & set(sys.argv):
         # The demo brings its own configuration, which must be there before settings are read.
         from spellplatform.demo.environment import prepare
 

@@ -6,15 +6,16 @@ from argparse import ArgumentParser
 from types import FrameType
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
+from accounts.commands import DatabaseCommand
 from casts.work import Worker
 
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Step due casts, artifacts and deliveries until SIGTERM or SIGINT; then finish the steps under way."
+    requires_system_checks = "__all__"  # an unsafe configuration must not work either
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the number of threads."""
