@@ -45,7 +45,7 @@ from accounts.console import (
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
 from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
-from casts.attention import ArtifactTroubles, CastTroubles
+from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
 from casts.models import TARGET, Artifact, Cast, Spell
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SpellForm(SpellModelForm):
 @admin.register(Spell)
 class SpellAdmin(ConsoleAdmin):
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
-    list_filter = ("active", "runtime")
+    list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name", "repository", "workflow_file", "event_type")
     form = SpellForm
     formfield_overrides = {JSONField: {"form_class": JSONText}}

@@ -31,7 +31,7 @@ def page_state(shown: dict[str, Any], now: dt.datetime, *, show_input: bool = Tr
         "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
         "events_path": path_of(shown["events_url"]),
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
-        "no_steps": "The run left no steps." if final else "They appear when the run has begun.",
+        "no_steps": "There are no steps." if final else "They appear when the run has begun.",
         "jobs": jobs(shown["steps"], final=final, now=now),
         "artifacts": [artifact(one) for one in shown["artifacts"]],
         "output": None if shown["output"] is None else pretty(shown["output"]),

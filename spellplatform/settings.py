@@ -114,6 +114,7 @@ SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ens
 ATTENTION = [
     "casts.attention.workers",
     "casts.attention.stuck_casts",
+    "casts.attention.refused_spells",
     "github_integration.attention.installations",
     "casts.attention.missing_artifacts",
     "webhooks.attention.failing_deliveries",

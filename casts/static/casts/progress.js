@@ -118,7 +118,7 @@ function writeJobs(steps, final) {
     fill(part(element, "steps"), "step", job.steps, (line, step) => writeStep(line, step, final));
   });
   show(page, "no_steps", !jobs.length);
-  say(page, "no_steps", final ? "The run left no steps." : "They appear when the run has begun.");
+  say(page, "no_steps", final ? "There are no steps." : "They appear when the run has begun.");
 }
 
 function writeArtifact(element, artifact) {
