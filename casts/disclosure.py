@@ -27,7 +27,7 @@ IN_PLACE = {
     "waiting_for_github": "GitHub can't be asked at the moment; trying again.",
     "rate_limited": "GitHub's rate limit is reached; waiting for it to end.",
     "installation_suspended": "This service's access to GitHub is suspended; waiting for that to end.",
-    "installation_removed": "This service has lost its access to GitHub for this spell.",
+    "installation_removed": "GitHub does not know this service's access to the workflow any more.",
     "github_not_configured": "This service's access to GitHub is not set up right; its operator must see to that.",
     "dispatch_refused": "GitHub refused to start the run; the operator can see why.",
 }

@@ -324,7 +324,7 @@ class SpellTurn(models.Model):
 
 
 class CastEvent(models.Model):
-    """One line of a cast's history. `data` is the whole public state after it: what SSE streams."""
+    """One line of a cast's history. `data` is the whole state after it: what SSE streams, but for casts.disclosure."""
 
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
