@@ -78,7 +78,7 @@ def test_a_new_database_is_filled_with_migrate_and_spells_and_keys_need_no_secre
 
 @pytest.mark.parametrize(
     "arguments",
-    [("loadspells", "spells.toml"), ("createapikey", "acme"), ("verifyledger",), ("runworker",)],
+    [("loadspells", "spells.toml"), ("createapikey", "acme"), ("verifyledger",)],
     ids=" ".join,
 )
 def test_on_a_database_without_tables_it_says_what_to_run(tmp_path, arguments):
