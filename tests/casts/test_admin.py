@@ -46,6 +46,11 @@ def test_a_spell_is_made_and_changed(admin_client):
     spell.refresh_from_db()
     assert (spell.input_schema, spell.output_schema, spell.ref, spell.active) == ({}, {"title": "Grüße"}, "v2", False)
     assert "Grüße" in page(admin_client, f"{SPELLS}{spell.pk}/change/")
+    assert (spell.show_run, spell.show_input) == (True, True)
+    unticked = {name: value for name, value in changed.items() if name not in ("show_run", "show_input")}
+    assert admin_client.post(f"{SPELLS}{spell.pk}/change/", unticked).status_code == 302
+    spell.refresh_from_db()
+    assert (spell.show_run, spell.show_input) == (False, False)
 
 
 @pytest.mark.parametrize(
