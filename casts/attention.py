@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Case, Count, F, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
@@ -208,18 +208,25 @@ def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Ro
 
 
 def refusals() -> list[dict[str, Any]]:
-    """Return, for each active spell that is refused every time, how often in a row and since when.
+    """Return, for each active spell that is refused every time, how often in a row, since when, and GitHub's words.
 
-    What was refused longer ago than RECENT is history. One query, over the newest casts: ids sort by time.
+    What was refused longer ago than RECENT is history.
     """
-    asked = Cast.objects.filter(pk__gte=first_id(timezone.now() - RECENT), spell__active=True)
+    recent = Cast.objects.filter(pk__gte=first_id(timezone.now() - RECENT), spell__active=True).order_by()
+    refused = recent.filter(status_reason="dispatch_refused")
+    often = refused.values("spell").annotate(counted=Count("pk")).filter(counted__gte=REFUSALS)
+    suspects = [row["spell"] for row in often]
+    if not suspects:
+        return []
     sent = Q(dispatched_at__isnull=False) | Q(run_id__isnull=False)
-    accepted = asked.filter(sent, spell=OuterRef("spell")).order_by("-dispatch_started_at")
-    refused = asked.filter(status=CastStatus.FAILED, status_reason="dispatch_refused").order_by()
-    last_accepted = Coalesce(Subquery(accepted.values("dispatch_started_at")[:1]), Value(BEGINNING))
-    rows = refused.annotate(last_accepted=last_accepted).filter(dispatch_started_at__gt=F("last_accepted"))
+    accepted = recent.filter(sent, spell__in=suspects).values("spell").annotate(last=Max("dispatch_started_at"))
+    since = {row["spell"]: row["last"] for row in accepted}
+    in_a_row = Q()
+    for spell in suspects:
+        in_a_row |= Q(spell=spell, dispatch_started_at__gt=since.get(spell) or BEGINNING)
     why = Subquery(refused.filter(spell=OuterRef("spell")).order_by("-pk").values("message")[:1])
-    found: Any = rows.values("spell").annotate(counted=Count("pk"), since=Min("dispatch_started_at"), why=why)
+    found: Any = refused.filter(in_a_row).values("spell")
+    found = found.annotate(counted=Count("pk"), since=Min("dispatch_started_at"), why=why)
     return list(found.filter(counted__gte=REFUSALS).order_by("since", "spell"))
 
 

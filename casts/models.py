@@ -272,6 +272,7 @@ class Cast(DueRow):
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
             models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
+            models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [
             # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.

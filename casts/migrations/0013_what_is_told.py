@@ -23,4 +23,8 @@ class Migration(migrations.Migration):
             name='show_run',
             field=models.BooleanField(db_default=True, default=True, help_text='Callers see where its runs are: their address, and what GitHub says of them. Operators always do.'),
         ),
+        migrations.AddIndex(
+            model_name='cast',
+            index=models.Index(models.F('spell'), condition=models.Q(('status_reason', 'dispatch_refused')), name='cast_refused'),
+        ),
     ]
