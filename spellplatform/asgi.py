@@ -18,8 +18,13 @@ django.setup(set_prefix=False)
 
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
+from casts.api import openapi  # noqa: E402 - likewise
 from casts.api.live import EventStream  # noqa: E402 - likewise
 from casts.api.problems import problem  # noqa: E402 - likewise
+
+# What may be stored can be asked for: all fifty metadata entries of a cast as filters, or four of the longest kind in
+# which each character takes twelve bytes, and a cursor.
+TARGET_MAX_BYTES = 32 * 1024
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -100,7 +105,12 @@ class ApiHandler(ASGIHandler):
         return refusal if request is None else await self.run_get_response(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""
+        """Handle one request, without ThreadSensitiveContext, and without taking in what is too large."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
+            detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
+            long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers={"Connection": "close"})
+            await self.send_response(long, send)
+            return
         taken = 0
 
         async def bounded() -> dict[str, Any]:
@@ -150,6 +160,7 @@ async def pump(parts: AsyncIterator[bytes], send: Send) -> None:
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 call_command("check", fail_level="ERROR")
+openapi.document()
 api, pages = ApiHandler(), ASGIHandler()
 
 

@@ -1,9 +1,50 @@
-"""What drf-spectacular can't see by itself."""
+"""The API's description (OpenAPI): rendered once, with what drf-spectacular can't see by itself."""
 
+import threading
+from functools import cache
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.renderers import OpenApiJsonRenderer
+
+from casts.api.etags import etag_of, is_current
+from casts.api.problems import problem
+
+MEDIA_TYPE = "application/vnd.oai.openapi+json"
+_rendering = threading.Lock()
+
+
+def document() -> tuple[bytes, str]:
+    """Return the description and its ETag. The ASGI application asks at its start: this takes up to half a second.
+
+    drf-spectacular sets itself up at its first use, which two threads must not do at once.
+    """
+    with _rendering:
+        return _rendered()
+
+
+@cache
+def _rendered() -> tuple[bytes, str]:
+    described = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    body: bytes = OpenApiJsonRenderer().render(described, renderer_context={})
+    return body, etag_of(body)
+
+
+async def schema(request: HttpRequest) -> HttpResponse:
+    """Send the description; 304 to who has it."""
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "METHOD_NOT_ALLOWED", "Read the description with GET.", headers={"Allow": "GET, HEAD"})
+    body, etag = document()
+    headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
+    if is_current(request.headers.get("If-None-Match", ""), etag):
+        return HttpResponse(status=304, headers=headers)
+    headers["Content-Disposition"] = 'inline; filename="Spell Platform.json"'
+    headers["Vary"] = "Accept"
+    media_type = "application/json" if "application/json" in request.headers.get("Accept", "") else MEDIA_TYPE
+    return HttpResponse(body, content_type=media_type, headers=headers)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import re
 import uuid
@@ -30,6 +29,7 @@ from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
+from casts.api.etags import etag_of, is_current
 from casts.api.representation import cast_out, casts_out, spell_out
 from casts.links import absolute, cast_url
 from casts.models import Cast, CastStatus, Spell
@@ -252,8 +252,8 @@ def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Respo
     shown = cast_out(cast)
     steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
     steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
-    etag = '"' + hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:32] + '"'
-    if etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+    etag = etag_of(json.dumps(steady, sort_keys=True).encode())
+    if is_current(if_none_match, etag):
         return Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
     return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
 
