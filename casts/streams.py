@@ -46,9 +46,14 @@ class Frame(NamedTuple):
     final: bool
 
 
+# What is no end of a line in SSE, and is one to clients that split text as Unicode has it (Python's splitlines).
+LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+
+
 def frame(event: CastEvent) -> Frame:
     """Render one event, with its links. Unnamed, so that `onmessage` gets it; the id is the event's number."""
     text = json.dumps(with_links(event.cast_id, event.data), ensure_ascii=False, separators=(",", ":"))
+    text = text.translate(LINE_ENDS)
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 

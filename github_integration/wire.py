@@ -260,14 +260,32 @@ def next_cursor(link: str) -> str:
 
 
 LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")
-LOG_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What a program writes to steer a terminal (ECMA-48), each cut off at the line's end: colours, cursor and modes; titles
+# and links, whose text stays; character sets; and all others. Then what is left of control characters but the tab.
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain_line(line: str) -> str:
+    """Return a line of a log as a terminal would leave it, without its time.
+
+    What a carriage return goes back over is gone, as the earlier states of a progress bar; escape sequences too.
+    """
+    bare = ESCAPES.sub("", LOG_TIME.sub("", line))
+    states = [state for state in bare.split("\r") if state.strip()]
+    return CONTROLS.sub("", states[-1]) if states else ""
 
 
 def log_tail(text: str, lines: int) -> tuple[str, ...]:
-    """Return the last lines up to the last error of a job's log, without times and colours.
+    """Return the last lines up to the last error of a job's log, without times and escape sequences.
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
-    bare = [LOG_COLOUR.sub("", LOG_TIME.sub("", line)) for line in text.splitlines()]
+    read = [(line, plain_line(line)) for line in text.removesuffix("\n").split("\n")]
+    bare = [plain for line, plain in read if plain or not LOG_TIME.sub("", line).strip()]  # none of escapes alone
     last_error = max((i for i, line in enumerate(bare) if line.startswith("##[error]")), default=len(bare) - 1)
     return tuple(redact(plain(line))[:1000] for line in bare[: last_error + 1][-lines:])

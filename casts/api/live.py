@@ -27,6 +27,8 @@ from casts.openings import Opening, Wish, openings, wish_of
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024
+# The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
+EVENTS = "text/event-stream; charset=utf-8"
 
 
 class Malformed(SpellError):
@@ -152,7 +154,7 @@ class EventStream(StreamingHttpResponse):
         self, parts: AsyncIterator[bytes], *, subscriber: streams.Subscriber, release: Callable[[], None]
     ) -> None:
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(parts, content_type="text/event-stream", headers=headers)
+        super().__init__(parts, content_type=EVENTS, headers=headers)
         self.parts, self.subscriber, self.release = parts, subscriber, release
         self._loop = asyncio.get_running_loop()
 
