@@ -126,6 +126,8 @@ ATTENTION = [
 ]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
+# Of UTF-8. One environment variable holds 131,072 on Linux, with its name.
+CAST_INPUT_MAX_BYTES: int = env.int("CAST_INPUT_MAX_BYTES", default=130_000)
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
 CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise
 CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=15.0)  # between looks at a young run

@@ -15,6 +15,8 @@ from casts.api.problems import InvalidInput
 from casts.models import CastStatus, Spell
 
 METADATA_KEYS, METADATA_CHARS = 50, 500
+# GitHub takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
+PACKED_MAX_CHARS = 65_300
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -90,18 +92,35 @@ class CastRequest(StrictSerializer):
 def checked_input(spell: Spell, given: Any) -> Any:
     """Return the input with the schema's defaults; raise ValidationError listing every violation, or InputTooLarge."""
     filled = schemas.with_defaults(spell.input_schema, given)
-    text = json.dumps(filled, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > settings.CAST_INPUT_MAX_CHARS:
-        raise InputTooLarge(
-            f"The input is {len(text)} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS} can be handed to a "
-            "workflow. Pass a link to bulky data instead.",
-            max_chars=settings.CAST_INPUT_MAX_CHARS,
-        )
+    check_size(json.dumps(filled, ensure_ascii=False, separators=(",", ":")))
     if problems := schemas.violations(spell.input_schema, filled, at="/input"):
         raise InvalidInput(
             f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
         )
     return filled
+
+
+def check_size(text: str) -> None:
+    """Raise InputTooLarge unless an input's JSON can be handed to a workflow: by characters, packed, and by bytes."""
+    most: dict[str, int]
+    chars, packed, size = len(text), len(json.dumps(text, ensure_ascii=False)), len(text.encode())
+    if chars > settings.CAST_INPUT_MAX_CHARS:
+        most = {"max_chars": settings.CAST_INPUT_MAX_CHARS}
+        measured = f"{chars} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS}"
+    elif packed > PACKED_MAX_CHARS:
+        most = {"max_chars": PACKED_MAX_CHARS}
+        measured = (
+            f"{packed} characters once its JSON is packed as text, in which a quotation mark takes two; "
+            f"at most {PACKED_MAX_CHARS}"
+        )
+    elif size > settings.CAST_INPUT_MAX_BYTES:
+        most = {"max_bytes": settings.CAST_INPUT_MAX_BYTES}
+        measured = f"{size} bytes of JSON; at most {settings.CAST_INPUT_MAX_BYTES}"
+    else:
+        return
+    raise InputTooLarge(
+        f"The input is {measured} can be handed to a workflow. Pass a link to bulky data instead.", **most
+    )
 
 
 class NewKey(StrictSerializer):

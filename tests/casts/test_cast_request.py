@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account
 from casts.models import Cast, CastEvent
+from github_integration.runtime import inputs_of
 from tests.casts.client import Api, asked, problem, run
 from tests.casts.conftest import history, ledger, nothing_left
 
@@ -322,6 +323,36 @@ def test_input_of_just_the_largest_size_is_taken(api, make_spell, settings):
     settings.CAST_INPUT_MAX_CHARS = 100
     assert api.post("/cast", {"spell_key": "any", "input": "ü" * 98}).status_code == 201
     problem(api.post("/cast", {"spell_key": "any", "input": "ü" * 99}), 413, "INPUT_TOO_LARGE")
+
+
+LARGE = {
+    "characters": ("x" * 59_998, "x" * 59_999, {"max_chars": 60_000}),
+    "bytes": ("🧙" * 32_499 + "xx", "🧙" * 32_500, {"max_bytes": 130_000}),
+    "CJK": ("进" * 43_332, "进" * 50_000, {"max_bytes": 130_000}),
+    # Each mark is two characters of JSON, and four when that is packed as text.
+    "quotation marks": ('"' * 16_323, '"' * 16_324, {"max_chars": 65_300}),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_an_input_is_measured_in_every_unit_in_which_a_workflow_may_be_handed_it(api, make_spell, kind):
+    make_spell("any", input_schema={})
+    most, more, told = LARGE[kind]
+    taken = api.post("/cast", {"spell_key": "any", "input": most})
+    assert taken.status_code == 201
+    assert Cast.objects.get().input == most
+    with nothing_left():
+        found = problem(api.post("/cast", {"spell_key": "any", "input": more}), 413, "INPUT_TOO_LARGE")
+    assert found.items() >= told.items()
+    assert str(next(iter(told.values()))) in found["detail"]
+
+
+def test_what_is_taken_is_never_too_large_for_github(api, make_spell):
+    """Counted as GitHub counts: the whole inputs object, as compact JSON."""
+    make_spell("k" * 64, input_schema={})
+    api.post("/cast", {"spell_key": "k" * 64, "input": LARGE["quotation marks"][0]})
+    whole = json.dumps(inputs_of(Cast.objects.get()), ensure_ascii=False, separators=(",", ":"))
+    assert 65_000 < len(whole) <= 65_535
 
 
 def test_a_body_over_one_mebibyte_is_413(refused):
