@@ -13,9 +13,13 @@ def main() -> None:
         from spellplatform.demo.environment import prepare
 
         prepare()
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as exc:
+        sys.exit(f"{exc}")  # a setting; where in our code it was read helps nobody
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def finish(cast: Cast, failure: Failure) -> None:
 
 
 def finish_success(cast: Cast) -> None:
-    """End a cast whose run succeeded, unless its result can't be read or breaks the spell's promise of what comes out."""
+    """End a cast whose run succeeded, unless its result can't be read or breaks the spell's promise."""
     kept = cast.artifacts.filter(name=results.ARTIFACT).first()
     result = kept if kept is not None and kept.state == Artifact.State.STORED else None
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()

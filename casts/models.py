@@ -146,6 +146,8 @@ class Spell(models.Model):
                     valid_schema(schema)
                 except ValidationError as exc:
                     raise ValidationError({name: exc.messages}) from exc
+        if self.repository.endswith(".git"):
+            raise ValidationError({"repository": "Write the repository as owner/name, without .git."})
         if not (self.repository or settings.GITHUB_REPOSITORY):
             raise ValidationError({"repository": "Name a repository here, or set GITHUB_REPOSITORY for all spells."})
 

@@ -2,19 +2,35 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import IO, Any
 
 import django
 from django.conf import settings
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import ImproperlyConfigured, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.management.base import SystemCheckError
 from django.urls import set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
-django.setup(set_prefix=False)
+NOT_LOADED = 4  # an exit code by which gunicorn ends, instead of starting the process again and again
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """End with a sentence, and no trace of our code, if the configuration can't be read or must not serve."""
+    try:
+        yield
+    except (ImproperlyConfigured, SystemCheckError) as exc:
+        print(exc, file=sys.stderr)
+        raise SystemExit(NOT_LOADED) from None
+
+
+with refusing():
+    django.setup(set_prefix=False)
 
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
@@ -159,7 +175,8 @@ async def pump(parts: AsyncIterator[bytes], send: Send) -> None:
 
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
-call_command("check", fail_level="ERROR")
+with refusing():
+    call_command("check", fail_level="ERROR")
 openapi.document()
 api, pages = ApiHandler(), ASGIHandler()
 

@@ -2,13 +2,19 @@
 
 import gc
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-bind = os.environ.get("BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("WEB_PROCESSES", "1"))
+# A blank name is as good as none, as in spellplatform.env.
+bind = os.environ.get("BIND", "127.0.0.1:8000") or "127.0.0.1:8000"
+processes = os.environ.get("WEB_PROCESSES", "1").strip() or "1"
+if not re.fullmatch("[1-9][0-9]{0,3}", processes):
+    sys.exit("WEB_PROCESSES must be a whole number, at least 1.")
+workers = int(processes)
 worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
@@ -22,7 +28,7 @@ control_socket_disable = True  # otherwise it opens a socket in the home directo
 accesslog = os.environ.get("ACCESS_LOG") or None
 # Not the query: links carry tokens in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
-loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+loglevel = os.environ.get("LOG_LEVEL", "info").strip().lower() or "info"
 
 
 def post_worker_init(worker: Any) -> None:

@@ -102,7 +102,7 @@ def checked_input(spell: Spell, given: Any) -> Any:
 
 def check_size(text: str) -> None:
     """Raise InputTooLarge unless an input's JSON can be handed to a workflow: by characters, packed, and by bytes."""
-    most: dict[str, int]
+    most: dict[str, Any]
     chars, packed, size = len(text), len(json.dumps(text, ensure_ascii=False)), len(text.encode())
     if chars > settings.CAST_INPUT_MAX_CHARS:
         most = {"max_chars": settings.CAST_INPUT_MAX_CHARS}
