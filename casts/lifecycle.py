@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, F, JSONField, QuerySet, Value, When
 from django.utils import timezone
 
 from accounts import budget
@@ -78,7 +78,10 @@ def accept(
     with transaction.atomic():
         if first is not None:
             first(cast)
+        if input is None:  # JSON's null, which a bare None would not be in the database
+            cast.input = Value(None, JSONField())
         insert(cast)
+        cast.input = input
         events.append(cast, "accepted", at=now)
         # Last: it locks the account's counter, for which all other casts of the account wait.
         budget.hold(

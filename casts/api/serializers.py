@@ -14,20 +14,36 @@ from casts.api.parsers import InputTooLarge
 from casts.api.problems import InvalidInput
 from casts.models import CastStatus, Spell
 
-METADATA_KEYS, METADATA_CHARS = 50, 500
+METADATA_KEYS, METADATA_KEY_CHARS, METADATA_CHARS = 50, 100, 500
 # GitHub takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
 PACKED_MAX_CHARS = 65_300
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses names that it does not know: a misspelt option must not be ignored."""
+    """Refuses names that it does not know: a misspelt option must not be ignored.
+
+    null for a field that may be left out is as good as leaving it out: many clients write all fields that they know.
+    Not in a change of something (`partial`), where it might as well mean to take away what is there.
+    """
+
+    null_counts: tuple[str, ...] = ()  # fields that may be left out and for which null is a value
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, of which the optional ones take null."""
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.allow_null = field.allow_null or not (field.required or self.partial)
+        return fields
 
     def to_internal_value(self, data: Any) -> Any:
-        """Check for unknown names, then as usual."""
+        """Check for unknown names, leave out nulls, then as usual."""
         unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
         if unknown:
             known = ", ".join(self.fields)
             raise serializers.ValidationError({name: [f"Not known here. Known: {known}."] for name in sorted(unknown)})
+        if isinstance(data, dict) and not self.partial:
+            optional = {name for name, field in self.fields.items() if not field.required} - set(self.null_counts)
+            data = {name: value for name, value in data.items() if value is not None or name not in optional}
         return super().to_internal_value(data)
 
 
@@ -62,6 +78,8 @@ def valid_callback_url(url: str) -> None:
 class CastRequest(StrictSerializer):
     """A request to run a spell."""
 
+    null_counts = ("input",)  # what it is worth, the spell's schema says
+
     spell_key = StrictCharField(max_length=64, help_text="Which spell.")
     input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
     ttl_seconds = StrictIntegerField(
@@ -79,13 +97,15 @@ class CastRequest(StrictSerializer):
     metadata = serializers.DictField(
         child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
-        help_text=f"Up to {METADATA_KEYS} strings of your own.",
+        help_text=f"Up to {METADATA_KEYS} strings of your own, under names of up to {METADATA_KEY_CHARS} characters.",
     )
 
     def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
-        """Bound the number of entries."""
+        """Bound the number of entries, and their names."""
         if len(metadata) > METADATA_KEYS:
             raise serializers.ValidationError(f"At most {METADATA_KEYS} entries.")
+        if any(len(name) > METADATA_KEY_CHARS for name in metadata):
+            raise serializers.ValidationError(f"A name has at most {METADATA_KEY_CHARS} characters.")
         return metadata
 
 
