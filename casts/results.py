@@ -38,8 +38,12 @@ def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any,
     return output, schemas.violations(schema, output, at="/output")
 
 
-# What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError.
-UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError)
+# What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError, an offset that
+# lies before the file's beginning ValueError.
+UNPACKING = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError),
+    ValueError,
+)
 
 
 def load(artifact: Artifact) -> Any:

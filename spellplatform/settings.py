@@ -257,6 +257,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "casts.api.openapi.add_live_paths",
+        "casts.api.openapi.describe_every_answer",
     ],
     "ENUM_NAME_OVERRIDES": {
         "CallbackStateEnum": "casts.models.Callback.State",

@@ -165,6 +165,17 @@ class ArtifactLine(serializers.Serializer[Any]):
     url = serializers.URLField()
 
 
+class StepLine(serializers.Serializer[Any]):
+    """One step of a cast's run."""
+
+    job = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.CharField(help_text="queued, in_progress or completed")
+    conclusion = serializers.CharField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    completed_at = serializers.DateTimeField(allow_null=True)
+
+
 class CastLine(serializers.Serializer[Any]):
     """One cast."""
 
@@ -184,17 +195,17 @@ class CastLine(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     duration_ms = serializers.IntegerField(allow_null=True)
-    steps = serializers.ListField(child=serializers.DictField())
+    steps = StepLine(many=True)
     artifacts = ArtifactLine(many=True)
     artifact_url = serializers.URLField(allow_null=True)
-    output = serializers.JSONField(allow_null=True)
+    output = serializers.JSONField()
     error = serializers.DictField(allow_null=True)
     final = serializers.BooleanField()
     queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")
     retry_of = serializers.UUIDField(allow_null=True)
     input = serializers.JSONField()
     metadata = serializers.DictField(child=serializers.CharField())
-    callback_url = serializers.URLField(allow_null=True)
+    callback_url = serializers.CharField(allow_null=True, help_text="As it was given.")
     progress_url = serializers.URLField()
     events_url = serializers.URLField()
 
@@ -316,6 +327,13 @@ class KeyMade(KeyLine):
     secret = serializers.CharField()
 
 
+class ProblemPlace(serializers.Serializer[Any]):
+    """What is wrong at one place of a request's body."""
+
+    pointer = serializers.CharField(help_text="JSON Pointer (RFC 6901); blank for the whole body.")
+    detail = serializers.CharField()
+
+
 class Problem(serializers.Serializer[Any]):
     """What went wrong (RFC 9457)."""
 
@@ -328,4 +346,4 @@ class Problem(serializers.Serializer[Any]):
 
 
 # Declared here because a serializer class has a property of this name.
-Problem._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)
+Problem._declared_fields["errors"] = ProblemPlace(many=True, required=False)

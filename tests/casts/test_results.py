@@ -166,6 +166,13 @@ def test_an_unknown_compression_is_a_problem():
     assert "can't be unpacked" in unreadable(bytes(packed))
 
 
+def test_an_offset_before_the_beginning_is_a_problem():
+    packed = bytearray(result(b"{}"))
+    at = packed.index(b"PK\x05\x06") + 16
+    packed[at : at + 4] = struct.pack("<I", 0xFFFF)  # where its table begins
+    assert "can't be unpacked" in unreadable(bytes(packed))
+
+
 GOOD = [result(b'{"a": "' + b"xyz" * 20 + b'"}', method) for method in (0, 8, 12, 14)]
 
 

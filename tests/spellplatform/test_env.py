@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from github_integration.tokens import private_key
 from spellplatform.env import (
     BadSetting,
     Env,
@@ -54,6 +55,19 @@ def test_a_line_is_read_as_it_was_meant(text, value):
     found, problems = parse(text)
     assert problems == []
     assert found["A"] == value
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+def test_a_private_key_with_its_line_breaks_is_read_whole(mark):
+    pem = (ROOT / "tests" / "data" / "app.pem").read_text()
+    found, problems = parse(f"KEY={mark}{pem}{mark}\nAFTER=1\n")
+    assert (problems, found["AFTER"]) == ([], "1")
+    assert private_key(found["KEY"]) == pem.strip()
+
+
+def test_a_lone_quotation_mark_within_a_value_or_a_comment_swallows_nothing():
+    found, problems = parse('# a 5" disk\nONE=1\n\nTWO="2"\nTHREE=it"s\nFOUR=4\n')
+    assert (found, problems) == ({"ONE": "1", "TWO": "2", "THREE": 'it"s', "FOUR": "4"}, [])
 
 
 @pytest.mark.parametrize(
