@@ -127,15 +127,17 @@ def _parts_below(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tupl
 def _useless(path: list[str | int], part: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield places where a schema does not do what was meant, and why."""
     here = pointer(path) or "its top"
-    if part and not KEYWORDS & part.keys():
+    strange = [word for word in part if word not in KEYWORDS and not word.startswith("x-")]
+    near = {word: get_close_matches(word, EFFECTIVE, 1, 0.8) for word in strange}
+    if part and not KEYWORDS & part.keys() and not any(near.values()):
         names = ", ".join(map(repr, part))
         yield here, f'none of {names} is a word of JSON Schema, so anything fits; fields belong into "properties"'
         return
-    for word in part.keys() - KEYWORDS:
+    for word in near:
         if word in OBSOLETE:
             yield here, f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
-        elif close := get_close_matches(word, EFFECTIVE, 1, 0.8):
-            yield here, f"{word!r} is no word of JSON Schema; do you mean {close[0]!r}?"
+        elif near[word]:
+            yield here, f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
     for least, most in (("minimum", "maximum"), *(("min" + x, "max" + x) for x in ("Length", "Items", "Properties"))):
         if part.get(least, 0) > part.get(most, math.inf):
             yield here, f"nothing fits: {least} is more than {most}"

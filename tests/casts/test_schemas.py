@@ -246,7 +246,11 @@ def test_wrong_defaults_and_useless_schemas_are_told_with_their_place_once(schem
     "schema",
     [
         *(PYDANTIC | {"properties": PYDANTIC["properties"] | {"no": {}}}, NESTED),
-        {"title": "T", "description": "d", "properties": {"a": {"title": "A", "example": 5, "x-order": 1}}},
+        {
+            "title": "T",
+            "description": "d",
+            "properties": {"a": {"title": "A", "example": 5, "x-order": 1, "x-enum": ["a"]}},
+        },
         {"properties": {"o": {"required": ["n"], "properties": {"n": {"default": 1}}, "default": {}}}},
         {"required": ["a_1"], "patternProperties": {"^a_": {}}, "additionalProperties": False},
         {"not": {"required": ["a"], "additionalProperties": False}},
@@ -261,6 +265,8 @@ def test_what_is_meant_so_is_left_alone(schema):
 def test_a_misspelt_word_is_told_with_the_right_one():
     with pytest.raises(BadSchema, match="'propertys' is no word of JSON Schema; do you mean 'properties'"):
         check({"type": "object", "propertys": {}})
+    with pytest.raises(BadSchema, match="do you mean 'properties'"):
+        check({"propertys": {}})
 
 
 JSON = st.recursive(
