@@ -17,9 +17,13 @@ def main() -> None:
             del sys.argv[1]
         elif not {"-h", "--help"} & set(sys.argv):
             environment.prepare()
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as exc:
+        sys.exit(f"{exc}")  # a setting; where in our code it was read helps nobody
 
 
 if __name__ == "__main__":

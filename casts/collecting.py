@@ -160,15 +160,26 @@ def annotation_line(one: Annotation) -> dict[str, Any]:
 
 
 def finish_success(cast: Cast, *, ran: bool) -> None:
-    """End a cast whose run succeeded, unless its result breaks the spell's promise of what comes out.
+    """End a cast whose run succeeded, unless its result can't be read or breaks the spell's promise.
 
     A run of which every job was skipped is not charged.
     """
-    result = cast.artifacts.filter(name=results.ARTIFACT, state=Artifact.State.STORED).first()
-    output, problems = results.read(result, cast.spell.output_schema)
+    kept = cast.artifacts.filter(name=results.ARTIFACT).first()
+    result = kept if kept is not None and kept.state == Artifact.State.STORED else None
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
+    output: Any = None
+    problems: results.Problems = []
+    message = ""
+    try:
+        output, problems = results.read(result, cast.spell.output_schema)
+        if problems:
+            message = "The run succeeded, but its result does not keep to the spell's output schema."
+        if problems and result is None and kept is not None:
+            raise results.Unreadable(f"The artifact {results.ARTIFACT} could not be copied: {kept.error}")
+    except results.Unreadable as exc:
+        message = f"The run succeeded, but its result can't be read. {exc}"
+        problems = [{"pointer": "/output", "detail": str(exc)}]
     if problems and not (result is None and still_coming):
-        message = "The run succeeded, but its result does not keep to the spell's output schema."
         error = {"reason": "output_invalid", "message": message, "errors": problems}
         charge = ran and cast.spell.charge_failed_runs
         lifecycle.end(

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Coalesce, NullIf
@@ -27,7 +27,7 @@ def valid_schema(schema: object) -> None:
     try:
         schemas.check(schema)
     except schemas.BadSchema as exc:
-        raise ValidationError(str(exc)) from exc
+        raise ValidationError(exc.problems) from exc
 
 
 class SpellQuerySet(models.QuerySet["Spell"]):
@@ -153,18 +153,23 @@ class Spell(models.Model):
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Refuse a target that could never start."""
+        """Refuse a target that could never start, and schemas of no use; all mistakes at once."""
+        wrong: dict[str, Any] = {}
         if self.runtime == self.Runtime.REPOSITORY_DISPATCH and not self.event_type:
-            raise ValidationError({"event_type": "A repository_dispatch spell needs the event type it sends."})
+            wrong["event_type"] = "A repository_dispatch spell needs the event type it sends."
         for name in ("input_schema", "output_schema"):  # Django leaves out validators for what is empty, such as []
             schema = getattr(self, name)
-            if schema is not None or name == "input_schema":
+            if schema in EMPTY_VALUES and (schema is not None or name == "input_schema"):
                 try:
                     valid_schema(schema)
                 except ValidationError as exc:
-                    raise ValidationError({name: exc.messages}) from exc
+                    wrong[name] = exc.messages
+        if self.repository.endswith(".git"):
+            wrong["repository"] = "Write the repository as owner/name, without .git."
         if not (self.repository or settings.GITHUB_REPOSITORY):
-            raise ValidationError({"repository": "Name a repository here, or set GITHUB_REPOSITORY for all spells."})
+            wrong["repository"] = "Name a repository here, or set GITHUB_REPOSITORY for all spells."
+        if wrong:
+            raise ValidationError(wrong)
 
     @property
     def target_repository(self) -> str:

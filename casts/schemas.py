@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import copy
 import json
-from functools import lru_cache
+import math
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache, lru_cache
 from typing import Any
+from urllib.parse import quote, unquote
 
 import jsonschema_rs
 
 
 class BadSchema(ValueError):
-    """Not a JSON Schema that we can use."""
+    """Not a JSON Schema that we can use; `problems` are its mistakes, each with its place, and str() has them all."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
 
 
 def refuse(uri: str) -> Any:
@@ -23,14 +31,140 @@ def refuse(uri: str) -> Any:
     raise ValueError(f"A schema may only refer to itself, not to {uri}")
 
 
+# --- checking schemas ----------------------------------------------------------------------------------------------
+
+# Where subschemas stand: alone, in lists, under names. What is under `not` and `if` may well be odd on purpose.
+ALONE = (
+    *("items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties"),
+    *("then", "else", "contentSchema"),
+)
+LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
+NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+# What has an effect on what fits; a misspelt one has none.
+EFFECTIVE = frozenset(
+    {*ALONE, *LISTED, *NAMED, "not", "if", "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum"}
+    | {"minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems"}
+    | {"maxContains", "minContains", "maxProperties", "minProperties", "required", "dependentRequired", "format"}
+    | {"contentEncoding", "contentMediaType", "$ref", "$dynamicRef"}
+)
+KEYWORDS = EFFECTIVE | {
+    *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
+    *("$id", "$schema", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment"),
+}
+# Words of other drafts and of OpenAPI 3.0, which this one passes over without a word.
+OBSOLETE = {
+    "dependencies": "dependentRequired or dependentSchemas",
+    "additionalItems": "items, beside prefixItems",
+    "nullable": 'type with "null" in its list',
+    "divisibleBy": "multipleOf",
+    "$recursiveRef": "$dynamicRef",
+}
+TYPES = "string, number, integer, boolean, object, array or null"
+ROOT = "urn:spell-platform:schema"  # stands for a schema that has no $id, where a part of it must be named
+DEEPEST = 150  # levels of a filled document; requests have a hundred at most
+
+
+class EndlessDefault(ValueError):
+    """A default that holds itself."""
+
+
 def check(schema: object) -> None:
-    """Raise BadSchema, with the place and the reason, unless `schema` is a usable JSON Schema object."""
+    """Raise BadSchema unless `schema` is a JSON Schema object that some document fits and that its own defaults fit."""
     if not isinstance(schema, dict):
-        raise BadSchema('A schema is a JSON object such as {"type": "object", "properties": {…}}.')
+        raise BadSchema(['A schema is a JSON object such as {"type": "object", "properties": {…}}.'])
+    problems = _misformed(schema) or _dangling(schema)
+    if not problems:
+        for path, part in _parts_below(schema):
+            problems += [f"At {place}: {why}." for place, why in _useless(path, part)]
+            if "default" in part and (why := _wrong_default(schema, path, part)):
+                problems.append(f"At {pointer([*path, 'default'])}: {why}.")
+    if problems:
+        raise BadSchema(problems)
+
+
+@cache
+def _metaschema() -> jsonschema_rs.Draft202012Validator:
+    every = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+    return jsonschema_rs.Draft202012Validator(every, retriever=refuse, validate_formats=True)
+
+
+def _misformed(schema: dict[str, Any]) -> list[str]:
+    """Return what is no JSON Schema (2020-12), each place once."""
+    found: dict[str, str] = {}
+    for error in _metaschema().iter_errors(schema):
+        path = error.instance_path
+        why = f"{json.dumps(error.instance)} is no type: it is {TYPES}" if path[-1:] == ["type"] else error.message
+        found.setdefault(pointer(path) or "its top", why.splitlines()[0])
+    return [f"Not a JSON Schema (2020-12): at {place}: {why}." for place, why in found.items()]
+
+
+def _dangling(schema: dict[str, Any]) -> list[str]:
+    """Return what a schema that is well formed refers to in vain."""
     try:
         jsonschema_rs.Draft202012Validator(schema, retriever=refuse, validate_formats=True)
     except (jsonschema_rs.ReferencingError, ValueError) as exc:
-        raise BadSchema(f"Not a JSON Schema (2020-12): {str(exc).splitlines()[0]}") from exc
+        return [f"Not a JSON Schema (2020-12): {str(exc).splitlines()[0]}."]
+    return []
+
+
+def _parts_below(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[list[str | int], dict[str, Any]]]:
+    """Yield a schema and all schemas in it, with their places."""
+    if not isinstance(schema, dict):
+        return
+    yield list(path), schema
+    for name in schema:
+        inner: Iterable[tuple[tuple[str | int, ...], Any]] = ()
+        if name in ALONE:
+            inner = [((name,), schema[name])]
+        elif name in LISTED:
+            inner = [((name, index), sub) for index, sub in enumerate(schema[name])]
+        elif name in NAMED:
+            inner = [((name, key), sub) for key, sub in schema[name].items()]
+        for where, sub in inner:
+            yield from _parts_below(sub, (*path, *where))
+
+
+def _useless(path: list[str | int], part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield places where a schema does not do what was meant, and why."""
+    here = pointer(path) or "its top"
+    strange = [word for word in part if word not in KEYWORDS and not word.startswith("x-")]
+    near = {word: get_close_matches(word, EFFECTIVE, 1, 0.8) for word in strange}
+    if part and not KEYWORDS & part.keys() and not any(near.values()):
+        names = ", ".join(map(repr, part))
+        yield here, f'none of {names} is a word of JSON Schema, so anything fits; fields belong into "properties"'
+        return
+    for word in near:
+        if word in OBSOLETE:
+            yield here, f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
+        elif near[word]:
+            yield here, f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
+    for least, most in (("minimum", "maximum"), *(("min" + x, "max" + x) for x in ("Length", "Items", "Properties"))):
+        if part.get(least, 0) > part.get(most, math.inf):
+            yield here, f"nothing fits: {least} is more than {most}"
+    if part.get("enum") == []:
+        yield here, "nothing fits: enum is empty"
+    if part.get("additionalProperties") is False and not part.get("patternProperties"):
+        for name in part.get("required", ()):
+            if name not in part.get("properties", {}):
+                yield here, f"nothing fits: {name!r} is required, and neither among the properties nor allowed beside"
+
+
+def _wrong_default(root: dict[str, Any], path: list[str | int], part: dict[str, Any]) -> str:
+    """Say why a default, filled in itself, does not fit the schema that it is the default of; blank if it does."""
+    try:
+        filled = _filled(root, part, copy.deepcopy(part["default"]), DEEPEST)
+    except EndlessDefault:
+        return "the default is filled with itself, without end"
+    base = str(root.get("$id") or ROOT).rstrip("#")
+    whole = {"$defs": {"root": {**root, "$id": base}}, "$ref": f"{base}#{quote(pointer(path))}"}
+    try:
+        part_alone = jsonschema_rs.Draft202012Validator(whole, retriever=refuse, validate_formats=True)
+    except (jsonschema_rs.ReferencingError, ValueError):
+        return ""  # an $id below the top, from which pointers count anew
+    return "; ".join(error.message for error in part_alone.iter_errors(filled))
+
+
+# --- documents -----------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=512)
@@ -52,19 +186,73 @@ def pointer(path: list[str | int]) -> str:
 def with_defaults(schema: Any, document: Any) -> Any:
     """Return a copy of `document` with the schema's defaults filled in where object properties are missing.
 
-    JSON Schema leaves `default` without effect; callers expect it to have one. Only plain `properties` and `items`
-    are followed: under oneOf, if and the like it would be a guess which branch's default is meant.
+    JSON Schema leaves `default` without effect; callers expect it to have one. Followed are properties, items,
+    additionalProperties, local `$ref`s and allOf: under oneOf, if and the like it would be a guess which branch's
+    default is meant.
     """
-    if not isinstance(schema, dict):
+    try:
+        return _filled(schema, schema, document, DEEPEST)
+    except EndlessDefault:  # of a schema that was never checked
         return document
+
+
+def _filled(root: Any, schema: Any, document: Any, levels: int) -> Any:
+    """Do it at one place; raise EndlessDefault if there are more levels below."""
+    if levels == 0:
+        raise EndlessDefault
     if isinstance(document, dict):
         filled = dict(document)
-        for name, sub in schema.get("properties", {}).items():
-            if name in filled:
-                filled[name] = with_defaults(sub, filled[name])
-            elif isinstance(sub, dict) and "default" in sub:
-                filled[name] = with_defaults(sub, copy.deepcopy(sub["default"]))
+        for part in _that_hold(root, schema):
+            properties = part.get("properties", {})
+            for name, sub in properties.items():
+                if name in filled:
+                    filled[name] = _filled(root, sub, filled[name], levels - 1)
+                    continue
+                for source in _that_hold(root, sub):
+                    if "default" in source:
+                        filled[name] = _filled(root, sub, copy.deepcopy(source["default"]), levels - 1)
+                        break
+            if isinstance(others := part.get("additionalProperties"), dict) and "patternProperties" not in part:
+                for name in filled.keys() - properties.keys():
+                    filled[name] = _filled(root, others, filled[name], levels - 1)
         return filled
     if isinstance(document, list):
-        return [with_defaults(schema.get("items"), item) for item in document]
+        items = list(document)
+        for part in _that_hold(root, schema):
+            first = part.get("prefixItems", [])
+            for index, item in enumerate(items):
+                items[index] = _filled(
+                    root, first[index] if index < len(first) else part.get("items"), item, levels - 1
+                )
+        return items
     return document
+
+
+def _that_hold(root: Any, schema: Any, followed: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yield a schema and those that hold beside it: behind `$ref`, and in allOf."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    ref = schema.get("$ref")
+    if isinstance(ref, str) and ref not in followed:
+        yield from _that_hold(root, _target(root, ref), (*followed, ref))
+    for sub in schema.get("allOf", ()):
+        yield from _that_hold(root, sub, followed)
+
+
+def _target(root: Any, ref: str) -> Any:
+    """Return what a reference within the document refers to, None for others."""
+    base, _, fragment = ref.partition("#")
+    if base not in ("", str(root.get("$id", "")).rstrip("#")):
+        return None
+    fragment = unquote(fragment)
+    if fragment and not fragment.startswith("/"):
+        return next((part for _, part in _parts_below(root) if part.get("$anchor") == fragment), None)
+    found = root
+    for step in fragment.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        try:
+            found = found[int(step)] if isinstance(found, list) else found[step]
+        except (LookupError, ValueError, TypeError):
+            return None
+    return found

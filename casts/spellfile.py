@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,7 @@ def load(path: Path) -> tuple[list[str], list[str]]:
     A spell that the file does not name stays as it is.
     """
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise BadSpellFile(f"{path} can't be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
@@ -43,7 +43,7 @@ def load(path: Path) -> tuple[list[str], list[str]]:
         for key, table in tables.items():
             spell = Spell.objects.filter(key=key).first() or Spell(key=key)
             (updated if spell.pk else created).append(key)
-            problems += [f"{key}: {problem}" for problem in save(spell, table)]
+            problems += [f"{key}: {problem}" for problem in save(spell, table, path.parent)]
         if problems:
             transaction.set_rollback(True)
     if problems:
@@ -51,15 +51,26 @@ def load(path: Path) -> tuple[list[str], list[str]]:
     return created, updated
 
 
-def save(spell: Spell, table: Any) -> list[str]:
-    """Give a spell what its table says and save it; return what is wrong with it."""
+def save(spell: Spell, table: Any, folder: Path) -> list[str]:
+    """Give a spell what its table says and save it; return all that is wrong with it.
+
+    `folder`: where the paths of schema files begin.
+    """
     if not isinstance(table, dict):
         return ["is not a table; write [greet] and below it the spell's fields"]
+    problems: list[str] = []
     if unknown := [name for name in table if name not in FIELDS]:
-        return [f"does not know {', '.join(unknown)}; a spell has {', '.join(FIELDS)}"]
-    problems = []
-    for name, value in table.items():
-        if why := misfit(Spell._meta.get_field(name), value):
+        problems.append(f"does not know {', '.join(unknown)}; a spell has {', '.join(FIELDS)}")
+    wrong = set()
+    for name in [name for name in table if name in FIELDS]:
+        field, value = Spell._meta.get_field(name), table[name]
+        try:
+            value = schema_of(value, folder) if isinstance(field, DocumentField) else value
+            why = misfit(field, value)
+        except ValueError as exc:
+            why = str(exc)
+        if why:
+            wrong.add(name)
             problems.append(f"{name}: {why}")
         else:
             setattr(spell, name, value)
@@ -67,14 +78,40 @@ def save(spell: Spell, table: Any) -> list[str]:
     try:
         spell.full_clean()
     except ValidationError as exc:
-        problems += [f"{name}: {' '.join(messages)}" for name, messages in exc.message_dict.items()]
+        # What a field is instead of what its table says, nobody has written.
+        problems += [f"{name}: {' '.join(told)}" for name, told in exc.message_dict.items() if name not in wrong]
     if not problems:
         spell.save()
     return problems
 
 
+def schema_of(value: Any, folder: Path) -> Any:
+    """Return a schema that was given as a table, as JSON text, or as the path of a JSON file; raise ValueError.
+
+    TOML has no null, which a schema may need: as a default, or in an enum.
+    """
+    if not isinstance(value, str):
+        return value
+    where, text = "This text", value
+    if not value.lstrip().startswith("{"):
+        where = value
+        try:
+            text = (folder / value).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError, ValueError) as exc:
+            why = getattr(exc, "strerror", None) or getattr(exc, "reason", None) or exc
+            raise ValueError(
+                f"Give a table, a JSON object as text, or the path of a JSON file; {value[:80]} can't be read: {why}."
+            ) from exc
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise ValueError(f"{where} is not JSON: {exc}.") from exc
+
+
 def misfit(field: Any, value: Any) -> str:
     """Say why a TOML value is not of its field's kind, blank if it is: Django would make 4 cents of 4.99."""
+    if isinstance(field, models.BooleanField):
+        return "" if isinstance(value, bool) else "Write true or false."
     if isinstance(field, models.IntegerField):
         return "" if isinstance(value, int) and not isinstance(value, bool) else "Write a whole number."
     if isinstance(field, models.CharField | models.TextField):

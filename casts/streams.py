@@ -47,6 +47,10 @@ class Frame(NamedTuple):
     final: bool
 
 
+# What is no end of a line in SSE, and is one to clients that split text as Unicode has it (Python's splitlines).
+LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+
+
 def frames(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
     """Yield the events that are wanted, each with what callers get of it."""
     events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
@@ -62,6 +66,7 @@ def frame(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
     text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
+    text = text.translate(LINE_ENDS)
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 

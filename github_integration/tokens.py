@@ -23,14 +23,14 @@ FRESH_SECONDS = 5.0  # a token younger than this may be unknown to some of GitHu
 
 def private_key(value: str) -> str:
     """Return a PEM from GITHUB_APP_PRIVATE_KEY: real newlines, `\\n`, or a file's path. Raise NotConfigured."""
-    pem = value.strip().replace("\\n", "\n")
+    pem = value.strip("\ufeff \t\r\n").replace("\\n", "\n")
     if not pem:
         raise NotConfigured(
             "GITHUB_APP_PRIVATE_KEY is not set. Paste the App's private key, or give the .pem file's path."
         )
     if "-----BEGIN" not in pem:
         try:
-            pem = Path(pem).expanduser().read_text()
+            pem = Path(pem).expanduser().read_text(encoding="utf-8-sig")
         except (OSError, UnicodeError, RuntimeError) as exc:  # RuntimeError: a home directory that doesn't exist
             why = getattr(exc, "strerror", None) or exc
             raise NotConfigured(f"GITHUB_APP_PRIVATE_KEY is neither a PEM nor a readable text file: {why}") from exc

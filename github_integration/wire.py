@@ -270,16 +270,34 @@ def next_cursor(link: str) -> str:
 
 
 LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")
-LOG_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What a program writes to steer a terminal (ECMA-48), each cut off at the line's end: colours, cursor and modes; titles
+# and links, whose text stays; character sets; and all others. Then what is left of control characters but the tab.
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain_line(line: str) -> str:
+    """Return a line of a log, without its time, as a terminal would leave it.
+
+    What a carriage return goes back over is gone, as the earlier states of a progress bar; escape sequences too.
+    """
+    bare = ESCAPES.sub("", line)
+    states = [state for state in bare.split("\r") if state.strip()]
+    return CONTROLS.sub("", states[-1]) if states else ""
 
 
 def log_tail(text: str, lines: int) -> tuple[str, ...]:
-    """Return the last lines up to the last error of a job's log, without times, colours, and what echoes the workflow.
+    """Return the last lines up to the last error of a job's log, as a terminal leaves them, without the workflow's echo.
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
-    undated = without_echo([LOG_TIME.sub("", line) for line in text.splitlines()])
-    bare = [LOG_COLOUR.sub("", line) for line in undated]
+    undated = without_echo([LOG_TIME.sub("", line) for line in text.removesuffix("\n").split("\n")])
+    read = [(line, plain_line(line)) for line in undated]
+    bare = [shown for line, shown in read if shown or not line.strip()]  # none of escapes alone
     last_error = max((i for i, line in enumerate(bare) if line.startswith("##[error]")), default=len(bare) - 1)
     return tuple(redact(plain(line))[:1000] for line in bare[: last_error + 1][-lines:])
 
@@ -318,7 +336,7 @@ def errors_in_log(text: str, since: dt.datetime | None, until: dt.datetime | Non
     found = []
     for line in text.splitlines():
         stamped = LOG_TIME.match(line)
-        said = LOG_COLOUR.sub("", line[stamped.end() :] if stamped else line)
+        said = plain_line(line[stamped.end() :] if stamped else line)
         if not said.startswith(ERROR):
             continue
         at = moment(stamped[0].strip("\ufeff ")) if stamped else None

@@ -2,24 +2,45 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import IO, Any
 
 import django
 from django.conf import settings
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import ImproperlyConfigured, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.management.base import SystemCheckError
 from django.urls import set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
-django.setup(set_prefix=False)
+NOT_LOADED = 4  # an exit code by which gunicorn ends, instead of starting the process again and again
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """End with a sentence, and no trace of our code, if the configuration can't be read or must not serve."""
+    try:
+        yield
+    except (ImproperlyConfigured, SystemCheckError) as exc:
+        print(exc, file=sys.stderr)
+        raise SystemExit(NOT_LOADED) from None
+
+
+with refusing():
+    django.setup(set_prefix=False)
 
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
+from casts.api import openapi  # noqa: E402 - likewise
 from casts.api.live import EventStream  # noqa: E402 - likewise
 from casts.api.problems import problem  # noqa: E402 - likewise
+
+# What may be stored can be asked for: all fifty metadata entries of a cast as filters, or four of the longest kind in
+# which each character takes twelve bytes, and a cursor.
+TARGET_MAX_BYTES = 32 * 1024
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -100,7 +121,12 @@ class ApiHandler(ASGIHandler):
         return refusal if request is None else await self.run_get_response(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request, without ThreadSensitiveContext, and without taking in a body that is too large."""
+        """Handle one request, without ThreadSensitiveContext, and without taking in what is too large."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
+            detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
+            long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers={"Connection": "close"})
+            await self.send_response(long, send)
+            return
         taken = 0
 
         async def bounded() -> dict[str, Any]:
@@ -149,7 +175,9 @@ async def pump(parts: AsyncIterator[bytes], send: Send) -> None:
 
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
-call_command("check", fail_level="ERROR")
+with refusing():
+    call_command("check", fail_level="ERROR")
+openapi.document()
 api, pages = ApiHandler(), ASGIHandler()
 
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from casts import safe_http
 from github_integration.errors import NotConfigured
 from github_integration.tokens import private_key
+from spellplatform.env import host_of, problem_of_public_url
 from webhooks.inbox import LEAST_DAYS
 
 
@@ -58,9 +59,17 @@ def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 @register()
 def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Links go out with this address."""
-    if settings.PUBLIC_URL.startswith(("http://", "https://")):
+    problem = problem_of_public_url(settings.PUBLIC_URL)
+    return [Error(problem, id="spell.E003")] if problem else []
+
+
+@register()
+def github_api_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Every call goes there."""
+    if settings.GITHUB_API_URL.startswith(("http://", "https://")) and host_of(settings.GITHUB_API_URL):
         return []
-    return [Error("PUBLIC_URL must begin with https:// (or http://).", id="spell.E003")]
+    hint = "Leave it out for github.com; an Enterprise Server has it at https://HOST/api/v3."
+    return [Error("GITHUB_API_URL must begin with https:// (or http://).", hint=hint, id="spell.E004")]
 
 
 @register()

@@ -2,20 +2,33 @@
 
 import gc
 import os
+import re
 import signal
+import sys
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
-bind = os.environ.get("BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("WEB_PROCESSES", "1"))
+# A blank name is as good as none, as in spellplatform.env.
+bind = os.environ.get("BIND", "127.0.0.1:8000") or "127.0.0.1:8000"
+processes = os.environ.get("WEB_PROCESSES", "1").strip() or "1"
+if not re.fullmatch("[1-9][0-9]{0,3}", processes):
+    sys.exit("WEB_PROCESSES must be a whole number, at least 1.")
+workers = int(processes)
 worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
+# Seconds that an idle connection stays open: longer than any proxy keeps one for its next request (nginx 60, Caddy 120
+# by default), else a POST may meet one that we are closing. docs/configuration.md configures both to 60.
+keepalive = 150
+# Bytes. What is longer than spellplatform.asgi.TARGET_MAX_BYTES is answered there, with a problem that says so.
+limit_request_line = 200_000
 graceful_timeout = 10  # seconds
 control_socket_disable = True  # otherwise it opens a socket in the home directory
 accesslog = os.environ.get("ACCESS_LOG") or None
 # Not the query: links carry tokens in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
-loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+loglevel = os.environ.get("LOG_LEVEL", "info").strip().lower() or "info"
 
 
 def post_worker_init(worker: Any) -> None:
@@ -24,16 +37,33 @@ def post_worker_init(worker: Any) -> None:
     What is loaded stays: the garbage collector need not walk through it again and again, which takes it a tenth of a
     second each time. And it need not come so often: almost nothing here is a cycle.
 
-    On SIGTERM close the streams first: gunicorn itself would wait for them, then cut them off without a word.
+    On SIGTERM close the streams first, and the connections that wait for a next request: gunicorn itself would wait for
+    all of them, then cut them off without a word.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+    connections: WeakSet[Any] = WeakSet()
+    create_server = worker.loop.create_server
+
+    def tracking(protocol: Callable[[], Any], **options: Any) -> Any:
+        def made() -> Any:
+            connections.add(connection := protocol())
+            return connection
+
+        return create_server(made, **options)
+
+    worker.loop.create_server = tracking
 
     def on_term() -> None:
         from casts import streams
 
         streams.stop()
         worker.handle_exit_signal()
+        for connection in list(connections):
+            # gunicorn's own mark, and no public one; without it, it would only take `graceful_timeout` longer.
+            if getattr(connection, "_awaiting_request", False):
+                connection.transport.close()
 
     worker.loop.add_signal_handler(signal.SIGTERM, on_term)

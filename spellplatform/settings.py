@@ -3,52 +3,40 @@
 Every name is explained in docs/configuration.md; a test keeps that page complete.
 """
 
-import io
-import re
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import environ
+from spellplatform.env import Env, database_config, host_of, read_file, repository_name
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-
-
-def one_line_per_name(text: str) -> str:
-    """Return a .env file's text with the line breaks of NAME="..." as \\n: a private key is pasted with its breaks.
-
-    read_env knows one line per name, and would log every line of a key as not understood.
-    """
-    value = re.compile(r'^[ \t]*(?:export[ \t]+)?\w+[ \t]*=[ \t]*"[^"]*"', re.MULTILINE)
-    return value.sub(lambda found: found[0].replace("\n", "\\n"), text)
-
-
 if (BASE_DIR / ".env").exists():
-    env.read_env(io.StringIO(one_line_per_name((BASE_DIR / ".env").read_text())))
+    read_file(BASE_DIR / ".env", os.environ)
+env = Env()
 
 # --- The service -----------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", default=False)
 # Not refused here when it is empty: help, and commands that sign nothing, need none. Web and worker check it.
 SECRET_KEY: str = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
 # Where clients reach this service; every link we hand out begins with it.
-PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").strip().rstrip("/")
 ALLOWED_HOSTS: list[str] = env.list(
-    "ALLOWED_HOSTS", default=[PUBLIC_URL.split("://", 1)[-1].rsplit(":", 1)[0], "127.0.0.1", "localhost"]
+    "ALLOWED_HOSTS", default=[host for host in (host_of(PUBLIC_URL), "127.0.0.1", "localhost") if host]
 )
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
-LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
-LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json", among=("json", "console"))
 
 # --- Database --------------------------------------------------------------------------------------------
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).expanduser()
 KEEP_CONNECTIONS = True  # each thread keeps its own; tests, which drop their database, do not
 
 
 def database(url: str) -> dict[str, Any]:
     """Return Django's settings for one database URL, with what SQLite and Postgres each need to be safe here."""
-    config: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    config = database_config(url)
     if config["ENGINE"] == "django.db.backends.sqlite3":
         Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
@@ -74,22 +62,20 @@ DATABASES = {"default": database(env.str("DATABASE_URL", default=f"sqlite:///{qu
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- GitHub ----------------------------------------------------------------------------------------------
-GITHUB_API_URL: str = env.str("GITHUB_API_URL", default="https://api.github.com").rstrip("/")
+GITHUB_API_URL: str = env.str("GITHUB_API_URL", default="https://api.github.com").strip().rstrip("/")
 # Blank: 2026-03-10 on github.com and ghe.com, none elsewhere (GHES <= 3.20 knows only its own default).
 GITHUB_API_VERSION: str = env.str("GITHUB_API_VERSION", default="")
 GITHUB_APP_ID: str = env.str("GITHUB_APP_ID", default="")  # the client ID works too
 GITHUB_APP_PRIVATE_KEY: str = env.str("GITHUB_APP_PRIVATE_KEY", default="")  # PEM, PEM with \n, or a path
-GITHUB_APP_INSTALLATION_ID: int | None = env.int("GITHUB_APP_INSTALLATION_ID", default=None)
+GITHUB_APP_INSTALLATION_ID: int | None = env.int("GITHUB_APP_INSTALLATION_ID", default=None, least=1)
 GITHUB_TOKEN: str = env.str("GITHUB_TOKEN", default="")  # a fine-grained personal token, instead of an App
-GITHUB_REPOSITORY: str = env.str("GITHUB_REPOSITORY", default="")  # owner/name, for spells that name none
+GITHUB_REPOSITORY: str = repository_name(env.str("GITHUB_REPOSITORY", default=""))  # for spells that name none
 GITHUB_WORKFLOW_FILE: str = env.str("GITHUB_WORKFLOW_FILE", default="spell-execution-example.yml")
 GITHUB_WORKFLOW_REF: str = env.str("GITHUB_WORKFLOW_REF", default="main")
 # Several while a secret is changed, separated by commas. An empty entry would let anyone sign: dropped.
-GITHUB_WEBHOOK_SECRETS: list[str] = [
-    secret.strip() for secret in env.list("GITHUB_WEBHOOK_SECRET", default=[]) if secret.strip()
-]
+GITHUB_WEBHOOK_SECRETS: list[str] = env.list("GITHUB_WEBHOOK_SECRET", default=[])
 # What GitHub lets one installation do in a minute: a GET is 1 point, a POST 5. 0: no limit, as on most GHES.
-GITHUB_POINTS_PER_MINUTE: int = env.int("GITHUB_POINTS_PER_MINUTE", default=900)
+GITHUB_POINTS_PER_MINUTE: int = env.int("GITHUB_POINTS_PER_MINUTE", default=900, least=0)
 GITHUB_TIMEOUT: float = env.float("GITHUB_TIMEOUT", default=10.0)  # seconds, per attempt
 
 # --- Casts -----------------------------------------------------------------------------------------------
@@ -125,9 +111,11 @@ ATTENTION = [
     "casts.attention_callbacks.failing_callbacks",
 ]
 
-CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000)  # GitHub takes 65,535 in all
-CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600)  # for spells that name none
-CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600)  # likewise
+CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000, least=1)  # GitHub takes 65,535 in all
+# Of UTF-8. One environment variable holds 131,072 on Linux, with its name.
+CAST_INPUT_MAX_BYTES: int = env.int("CAST_INPUT_MAX_BYTES", default=130_000, least=1)
+CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600, least=1)  # for spells that name none
+CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600, least=1)  # likewise
 CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=5.0)  # between looks at a young run
 CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=60.0)  # and at an old one
 CAST_LOOK_WATCHED_SECONDS: float = env.float("CAST_LOOK_WATCHED_SECONDS", default=3.0)  # while somebody follows live
@@ -137,11 +125,11 @@ CAST_LOST_SECONDS: float = env.float("CAST_LOST_SECONDS", default=300.0)
 CAST_ARTIFACT_WAIT_SECONDS: float = env.float("CAST_ARTIFACT_WAIT_SECONDS", default=120.0)
 # After a cancel request, how long GitHub has before it is forced, and again before the cast ends regardless.
 CAST_CANCEL_GRACE_SECONDS: float = env.float("CAST_CANCEL_GRACE_SECONDS", default=60.0)
-LINK_DAYS: int = env.int("LINK_DAYS", default=7)  # life of the signed links in progress_url and events_url
+LINK_DAYS: int = env.int("LINK_DAYS", default=7, least=1)  # life of the signed links in progress_url and events_url
 
-ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")))
-ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3)  # per artifact
-ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30)  # for spells that name none
+ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts"))).expanduser()
+ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3, least=0)  # per artifact
+ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30, least=1)  # for spells that name none
 
 # --- Webhooks --------------------------------------------------------------------------------------------
 # Between two readings of GitHub's delivery log for what never reached us; 0: never.
@@ -150,14 +138,12 @@ DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 
 # --- Callbacks -------------------------------------------------------------------------------------------
 # What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.
-CALLBACK_ALLOWED_HOSTS: list[str] = [
-    entry.strip() for entry in env.list("CALLBACK_ALLOWED_HOSTS", default=[]) if entry.strip()
-]
+CALLBACK_ALLOWED_HOSTS: list[str] = env.list("CALLBACK_ALLOWED_HOSTS", default=[])
 CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
 
 # --- Processes -------------------------------------------------------------------------------------------
-WEB_THREADS: int = env.int("WEB_THREADS", default=4)  # per web process, for blocking work
-WORKER_THREADS: int = env.int("WORKER_THREADS", default=8)
+WEB_THREADS: int = env.int("WEB_THREADS", default=4, least=1)  # per web process, for blocking work
+WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
 STREAM_FALLBACK_SECONDS: float = env.float("STREAM_FALLBACK_SECONDS", default=5.0)  # if a wake-up was missed
@@ -270,6 +256,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "casts.api.openapi.add_live_paths",
+        "casts.api.openapi.describe_every_answer",
     ],
     "ENUM_NAME_OVERRIDES": {
         "CallbackStateEnum": "casts.models.Callback.State",

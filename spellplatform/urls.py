@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from accounts import attention
+from casts import paths  # noqa: F401 - registers the converters
 from casts.api import problems
 from casts.offload import offloaded
 from casts.pages import progress
@@ -16,7 +17,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/", admin.site.urls),
-    path("casts/<uuid:cast_id>/", progress, name="cast-page"),
+    path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
     path("api/webhooks/github", offloaded(github), name="github-webhook"),
     re_path(r"^api/", problems.not_found),

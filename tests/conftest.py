@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import connection
+from django.test import Client
 from hypothesis import settings as hypothesis_settings
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
+from tests import described
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
 hypothesis_settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_answer_is_as_described() -> Iterator[None]:
+    """Hold whatever the API answers to Django's test client against its own description."""
+    ask = Client.request
+
+    def asked(client: Client, **request: Any) -> Any:
+        response = ask(client, **request)
+        if not response.streaming:
+            media_type = response.headers.get("Content-Type", "")
+            described.check(
+                request["REQUEST_METHOD"], request["PATH_INFO"], response.status_code, media_type, response.content
+            )
+        return response
+
+    with mock.patch.object(Client, "request", asked):
+        yield
 
 
 @pytest.fixture

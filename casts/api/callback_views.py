@@ -17,12 +17,10 @@ from accounts.models import ApiKey
 from casts import callbacks
 from casts.api import callback_serializers as c
 from casts.api.authentication import ApiRequest
-from casts.api.serializers import Problem
 from casts.api.views import PROBLEMS, BadQuery, CastPages
 from casts.models import Callback, CallbackEndpoint, CallbackType
 
 NO_STORE = {"Cache-Control": "no-store"}
-REFUSED = {**PROBLEMS, 409: Problem}
 OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
 
 
@@ -68,7 +66,7 @@ class Endpoints(APIView):
         return Response({"results": [c.endpoint_out(endpoint) for endpoint in endpoints]})
 
     @extend_schema(
-        operation_id="create_callback_endpoint", request=c.NewEndpoint, responses={201: c.EndpointMade, **REFUSED}
+        operation_id="create_callback_endpoint", request=c.NewEndpoint, responses={201: c.EndpointMade, **PROBLEMS}
     )
     def post(self, request: ApiRequest) -> Response:
         """Have an address called when a cast of the account ends. Keep the secret: it verifies the calls."""
@@ -204,7 +202,7 @@ class OneCallback(APIView):
 class ReplayCallback(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(operation_id="replay_callback", request=None, responses={202: c.CallbackDetail, **REFUSED})
+    @extend_schema(operation_id="replay_callback", request=None, responses={202: c.CallbackDetail, **PROBLEMS})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
         callback = callbacks.send_again(callback_of(request.auth, callback_id))

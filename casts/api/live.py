@@ -27,6 +27,8 @@ from casts.openings import Opening, Wish, openings, wish_of
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024
+# The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
+EVENTS = "text/event-stream; charset=utf-8"
 
 
 class Malformed(SpellError):
@@ -131,15 +133,32 @@ async def opened(request: HttpRequest, cast_id: str, after: int | None) -> Openi
     return await openings().open(request, wish)
 
 
+# What a page may send and read by CORS, beyond what always may be: resuming a stream, revalidating a copy, digests.
+FOR_PAGES = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Content-Disposition, Repr-Digest",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control, If-None-Match",
+    "Access-Control-Max-Age": "86400",
+}
+
+
 def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
     """Let pages of any origin read what a signed link opens: the token is the permission, no cookie is asked for."""
 
     @csrf_exempt
     @wraps(view)
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        by_link = bool(request.META.get("QUERY_STRING")) and "token" in request.GET
+        if by_link and request.method == "OPTIONS":
+            return HttpResponse(status=204, headers=PREFLIGHT)
         response: HttpResponseBase = await view(request, *args, **kwargs)
-        if request.META.get("QUERY_STRING") and "token" in request.GET:
-            response["Access-Control-Allow-Origin"] = "*"
+        if by_link:
+            for name, value in FOR_PAGES.items():
+                response[name] = value
         return response
 
     return run
@@ -152,7 +171,7 @@ class EventStream(StreamingHttpResponse):
         self, parts: AsyncIterator[bytes], *, subscriber: streams.Subscriber, release: Callable[[], None]
     ) -> None:
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(parts, content_type="text/event-stream", headers=headers)
+        super().__init__(parts, content_type=EVENTS, headers=headers)
         self.parts, self.subscriber, self.release = parts, subscriber, release
         self._loop = asyncio.get_running_loop()
 

@@ -1,9 +1,50 @@
-"""What drf-spectacular can't see by itself."""
+"""The API's description (OpenAPI): rendered once, with what drf-spectacular can't see by itself."""
 
+import threading
+from functools import cache
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.renderers import OpenApiJsonRenderer
+
+from casts.api.etags import etag_of, is_current
+from casts.api.problems import problem
+
+MEDIA_TYPE = "application/vnd.oai.openapi+json"
+_rendering = threading.Lock()
+
+
+def document() -> tuple[bytes, str]:
+    """Return the description and its ETag. The ASGI application asks at its start: this takes up to half a second.
+
+    drf-spectacular sets itself up at its first use, which two threads must not do at once.
+    """
+    with _rendering:
+        return _rendered()
+
+
+@cache
+def _rendered() -> tuple[bytes, str]:
+    described = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    body: bytes = OpenApiJsonRenderer().render(described, renderer_context={})
+    return body, etag_of(body)
+
+
+async def schema(request: HttpRequest) -> HttpResponse:
+    """Send the description; 304 to who has it."""
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "METHOD_NOT_ALLOWED", "Read the description with GET.", headers={"Allow": "GET, HEAD"})
+    body, etag = document()
+    headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
+    if is_current(request.headers.get("If-None-Match", ""), etag):
+        return HttpResponse(status=304, headers=headers)
+    headers["Content-Disposition"] = 'inline; filename="Spell Platform.json"'
+    headers["Vary"] = "Accept"
+    media_type = "application/json" if "application/json" in request.headers.get("Accept", "") else MEDIA_TYPE
+    return HttpResponse(body, content_type=media_type, headers=headers)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -17,6 +58,11 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "An API key: sk_live_spl_..."}
 
 
+# Of a cast's fields those that its events leave out: what never changes, and what depends on others.
+NOT_IN_EVENTS = (
+    *("spell_name", "cost_cents", "created_at", "expires_at", "queue_position", "retry_of", "input", "metadata"),
+    *("callback_url", "progress_url", "events_url"),
+)
 CAST_ID = {"in": "path", "name": "cast_id", "required": True, "schema": {"type": "string", "format": "uuid"}}
 TOKEN = {
     "in": "query",
@@ -41,7 +87,14 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     after = {"in": "query", "name": "after", "schema": {"type": "integer"}, "description": "The same, in the URL."}
     name = {"in": "path", "name": "name", "required": True, "schema": {"type": "string"}}
     security: list[dict[str, Any]] = [{"ApiKey": []}, {}]
-    stream = _text("Events, each with the cast's whole state", "text/event-stream", {"type": "string"})
+    line = result["components"]["schemas"]["CastLine"]
+    result["components"]["schemas"]["CastState"] = {
+        "type": "object",
+        "description": "A cast's state, which is the data of each of its events.",
+        "properties": {name: how for name, how in line["properties"].items() if name not in NOT_IN_EVENTS},
+        "required": [name for name in line["required"] if name not in NOT_IN_EVENTS],
+    }
+    stream = _text("Events, whose data is a CastState in JSON", "text/event-stream", {"type": "string"})
     result["paths"]["/api/v1/casts/{cast_id}/events"] = {
         "get": {
             "operationId": "cast_events",
@@ -64,3 +117,25 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         }
     }
     return result
+
+
+def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Describe what any request may get, and JSON that may be anything at all. A postprocessing hook, the last."""
+    problem = _text("A problem", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+    for path in result["paths"].values():
+        for operation in path.values():
+            operation["responses"]["default"] = problem
+    anything_or_null(result)
+    return result
+
+
+def anything_or_null(part: Any) -> None:
+    """Take out "anything or null, but not both" throughout, which null itself does not fit."""
+    if isinstance(part, dict):
+        if part.get("oneOf") == [{}, {"type": "null"}]:
+            del part["oneOf"]
+        for inner in part.values():
+            anything_or_null(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            anything_or_null(inner)

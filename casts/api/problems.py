@@ -12,6 +12,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -118,7 +119,18 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
     """Answer a path below /api/ that does not exist."""
+    if request.path_info.endswith("/") and is_ours(request.path_info.rstrip("/")):
+        without = request.path.rstrip("/")
+        return problem(404, "NOT_FOUND", f"There is no {request.path} here. Leave out the slash at its end: {without}")
     return problem(404, "NOT_FOUND", f"There is no {request.path} here. /api/v1/docs lists what there is.")
+
+
+def is_ours(path: str) -> bool:
+    """Whether there is something at a path below /api/."""
+    try:
+        return resolve(path).func is not not_found
+    except Resolver404:
+        return False
 
 
 class InvalidInput(SpellError):

@@ -14,18 +14,36 @@ from casts.api.parsers import InputTooLarge
 from casts.api.problems import InvalidInput
 from casts.models import CastStatus, Spell
 
-METADATA_KEYS, METADATA_CHARS = 50, 500
+METADATA_KEYS, METADATA_KEY_CHARS, METADATA_CHARS = 50, 100, 500
+# GitHub takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
+PACKED_MAX_CHARS = 65_300
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses names that it does not know: a misspelt option must not be ignored."""
+    """Refuses names that it does not know: a misspelt option must not be ignored.
+
+    null for a field that may be left out is as good as leaving it out: many clients write all fields that they know.
+    Not in a change of something (`partial`), where it might as well mean to take away what is there.
+    """
+
+    null_counts: tuple[str, ...] = ()  # fields that may be left out and for which null is a value
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, of which the optional ones take null."""
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.allow_null = field.allow_null or not (field.required or self.partial)
+        return fields
 
     def to_internal_value(self, data: Any) -> Any:
-        """Check for unknown names, then as usual."""
+        """Check for unknown names, leave out nulls, then as usual."""
         unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
         if unknown:
             known = ", ".join(self.fields)
             raise serializers.ValidationError({name: [f"Not known here. Known: {known}."] for name in sorted(unknown)})
+        if isinstance(data, dict) and not self.partial:
+            optional = {name for name, field in self.fields.items() if not field.required} - set(self.null_counts)
+            data = {name: value for name, value in data.items() if value is not None or name not in optional}
         return super().to_internal_value(data)
 
 
@@ -60,6 +78,8 @@ def valid_callback_url(url: str) -> None:
 class CastRequest(StrictSerializer):
     """A request to run a spell."""
 
+    null_counts = ("input",)  # what it is worth, the spell's schema says
+
     spell_key = StrictCharField(max_length=64, help_text="Which spell.")
     input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
     ttl_seconds = StrictIntegerField(
@@ -77,31 +97,50 @@ class CastRequest(StrictSerializer):
     metadata = serializers.DictField(
         child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
-        help_text=f"Up to {METADATA_KEYS} strings of your own.",
+        help_text=f"Up to {METADATA_KEYS} strings of your own, under names of up to {METADATA_KEY_CHARS} characters.",
     )
 
     def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
-        """Bound the number of entries."""
+        """Bound the number of entries, and their names."""
         if len(metadata) > METADATA_KEYS:
             raise serializers.ValidationError(f"At most {METADATA_KEYS} entries.")
+        if any(len(name) > METADATA_KEY_CHARS for name in metadata):
+            raise serializers.ValidationError(f"A name has at most {METADATA_KEY_CHARS} characters.")
         return metadata
 
 
 def checked_input(spell: Spell, given: Any) -> Any:
     """Return the input with the schema's defaults; raise ValidationError listing every violation, or InputTooLarge."""
     filled = schemas.with_defaults(spell.input_schema, given)
-    text = json.dumps(filled, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > settings.CAST_INPUT_MAX_CHARS:
-        raise InputTooLarge(
-            f"The input is {len(text)} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS} can be handed to a "
-            "workflow. Pass a link to bulky data instead.",
-            max_chars=settings.CAST_INPUT_MAX_CHARS,
-        )
+    check_size(json.dumps(filled, ensure_ascii=False, separators=(",", ":")))
     if problems := schemas.violations(spell.input_schema, filled, at="/input"):
         raise InvalidInput(
             f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
         )
     return filled
+
+
+def check_size(text: str) -> None:
+    """Raise InputTooLarge unless an input's JSON can be handed to a workflow: by characters, packed, and by bytes."""
+    most: dict[str, Any]
+    chars, packed, size = len(text), len(json.dumps(text, ensure_ascii=False)), len(text.encode())
+    if chars > settings.CAST_INPUT_MAX_CHARS:
+        most = {"max_chars": settings.CAST_INPUT_MAX_CHARS}
+        measured = f"{chars} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS}"
+    elif packed > PACKED_MAX_CHARS:
+        most = {"max_chars": PACKED_MAX_CHARS}
+        measured = (
+            f"{packed} characters once its JSON is packed as text, in which a quotation mark takes two; "
+            f"at most {PACKED_MAX_CHARS}"
+        )
+    elif size > settings.CAST_INPUT_MAX_BYTES:
+        most = {"max_bytes": settings.CAST_INPUT_MAX_BYTES}
+        measured = f"{size} bytes of JSON; at most {settings.CAST_INPUT_MAX_BYTES}"
+    else:
+        return
+    raise InputTooLarge(
+        f"The input is {measured} can be handed to a workflow. Pass a link to bulky data instead.", **most
+    )
 
 
 class NewKey(StrictSerializer):
@@ -152,6 +191,17 @@ class ErrorLine(serializers.Serializer[Any]):
 ErrorLine._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)
 
 
+class StepLine(serializers.Serializer[Any]):
+    """One step of a cast's run."""
+
+    job = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.CharField(help_text="queued, in_progress or completed")
+    conclusion = serializers.CharField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    completed_at = serializers.DateTimeField(allow_null=True)
+
+
 class CastLine(serializers.Serializer[Any]):
     """One cast."""
 
@@ -171,17 +221,17 @@ class CastLine(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     duration_ms = serializers.IntegerField(allow_null=True)
-    steps = serializers.ListField(child=serializers.DictField())
+    steps = StepLine(many=True)
     artifacts = ArtifactLine(many=True)
     artifact_url = serializers.URLField(allow_null=True)
-    output = serializers.JSONField(allow_null=True)
+    output = serializers.JSONField()
     error = ErrorLine(allow_null=True)
     final = serializers.BooleanField()
     queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")
     retry_of = serializers.UUIDField(allow_null=True)
     input = serializers.JSONField()
     metadata = serializers.DictField(child=serializers.CharField())
-    callback_url = serializers.URLField(allow_null=True)
+    callback_url = serializers.CharField(allow_null=True, help_text="As it was given.")
     progress_url = serializers.URLField()
     events_url = serializers.URLField()
 
@@ -303,6 +353,13 @@ class KeyMade(KeyLine):
     secret = serializers.CharField()
 
 
+class ProblemPlace(serializers.Serializer[Any]):
+    """What is wrong at one place of a request's body."""
+
+    pointer = serializers.CharField(help_text="JSON Pointer (RFC 6901); blank for the whole body.")
+    detail = serializers.CharField()
+
+
 class Problem(serializers.Serializer[Any]):
     """What went wrong (RFC 9457)."""
 
@@ -315,4 +372,4 @@ class Problem(serializers.Serializer[Any]):
 
 
 # Declared here because a serializer class has a property of this name.
-Problem._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)
+Problem._declared_fields["errors"] = ProblemPlace(many=True, required=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import re
 import uuid
@@ -29,6 +28,8 @@ from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
+from casts.api.etags import etag_of, is_current
+from casts.api.problems import CONTENT_TYPE
 from casts.api.representation import cast_out, casts_out, spell_out
 from casts.documents import TextAt
 from casts.links import absolute, cast_url
@@ -53,10 +54,13 @@ WAIT = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="`wait=N`: answer when the cast ends, or after N (1 to 60) seconds.",
 )
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag: if nothing changed, 304."
+)
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="Casts once, however often the request is repeated."
 )
-PROBLEMS = dict.fromkeys((400, 401, 402, 403, 404, 409, 413, 422), s.Problem)
+PROBLEMS = {(status, CONTENT_TYPE): s.Problem for status in (400, 401, 402, 403, 404, 409, 413, 415, 422)}
 
 
 def replayed(request: ApiRequest, *, route: str, payload: Any, status: int) -> Response | None:
@@ -222,7 +226,9 @@ def parse_moment(name: str, value: str) -> dt.datetime:
 class OneCast(APIView):
     scopes = {"GET": "casts:read"}
 
-    @extend_schema(operation_id="get_cast", parameters=[WAIT], responses={200: s.CastLine, **PROBLEMS})
+    @extend_schema(
+        operation_id="get_cast", parameters=[WAIT, IF_NONE_MATCH], responses={200: s.CastLine, 304: None, **PROBLEMS}
+    )
     def get(self, request: ApiRequest, cast_id: str) -> Response:
         """One cast, with its output, error and artifacts."""
         cast = visible_cast(cast_id, of=request.auth.account)
@@ -234,8 +240,8 @@ def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Respo
     shown = cast_out(cast)
     steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
     steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
-    etag = '"' + hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:32] + '"'
-    if etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+    etag = etag_of(json.dumps(steady, sort_keys=True).encode())
+    if is_current(if_none_match, etag):
         return Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
     return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
 

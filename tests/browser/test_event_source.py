@@ -45,3 +45,24 @@ def test_the_documented_example_works_and_stops_by_itself(here: Platform, open_p
     page.wait_for_function("es.readyState === EventSource.CLOSED")
     assert answers == [200, 204]
     assert page.evaluate("window.seen.length") == len(seen)
+
+
+FETCH = """async ([events_url]) => {
+  const headers = {"Last-Event-ID": "0", "Cache-Control": "no-cache"};
+  const text = await (await fetch(events_url, {headers})).text();
+  const last = JSON.parse(text.trim().split("\\n").findLast((line) => line.startsWith("data: ")).slice(6));
+  const file = await fetch(last.artifact_url, {headers: {"If-None-Match": '"another"'}});
+  const named = (name) => file.headers.get(name);
+  return [text.includes("id: 1\\n"), last.output, named("etag"), named("content-disposition"), named("repr-digest")];
+}"""
+
+
+def test_a_page_of_another_origin_may_fetch_with_headers_of_its_own(here: Platform, open_page: Callable[..., Page]):
+    ended = here.ended(here.cast("greet", {"name": "Zoë ✅"})["cast_id"])
+    page = open_page(here.github + "/versions", quiet=False)  # any page of another origin that is on this machine
+    whole, output, etag, disposition, digest = page.evaluate(FETCH, [ended["events_url"]])
+    assert whole
+    assert output == ended["output"]
+    assert etag.strip('"') == ended["artifacts"][0]["digest"].removeprefix("sha256:")
+    assert "spell-result.zip" in disposition
+    assert digest.startswith("sha-256=:")

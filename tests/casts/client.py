@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from django.test import Client
 
 from casts import streams
+from tests import described
 
 # One for all: each would read the static files' names anew. It keeps no cookies, as the API sets none.
 CLIENT = Client(raise_request_exception=False)
@@ -58,7 +59,8 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
 class Answer:
     """One request to the ASGI application, under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "GET", path: str = "") -> None:
+        self.method, self.path = method, path
         self.status = 0
         self.headers: dict[str, str] = {}
         self.parts: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -87,7 +89,9 @@ class Answer:
         return whole
 
     async def json(self) -> Any:
-        return json.loads(await self.body())
+        body = await self.body()
+        described.check(self.method, self.path, self.status, self.headers["Content-Type"], body)
+        return json.loads(body)
 
     async def event(self) -> tuple[int, dict[str, Any]]:
         """Return the next event's number and data."""
@@ -95,7 +99,9 @@ class Answer:
             if part.startswith(b"id: "):
                 first, second, *rest = part.decode().split("\n")
                 assert rest == ["", ""]
-                return int(first.removeprefix("id: ")), json.loads(second.removeprefix("data: "))
+                data = json.loads(second.removeprefix("data: "))
+                described.check_event(data)
+                return int(first.removeprefix("id: ")), data
         raise AssertionError("the stream has ended")
 
     async def events(self) -> list[tuple[int, dict[str, Any]]]:
@@ -113,7 +119,7 @@ async def asked(path: str, *, method: str = "GET", body: bytes = b"", **headers:
     """Send one request to the real ASGI application; leaving the block is the client hanging up."""
     from spellplatform.asgi import application
 
-    answer = Answer()
+    answer = Answer(method, path)
     plain, _, query = path.partition("?")
     sent = {"Host": "testserver", "Content-Length": str(len(body)), "Content-Type": "application/json"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}

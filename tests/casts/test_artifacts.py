@@ -472,7 +472,7 @@ def test_a_result_that_keeps_the_promise_is_the_output(ran):
 
 @pytest.mark.parametrize(
     ("text", "pointer"),
-    [('{"greeting": 5}', "/output/greeting"), ("{}", "/output"), ("[", "/output"), (None, "/output")],
+    [('{"greeting": 5}', "/output/greeting"), ("{}", "/output"), (None, "/output")],
 )
 def test_a_result_that_breaks_the_promise_fails_the_cast_and_says_where(ran, text, pointer, spell):
     content = packed(other="") if text is None else packed(**{"result.json": text})
@@ -480,7 +480,52 @@ def test_a_result_that_breaks_the_promise_fails_the_cast_and_says_where(ran, tex
     step(cast)
     assert (cast.status, cast.status_reason) == ("failed", "output_invalid")
     assert [e["pointer"] for e in cast.error["errors"]] == [pointer]
+    assert "output schema" in cast.message
     assert ledger(cast) == [("hold", 5), ("capture", 5)]  # the run's own failure
+
+
+UNREADABLE = {
+    "no JSON": (b"Hello", "is not JSON: Expecting value"),
+    "half of it": (b"[", "is not JSON"),
+    "Latin-1": ('{"greeting": "Zoë"}'.encode("latin-1"), "is not UTF-8: invalid continuation byte at byte 16."),
+    "NUL": (b'{"greeting": "\\u0000"}', "NUL"),
+    "too deep": (b"[" * 200 + b"]" * 200, "nested"),
+    "too large": (b" " * 300_000, "larger than 262144 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_a_result_that_can_not_be_read_says_why_and_nothing_of_a_schema(ran, api, schema, name):
+    text, why = UNREADABLE[name]
+    content = packed(**{"result.json": text})
+    cast = ran([remote(content)], content, output_schema=schema)
+    step(cast)
+    shown = json.loads(api.get(f"/casts/{cast.pk}").content)
+    assert (shown["status"], shown["status_reason"], shown["output"]) == ("failed", "output_invalid", None)
+    [error] = shown["error"]["errors"]
+    for told in (shown["message"], shown["error"]["message"], error["detail"]):
+        assert f"result.json {why}" in told or why in told
+        assert "schema" not in told
+    assert ledger(cast) == [("hold", 5), ("capture", 5)]
+
+
+def test_a_result_with_a_byte_order_mark_is_the_output(ran):
+    content = packed(**{"result.json": '\ufeff{"greeting": "Zoë"}'.encode()})
+    cast = ran([remote(content)], content, output_schema=SCHEMA)
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Zoë"})
+
+
+def test_a_result_that_could_not_be_copied_is_not_called_missing(ran, settings):
+    settings.ARTIFACT_MAX_BYTES = 10
+    cast = ran([remote(RESULT)], RESULT, output_schema=SCHEMA)
+    step(cast)
+    assert cast.status_reason == "output_invalid"
+    [error] = cast.error["errors"]
+    assert "could not be copied" in error["detail"]
+    assert "left no" not in cast.message + error["detail"]
+    assert "schema" not in cast.message
 
 
 def test_no_result_at_all_breaks_the_promise(ran):

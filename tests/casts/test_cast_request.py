@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import uuid
 
@@ -11,7 +12,8 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account
 from casts.models import Cast, CastEvent
-from tests.casts.client import Api, asked, problem, run
+from github_integration.runtime import inputs_of
+from tests.casts.client import CLIENT, Api, asked, problem, run
 from tests.casts.conftest import history, ledger, nothing_left
 
 SCHEMA = {
@@ -212,7 +214,6 @@ def test_numbers_of_any_size_are_judged_and_not_tripped_over(api, make_spell, nu
         ({"spell_key": "greet", "ttl_seconds": "60"}, ["/ttl_seconds"]),
         ({"spell_key": "greet", "ttl_seconds": True}, ["/ttl_seconds"]),
         ({"spell_key": "greet", "ttl_seconds": 1.5}, ["/ttl_seconds"]),
-        ({"spell_key": "greet", "ttl_seconds": None}, ["/ttl_seconds"]),
         ({"spell_key": "greet", "callback_url": "ftp://example.org/"}, ["/callback_url"]),
         ({"spell_key": "greet", "callback_url": "javascript:alert(1)"}, ["/callback_url"]),
         ({"spell_key": "greet", "callback_url": "http://["}, ["/callback_url"]),
@@ -324,6 +325,36 @@ def test_input_of_just_the_largest_size_is_taken(api, make_spell, settings):
     problem(api.post("/cast", {"spell_key": "any", "input": "ü" * 99}), 413, "INPUT_TOO_LARGE")
 
 
+LARGE = {
+    "characters": ("x" * 59_998, "x" * 59_999, {"max_chars": 60_000}),
+    "bytes": ("🧙" * 32_499 + "xx", "🧙" * 32_500, {"max_bytes": 130_000}),
+    "CJK": ("进" * 43_332, "进" * 50_000, {"max_bytes": 130_000}),
+    # Each mark is two characters of JSON, and four when that is packed as text.
+    "quotation marks": ('"' * 16_323, '"' * 16_324, {"max_chars": 65_300}),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_an_input_is_measured_in_every_unit_in_which_a_workflow_may_be_handed_it(api, make_spell, kind):
+    make_spell("any", input_schema={})
+    most, more, told = LARGE[kind]
+    taken = api.post("/cast", {"spell_key": "any", "input": most})
+    assert taken.status_code == 201
+    assert Cast.objects.get().input == most
+    with nothing_left():
+        found = problem(api.post("/cast", {"spell_key": "any", "input": more}), 413, "INPUT_TOO_LARGE")
+    assert found.items() >= told.items()
+    assert str(next(iter(told.values()))) in found["detail"]
+
+
+def test_what_is_taken_is_never_too_large_for_github(api, make_spell):
+    """Counted as GitHub counts: the whole inputs object, as compact JSON."""
+    make_spell("k" * 64, input_schema={})
+    api.post("/cast", {"spell_key": "k" * 64, "input": LARGE["quotation marks"][0]})
+    whole = json.dumps(inputs_of(Cast.objects.get()), ensure_ascii=False, separators=(",", ":"))
+    assert 65_000 < len(whole) <= 65_535
+
+
 def test_a_body_over_one_mebibyte_is_413(refused):
     found = refused(413, "INPUT_TOO_LARGE", b'{"spell_key": "' + b"x" * 1024 * 1024 + b'"}')
     assert found["max_bytes"] == 1024 * 1024
@@ -373,3 +404,107 @@ def test_the_api_handler_answers_alike_and_with_safe_headers(secret, greet):
 
     run(scene())
     assert Cast.objects.count() == CastEvent.objects.count() == 1
+
+
+# --- how clients write it --------------------------------------------------------------------------------------------
+
+
+def test_null_for_what_may_be_left_out_is_as_good_as_leaving_it_out(api, greet):
+    nothing = dict.fromkeys(("ttl_seconds", "callback_url", "metadata"))
+    body = api.post("/cast", {"spell_key": "greet", "input": {"name": "Ada"}} | nothing).json()
+    assert (body["callback_url"], body["metadata"]) == (None, {})
+    cast = Cast.objects.get()
+    assert (cast.expires_at - cast.created_at).total_seconds() == greet.ttl_seconds
+
+
+def test_null_for_what_is_required_is_refused(refused):
+    assert pointers(refused(422, "VALIDATION_ERROR", {"spell_key": None, "input": {}})) == ["/spell_key"]
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": ["object", "null"]}, {"type": "null"}])
+def test_null_as_input_is_an_input_if_the_schema_takes_it(api, make_spell, schema):
+    make_spell("any", input_schema=schema)
+    answer = api.post("/cast", {"spell_key": "any", "input": None})
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["input"] is None
+    cast = Cast.objects.get()
+    assert cast.input is None
+    assert inputs_of(cast)["input_data"] == "null"
+    assert api.get(f"/casts/{cast.pk}").json()["input"] is None
+    assert api.get("/casts").json()["results"][0]["input"] is None
+
+
+def test_null_as_input_is_refused_by_a_schema_that_wants_an_object(refused):
+    found = refused(422, "VALIDATION_ERROR", {"spell_key": "greet", "input": None})
+    assert pointers(found) == ["/input"]
+    assert 'null is not of type "object"' in found["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("path", ["/keys", "/budget", "/callbacks/endpoints"])
+def test_null_means_not_given_in_every_request(api, path, monkeypatch):
+    bodies = {
+        "/keys": ("POST", {"name": "k", "scopes": None, "spell_keys": None, "expires_at": None}, 201),
+        "/budget": ("PATCH", {"cap_cents": None, "scope": None, "key_id": None, "spell_key": None}, 200),
+        "/callbacks/endpoints": ("POST", {"url": "https://1.1.1.1/h", "description": None, "types": None}, 201),
+    }
+    method, body, status = bodies[path]
+    answer = api.call(method, path, body)
+    assert answer.status_code == status, answer.content
+
+
+BODY = '{"spell_key": "greet", "input": {"name": "Zoë"}}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "headers", "word"),
+    [
+        (gzip.compress(BODY.encode()), {"Content_Encoding": "gzip"}, "gzip"),
+        (gzip.compress(BODY.encode()), {}, "compressed"),
+        (BODY.encode(), {"Content_Encoding": "br"}, "br"),
+        (BODY.encode("latin-1"), {}, "not UTF-8 (at byte 44)"),
+        (BODY.encode("latin-1"), {"Content_Type": "application/json; charset=ISO-8859-1"}, "iso-8859-1"),
+        (BODY.encode("utf-16"), {"Content_Type": "application/json; charset=utf-16"}, "utf-16"),
+    ],
+)
+def test_a_body_that_is_compressed_or_not_utf_8_is_told_so(refused, sent, headers, word):
+    found = refused(415, "UNSUPPORTED_MEDIA_TYPE", sent, **headers)
+    assert word in found["detail"]
+    assert "UTF-8" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", 'application/json; charset="UTF-8"', "application/json;charset=utf8"]
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_body_in_utf_8_is_taken_with_a_byte_order_mark_or_without(api, greet, kind, mark):
+    answer = api.post("/cast", mark + BODY.encode(), Content_Type=kind, Content_Encoding="identity")
+    assert answer.json()["input"]["name"] == "Zoë"
+
+
+def test_names_of_metadata_have_a_limit(api, greet, refused):
+    body = {"spell_key": "greet", "input": {"name": "Ada"}}
+    assert pointers(refused(422, "VALIDATION_ERROR", body | {"metadata": {"k" * 101: "v"}})) == ["/metadata"]
+    taken = api.post("/cast", body | {"metadata": {"🔑" * 100: "v"}})
+    assert taken.json()["metadata"] == {"🔑" * 100: "v"}
+
+
+def test_an_id_in_capitals_is_the_same_id(api, greet):
+    made = api.post("/cast", {"spell_key": "greet", "input": {"name": "Ada"}}).json()
+    shouted = made["cast_id"].upper()
+    assert api.get(f"/casts/{shouted}").json()["cast_id"] == made["cast_id"]
+    problem(api.get(f"/casts/{shouted}/artifacts/x"), 404, "ARTIFACT_NOT_FOUND")
+    for link in ("progress_url", "events_url"):
+        path = made[link].removeprefix("http://testserver").replace(made["cast_id"], shouted)
+        assert CLIENT.get(path).status_code == 200, path
+    assert api.get(f"/callbacks?cast={shouted}").json()["results"] == []
+    assert api.post(f"/casts/{shouted}/cancel").json()["cast_id"] == made["cast_id"]
+    again = api.post(f"/casts/{shouted}/retry", Idempotency_Key="once").json()
+    assert api.post(f"/casts/{made['cast_id']}/retry", Idempotency_Key="once").json()["cast_id"] == again["cast_id"]
+    assert again["retry_of"] == made["cast_id"]
+
+
+@pytest.mark.parametrize("path", ["/casts", "/cast", "/casts/7", "/casts/7/events", "/spells/greet", "/schema"])
+def test_a_slash_at_the_end_is_told(api, path):
+    found = problem(api.get(f"{path}/"), 404, "NOT_FOUND")
+    assert f"/api/v1{path}/ here. Leave out the slash at its end: /api/v1{path}" in found["detail"]
+    assert "slash" not in problem(api.get("/nowhere/"), 404, "NOT_FOUND")["detail"]

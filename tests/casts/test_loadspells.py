@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -146,6 +147,94 @@ def test_every_problem_of_every_spell_is_listed(load):
         ["D", " key"],
     ]
     assert not Spell.objects.exists()
+
+
+def told(load, text):
+    """Return what a refused file is told, without the command's first line."""
+    with pytest.raises(CommandError) as refused:
+        load(text)
+    assert not Spell.objects.exists()
+    return str(refused.value).splitlines()[1:]
+
+
+def test_every_mistake_of_one_table_is_told_at_once(load):
+    lines = told(
+        load,
+        """
+[greet]
+prise_cents = 5
+color = "red"
+price_cents = 4.99
+active = 1
+event_type = 7
+runtime = "repository_dispatch"
+repository = "acme/spells.git"
+workflow_file = "../x"
+""",
+    )
+    assert [line.split(":")[1].split()[0] for line in lines] == [
+        *("does", "price_cents", "active", "event_type"),
+        *("workflow_file", "repository"),
+    ]
+    assert lines[0].startswith("greet: does not know prise_cents, color; a spell has name, ")
+    assert lines[5] == "greet: repository: Write the repository as owner/name, without .git."
+
+
+def test_every_mistake_of_a_schema_is_told_once_with_its_place(load):
+    [line] = told(
+        load,
+        """
+[greet]
+repository = "demo/spells"
+[greet.input_schema]
+type = "strnig"
+properties.a = "string"
+properties.b = { type = "integer", minimum = "x", required = true }
+""",
+    )
+    assert line.count("/properties/a:") == line.count("/properties/b/minimum:") == line.count("/type:") == 1
+    assert '"strnig" is no type: it is string, number' in line
+    assert line.count("Not a JSON Schema") == 4
+
+
+def test_a_schema_may_be_a_json_file_or_json_text_with_what_toml_lacks(load, tmp_path):
+    (tmp_path / "schemas").mkdir()
+    text = '{"type": "object", "properties": {"note": {"type": ["string", "null"], "default": null}}}'
+    (tmp_path / "schemas" / "in.json").write_text(text, encoding="utf-8-sig")
+    load(f"""
+[greet]
+repository = "demo/spells"
+input_schema = "schemas/in.json"
+output_schema = '''
+{text}
+'''
+""")
+    greet = Spell.objects.get()
+    assert greet.input_schema == greet.output_schema == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('"schemas/none.json"', "schemas/none.json can't be read: No such file or directory."),
+        ('"."', ". can't be read: Is a directory."),
+        ('"broken.json"', "broken.json is not JSON: Expecting property name"),
+        ('"latin.json"', "latin.json can't be read: invalid start byte."),
+        ("'{\"type\": }'", "This text is not JSON: Expecting value"),
+        ('"list.json"', "A schema is a JSON object"),
+    ],
+)
+def test_a_schema_file_that_can_not_be_used_is_told_with_its_reason(load, tmp_path, value, why):
+    (tmp_path / "broken.json").write_text("{type: 'object'}")
+    (tmp_path / "latin.json").write_bytes('{"title": "Größe"}'.encode("latin-1"))
+    (tmp_path / "list.json").write_text("[]")
+    [line] = told(load, f'[greet]\nrepository = "demo/spells"\ninput_schema = {value}')
+    assert line.startswith("greet: input_schema: ")
+    assert why in line
+
+
+def test_a_byte_order_mark_before_a_spell_file_is_no_part_of_it(load):
+    assert load(b"\xef\xbb\xbf" + GOOD.encode()) == "created: greet, report; updated: none"
 
 
 def test_a_file_that_is_not_there_and_one_that_is_no_text_are_told(load, tmp_path):

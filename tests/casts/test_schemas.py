@@ -134,6 +134,141 @@ def test_what_is_no_object_stays_as_it_is(document):
     assert with_defaults(NESTED, document) == document
 
 
+PYDANTIC = {  # what Pydantic 2 writes for models within models, shortened
+    "$defs": {
+        "Options": {
+            "properties": {
+                "loud": {"default": False, "type": "boolean"},
+                "inner": {"$ref": "#/$defs/Inner", "default": {}},
+            },
+            "type": "object",
+        },
+        "Inner": {"properties": {"n": {"default": 7, "type": "integer"}}, "type": "object", "default": {"m": 1}},
+        "Tree": {
+            "properties": {"leaf": {"default": 1}, "children": {"items": {"$ref": "#/$defs/Tree"}, "default": []}},
+        },
+        "a/b c": {"$anchor": "named", "properties": {"x": {"default": "y"}}},
+    },
+    "properties": {
+        "options": {"$ref": "#/$defs/Options", "default": {}},
+        "older": {"allOf": [{"$ref": "#/$defs/Options"}], "default": {"loud": True}},
+        "behind": {"$ref": "#/$defs/Inner"},
+        "tree": {"$ref": "#/$defs/Tree"},
+        "many": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Inner"}},
+        "pair": {"prefixItems": [{"$ref": "#/$defs/Inner"}], "items": {"$ref": "#named"}},
+        "quoted": {"$ref": "#/$defs/a~1b%20c"},
+        "maybe": {"anyOf": [{"$ref": "#/$defs/Inner"}, {"type": "null"}], "default": None},
+        "no": {"$ref": "#/$defs/nowhere"},
+    },
+}
+
+
+def test_defaults_behind_references_and_all_of_are_filled_in():
+    inner, options = {"m": 1, "n": 7}, {"loud": False, "inner": {"n": 7}}
+    always = {"options": options, "older": options | {"loud": True}, "behind": inner, "maybe": None}
+    assert with_defaults(PYDANTIC, {}) == always
+    given = {
+        "options": {"inner": {"n": 1}},
+        "tree": {"children": [{}, {"children": [{"leaf": 2}]}]},
+        "many": {"a": {}, "b": 5},
+        "pair": [{}, {}, {"x": 1}],
+        "quoted": {},
+        "maybe": {},
+    }
+    leaf = {"leaf": 1, "children": []}
+    assert with_defaults(PYDANTIC, given) == always | {
+        "options": {"inner": {"n": 1}, "loud": False},
+        "tree": {"leaf": 1, "children": [leaf, {"leaf": 1, "children": [{"leaf": 2, "children": []}]}]},
+        "many": {"a": {"n": 7}, "b": 5},
+        "pair": [{"n": 7}, {"x": "y"}, {"x": 1}],
+        "quoted": {"x": "y"},
+        "maybe": {},  # which branch of anyOf is meant, would be a guess
+    }
+
+
+def test_a_reference_to_the_schemas_own_address_is_a_local_one():
+    schema = {"$id": "https://example.org/s", "properties": {"a": {"$ref": "https://example.org/s#/$defs/a"}}}
+    schema["$defs"] = {"a": {"default": 5}}
+    check(schema)
+    assert with_defaults(schema, {}) == {"a": 5}
+
+
+ENDLESS = {"$defs": {"N": {"properties": {"n": {"$ref": "#/$defs/N", "default": {}}}}}, "$ref": "#/$defs/N"}
+
+
+def test_a_default_that_holds_itself_is_refused_and_harms_nobody():
+    with pytest.raises(BadSchema, match=r"At /\$defs/N/properties/n/default: .* without end"):
+        check(ENDLESS)
+    assert with_defaults(ENDLESS, {"a": 1}) == {"a": 1}
+    assert with_defaults({"$ref": "#", "allOf": [{"$ref": "#"}]}, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("schema", "places"),
+    [
+        ({"properties": {"n": {"type": "integer", "default": "5"}}}, ["/properties/n/default"]),
+        ({"properties": {"n": {"type": "string", "default": None}}}, ["/properties/n/default"]),
+        ({"properties": {"n": {"enum": ["a"], "default": "b"}}}, ["/properties/n/default"]),
+        ({"properties": {"n": {"format": "date", "default": "soon"}}}, ["/properties/n/default"]),
+        ({"items": {"oneOf": [{"type": "string", "default": 1}]}}, ["/items/oneOf/0/default"]),
+        (
+            {"$defs": {"o": {"required": ["n"]}}, "properties": {"a": {"$ref": "#/$defs/o", "default": {}}}},
+            ["/properties/a/default"],
+        ),
+        (
+            {"properties": {"a~b/c": {"type": "null", "default": 1}, "d": {"type": "null", "default": 1}}},
+            ["/properties/a~0b~1c/default", "/properties/d/default"],
+        ),
+        (
+            {"$id": "https://example.org/s", "properties": {"n": {"type": "null", "default": 1}}},
+            ["/properties/n/default"],
+        ),
+        # Useless: not what was meant, and no validator says so.
+        ({"name": {"type": "string"}}, ["its top"]),
+        ({"name": "string", "age": "integer"}, ["its top"]),
+        ({"properties": {"a": {"typ": "string"}}}, ["/properties/a"]),
+        ({"type": "object", "propertys": {"a": {}}}, ["its top"]),
+        ({"properties": {"a": {"type": "string", "minlength": 1}}}, ["/properties/a"]),
+        ({"properties": {"a": {"type": "string", "nullable": True}}}, ["/properties/a"]),
+        ({"type": "object", "dependencies": {"a": ["b"]}}, ["its top"]),
+        ({"required": ["nme"], "properties": {"name": {}}, "additionalProperties": False}, ["its top"]),
+        ({"items": {"minimum": 5, "maximum": 1}}, ["/items"]),
+        ({"properties": {"a": {"enum": []}}}, ["/properties/a"]),
+    ],
+)
+def test_wrong_defaults_and_useless_schemas_are_told_with_their_place_once(schema, places):
+    with pytest.raises(BadSchema) as refused:
+        check(schema)
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [f"At {place}" for place in places]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *(PYDANTIC | {"properties": PYDANTIC["properties"] | {"no": {}}}, NESTED),
+        {
+            "title": "T",
+            "description": "d",
+            "properties": {"a": {"title": "A", "example": 5, "x-order": 1, "x-enum": ["a"]}},
+        },
+        {"properties": {"o": {"required": ["n"], "properties": {"n": {"default": 1}}, "default": {}}}},
+        {"required": ["a_1"], "patternProperties": {"^a_": {}}, "additionalProperties": False},
+        {"not": {"required": ["a"], "additionalProperties": False}},
+        {"$defs": {"inner": {"$id": "https://example.org/i", "$defs": {"x": {"type": "null", "default": None}}}}},
+        {"type": "object", "unitOfMeasure": "metre", "markdownDescription": "**x**"},
+    ],
+)
+def test_what_is_meant_so_is_left_alone(schema):
+    check(schema)
+
+
+def test_a_misspelt_word_is_told_with_the_right_one():
+    with pytest.raises(BadSchema, match="'propertys' is no word of JSON Schema; do you mean 'properties'"):
+        check({"type": "object", "propertys": {}})
+    with pytest.raises(BadSchema, match="do you mean 'properties'"):
+        check({"propertys": {}})
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcdefg"), inner, max_size=4),

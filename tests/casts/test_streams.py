@@ -78,7 +78,7 @@ def test_a_stream_has_its_form_and_its_headers(cast, watch):
     async def scene():
         async with watch() as stream:
             assert stream.status == 200
-            assert stream.headers["Content-Type"] == "text/event-stream"
+            assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
             assert stream.headers["Cache-Control"] == "no-cache, no-transform"
             assert stream.headers["X-Accel-Buffering"] == "no"
             assert "Content-Length" not in stream.headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 
@@ -46,6 +47,16 @@ def test_a_follower_from_the_start_gets_every_event_once_and_in_order(here: Plat
     same = ("status", "status_reason", "message", "progress", "started_at", "finished_at", "duration_ms", "output")
     assert {name: final[name] for name in same} == {name: ended[name] for name in same}
     assert [number for number, _ in here.history(cast["cast_id"])] == early.ids
+
+
+def test_a_client_that_reads_lines_of_text_gets_every_character(here: Platform):
+    word = "进入 ✅ Zoë 🧙 one\u2028two\x85three\u2029four\x0bfive\x1csix"
+    cast = here.cast("echo", {"word": word})
+    with requests.get(cast["events_url"], stream=True, timeout=60) as answer:
+        lines = [line for line in answer.iter_lines(decode_unicode=True) if line]
+    messages = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert messages[-1]["output"] == {"word": word}
+    assert {line.partition(": ")[0] for line in lines} <= {"retry", "id", "data", ""}
 
 
 def test_an_idle_stream_carries_heartbeats(here: Platform):

@@ -64,8 +64,8 @@ def test_jwt_says_rs256() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [PEM, PEM.replace("\n", "\\n"), f"  {PEM}\n\n", str(DATA / "app.pem")],
-    ids=["a PEM", "a PEM with \\n", "a PEM with space around", "a path"],
+    [PEM, PEM.replace("\n", "\\n"), f"  {PEM}\n\n", f"\ufeff{PEM}", str(DATA / "app.pem")],
+    ids=["a PEM", "a PEM with \\n", "a PEM with space around", "a PEM with a byte order mark", "a path"],
 )
 def test_private_key_may_be_given_as(value: str) -> None:
     assert jwt.decode(app_jwt("1", private_key(value), now=time.time()), PUBLIC, algorithms=["RS256"])["iss"] == "1"
@@ -92,6 +92,11 @@ def test_wrong_private_key_names_the_setting(value: str) -> None:
     with pytest.raises(errors.NotConfigured, match="GITHUB_APP_PRIVATE_KEY") as caught:
         private_key(value)
     assert "MII" not in str(caught.value)
+
+
+def test_private_key_file_may_begin_with_a_byte_order_mark(tmp_path: Any) -> None:
+    (tmp_path / "app.pem").write_text(PEM, encoding="utf-8-sig")
+    assert private_key(str(tmp_path / "app.pem")) == PEM
 
 
 def test_private_key_file_that_is_no_text_names_the_setting(tmp_path: Any) -> None:

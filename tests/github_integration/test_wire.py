@@ -366,6 +366,51 @@ def test_long_lines_are_cut_and_tokens_hidden() -> None:
     assert line.startswith("##[error]fatal: ghs_… was refused xxx")
 
 
+ESC, BEL, ST = "\x1b", "\x07", "\x1b\\"
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ("\r".join(f"{n} %" for n in range(101)), "100 %"),
+        ("\r 10 %\r 20 %\r", " 20 %"),
+        ("it ends as on Windows\r", "it ends as on Windows"),
+        (f"\r{ESC}[K 1/2\r{ESC}[K 2/2{ESC}[?25h", " 2/2"),
+        (f"{ESC}[?25l", ""),
+        (f"{ESC}(B{ESC}[m plain {ESC})0{ESC}#8", " plain "),
+        (f"{ESC}]0;a title{BEL}done", "done"),
+        (f"{ESC}]0;a title{ST}done", "done"),
+        (f"see {ESC}]8;;https://example.com/a{ST}the page{ESC}]8;;{ST}!", "see the page!"),
+        (f"{ESC}]0;a title without an end", ""),
+        (f"{ESC}P1$r0m{ST}{ESC}_x{ST}{ESC}^y{ST}left", "left"),
+        (f"{ESC}[38;2;255;0;0mred{ESC}[0m {ESC}[38:5:1mred{ESC}[0m", "red red"),
+        (f"{ESC}7{ESC}8{ESC}=\x9b31mred\x9b0m", "red"),
+        (f"cut off {ESC}[38;2", "cut off "),
+        (f"cut off {ESC}", "cut off "),
+        ("tab\tstays, bell\x07 and \x0bothers go", "tab\tstays, bell and others go"),
+        (f"2026-11-23T10:00:02.1234567Z {ESC}[32m##[error]red\r", "##[error]red"),
+        ("[1] and ]8;; without an escape stay", "[1] and ]8;; without an escape stay"),
+        ("进入 ✅ Zoë", "进入 ✅ Zoë"),
+    ],
+)
+def test_line_reads_as_a_terminal_would_leave_it(line: str, plain: str) -> None:
+    assert wire.plain_line(line) == plain
+
+
+def test_progress_bar_is_one_line_of_the_tail() -> None:
+    bar = "\r".join(f"{n} %" for n in range(101))
+    assert wire.log_tail(f"start\n{bar}\n\x1b[?25l\nnone\x85 such\u2028word\n##[error]x\n", 9) == (
+        *("start", "100 %", "none such\u2028word"),
+        "##[error]x",
+    )
+
+
+@given(st.text(alphabet="\x1b[]()?;0m\x07\\\r\x9b x"))
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+def test_no_line_keeps_a_control_character(line: str) -> None:
+    assert not {"\x1b", "\r", "\x07", "\x9b"} & set(wire.plain_line(line))
+
+
 def test_time_in_the_middle_of_a_line_stays() -> None:
     (line,) = wire.log_tail("2026-11-23T10:00:00.1Z at 2026-11-23T10:00:00.1Z it broke", 5)
     assert line == "at 2026-11-23T10:00:00.1Z it broke"

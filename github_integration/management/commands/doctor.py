@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.urls import reverse
@@ -44,6 +45,7 @@ class Command(BaseCommand):
 
 def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
     """Check everything; where GitHub can't be asked any further, the last finding says so."""
+    yield from settings_refused()
     spells: list[Spell] = []
     try:
         spells = list(Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key))
@@ -60,6 +62,19 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
         yield from on_github(spells, ping=ping)
     except errors.GitHubError as exc:
         yield findings.broken_off(exc)
+
+
+# Of the system checks, what is looked at on GitHub as well: the webhook secret, the App's key, no credentials at all.
+SEEN_ON_GITHUB = ("spell.E001", "spell.E002", "spell.W001")
+
+
+def settings_refused() -> Iterator[Finding]:
+    """Check what keeps web and workers from starting."""
+    for message in run_checks():
+        if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
+            yield About("Settings").problem(
+                str(message.id), message.msg, mend=message.hint or "See docs/configuration.md, “Settings”."
+            )
 
 
 def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:

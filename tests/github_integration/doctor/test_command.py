@@ -84,6 +84,16 @@ def test_problem_ends_with_1_and_names_its_mend(doctor, good, bad):
     assert printed.rstrip().endswith("problem: 1")
 
 
+def test_what_keeps_web_and_workers_from_starting_is_among_the_problems(doctor, good, settings):
+    settings.GITHUB_WEBHOOK_SECRETS = []  # told by the webhook's own check, and once
+    settings.PUBLIC_URL = "https://spells.example.com/spells"
+    code, printed = doctor("--json")
+    assert code == 1
+    [told_once] = [f for f in json.loads(printed)["findings"] if f["subject"] == "Settings"]
+    assert told_once["level"] == "problem"
+    assert told_once["message"].startswith("PUBLIC_URL must be scheme, host and port alone")
+
+
 def test_warnings_alone_end_with_0(doctor, world, good):
     world.hooks._log = []
     code, printed = doctor("--json")

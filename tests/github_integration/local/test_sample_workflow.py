@@ -47,6 +47,22 @@ def test_count_words_counts(api: Api):
     assert output == {"words": 6, "characters": 27, "top": [["the", 3], ["cat", 1]]}
 
 
+@pytest.mark.parametrize("event", ["workflow_dispatch", "repository_dispatch"])
+def test_all_that_github_takes_reaches_the_script(api: Api, event):
+    text = "🧙" * 65_000  # twice what one environment variable holds
+    data = json.dumps({"text": text}, ensure_ascii=False)
+    sent = {"cast_id": f"01-{event}", "spell_key": "count-words", "input_data": data}
+    if event == "workflow_dispatch":
+        run_id = api.start(FILE, sent)
+    else:
+        api.post(api.repo("dispatches"), {"event_type": "cast-spell", "client_payload": sent})
+        listed = api.get(api.repo("actions/runs?event=repository_dispatch&per_page=5")).json()["workflow_runs"]
+        [run_id] = [r["id"] for r in listed if sent["cast_id"] in r["display_title"]]
+    run = api.wait(run_id)
+    assert run["conclusion"] == "success", api.log(api.jobs(run_id)[0]["id"])
+    assert result(api, run)[0]["characters"] == 65_000
+
+
 def test_stumble_fails_with_its_reason_and_without_artifact(api: Api):
     run = cast(api, "stumble", {"reason": "100% tired\n::set-output name=x::y"})
     assert run["conclusion"] == "failure"

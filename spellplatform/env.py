@@ -1,0 +1,205 @@
+"""Reading settings, from the environment and from a `.env` file. No value is ever shown: it may be a secret."""
+
+from __future__ import annotations
+
+import builtins
+import codecs
+import math
+import os
+import re
+from collections.abc import Collection, MutableMapping
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
+
+# Types within Env, whose methods have their names.
+Text: TypeAlias = builtins.str
+Whole: TypeAlias = builtins.int
+Number: TypeAlias = builtins.float
+Texts: TypeAlias = builtins.list[builtins.str]
+
+
+class BadSetting(ImproperlyConfigured):
+    """A setting that can't be read; str() is a sentence with its name, and without its value."""
+
+
+# --- a .env file ---------------------------------------------------------------------------------------------------
+
+LINE = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*(?P<value>.*)", re.ASCII)
+# What such a line may have been meant to set. Only what a space or colon follows: else it may be a line of a key.
+MEANT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]{1,40})[ \t:]")
+QUOTED = {
+    "'": re.compile(r"'(?P<text>[^']*)'[ \t]*(?:#[^\n]*)?(?=\n|\Z)"),
+    '"': re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"[ \t]*(?:#[^\n]*)?(?=\n|\Z)', re.DOTALL),
+}
+ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: who takes a PEM knows it
+
+
+def read_file(path: Path, into: MutableMapping[str, str]) -> None:
+    """Set what a `.env` file sets and `into` does not have. Raise BadSetting, naming every line that can't be read."""
+    raw = path.read_bytes()
+    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell's > writes
+    try:
+        text = raw.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        raise BadSetting(f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8.") from None
+    found, problems = parse(text)
+    if problems:
+        more = f" And {len(problems) - MOST_PROBLEMS} more lines." if len(problems) > MOST_PROBLEMS else ""
+        raise BadSetting(f"{path} can't be read. {' '.join(problems[:MOST_PROBLEMS])}{more} See docs/configuration.md.")
+    for name, value in found.items():
+        into.setdefault(name, value)
+
+
+def parse(text: str) -> tuple[dict[str, str], list[str]]:
+    """Return what a `.env` file's text sets, and what is wrong with it: a sentence for each line, with its number."""
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    lines = text.replace("\r\n", "\n").split("\n")
+    at = 0
+    while at < len(lines):
+        line, number = lines[at], at + 1
+        at += 1
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if (match := LINE.fullmatch(line)) is None:
+            meant = MEANT.match(line)
+            problems.append(f"Line {number}{f' ({meant[1]})' if meant else ''} is not NAME=value.")
+            continue
+        name, value = match["name"], match["value"].rstrip()
+        if pattern := QUOTED.get(value[:1]):
+            if (quoted := pattern.match("\n".join([value, *lines[at:]]))) is None:
+                problems.append(f"Line {number} ({name}): text follows its closing quotation mark, or there is none.")
+                continue
+            at += quoted[0].count("\n")
+            value = quoted["text"] if value[0] == "'" else ESCAPED.sub(r"\1", quoted["text"])
+        if "\0" in value:
+            problems.append(f"Line {number} ({name}) holds a NUL character.")
+            continue
+        found[name] = value
+    return found, problems
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+TRUE = frozenset({"1", "true", "yes", "on", "y", "ok"})
+FALSE = frozenset({"0", "false", "no", "off", "n"})
+
+
+class Env:
+    """Settings by name. One that is blank is as good as none: container tools hand over `NAME=` for what nobody set."""
+
+    def __init__(self, values: MutableMapping[Text, Text] = os.environ) -> None:
+        self.values = values
+
+    def given(self, name: Text) -> Text | None:
+        """Return a setting's text, None if it is missing or blank. `$NAME` stands for another variable that is set."""
+        value = self.values.get(name, "")
+        if value.startswith("$"):
+            value = self.values.get(value[1:], value)
+        return value if value.strip() else None
+
+    def str(self, name: Text, *, default: Text, among: Collection[Text] = ()) -> Text:
+        """Return a text; raise BadSetting if it is none of `among`, in any case."""
+        value = self.given(name)
+        if value is None:
+            return default
+        if not among:
+            return value
+        for word in among:
+            if word.lower() == value.strip().lower():
+                return word
+        raise BadSetting(f"{name} must be one of {', '.join(among)}.")
+
+    def list(self, name: Text, *, default: Texts) -> Texts:
+        """Return the parts between commas, without blank ones."""
+        value = self.given(name)
+        return default if value is None else [part.strip() for part in value.split(",") if part.strip()]
+
+    def bool(self, name: Text, *, default: builtins.bool) -> builtins.bool:
+        """Return a truth; raise BadSetting."""
+        word = (self.given(name) or "").strip().lower()
+        if word and word not in TRUE | FALSE:
+            raise BadSetting(f"{name} must be true or false; it is neither, nor 1, 0, yes, no, on or off.")
+        return word in TRUE if word else default
+
+    def int(self, name: Text, *, default: Any, least: Whole | None = None) -> Any:
+        """Return a whole number; raise BadSetting."""
+        value = self.given(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value) or (least is not None and Whole(value) < least):
+            raise BadSetting(f"{name} must be a whole number{'' if least is None else f', at least {least}'}.")
+        return Whole(value)
+
+    def float(self, name: Text, *, default: Number, least: Number = 0) -> Number:
+        """Return a number; raise BadSetting."""
+        value = self.given(name)
+        if value is None:
+            return default
+        try:
+            number = Number(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < least:
+            raise BadSetting(f"{name} must be a number, at least {least:g}.")
+        return number
+
+
+def database_config(url: str) -> dict[str, Any]:
+    """Return Django's settings for DATABASE_URL; raise BadSetting."""
+    how = (
+        "Write postgresql://user:password@host:port/name, with special characters percent-encoded, "
+        "or sqlite:////absolute/path."
+    )
+    try:
+        sqlite_host = url.startswith("sqlite:") and urlsplit(url).netloc
+        config: dict[str, Any] = {} if sqlite_host else dict(environ.Env.db_url_config(url))
+    except Exception:
+        raise BadSetting(f"DATABASE_URL can't be read. {how}") from None  # what was raised may quote the password
+    if not config.get("NAME") or config["ENGINE"].rpartition(".")[2] not in ("sqlite3", "postgresql"):
+        raise BadSetting(f"DATABASE_URL names no database that this service can use. {how}")
+    return config
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL as `Host` headers and ALLOWED_HOSTS have it, blank if there is none to be read."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    return f"[{host}]" if ":" in host else host
+
+
+def problem_of_public_url(url: str) -> str:
+    """Return what is wrong with PUBLIC_URL, blank if nothing is."""
+    example = "such as https://spells.example.com"
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        return f"PUBLIC_URL must begin with https:// (or http://), and name a host, {example}."
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        return f"PUBLIC_URL must be scheme, host and port alone, {example}: links are made by adding a path to it."
+    return ""
+
+
+NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+CLONED = re.compile(r"(?:(?:https?|ssh|git)://[^/\s]+/|[\w.-]+@[\w.-]+:)(?P<name>.+)", re.ASCII)
+
+
+def repository_name(text: str) -> str:
+    """Return owner/name, also of the addresses that GitHub shows for cloning; blank for blank. Raise BadSetting."""
+    address = CLONED.fullmatch(text.strip())
+    name = (address["name"] if address else text.strip()).rstrip("/").removesuffix(".git")
+    if name and not NAME.fullmatch(name):
+        raise BadSetting("GITHUB_REPOSITORY must be owner/name, such as acme/spells.")
+    return name

@@ -1,0 +1,107 @@
+"""The web server by itself: its first requests, long request lines, and how long it keeps connections."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e.platform import ROOT, Platform, until
+
+SCHEMA, DOCS = "/api/v1/schema", "/api/v1/docs"
+GUNICORN = runpy.run_path(str(ROOT / "spellplatform" / "gunicorn.conf.py"))
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Platform]:
+    """A web process that has answered nothing yet, on an empty database."""
+    alone = Platform(tmp_path, WEB_THREADS="16")
+    alone.start("web")
+    try:
+        until(lambda: listens(alone.web_port))
+        yield alone
+    finally:
+        alone.stop("web")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there. Nothing is asked of them: gunicorn listens before it can answer."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_first_requests_may_come_together(web: Platform):
+    together, answers = threading.Barrier(24), []
+
+    def ask(path: str) -> None:
+        together.wait()
+        answers.append(requests.get(web.url + path, timeout=60))
+
+    callers = [threading.Thread(target=ask, args=([SCHEMA, DOCS, "/api/v1/spells"][n % 3],)) for n in range(24)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    statuses = {path: {a.status_code for a in answers if a.url == web.url + path} for path in (SCHEMA, DOCS)}
+    assert statuses == {SCHEMA: {200}, DOCS: {200}}, web.log("web")
+    assert len({(a.content, a.headers["ETag"]) for a in answers if a.url == web.url + SCHEMA}) == 1
+    assert len(answers) == 24
+
+
+def test_who_has_the_description_is_not_sent_it_again(web: Platform):
+    first = requests.get(web.url + SCHEMA, timeout=60)
+    assert first.headers["Content-Type"] == "application/vnd.oai.openapi+json"
+    again = requests.get(web.url + SCHEMA, timeout=60, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert requests.head(web.url + SCHEMA, timeout=60).headers["Content-Length"] == str(len(first.content))
+    assert requests.get(web.url + SCHEMA, timeout=60, headers={"Accept": "application/json"}).json() == first.json()
+    assert requests.post(web.url + SCHEMA, timeout=60).json()["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_an_idle_connection_does_not_hold_up_a_restart(web: Platform):
+    with requests.Session() as session:
+        assert session.get(web.url + SCHEMA, timeout=60).status_code == 200
+        assert web.stop("web") == 0
+        assert "Forcing close" not in web.log("web")
+        web.start("web")
+        until(lambda: listens(web.web_port))
+
+
+def test_a_request_line_that_is_too_long_is_told_so(web: Platform):
+    answer = requests.get(web.url + "/api/v1/casts?metadata.x=" + "y" * 150_000, timeout=60)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (answer.status_code, answer.json()["code"]) == (414, "URI_TOO_LONG")
+    assert answer.json()["max_bytes"] < GUNICORN["limit_request_line"]
+
+
+def test_what_may_be_stored_may_be_asked_for(here: Platform):
+    key, value = "🔑" * 100, "🪄" * 500
+    cast = here.cast("stumble", {"reason": "a long name"}, metadata={key: value})
+    query = {f"metadata.{key}": value, "page_size": "1", "status": "failed"}
+    assert here.ended(cast["cast_id"])["metadata"] == {key: value}
+    found = here.call("GET", "/api/v1/casts", params=query)
+    assert [one["cast_id"] for one in found.json()["results"]] == [cast["cast_id"]]
+
+
+def test_a_proxy_as_documented_lets_go_of_connections_before_we_do():
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    [nginx] = re.findall(r"^ +keepalive_timeout (\d+)s;", page, re.MULTILINE)
+    [caddy] = re.findall(r"^ +keepalive (\d+)s\b", page, re.MULTILINE)
+    assert int(nginx) < GUNICORN["keepalive"]
+    assert int(caddy) < GUNICORN["keepalive"]
+    assert set(re.findall(r"less than the service's (\d+)|does \((\d+) seconds", page)) == {("150", ""), ("", "150")}
+    assert GUNICORN["keepalive"] == 150 > 120  # Caddy's own default
+
+
+def test_a_proxy_as_documented_passes_on_what_we_take():
+    from spellplatform.asgi import TARGET_MAX_BYTES
+
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    [buffer] = re.findall(r"large_client_header_buffers \d+ (\d+)k;", page)
+    assert int(buffer) * 1024 >= TARGET_MAX_BYTES
