@@ -291,7 +291,7 @@ def plain_line(line: str) -> str:
 
 
 def log_tail(text: str, lines: int) -> tuple[str, ...]:
-    """Return the last lines up to the last error of a job's log, as a terminal leaves them, without the workflow's echo.
+    """Return the last lines up to a job's last error, as a terminal leaves them, without the echo of the workflow.
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
