@@ -10,9 +10,13 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
     if sys.argv[1:2] == ["demo"]:
         # The demo brings its own configuration, which must be there before settings are read.
-        from spellplatform.demo.environment import prepare
+        from spellplatform.demo import environment
 
-        prepare()
+        if sys.argv[2:] and not sys.argv[2].startswith("-"):  # another command, with the demo's configuration
+            environment.reuse()
+            del sys.argv[1]
+        elif not {"-h", "--help"} & set(sys.argv):
+            environment.prepare()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

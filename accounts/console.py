@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -53,6 +55,26 @@ class ConsoleAdmin(AnyAdmin):
         if answer is not None and request.POST.get("back") == "attention":
             return HttpResponseRedirect(reverse("attention"))
         return answer
+
+    def record(self, request: HttpRequest, keys: Sequence[Any], did: str) -> None:
+        """Put it into the rows' history of the admin that this operator did something to them."""
+        kind = ContentType.objects.get_for_model(self.model)
+        name, who = self.model._meta.verbose_name, request.user.pk
+        assert who is not None  # the admin is for who is logged in
+        LogEntry.objects.bulk_create(
+            (
+                LogEntry(
+                    user_id=who,
+                    content_type=kind,
+                    object_id=str(key),
+                    object_repr=f"{name} {key}"[:200],
+                    action_flag=CHANGE,
+                    change_message=did,
+                )
+                for key in keys
+            ),
+            batch_size=500,
+        )
 
     def report(self, request: HttpRequest, did: str, *, done: int, of: int, others: str) -> None:
         """Say to how many of the chosen rows something was done, and why it was not done to the others."""

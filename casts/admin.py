@@ -44,7 +44,7 @@ from accounts.console import (
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
 from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
-from casts.attention import ArtifactTroubles, CastTroubles
+from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
 from casts.documents import DocumentField, TextAt
 from casts.models import TARGET, Artifact, Cast, Spell
 
@@ -106,7 +106,7 @@ class SpellForm(SpellModelForm):
 @admin.register(Spell)
 class SpellAdmin(ConsoleAdmin):
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
-    list_filter = ("active", "runtime")
+    list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name", "repository", "workflow_file", "event_type")
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
@@ -124,6 +124,7 @@ class SpellAdmin(ConsoleAdmin):
         ("Input and output", {"fields": ("input_schema", "output_schema")}),
         ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
         ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("What callers see", {"fields": ("show_run", "show_input")}),
         ("History", {"fields": ("casts_made", "created", "updated")}),
     )
 
@@ -236,14 +237,19 @@ class CastAdmin(ReadOnlyAdmin):
     def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         """Wake them: a worker takes them up as soon as it can."""
         keys = chosen(queryset)
-        woken = lifecycle.wake_all(keys)
-        self.report(request, "Casts that a worker looks at now", done=woken, of=len(keys), others="have ended")
+        woken = lifecycle.wake_all(keys, by=request.user.get_username())
+        self.record(request, woken, "Look now.")
+        self.report(request, "Casts that a worker looks at now", done=len(woken), of=len(keys), others="have ended")
 
     @admin.action(description="Cancel open casts", permissions=["move"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        """Do what POST /casts/{id}/cancel does, for each."""
-        keys = chosen(queryset)
-        asked = sum(lifecycle.cancel(key).cancel_requested_at is not None for key in keys)
+        """Do what POST /casts/{id}/cancel does, for each, but say that the operator did."""
+        keys, by = chosen(queryset), request.user.get_username()
+        before = set(Cast.objects.filter(pk__in=keys, cancel_requested_at=None).values_list("pk", flat=True))
+        cancelled = [lifecycle.cancel(key, by=by) for key in keys]
+        asked = sum(cast.cancel_requested_at is not None for cast in cancelled)
+        ours = [cast.pk for cast in cancelled if cast.cancel_reason == "cancelled_by_operator" and cast.pk in before]
+        self.record(request, ours, "Cancel.")
         did, others = "Casts cancelled, or GitHub asked to cancel", "had ended, or their run had"
         self.report(request, did, done=asked, of=len(keys), others=others)
 
@@ -251,8 +257,10 @@ class CastAdmin(ReadOnlyAdmin):
     def copy_artifacts_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         """Copy what these casts' runs left and we don't have, also what failed for good."""
         keys = chosen(Artifact.objects.filter(cast__in=queryset.order_by().values("pk")))
-        copied = artifacts.copy_again(keys)
-        self.report(request, "Artifacts to be copied now", done=copied, of=len(keys), others=NOT_MISSING)
+        copied = artifacts.copy_again(keys, by=request.user.get_username())
+        casts = Artifact.objects.filter(pk__in=copied).order_by("cast").values_list("cast", flat=True).distinct()
+        self.record(request, list(casts), "Copy missing artifacts again.")
+        self.report(request, "Artifacts to be copied now", done=len(copied), of=len(keys), others=NOT_MISSING)
 
     cast_id = column("pk", code, "id")
     created = column("created_at", moment, "created", order="id")  # ids sort by time
@@ -329,14 +337,15 @@ class CastAdmin(ReadOnlyAdmin):
     def timeline(self, cast: Cast) -> SafeString | str:
         """Return its history, a line for each event; only what is shown is read."""
         told = {name: TextAt("data", name) for name in ("status", "status_reason", "progress", "message")}
-        events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", *told)[:EVENTS_SHOWN]
+        events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", "by", *told)[:EVENTS_SHOWN]
         rows = []
         for event in events:
             after = (event["at"] - cast.created_at).total_seconds()
             state = f"{event['status']}: {spaced(event['status_reason'])}"
             when = [event["seq"], f"{event['at']:%H:%M:%S}", f"+{after:,.2f} s"]
-            rows.append([*when, spaced(event["kind"]), state, f"{event['progress']} %", event["message"]])
-        return table(["#", "UTC", "after", "event", "status", "progress", "message"], rows)
+            who = event["by"] or NOTHING
+            rows.append([*when, spaced(event["kind"]), who, state, f"{event['progress']} %", event["message"]])
+        return table(["#", "UTC", "after", "event", "operator", "status", "progress", "message"], rows)
 
     @admin.display
     def artifacts(self, cast: Cast) -> SafeString | str:
@@ -419,8 +428,9 @@ class ArtifactAdmin(ReadOnlyAdmin):
     def copy_again(self, request: HttpRequest, queryset: QuerySet[Artifact]) -> None:
         """Copy from GitHub what we don't have, also what failed for good."""
         keys = chosen(queryset)
-        copied = artifacts.copy_again(keys)
-        self.report(request, "Artifacts to be copied now", done=copied, of=len(keys), others=NOT_MISSING)
+        copied = artifacts.copy_again(keys, by=request.user.get_username())
+        self.record(request, copied, "Copy again.")
+        self.report(request, "Artifacts to be copied now", done=len(copied), of=len(keys), others=NOT_MISSING)
 
     state_shown = column("state", badge, "state")
     path = column("file", lambda file: file.name or NOTHING, "file")

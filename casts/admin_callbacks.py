@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, chosen
 from accounts.errors import SpellError
-from casts import callbacks
+from casts import callbacks, lifecycle
 from casts.attention_callbacks import CallbackTroubles
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint
 
@@ -62,7 +64,8 @@ class CallbackAdmin(ReadOnlyAdmin):
         """Send with the same webhook-id, now; the schedule begins anew."""
         keys = chosen(queryset)
         now = Callback.objects.filter(pk__in=keys[:SENT_AT_ONCE]).select_related("endpoint")
-        refused = act(callbacks.send_again, now)
+        refused = act(partial(send_again, by=request.user.get_username()), now)
+        self.record(request, [key for key in keys[:SENT_AT_ONCE] if key not in refused], "Send again.")
         left = f" {len(keys) - SENT_AT_ONCE:,} more are left: press again." if len(keys) > SENT_AT_ONCE else ""
         tell(self, request, f"{len(keys[:SENT_AT_ONCE]) - len(refused):,} will be sent again.{left}", refused)
 
@@ -90,32 +93,42 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
     def enable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
         """Send to them again; deleted ones stay deleted."""
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
+        off = list(endpoints.filter(active=False).values_list("pk", flat=True))
         for endpoint in endpoints:
             callbacks.enable(endpoint)
+        self.record(request, chosen(endpoints.filter(pk__in=off, active=True)), "Enable.")
         tell(self, request, f"Enabled {endpoints.filter(active=True).count()} endpoints.")
 
     @admin.action(description="Disable", permissions=["switch"])
     def disable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
         """Send nothing to them."""
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
+        self.record(request, chosen(endpoints.filter(active=True)), "Disable.")
         for endpoint in endpoints:
             callbacks.disable(endpoint, why="Switched off by an operator.")
         tell(self, request, f"Disabled {endpoints.filter(active=False).count()} endpoints.")
 
 
-def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> list[str]:
-    """Do something to each row; return why some refused."""
-    refused = []
+def send_again(callback: Callback, *, by: str) -> None:
+    """Have one sent again, and put that into its cast's history; raise SpellError if it is refused."""
+    with transaction.atomic():
+        callbacks.send_again(callback)
+        lifecycle.note_operator([callback.cast_id], "callback_sent_again", by=by)
+
+
+def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> dict[Any, str]:
+    """Do something to each row; return the keys of those that refused, each with its reason."""
+    refused = {}
     for row in rows:
         try:
             move(row)
         except SpellError as exc:
-            refused.append(f"{row.pk}: {exc}")
+            refused[row.pk] = str(exc)
     return refused
 
 
-def tell(console: Any, request: HttpRequest, done: str, refused: list[str] | None = None) -> None:
+def tell(console: Any, request: HttpRequest, done: str, refused: dict[Any, str] | None = None) -> None:
     """Report what an action did, and what it could not do."""
     console.message_user(request, done)
-    for why in (refused or [])[:5]:
-        console.message_user(request, why, messages.WARNING)
+    for key, why in list((refused or {}).items())[:5]:
+        console.message_user(request, f"{key}: {why}", messages.WARNING)

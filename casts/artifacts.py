@@ -17,7 +17,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from casts import wakeups
+from casts import lifecycle, wakeups
 from casts.due import DueQuerySet, batches
 from casts.models import Artifact, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
@@ -25,6 +25,7 @@ from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
 logger = logging.getLogger(__name__)
 
 State = Artifact.State
+NAME_CHARS = 300
 SPOOL_BYTES = 1024 * 1024  # larger artifacts go to a temporary file while their digest is taken
 RETRY_SECONDS = (5, 30, 120, 600, 3600)
 
@@ -62,9 +63,10 @@ def list_left(cast: Cast) -> None:
     for remote in runtime_of(cast).artifacts(cast):
         if remote.expired:
             continue
-        Artifact.objects.get_or_create(
-            cast=cast, name=remote.name, defaults={"remote_id": remote.id, "remote_digest": remote.digest}
-        )
+        about: dict[str, object] = {"remote_id": remote.id, "remote_digest": remote.digest}
+        if len(remote.name) > NAME_CHARS:  # Postgres would refuse it, and with it all the others
+            about |= {"state": State.FAILED, "error": f"Its name is longer than {NAME_CHARS} characters."}
+        Artifact.objects.get_or_create(cast=cast, name=remote.name[:NAME_CHARS], defaults=about)
 
 
 def bring_in(cast: Cast) -> bool:
@@ -85,19 +87,24 @@ def leave_to_copier(cast: Cast) -> None:
     cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
 
 
-def copy_again(artifact_ids: Sequence[uuid.UUID]) -> int:
-    """Have ArtifactWork copy these now, also ones that failed for good; return how many.
+def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.UUID]:
+    """Have ArtifactWork copy these now, also ones that failed for good; return which.
 
     What is stored or expired stays as it is. So does a cast that has ended: its copies come in, its output does not.
+    `by`: the operator who wants it, for the casts' histories.
     """
-    woken = 0
+    woken: list[uuid.UUID] = []
     for some in batches(artifact_ids):
         with transaction.atomic():
             chosen = Artifact.due_rows().filter(state__in=(State.PENDING, State.FAILED)).locked(some)
+            found = dict(chosen.values_list("pk", "cast_id"))
             chosen.filter(state=State.FAILED).update(state=State.PENDING, error="")
             chosen.filter(lease_until=None).update(attempts=0)  # the waits between tries begin anew
-            woken += chosen.wake()
+            chosen.wake()
+            if by:
+                lifecycle.note_operator(sorted(set(found.values())), "artifacts_copied_again", by=by)
             transaction.on_commit(wakeups.work_is_due)
+        woken += found
     return woken
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Case, Count, F, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +19,8 @@ from django.utils.module_loading import import_string
 
 from accounts.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
 from accounts.console import code, inside, spaced
-from casts.models import OPEN, Artifact, Cast, CastStatus
+from casts.ids import first_id
+from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
 
 UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
 PATIENCE = dt.timedelta(minutes=5)
@@ -48,6 +49,9 @@ REASONS = {
     "confirming_dispatch": "GitHub's answer to the dispatch was lost, and its run is looked for. They settle by "
     "themselves, once GitHub answers.",
 }
+SPELL_WORDS = {"refused": "GitHub refuses every dispatch"}
+REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
+BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 ARTIFACT_WORDS = {"failed": "could not be copied", "pending": "still not copied"}
 
 
@@ -198,6 +202,63 @@ def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Ro
     if first["trouble"] not in ("cancelling", "collecting"):
         actions["cancel"] = "Cancel"
     return Row(link, row["since"], why, buttons(allowed, listed("casts_cast", id__exact=row["pk"]), **actions))
+
+
+# --- Spells ------------------------------------------------------------------------------------------------------
+
+
+def refusals() -> list[dict[str, Any]]:
+    """Return, for each active spell that is refused every time, how often in a row, since when, and GitHub's words.
+
+    What was refused longer ago than RECENT is history.
+    """
+    recent = Cast.objects.filter(pk__gte=first_id(timezone.now() - RECENT), spell__active=True).order_by()
+    refused = recent.filter(status_reason="dispatch_refused")
+    often = refused.values("spell").annotate(counted=Count("pk")).filter(counted__gte=REFUSALS)
+    suspects = [row["spell"] for row in often]
+    if not suspects:
+        return []
+    sent = Q(dispatched_at__isnull=False) | Q(run_id__isnull=False)
+    accepted = recent.filter(sent, spell__in=suspects).values("spell").annotate(last=Max("dispatch_started_at"))
+    since = {row["spell"]: row["last"] for row in accepted}
+    in_a_row = Q()
+    for spell in suspects:
+        in_a_row |= Q(spell=spell, dispatch_started_at__gt=since.get(spell) or BEGINNING)
+    why = Subquery(refused.filter(spell=OuterRef("spell")).order_by("-pk").values("message")[:1])
+    found: Any = refused.filter(in_a_row).values("spell")
+    found = found.annotate(counted=Count("pk"), since=Min("dispatch_started_at"), why=why)
+    return list(found.filter(counted__gte=REFUSALS).order_by("since", "spell"))
+
+
+def refused_in(spells: QuerySet[Any], word: str) -> QuerySet[Any]:
+    """Return the spells in trouble, for the admin's list."""
+    return spells.filter(pk__in=[row["spell"] for row in refusals()])
+
+
+SpellTroubles = trouble_filter(SPELL_WORDS, refused_in)
+
+
+def refused_spells(user: User) -> Section | None:
+    """Tell of spells that GitHub refuses to start every time; one that it accepts takes the spell off the page."""
+    if not (may(user, "casts.view_spell") and may(user, "casts.view_cast")):
+        return None
+    rows = refusals()
+    spells = Spell.objects.in_bulk([row["spell"] for row in rows])
+    return Section("Spells", tuple(refused_trouble(spells[row["spell"]], row) for row in rows))
+
+
+def refused_trouble(spell: Spell, row: dict[str, Any]) -> Trouble:
+    """Return what to say of one spell."""
+    return Trouble(
+        f"casts of “{spell.key}” refused by GitHub one after the other, and none accepted since",
+        row["counted"],
+        row["since"],
+        why=row["why"],
+        advice=f"Nothing was charged. “manage.py doctor --spell {spell.key}” says what is wrong with its repository, "
+        "workflow file, trigger or permissions. Set that right, or switch the spell off. It leaves this page when "
+        "GitHub accepts the next one.",
+        path=listed("casts_cast", spell__id__exact=spell.pk, status_reason="dispatch_refused"),
+    )
 
 
 # --- Artifacts ---------------------------------------------------------------------------------------------------

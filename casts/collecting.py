@@ -183,6 +183,7 @@ ENDED_BY_US = {
     "expired": (CastStatus.FAILED, "It was not started in time."),
     "timed_out": (CastStatus.FAILED, "It ran longer than the spell allows and was cancelled."),
     "cancelled_by_caller": (CastStatus.CANCELLED, "Cancelled, as asked."),
+    "cancelled_by_operator": (CastStatus.CANCELLED, "Cancelled by the operator."),
     "cancelled_on_github": (CastStatus.CANCELLED, "The run was cancelled on GitHub."),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -78,8 +79,19 @@ def stamp(moment: dt.datetime | None) -> str | None:
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
-def append(cast: Cast, kind: str, *, at: dt.datetime) -> None:
-    """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock."""
-    insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at))
+def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
+    """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock.
+
+    `by`: the operator who caused it.
+    """
+    insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
     cast_id: uuid.UUID = cast.pk
     transaction.on_commit(lambda: wakeups.cast_has_news(cast_id))
+
+
+def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
+    """Do what `append` does for many casts at once."""
+    made = [CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by) for cast in casts]
+    CastEvent.objects.bulk_create(made)
+    for event in made:
+        transaction.on_commit(partial(wakeups.cast_has_news, event.cast_id))

@@ -1,5 +1,6 @@
 """Identifiers that sort by time."""
 
+import datetime as dt
 import secrets
 import time
 import uuid
@@ -15,3 +16,8 @@ def uuid7() -> uuid.UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return uuid.UUID(int=value)
+
+
+def first_id(at: dt.datetime) -> uuid.UUID:
+    """Return what no id made since `at` sorts before."""
+    return uuid.UUID(int=int(at.timestamp() * 1000) << 80)

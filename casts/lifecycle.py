@@ -345,14 +345,30 @@ def wake(cast_id: uuid.UUID) -> None:
     transaction.on_commit(wakeups.work_is_due)
 
 
-def wake_all(cast_ids: Sequence[uuid.UUID]) -> int:
-    """Have workers look at these casts now; return how many are open. Their turns at GitHub stay as they are."""
-    woken = 0
+def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str = "") -> list[uuid.UUID]:
+    """Have workers look at these casts now; return those that are open. Their turns at GitHub stay as they are.
+
+    `by`: the operator who wants it, which goes into their histories as an event of this `kind`.
+    """
+    woken: list[uuid.UUID] = []
     for some in batches(cast_ids):
         with transaction.atomic():
-            woken += Cast.due_rows().filter(status__in=OPEN).locked(some).wake()
+            still_open = Cast.due_rows().filter(status__in=OPEN).locked(some)
+            found = list(still_open.values_list("pk", flat=True))
+            still_open.wake()
+            if by:
+                note_operator(found, kind, by=by)
             transaction.on_commit(wakeups.work_is_due)
+        woken += found
     return woken
+
+
+def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
+    """Put it into the histories of casts, also of ones that have ended, that an operator did something to them."""
+    with transaction.atomic():
+        Cast.due_rows().locked(list(cast_ids)).update(last_seq=F("last_seq") + 1)
+        noted = Cast.objects.filter(pk__in=cast_ids).order_by("pk").select_related("spell")
+        events.append_to_each(noted.prefetch_related("artifacts"), kind, at=timezone.now(), by=by)
 
 
 def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
@@ -392,15 +408,17 @@ def request_cancel(cast: Cast, *, reason: str) -> bool:
     )
 
 
-def cancel(cast_id: uuid.UUID) -> Cast:
-    """Cancel a cast for its caller: at once if nothing was dispatched yet, else GitHub is asked and has the last word.
+def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
+    """Cancel a cast for its caller, or for the operator `by`.
 
-    Idempotent; a cast that has ended stays as it ended.
+    At once if nothing was dispatched yet, else GitHub is asked and has the last word. Idempotent; a cast that has
+    ended stays as it ended.
     """
     now = timezone.now()
+    reason = "cancelled_by_operator" if by else "cancelled_by_caller"
     with transaction.atomic():
         asked = Cast.objects.filter(pk=cast_id, status__in=OPEN, cancel_requested_at=None, run_finished_at=None).update(
-            cancel_requested_at=now, cancel_reason="cancelled_by_caller"
+            cancel_requested_at=now, cancel_reason=reason
         )
         if asked:
             # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
@@ -408,17 +426,19 @@ def cancel(cast_id: uuid.UUID) -> Cast:
             ended = _end(
                 undispatched,
                 CastStatus.CANCELLED,
-                reason="cancelled_by_caller",
-                message="Cancelled, as asked.",
+                reason=reason,
+                message="Cancelled by the operator." if by else "Cancelled, as asked.",
                 charge=False,
+                by=by,
             )
             if not ended:
                 _move(
                     Cast.objects.filter(pk=cast_id),
                     CastStatus(Cast.objects.values_list("status", flat=True).get(pk=cast_id)),
                     "cancel_requested",
+                    by=by,
                     status_reason="cancelling",
-                    message="Cancelling, as asked.",
+                    message="Cancelling, as the operator asked." if by else "Cancelling, as asked.",
                 )
                 wake(cast_id)
     return Cast.objects.select_related("spell").get(pk=cast_id)
@@ -447,12 +467,14 @@ def _end(
     error: dict[str, Any] | None = None,
     output: Any = None,
     charge: bool,
+    by: str = "",
 ) -> bool:
     with transaction.atomic():
         moved = _move(
             which,
             status,
             events.ENDED_BY,
+            by=by,
             status_reason=reason,
             message=message[:MESSAGE_CHARS],
             progress=100,
@@ -480,8 +502,11 @@ def _offer_slot(cast: Cast) -> None:
         wake(waiting.pk)
 
 
-def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> Cast | None:
-    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None."""
+def _move(which: QuerySet[Cast], to: CastStatus, kind: str, *, by: str = "", **changes: Any) -> Cast | None:
+    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None.
+
+    `by`: the operator who caused it.
+    """
     with transaction.atomic():
         pk = which.values_list("pk", flat=True).first()
         if pk is None:
@@ -491,7 +516,7 @@ def _move(which: QuerySet[Cast], to: CastStatus, kind: str, **changes: Any) -> C
         ):
             return None
         cast = Cast.objects.select_related("spell", "account").get(pk=pk)
-        events.append(cast, kind, at=timezone.now())
+        events.append(cast, kind, at=timezone.now(), by=by)
         return cast
 
 

@@ -123,6 +123,17 @@ class Spell(models.Model):
     artifact_retention_days = models.PositiveIntegerField(
         default=standard_retention, validators=[AT_LEAST_ONE, CENTURY]
     )
+    # With defaults in the database, so that processes of the release before can go on while an update is under way.
+    show_run = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Callers see where its runs are: their address, and what GitHub says of them. Operators always do.",
+    )
+    show_input = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="The progress page shows the input to everybody who has the link. The API always gives it.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -269,6 +280,7 @@ class Cast(DueRow):
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
             models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
+            models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [
             # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
@@ -321,13 +333,14 @@ class SpellTurn(models.Model):
 
 
 class CastEvent(models.Model):
-    """One line of a cast's history. `data` is the whole public state after it: what SSE streams."""
+    """One line of a cast's history. `data` is the whole state after it: what SSE streams, but for casts.disclosure."""
 
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=40)
     data = DocumentField()
     at = models.DateTimeField()
+    by = models.CharField(max_length=150, blank=True, default="", db_default="")  # the operator; callers don't see it
 
     class Meta:
         ordering = ("cast_id", "seq")

@@ -141,8 +141,8 @@ def begin(wishes: list[Wish], standing: dict[uuid.UUID, Standing]) -> list[Openi
     ended = {w.cast_id for w in wishes if standing[w.cast_id].final}
     ends = dict(CastEvent.objects.filter(cast__in=ended, kind=ENDED_BY).values_list("cast", "seq")) if ended else {}
     fresh = {w.cast_id for w in wishes if w.after is None and w.cast_id not in ended}
-    newest = CastEvent.objects.filter(cast__in=fresh, seq=F("cast__last_seq")) if fresh else []
-    snapshots = {event.cast_id: streams.frame(event) for event in newest}
+    newest = CastEvent.objects.filter(cast__in=fresh, seq=F("cast__last_seq")) if fresh else CastEvent.objects.none()
+    snapshots = {event.cast_id: frame for event, frame in streams.frames(newest, wanted=lambda _: True)}
     # Whoever claims to have more than there is must not miss what is still to come.
     starts = [
         min(ends[w.cast_id] - 1 if w.after is None else w.after, standing[w.cast_id].last_seq)
@@ -173,9 +173,8 @@ def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:
     frames: dict[uuid.UUID, list[Frame]] = {}
     if since:
         events = CastEvent.objects.filter(cast__in=since, seq__gt=min(since.values())).order_by("cast", "seq")
-        for event in events:
-            if event.seq > since[event.cast_id]:
-                frames.setdefault(event.cast_id, []).append(streams.frame(event))
+        for event, frame in streams.frames(events, wanted=lambda event: event.seq > since[event.cast_id]):
+            frames.setdefault(event.cast_id, []).append(frame)
     return frames
 
 

@@ -31,7 +31,7 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
     context = {
         "cast": cast,
         "shown": shown,
-        "page": wording.page_state(shown, now),
+        "page": wording.page_state(shown, now, show_input=cast.spell.show_input),
         "last_seq": cast.last_seq,
         "now": events.stamp(now),
     }

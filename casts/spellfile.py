@@ -16,7 +16,7 @@ from casts.models import Spell
 FIELDS = (
     *("name", "description", "active", "runtime", "repository", "workflow_file", "ref", "event_type"),
     *("installation_id", "input_schema", "output_schema", "price_cents", "charge_failed_runs"),
-    *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days"),
+    *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
 )
 
 

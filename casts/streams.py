@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, connections
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, QuerySet
 
-from casts import lifecycle, links, wakeups
+from casts import disclosure, lifecycle, links, wakeups
 from casts.events import ENDED_BY
 from casts.models import CastEvent
 
@@ -47,9 +47,21 @@ class Frame(NamedTuple):
     final: bool
 
 
-def frame(event: CastEvent) -> Frame:
-    """Render one event, with its links. Unnamed, so that `onmessage` gets it; the id is the event's number."""
-    text = json.dumps(with_links(event.cast_id, event.data), ensure_ascii=False, separators=(",", ":"))
+def frames(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
+    """Yield the events that are wanted, each with what callers get of it."""
+    events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
+    masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
+    for event in events:
+        yield event, frame(event, masks.get(event.cast_id))
+
+
+def frame(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
+    """Render one event, with its links, and without its run if there is a mask.
+
+    Unnamed, so that `onmessage` gets it; the id is the event's number.
+    """
+    data = event.data if mask is None else disclosure.without_run(event.data, mask)
+    text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 
@@ -244,10 +256,13 @@ class Hub:
     def _hand_over(self, events: QuerySet[CastEvent]) -> None:
         """Render events, once for all of their streams, and give them to the event loop."""
         found: dict[uuid.UUID, list[Frame]] = {}
-        for event in events.order_by("cast_id", "seq"):
+
+        def wanted(event: CastEvent) -> bool:
             topic = self.topics.get(event.cast_id)
-            if topic is not None and event.seq > topic.seq:
-                found.setdefault(event.cast_id, []).append(frame(event))
+            return topic is not None and event.seq > topic.seq
+
+        for event, rendered in frames(events.order_by("cast_id", "seq"), wanted):
+            found.setdefault(event.cast_id, []).append(rendered)
         if found:
             self.loop.call_soon_threadsafe(self._hand_out, found)
 

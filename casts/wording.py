@@ -14,14 +14,15 @@ STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
+def page_state(shown: dict[str, Any], now: dt.datetime, *, show_input: bool = True) -> dict[str, Any]:
     """Return what the page says of a cast that the API shows as `shown`."""
     final, error = shown["final"], shown["error"] or {}
-    since, cents = shown["started_at"] or shown["created_at"], shown["cost_cents"]
+    since = shown["started_at"] or shown["created_at"]
     return {
         "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
         "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
-        "price": f"{cents} cent{'' if cents == 1 else 's'}" if cents else "free",
+        "progress_shown": progress_shown(shown),
+        "price": price(shown["cost_cents"], shown["charged_cents"], final=final),
         "moments": [
             {"label": label, "name": name, "iso": shown[name], "text": moment(shown[name])}
             for label, name in (("Created", "created_at"), ("Started", "started_at"), ("Finished", "finished_at"))
@@ -30,10 +31,11 @@ def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
         "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
         "events_path": path_of(shown["events_url"]),
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
-        "no_steps": "The run left no steps." if final else "They appear when the run has begun.",
+        "no_steps": "There are no steps." if final else "They appear when the run has begun.",
         "jobs": jobs(shown["steps"], final=final, now=now),
         "artifacts": [artifact(one) for one in shown["artifacts"]],
-        "output": None if shown["output"] is None else json.dumps(shown["output"], indent=2, ensure_ascii=False),
+        "output": None if shown["output"] is None else pretty(shown["output"]),
+        "input": pretty(shown["input"]) if show_input else None,
         "failed_job": error.get("failed_job"),
         "failed_step": error.get("failed_step"),
         "error_detail": "" if error.get("failed_step") or error.get("annotations") else error.get("message", ""),
@@ -41,6 +43,26 @@ def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
         "errors": error.get("errors", []),
         "log": [{"text": line, "level": log_level(line)} for line in error.get("log_tail", [])],
     }
+
+
+def progress_shown(shown: dict[str, Any]) -> bool:
+    """Whether there is a progress to show: what ended without success came to no 100 %, wherever it stopped."""
+    return not shown["final"] or shown["status"] == "succeeded"
+
+
+def price(cost_cents: int, charged_cents: int | None, *, final: bool) -> str:
+    """Return what a cast costs, and what became of that."""
+    if not cost_cents:
+        return "free"
+    cents = f"{cost_cents} cent{'' if cost_cents == 1 else 's'}"
+    if charged_cents is None:  # also of casts that ended before it was kept what they were charged
+        return cents if final else f"{cents}, held"
+    return f"{cents}, {'charged' if charged_cents else 'given back'}"
+
+
+def pretty(value: Any) -> str:
+    """Return JSON as the page shows it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def clock_label(shown: dict[str, Any]) -> str:

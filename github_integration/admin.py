@@ -35,8 +35,10 @@ class InstallationAdmin(ReadOnlyAdmin):
     def resume(self, request: HttpRequest, queryset: QuerySet[Installation]) -> None:
         """Forget pauses, suspensions and removals that are no longer true."""
         keys = chosen(queryset)
-        woken = [casts for key in keys if (casts := quota.resume(key)) is not None]
-        did = f"Installations resumed, with {sum(woken):,} casts that waited for them"
+        by = request.user.get_username()
+        woken = {key: casts for key in keys if (casts := quota.resume(key, by=by)) is not None}
+        self.record(request, list(woken), "Resume.")
+        did = f"Installations resumed, with {sum(woken.values()):,} casts that waited for them"
         self.report(request, did, done=len(woken), of=len(keys), others="were not left alone")
 
     paused = column("paused_until", moment, "left alone until")

@@ -123,19 +123,19 @@ def unanswered(installation_id: int, *, message: str) -> None:
         pause(installation_id, until=until, reason=Installation.Pause.UNAVAILABLE, message=message)
 
 
-def resume(installation_id: int) -> int | None:
+def resume(installation_id: int, *, by: str) -> int | None:
     """Forget why an installation is left alone, for an operator who knows better, and wake the casts that wait for it.
 
     GitHub is not asked: the next call tries, and if the trouble is not over, it says so again. Return how many casts
-    were woken, None if nothing kept the installation back.
+    were woken, None if nothing kept the installation back. `by`: who that operator is, for the casts' histories.
     """
     kept_back = ~Q(pause_reason="") | Q(paused_until__isnull=False) | Q(failures__gt=0) | Q(unnamed_limits__gt=0)
     kept_back |= Q(suspended_at__isnull=False) | Q(removed_at__isnull=False)
     held = Installation.objects.filter(kept_back, pk=installation_id)
     if not held.update(**NOTHING_AMISS, updated_at=timezone.now()):
         return None
-    logger.warning("installation resumed by an operator", extra={"installation": installation_id})
-    return wake_waiting(installation_id)
+    logger.warning("installation resumed by an operator", extra={"installation": installation_id, "by": by})
+    return wake_waiting(installation_id, by=by)
 
 
 def suspension_ended(installation_id: int) -> None:
@@ -146,12 +146,12 @@ def suspension_ended(installation_id: int) -> None:
     wake_waiting(installation_id)
 
 
-def wake_waiting(installation_id: int) -> int:
+def wake_waiting(installation_id: int, *, by: str = "") -> int:
     """Wake the casts that wait for an installation; return how many. If it is still kept back, they say so again."""
     waiting = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
     if installation_id != PERSONAL:  # the personal token serves every spell, whatever installation it names
         waiting = waiting.through_installation(installation_id)
-    return lifecycle.wake_all(list(waiting.values_list("pk", flat=True)))
+    return len(lifecycle.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
 
 
 def answered(before: Installation, told: Told | None) -> None:

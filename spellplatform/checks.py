@@ -4,11 +4,26 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 from casts import safe_http
 from github_integration.errors import NotConfigured
 from github_integration.tokens import private_key
 from webhooks.inbox import LEAST_DAYS
+
+
+@register()
+def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse to serve without a key: sessions and links could not be signed."""
+    try:
+        settings.SECRET_KEY  # noqa: B018 - Django itself refuses to read an empty one
+    except ImproperlyConfigured:
+        hint = (
+            "Set it to 50 random characters (python3 -c 'import secrets; print(secrets.token_urlsafe(50))'), or set "
+            "DEBUG=1 on your own machine. See docs/configuration.md."
+        )
+        return [Error("SECRET_KEY is not set.", hint=hint, id="spell.E004")]
+    return []
 
 
 @register()

@@ -78,7 +78,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         keys = chosen(queryset)
         tried = inbox.apply_again(keys)
         others = "have been applied, or are being tried at this moment"
-        self.report(request, "Deliveries to be applied now", done=tried, of=len(keys), others=others)
+        self.record(request, tried, "Apply again.")
+        self.report(request, "Deliveries to be applied now", done=len(tried), of=len(keys), others=others)
 
     received = column("received_at", moment, "received", order="id")
     applied = column("applied_at", moment, "settled")

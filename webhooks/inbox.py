@@ -170,18 +170,20 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
     return delivery.due_at
 
 
-def apply_again(delivery_ids: Sequence[int]) -> int:
-    """Have a worker try these deliveries anew, also ones that were given up; return how many.
+def apply_again(delivery_ids: Sequence[int]) -> list[int]:
+    """Have a worker try these deliveries anew, also ones that were given up; return which.
 
     What was applied stays so, and one that is being tried at this moment is left to whoever tries it.
     """
-    tried = 0
+    tried: list[int] = []
     for some in batches(delivery_ids):
         with transaction.atomic():
             free = Delivery.due_rows().filter(outcome=Delivery.Outcome.PENDING, lease_until=None).locked(some)
+            found = list(free.values_list("pk", flat=True))
             free.update(attempts=0, applied_at=None)
-            tried += free.wake()
+            free.wake()
             transaction.on_commit(wakeups.work_is_due)
+        tried += found
     return tried
 
 

@@ -229,7 +229,8 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
         case Artifact(state=Artifact.State.EXPIRED):
             raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
         case Artifact(state=Artifact.State.FAILED):
-            raise ArtifactExpired(f"Artifact {name!r} could not be copied: {found.error}")
+            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote GitHub
+            raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
         case Artifact(state=Artifact.State.PENDING):
             raise ArtifactNotReady(
                 f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"}

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from accounts.statements import Rows
-from casts import events, links, slots
+from casts import disclosure, events, links, slots
 from casts.models import Artifact, Cast, Spell
 from casts.streams import with_links
 
 
 def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
     """Return a cast as the API shows it; `artifacts` are the cast's, if they have been read already."""
-    shown = with_links(cast.pk, events.snapshot(cast, artifacts))
+    shown = with_links(cast.pk, disclosure.public(cast, events.snapshot(cast, artifacts)))
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -54,11 +54,12 @@ SHOWN = (
         "callback_url",
         "cost_cents",
         "charged_cents",
+        "repository",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
-SHOWN_OF_SPELL = ("id", "key", "name", "max_running")
+SHOWN_OF_SPELL = ("id", "key", "name", "max_running", "show_run", "repository", "workflow_file")
 LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
 ARTIFACTS = Rows(Artifact, "cast")
 

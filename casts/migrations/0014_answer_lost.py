@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0010_documents'),
+        ('casts', '0013_what_is_told'),
     ]
 
     operations = [

@@ -7,9 +7,10 @@ import json
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
-from typing import IO
-from urllib.parse import quote
+from typing import IO, Any
+from urllib.parse import quote, urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,17 +23,16 @@ _locks: list[IO[str]] = []  # held until the process ends
 def prepare() -> None:
     """Set every setting of the demo; nothing of the caller's own configuration is used."""
     folder = own_folder()
-    kept = folder / "secrets.json"
-    if not kept.exists():
-        kept.touch(mode=0o600)
-        names = ("SECRET_KEY", "GITHUB_WEBHOOK_SECRET")
-        kept.write_text(json.dumps({name: secrets.token_urlsafe(50) for name in names}))
+    kept = read(folder / "secrets.json")
+    if not kept:
+        kept = {name: secrets.token_urlsafe(50) for name in ("SECRET_KEY", "GITHUB_WEBHOOK_SECRET")}
+        keep(folder / "secrets.json", kept)
     key = folder / "app.pem"
     if not key.exists():
         make_key(key)
     web, github, blobs = free_ports(8000, 8081, 8082)
-    os.environ.update(json.loads(kept.read_text()))
-    os.environ.update(
+    settings = dict(kept)
+    settings.update(
         DEBUG="0",
         LOG_FORMAT="console",
         VAR_DIR=str(folder),
@@ -51,10 +51,49 @@ def prepare() -> None:
         GITHUB_WORKFLOW_FILE="spell-execution-example.yml",
         GITHUB_WORKFLOW_REF=default_branch(),
         CAST_LOOK_MIN_SECONDS="0.5",
+        CALLBACK_ALLOWED_HOSTS="127.0.0.1,localhost",
         DEMO_GITHUB_PORT=str(github),
         DEMO_BLOB_PORT=str(blobs),
     )
+    keep(folder / "settings.json", settings)
+    use(settings)
+
+
+def reuse() -> None:
+    """Set every setting of the demo that was started last in VAR_DIR (default: var/demo), for another command."""
+    folder = Path(os.environ.get("VAR_DIR") or ROOT / "var" / "demo")
+    settings = read(folder / "settings.json")
+    if not settings:
+        raise SystemExit(f"There is no demo in {folder} yet. Start one with: make demo")
+    use(settings)
+    web = urlsplit(settings["PUBLIC_URL"])
+    with socket.socket() as probe:
+        if probe.connect_ex((web.hostname, web.port)):
+            print("This demo is not running; start it in another terminal with: make demo", file=sys.stderr)
+
+
+def use(settings: dict[str, str]) -> None:
+    """Put settings into the environment; a token of the caller's own must not be used."""
     os.environ.pop("GITHUB_TOKEN", None)
+    os.environ.update(settings)
+
+
+def keep(file: Path, what: dict[str, str]) -> None:
+    """Write a file that only its owner may read: all of it, or nothing."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        json.dump(what, opened)
+    new.replace(file)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return what `keep` wrote; empty if there is none."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
 
 
 def own_folder() -> Path:
@@ -62,6 +101,7 @@ def own_folder() -> Path:
     for number in range(1, 100):
         folder = ROOT / "var" / ("demo" if number == 1 else f"demo-{number}")
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # it holds a key, a password and a database that keeps secrets in clear
         lock = (folder / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,6 +29,14 @@ name = "<script>window.hurt = 'name'</script>"
 workflow_file = "hostile.yml"
 input_schema = { type = "object" }
 
+[misplaced]
+name = "Misplaced"
+workflow_file = "nowhere.yml"
+price_cents = 3
+show_run = false
+show_input = false
+input_schema = { type = "object" }
+
 [strict]
 name = "Strict"
 workflow_file = "hostile.yml"

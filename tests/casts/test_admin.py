@@ -30,6 +30,7 @@ def posted(**changes):
         "repository": "demo/spells", "workflow_file": "cast.yml", "ref": "", "event_type": "", "installation_id": "",
         "input_schema": '{"type": "object"}', "output_schema": "", "price_cents": "5", "charge_failed_runs": "on",
         "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
+        "show_run": "on", "show_input": "on",
     }  # fmt: skip
     return filled | changes
 
@@ -46,6 +47,11 @@ def test_a_spell_is_made_and_changed(admin_client):
     spell.refresh_from_db()
     assert (spell.input_schema, spell.output_schema, spell.ref, spell.active) == ({}, {"title": "Grüße"}, "v2", False)
     assert "Grüße" in page(admin_client, f"{SPELLS}{spell.pk}/change/")
+    assert (spell.show_run, spell.show_input) == (True, True)
+    unticked = {name: value for name, value in changed.items() if name not in ("show_run", "show_input")}
+    assert admin_client.post(f"{SPELLS}{spell.pk}/change/", unticked).status_code == 302
+    spell.refresh_from_db()
+    assert (spell.show_run, spell.show_input) == (False, False)
 
 
 @pytest.mark.parametrize(

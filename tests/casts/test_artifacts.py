@@ -157,6 +157,14 @@ def test_an_artifact_that_expired_on_github_is_not_asked_for(ran, runtime):
     assert runtime.count("download") == 0
 
 
+def test_an_artifact_whose_name_is_too_long_holds_back_none_of_the_others(ran):
+    cast = ran([remote(b"x", "n" * 301), remote(RESULT, number=2)], RESULT)
+    step(cast)
+    assert (cast.status, cast.output) == ("succeeded", {"greeting": "Hello"})
+    assert [(a.name, a.state) for a in cast.artifacts.all()] == [("n" * 300, "failed"), ("spell-result", "stored")]
+    assert "longer than 300" in cast.artifacts.get(state="failed").error
+
+
 def test_an_artifact_that_is_gone_ends_as_failed_and_the_cast_as_it_should(ran):
     cast = ran([remote(b"x", "gone")], ArtifactGone("410"))
     step(cast)
@@ -191,11 +199,11 @@ def test_what_failed_for_good_is_copied_again_when_somebody_asks(ran, settings, 
     assert (huge.state, small.state) == ("failed", "stored")
     events, before = CastEvent.objects.count(), Artifact.objects.values().get(pk=small.pk)
     settings.ARTIFACT_MAX_BYTES = 1000
-    assert copy_again([huge.pk, small.pk]) == 1
+    assert copy_again([huge.pk, small.pk]) == [huge.pk]
     copier(huge)
     assert (huge.state, huge.error, huge.file.read()) == ("stored", "", b"large")
     huge.file.close()
-    assert copy_again([huge.pk, small.pk]) == 0
+    assert copy_again([huge.pk, small.pk]) == []
     assert Artifact.objects.values().get(pk=small.pk) == before
     cast.refresh_from_db()
     assert (cast.status, CastEvent.objects.count()) == ("succeeded", events)
@@ -207,7 +215,7 @@ def test_asking_for_a_copy_leaves_one_that_is_under_way_to_its_holder(ran, clock
     step(cast)
     late = cast.artifacts.get()
     [row] = Artifact.due_rows().filter(pk=late.pk).claim(limit=1, lease=LEASE)
-    assert copy_again([late.pk]) == 1
+    assert copy_again([late.pk]) == [late.pk]
     late.refresh_from_db()
     assert (late.token, late.lease_until, late.attempts) == (row.token, row.lease_until, row.attempts)
     runtime.answers["download"] = b"x"

@@ -23,7 +23,7 @@ def end(cast):
 
 
 def frames_after(cast, after):
-    return [streams.frame(event) for event in lifecycle.history(cast.pk, after=after)]
+    return [streams.frame(event, None) for event in lifecycle.history(cast.pk, after=after)]
 
 
 class Still(streams.Hub):
@@ -93,7 +93,7 @@ def test_one_read_serves_many_casts_and_renders_each_event_once(make_cast, monke
     casts = [make_cast() for _ in range(250)]
     rendered = []
     frame = streams.frame
-    monkeypatch.setattr(streams, "frame", lambda event: rendered.append(event.pk) or frame(event))
+    monkeypatch.setattr(streams, "frame", lambda event, mask: rendered.append(event.pk) or frame(event, mask))
 
     async def scene():
         hub = Still(asyncio.get_running_loop())

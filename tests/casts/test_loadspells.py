@@ -65,6 +65,13 @@ def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
     assert Spell.objects.count() == 3
 
 
+def test_a_file_says_what_callers_see(load):
+    load(GOOD)
+    assert set(Spell.objects.values_list("show_run", "show_input")) == {(True, True)}
+    load("[greet]\nshow_run = false\n[report]\nshow_input = false")
+    assert list(Spell.objects.order_by("key").values_list("show_run", "show_input")) == [(False, True), (True, False)]
+
+
 def test_an_empty_file_does_nothing(load):
     assert load("") == "created: none; updated: none"
 
@@ -84,6 +91,7 @@ BAD = {
     "[greet]\ntimeout_seconds = 2147483648": ["greet", "timeout_seconds", "2147483647"],
     "[greet]\nartifact_retention_days = 36501": ["greet", "artifact_retention_days", "36500"],
     '[greet]\nactive = "sometimes"': ["greet", "active"],
+    '[greet]\nshow_run = "perhaps"': ["greet", "show_run"],
     "[greet]\nname = 5": ["greet", "name", "text"],
     '[greet]\ndescription = ["a"]': ["greet", "description", "text"],
     '[greet]\nname = "a\\u0000b"': ["greet", "name"],

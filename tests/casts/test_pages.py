@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 
 from casts import lifecycle, links
 from casts.ids import uuid7
-from casts.models import Cast
+from casts.models import Cast, Spell
 from casts.runtime import Job, Observation, Step
 from tests.casts.conftest import claim
 
@@ -93,6 +95,37 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     assert "<script>alert" not in shown
     assert "<img src=x" not in shown
     assert 'href="javascript:' not in shown
+
+
+def told(client, path, name):
+    """Return what one part of the page says, None while it is hidden."""
+    tag, text = re.search(rf'<\w+ ([^>]*data-part="{name}"[^>]*)>([^<]*)', client.get(path).text).groups()
+    return None if "hidden" in tag.split() else text
+
+
+@pytest.mark.parametrize(
+    ("end", "price", "percent"),
+    [
+        (None, "5 cents, held", "0 %"),
+        ({"status": "succeeded", "charge": True}, "5 cents, charged", "100 %"),
+        ({"status": "failed", "charge": True}, "5 cents, charged", None),
+        ({"status": "failed", "charge": False}, "5 cents, given back", None),
+        ({"status": "cancelled", "charge": False}, "5 cents, given back", None),
+    ],
+)
+def test_the_page_says_what_was_charged_and_claims_no_progress_that_was_not(client, cast, path, end, price, percent):
+    if end is not None:
+        lifecycle.end(claim(cast), reason="x", message="x", **end)
+    assert (told(client, path, "price"), told(client, path, "percent")) == (price, percent)
+    assert (told(client, path, "progress") is None) == (percent is None)
+
+
+def test_the_page_shows_the_input_unless_the_spell_keeps_it_back(client, api, cast, path, spell):
+    assert "&quot;name&quot;: &quot;Ada&quot;" in client.get(path).text
+    Spell.objects.filter(pk=spell.pk).update(show_input=False)
+    assert "Ada" not in client.get(path).text
+    assert '<h2 id="input"' not in client.get(path).text
+    assert api.get(f"/casts/{cast.pk}").json()["input"] == {"name": "Ada"}
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete"])

@@ -323,10 +323,10 @@ def test_a_missed_wake_up_only_delays(cast, watch, monkeypatch, settings):
 def test_a_hub_whose_look_fails_looks_again(cast, watch, monkeypatch, caplog):
     frame, broken = streams.frame, iter([True])
 
-    def sometimes(event):
+    def sometimes(event, mask):
         if event.kind == "ended" and next(broken, False):
             raise RuntimeError("a bug while rendering")
-        return frame(event)
+        return frame(event, mask)
 
     monkeypatch.setattr(streams, "frame", sometimes)
 

@@ -34,6 +34,31 @@ def test_sizes_are_cut_off_after_one_decimal(count: int | None, text: str):
     assert wording.size(count) == text
 
 
+@pytest.mark.parametrize(
+    ("cost", "charged", "final", "text"),
+    [
+        (0, None, False, "free"),
+        (0, 0, True, "free"),
+        (5, None, False, "5 cents, held"),
+        (5, 5, True, "5 cents, charged"),
+        (5, 0, True, "5 cents, given back"),
+        (1, 0, True, "1 cent, given back"),
+        (5, None, True, "5 cents"),  # it ended before there was a column for it
+    ],
+)
+def test_the_price_says_what_became_of_it(cost: int, charged: int | None, final: bool, text: str):
+    assert wording.price(cost, charged, final=final) == text
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [("queued", True), ("running", True), ("succeeded", True), ("failed", False), ("cancelled", False)],
+)
+def test_what_ended_without_success_shows_no_percentage(status: str, shown: bool):
+    final = status not in ("queued", "running")
+    assert wording.progress_shown({"status": status, "final": final}) is shown
+
+
 def a_step(**changes: Any) -> dict[str, Any]:
     base = {"job": "Cast", "name": "Read", "status": "in_progress", "conclusion": None}
     return base | {"started_at": BEGAN, "completed_at": None} | changes

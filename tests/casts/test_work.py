@@ -225,10 +225,32 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
     log = tmp_path / "log"
     with log.open("w") as stderr:
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr)
-    until(lambda: "no such table" in log.read_text(), 30)
+    until(lambda: "Run: manage.py migrate" in log.read_text(), 30)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
-    assert "worker stops" in log.read_text()
+    told = log.read_text()
+    assert "worker stops" in told
+    assert told.count("worker waits for the database") == 1
+    assert "Traceback" not in told
+
+
+def test_the_command_starts_when_its_tables_are_there(tmp_path):
+    environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
+        "SECRET_KEY": "x",
+        "GITHUB_WEBHOOK_SECRET": "x",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'worker.sqlite3'}",
+        "VAR_DIR": str(tmp_path),
+    }
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        worker = subprocess.Popen([sys.executable, "manage.py", "runworker"], cwd=ROOT, env=environment, stderr=stderr)
+    try:
+        until(lambda: "worker waits for the database" in log.read_text(), 30)
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+        until(lambda: "worker starts" in log.read_text(), 30)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
 
 
 # --- wake-ups --------------------------------------------------------------------------------------------------------

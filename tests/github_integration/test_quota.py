@@ -114,7 +114,7 @@ def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
         quota.pause(number, until=later, reason=Pause.RATE_LIMITED, message="wait")
     Installation.objects.update(suspended_at=later, removed_at=later, failures=9, unnamed_limits=3)
     asked = len(http.calls)
-    assert quota.resume(1) == 1
+    assert quota.resume(1, by="") == 1
     assert len(http.calls) == asked
     cast.refresh_from_db()
     other.refresh_from_db()
@@ -122,8 +122,8 @@ def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
     assert other.due_at == later
     assert row(2).paused_until == later
     assert not any(getattr(row(), name) for name in quota.NOTHING_AMISS)
-    assert quota.resume(1) is None
-    assert quota.resume(77) is None
+    assert quota.resume(1, by="") is None
+    assert quota.resume(77, by="") is None
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "300"})
     assert refused(cast).reason == "rate_limited"  # if it is not over, the next call says so again
     assert row().pause_reason == Pause.RATE_LIMITED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 import re
+import uuid
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,9 +16,10 @@ from django.utils import timezone
 from accounts.models import Account
 from casts import callbacks, lifecycle
 from casts.attention import REASONS
+from casts.ids import first_id
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast
 from github_integration.models import Installation
-from tests.console import HOSTILE, ended_cast, listed, page, queries, running_cast, shown
+from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, running_cast, shown
 from webhooks.models import Delivery
 
 PAGE = "/admin/attention/"
@@ -170,7 +172,7 @@ def test_who_may_see_nothing_is_not_told_that_all_is_clear(django_user_model, ma
     assert "rate limited" not in text
     some = seen(staff(django_user_model, "view_delivery"))
     assert "Nothing that you may see is stuck" in some
-    assert "5 kinds of trouble you may not see" in some
+    assert "6 kinds of trouble you may not see" in some
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ def test_a_stuck_cast_is_cancelled_from_the_page(admin_client, make_stuck):
     cast = make_stuck(status_reason="github_not_configured")
     assert pressed(admin_client, "Cancel") == "Casts cancelled, or GitHub asked to cancel: 1 of 1."
     cast.refresh_from_db()
-    assert (cast.status, cast.status_reason) == ("cancelled", "cancelled_by_caller")
+    assert (cast.status, cast.status_reason) == ("cancelled", "cancelled_by_operator")
     assert "All clear" in seen(admin_client)
 
 
@@ -307,6 +309,77 @@ def test_no_button_cancels_more_than_one_cast(admin_client, make_stuck):
     cancelling = [path for path, form in forms if 'value="cancel"' in form]
     assert len(cancelling) == 3
     assert all("id__exact=" in path for path in cancelling)
+
+
+# --- spells ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_sent(api_key, spell):
+    """Send casts of a spell to GitHub one after the other: `y` is accepted, `n` refused, `?` lost."""
+
+    def make(answers, spell=spell):
+        for answer in answers:
+            cast = claimed(lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Ada"}))
+            lifecycle.intend_dispatch(cast)
+            if answer == "y":
+                lifecycle.dispatched(cast, None)
+            else:
+                reason = "dispatch_refused" if answer == "n" else "dispatch_lost"
+                message = f"GitHub said {Cast.objects.count()}"
+                lifecycle.end(cast, "failed", reason=reason, message=message, charge=False)
+
+    return make
+
+
+@pytest.mark.parametrize("answers", ["", "nn", "nnny", "nnyn", "n?n", "???", "yynn"])
+def test_a_spell_that_github_takes_now_and_then_is_no_trouble(admin_client, make_sent, answers):
+    make_sent(answers)
+    assert "Spells: nothing" in seen(admin_client)
+    assert listed(admin_client, "/admin/casts/spell/", trouble="refused") == 0
+
+
+@pytest.mark.parametrize(("answers", "times"), [("nnn", 3), ("ynnnn", 4), ("nnynnn", 3), ("n?nn", 3)])
+def test_a_spell_that_github_refuses_every_time_shows_until_one_is_accepted(
+    admin_client, make_sent, make_spell, answers, times
+):
+    make_sent("y", make_spell("other"))
+    make_sent(answers)
+    text = seen(admin_client)
+    assert f"{times} casts of “greet” refused by GitHub one after the other, and none accepted since" in text
+    assert f"GitHub said {len(answers) + 1}" in text
+    assert "manage.py doctor --spell greet" in text
+    assert listed(admin_client, "/admin/casts/spell/", trouble="refused") == 1
+    make_sent("n")
+    assert f"{times + 1} casts of “greet”" in seen(admin_client)
+    make_sent("y")
+    assert "Spells: nothing" in seen(admin_client)
+
+
+def test_a_run_that_a_webhook_told_of_counts_as_accepted(admin_client, make_sent):
+    make_sent("nnn?")
+    Cast.objects.filter(status_reason="dispatch_lost").update(run_id=7)
+    assert "Spells: nothing" in seen(admin_client)
+
+
+def test_a_spell_that_is_switched_off_or_was_refused_long_ago_is_left_out(admin_client, make_sent, make_spell):
+    off, old = make_spell("off"), make_spell("old")
+    make_sent("nnn", off)
+    assert "casts of “off”" in seen(admin_client)
+    type(off).objects.filter(pk=off.pk).update(active=False)
+    assert "Spells: nothing" in seen(admin_client)
+    make_sent("nnn", old)
+    assert "casts of “old”" in seen(admin_client)
+    for cast in Cast.objects.filter(spell=old):
+        cast.events.all().delete()
+        Cast.objects.filter(pk=cast.pk).update(id=uuid.UUID(int=first_id(ago(days=8)).int + cast.pk.int % 2**70))
+    assert "Spells: nothing" in seen(admin_client)
+
+
+def test_who_may_not_see_spells_sees_nothing_of_them(django_user_model, make_sent):
+    make_sent("nnn")
+    assert "“greet”" not in seen(staff(django_user_model, "view_cast"))
+    assert "“greet”" in seen(staff(django_user_model, "view_cast", "view_spell"))
 
 
 # --- artifacts -------------------------------------------------------------------------------------------------------
@@ -511,7 +584,7 @@ def test_it_needs_as_many_queries_for_many_rows(admin_client, all_trouble):
     all_trouble(2)
     few = queries(admin_client, PAGE)
     all_trouble(20)
-    assert queries(admin_client, PAGE) == few < 22
+    assert queries(admin_client, PAGE) == few < 24
 
 
 def test_many_groups_are_cut_and_counted(admin_client, db):

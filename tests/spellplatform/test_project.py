@@ -97,11 +97,12 @@ def test_the_server_itself_refuses_to_serve_without_a_webhook_secret(tmp_path):
     assert "GITHUB_WEBHOOK_SECRET is not set" in refused.stderr
 
 
-def test_without_a_secret_key_nothing_starts_and_it_says_how_to_make_one(tmp_path):
-    refused = python("import spellplatform.settings", VAR_DIR=str(tmp_path))
+def test_without_a_secret_key_the_server_does_not_start_and_says_how_to_make_one(tmp_path):
+    environment = {"VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": "x"}
+    refused = python("import spellplatform.asgi", **environment)
     assert refused.returncode != 0
     assert "token_urlsafe" in refused.stderr
-    assert python("import spellplatform.settings", VAR_DIR=str(tmp_path), DEBUG="1").returncode == 0
+    assert python("import spellplatform.asgi", DEBUG="1", **environment).returncode == 0
 
 
 SHOWN = """

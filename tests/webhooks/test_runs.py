@@ -367,16 +367,16 @@ def test_delivery_that_was_given_up_is_tried_from_the_beginning_when_somebody_as
         work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.PENDING, None)
-    assert inbox.apply_again([row.pk, row.pk + 1]) == 1
+    assert inbox.apply_again([row.pk, row.pk + 1]) == [row.pk]
     row.refresh_from_db()
     assert (row.attempts, row.applied_at) == (0, None)
     [held] = inbox.DeliveryWork().rows().claim(limit=1, lease=dt.timedelta(seconds=30))
-    assert inbox.apply_again([row.pk]) == 0  # it is being tried
+    assert inbox.apply_again([row.pk]) == []  # it is being tried
     held.give_back(inbox.DeliveryWork().step(held))
     row.refresh_from_db()
     assert row.outcome == Outcome.NOT_OURS
     before = Delivery.objects.values().get()
-    assert inbox.apply_again([row.pk]) == 0
+    assert inbox.apply_again([row.pk]) == []
     assert Delivery.objects.values().get() == before
 
 

@@ -4,17 +4,18 @@ import datetime as dt
 from argparse import ArgumentParser
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
 from accounts import keys
+from accounts.commands import DatabaseCommand
 from accounts.models import SCOPES, Account, usual_scopes
 
 MAX_DAYS = 36_500
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Make an API key and print it, this once. The account is made if there is none of that name."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,13 +1,14 @@
 """Prove that the counters are what the ledger says."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts.budget import recounted
+from accounts.commands import DatabaseCommand
 from accounts.models import BudgetPeriod, BudgetScope
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Recompute every budget counter from the ledger's entries; end with code 1 and the differences if any differ."
     )

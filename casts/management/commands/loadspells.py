@@ -3,12 +3,13 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.commands import DatabaseCommand
 from casts import spellfile
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create and update spells from a TOML file (see docs/configuration.md). All of the file, or nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -2,15 +2,19 @@
 
 import logging
 import signal
+import threading
 from argparse import ArgumentParser
 from types import FrameType
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from accounts.commands import why_unready
 from casts.work import Worker
 
 logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0  # between looks at a database that is not ready
 
 
 class Command(BaseCommand):
@@ -29,5 +33,24 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        logger.info("worker starts", extra={"threads": threads})
-        worker.run()
+        if wait_for_database(worker.stopping):
+            logger.info("worker starts", extra={"threads": threads})
+            worker.run()
+
+
+def wait_for_database(stopping: threading.Event) -> bool:
+    """Return True when the database is there with its tables, False when told to stop; say what is waited for, once.
+
+    It may be started before the database, or before `migrate`.
+    """
+    said = ""
+    while not stopping.is_set():
+        why = why_unready()
+        if not why:
+            return True
+        if why != said:
+            logger.warning("worker waits for the database", extra={"why": why})
+        said = why
+        stopping.wait(LOOK_SECONDS)
+    logger.info("worker stops", extra={"held": 0})
+    return False

@@ -52,6 +52,14 @@ function size(count) {
   return `${count} byte${count === 1 ? "" : "s"}`;
 }
 
+// What a cast costs, and what became of that.
+function price(cost, charged, final) {
+  if (!cost) return "free";
+  const cents = `${cost} cent${cost === 1 ? "" : "s"}`;
+  if (charged === null) return final ? cents : `${cents}, held`;
+  return `${cents}, ${charged ? "charged" : "given back"}`;
+}
+
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
 const FORMATS = {
   clock: new Intl.DateTimeFormat("en-GB", CLOCK),
@@ -110,7 +118,7 @@ function writeJobs(steps, final) {
     fill(part(element, "steps"), "step", job.steps, (line, step) => writeStep(line, step, final));
   });
   show(page, "no_steps", !jobs.length);
-  say(page, "no_steps", final ? "The run left no steps." : "They appear when the run has begun.");
+  say(page, "no_steps", final ? "There are no steps." : "They appear when the run has begun.");
 }
 
 function writeArtifact(element, artifact) {
@@ -185,6 +193,11 @@ function write(cast, text) {
   bar.value = cast.progress;
   bar.textContent = percent;
   bar.setAttribute("aria-valuetext", cast.step ? `${percent}, ${cast.step}` : percent);
+  // What ended without success came to no 100 %, wherever it stopped.
+  const shown = !cast.final || cast.status === "succeeded";
+  show(page, "progress", shown);
+  show(page, "percent", shown);
+  say(page, "price", price(Number(page.dataset.cost), cast.charged_cents, cast.final));
   part(page, "arc").setAttribute("stroke-dasharray", `${cast.progress} 100`);
 
   const [ended, going] = cast.started_at ? ["Took", "Running for"] : ["Ended after", "Waiting for"];

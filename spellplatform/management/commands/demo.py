@@ -2,6 +2,7 @@
 
 import io
 import secrets
+import shlex
 import signal
 import time
 from argparse import ArgumentParser
@@ -14,16 +15,21 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import Account, ApiKey, Membership
+from accounts.errors import Unauthorized
+from accounts.models import SCOPES, Account, ApiKey, Membership
 from casts import spellfile
-from spellplatform.demo import spells_file, tour
+from spellplatform.demo import environment, receive, spells_file, tour
 from spellplatform.demo.processes import NotStarted, Processes
 
 ACCOUNT, CAP_CENTS, ADMIN = "demo", 10_00, "admin"
+CALLBACK = f', "callback_url": "http://127.0.0.1:{receive.PORT}/"'
 
 
 class Command(BaseCommand):
-    help = "Start web, worker and the local GitHub, cast a spell, show it, and keep serving until Ctrl-C."
+    help = (
+        "Start web, worker and the local GitHub, cast a spell, show it, and keep serving until Ctrl-C. "
+        "“manage.py demo COMMAND …” runs another command with the demo's settings, such as “manage.py demo doctor”."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take whether to stop after the cast."""
@@ -59,19 +65,23 @@ class Command(BaseCommand):
                 raise CommandError("Interrupted before the cast ended.") from None
 
     def prepare(self) -> tuple[str, str]:
-        """Bring the database up to date; return a new API key and the admin's new password."""
+        """Bring the database up to date; return an API key and the admin's password, those of the last start if any."""
         call_command("migrate", verbosity=0, stdout=io.StringIO())
         account, _ = Account.objects.get_or_create(name=ACCOUNT, defaults={"monthly_cap_cents": CAP_CENTS})
         spellfile.load(spells_file())
-        # Keys can't be read again, so each start makes one, and closes the last start's.
-        ApiKey.objects.filter(account=account, name="demo", revoked_at=None).update(revoked_at=timezone.now())
-        _, key = keys.create(account, name="demo")
-        password = secrets.token_urlsafe(9)
+        file = settings.VAR_DIR / "login.json"  # the database keeps only hashes of these two
+        kept = environment.read(file)
+        key, password = kept.get("key", ""), kept.get("password") or secrets.token_urlsafe(9)
+        if not opens(key, account):
+            ApiKey.objects.filter(account=account, name=ACCOUNT, revoked_at=None).update(revoked_at=timezone.now())
+            _, key = keys.create(account, name=ACCOUNT)
+        environment.keep(file, {"key": key, "password": password})
         user, _ = get_user_model().objects.get_or_create(
             username=ADMIN, defaults={"is_staff": True, "is_superuser": True}
         )
-        user.set_password(password)
-        user.save()
+        if not user.check_password(password):
+            user.set_password(password)
+            user.save()
         Membership.objects.get_or_create(account=account, user=user)
         return key, password
 
@@ -87,12 +97,29 @@ class Command(BaseCommand):
         self.stdout.write(f"\nreport.md of its artifact (digest checked):\n\n{report}")
         curl = (
             f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
-            '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Merlin"}}\''
+            '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Merlin"}CALLBACK}\''
         )
+        manage = ".venv/bin/python manage.py demo"
+        if settings.VAR_DIR.name != "demo":
+            manage = f"VAR_DIR={shlex.quote(str(settings.VAR_DIR))} {manage}"
         self.stdout.write(
             f"Progress page  {cast['progress_url']}\n"
             f"Admin          {base}/admin/   user {ADMIN}, password {password}\n"
             f"API            {base}/api/v1/docs\n"
             f"Logs           {settings.VAR_DIR}/logs\n\n"
-            f"Cast one yourself:\n\n{curl}"
+            f"Cast one yourself:\n\n{curl.replace('CALLBACK', '')}\n\n"
+            "Be called when it has ended: start a receiver in another terminal, then cast with its address:\n\n"
+            f".venv/bin/python -m spellplatform.demo.receive\n\n{curl.replace('CALLBACK', CALLBACK)}\n\n"
+            "Load spells of your own (docs/configuration.md, “Spells as TOML”); they run the files in this folder's\n"
+            "  .github/workflows. Have it all checked, and make a key that may do everything:\n\n"
+            f"{manage} loadspells my-spells.toml\n{manage} doctor\n"
+            f"{manage} createapikey {ACCOUNT} --scopes {','.join(SCOPES)}"
         )
+
+
+def opens(key: str, account: Account) -> bool:
+    """Whether a key is one of this account that can be used."""
+    try:
+        return keys.authenticate(key).account_id == account.pk
+    except Unauthorized:
+        return False
