@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from . import processes
 from .actions import Actions
 from .actlog import ActLog, masks
-from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency
+from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency, runs_always
 from .concurrency import Groups, Member
 from .config import Config
 from .expressions import interpolate, to_text
@@ -352,7 +353,9 @@ class Execution:
         self.runner, self.run, self.attempt, self.compiled, self.home = runner, run, attempt, compiled, home
         token = runner.job_token(run)
         self.secrets = runner.config.secrets | {"GITHUB_TOKEN": token}
-        self.log = ActLog(runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready)
+        self.log = ActLog(
+            runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready, self.stop_job
+        )
         self.code = 0
         self._places: dict[int, Path] = {}  # the RUNNER_TEMP of each job
         self._timers: list[threading.Timer] = []
@@ -419,15 +422,16 @@ class Execution:
             self.cancel(self.runner.config.cancel_grace)
 
     def _kill_job(self, job: Job, place: Path) -> None:
-        """Kill a job's step, and after the grace whatever still runs of it."""
-        processes.kill_below(self.process.pid, place)
-        end = threading.Event()
-        left = self.runner.config.cancel_grace
+        """Kill the job's steps until it has ended, but for those that run always; after the grace, those too."""
+        tick = threading.Event()
+        end = time.monotonic() + self.runner.config.cancel_grace
         while job.status != "completed" and self.process.poll() is None:
-            end.wait(0.2)
-            left -= 0.2
-            if left < 0:
+            with self.runner.runs.lock:
+                steps = zip(job.plan.steps if job.plan else [], job.steps[1:], strict=False)
+                running = [step.body for step, state in steps if state.status == "in_progress"]
+            if time.monotonic() > end or any(not runs_always(body) for body in running):
                 processes.kill_below(self.process.pid, place)
+            tick.wait(0.1)
 
     def _ready(self, job: Job, said: dict[str, str]) -> None:
         """Begin a job that act has come to, or let it wait for its group. Under the runs' lock."""

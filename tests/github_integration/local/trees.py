@@ -249,6 +249,19 @@ jobs:
     concurrency: jobs-of-${{ github.ref_name }}
     steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}, {name: Tidy, if: always(), run: echo tidied}]
 """,
+    "matrix.yml": """
+on: {workflow_dispatch: {inputs: {fast: {type: boolean, default: true}}}}
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    strategy:
+      fail-fast: ${{ inputs.fast }}
+      matrix: {os: [good, bad], n: [1]}
+    steps:
+      - {name: Forgiven, continue-on-error: true, run: exit 7}
+      - name: Work
+        run: if [ ${{ matrix.os }} = bad ]; then exit 3; else sleep ${{ inputs.fast && 30 || 1 }}; fi
+""",
     "deadlock.yml": """
 on: workflow_dispatch
 concurrency: knot
