@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import processes
@@ -52,6 +52,7 @@ class Runner:
     def start(self) -> None:
         """Begin to take runs."""
         self.work = make_workplace(self.config.state_dir)
+        shutil.rmtree(self.config.state_dir / "artifacts", ignore_errors=True)  # of runs that nobody knows any more
         (self.work / "home").mkdir()
         (self.work / "bin").mkdir()
         # Without the platform's virtual environment: a run must not see our packages.
@@ -89,7 +90,7 @@ class Runner:
                 attempt.status = "queued"
             self._queue.put((run, attempt))
 
-        member = Member(attempt, go, lambda why: self._supersede(run, attempt, why))
+        member = Member(attempt, go, lambda why: self.cancel(run, why=why))
         with self.runs.lock:
             attempt.group, attempt.status = group, "pending"
             self._groups.enter(
@@ -103,23 +104,19 @@ class Runner:
         """Let the next member of a group go; called under the runs' lock when a job or an attempt has ended."""
         self._groups.leave(owner)
 
-    def cancel(self, run: Run, *, force: bool = False) -> None:
-        """Ask the run to stop; its `if: always()` steps still run, unless forced."""
+    def cancel(self, run: Run, *, why: str = "", force: bool = False) -> None:
+        """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` is left in annotations."""
         with self.runs.lock:
             attempt = run.attempt
+            for job in attempt.jobs if why and not attempt.cancel_requested else []:
+                if job.status != "completed":
+                    job.annotate(Annotation("failure", why))
             attempt.cancel_requested = True
             execution = self._executions.get(run.id)
             if execution is None and attempt.status in ("queued", "pending"):
                 self.runs.end(run, attempt, "cancelled")
         if execution is not None:
             execution.cancel(0.0 if force else self.config.cancel_grace)
-
-    def _supersede(self, run: Run, attempt: Attempt, why: str) -> None:
-        """Cancel a run because its group wants so."""
-        for job in attempt.jobs:
-            if job.status != "completed":
-                job.annotate(Annotation("failure", why))
-        self.cancel(run)
 
     def _context(self, run: Run) -> dict[str, object]:
         """Return what a workflow's own concurrency group may name."""
@@ -202,9 +199,9 @@ class Runner:
 
     def _prepare(self, run: Run, home: Path) -> Compiled:
         tree = home / "tree"
-        (home / "artifacts").mkdir(parents=True)
+        tree.mkdir(parents=True)
+        self.artifacts(home).mkdir(parents=True)
         (home / "event.json").write_text(json.dumps(run.payload), encoding="utf-8")
-        tree.mkdir()
         if run.workflow.needs_tree:
             run.repository.copy_tree(tree)
         compiled = Compiler(tree, self.actions, docker=self.docker).run(run.workflow)
@@ -231,7 +228,7 @@ class Runner:
             "GITHUB_API_URL": self.config.base_url,
             "GITHUB_SERVER_URL": self.config.base_url,
             "GITHUB_RETENTION_DAYS": 90,
-            "LOCAL_GITHUB_ARTIFACTS": home / "artifacts",
+            "LOCAL_GITHUB_ARTIFACTS": self.artifacts(home),
             "LOCAL_GITHUB_CACHES": caches,
             "LOCAL_GITHUB_TREE": home / "tree",
             "LOCAL_GITHUB_SOURCE": self.config.actions_source,
@@ -297,14 +294,15 @@ class Runner:
             job.status = "pending"
             self._groups.enter(run.repository.full_name, group, Member(job, go, stop), cancel_in_progress=cancel)
 
+    def artifacts(self, home: Path) -> Path:
+        """Return where the artifacts of an attempt are stored."""
+        return self.config.state_dir / "artifacts" / home.name
+
     def collect(self, run: Run, home: Path) -> None:
         """Take the artifacts that a run has stored so far."""
-        for facts_file in sorted((home / "artifacts").glob("*.json")):
-            kept = self.config.state_dir / "artifacts" / facts_file.with_suffix(".bin").name
-            if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(facts_file.with_suffix(".bin"), kept)
-            self.runs.keep_artifact(run, json.loads(facts_file.read_text(encoding="utf-8")), kept)
+        for facts_file in sorted(self.artifacts(home).glob("*.json")):
+            facts = json.loads(facts_file.read_text(encoding="utf-8"))
+            self.runs.keep_artifact(run, facts, facts_file.with_suffix(".bin"))
 
     def _finish(self, run: Run, attempt: Attempt, execution: "Execution") -> None:
         log, code = execution.log, execution.code
@@ -393,6 +391,7 @@ class Execution:
                 timer.cancel()
             if self.process.poll() is None:
                 self.kill()
+                self.process.wait()
             if self.process.stdout:
                 self.process.stdout.close()
             (self.home / "secrets.yml").unlink(missing_ok=True)
@@ -440,7 +439,8 @@ class Execution:
 
         def go() -> None:
             self.runner.runs.start_job(self.run, self.attempt, job)
-            self._answer(place, "")
+            if said["group"]:
+                self._answer(place, "")
             self._limit(job, said["minutes"])
 
         if said["group"]:
@@ -450,10 +450,11 @@ class Execution:
 
     def _answer(self, place: Path, text: str) -> None:
         """Let a job's hidden step go on; with any text it fails."""
-        place.mkdir(parents=True, exist_ok=True)
-        draft = place / f"{GO}.draft"
-        draft.write_text(text)
-        draft.rename(place / GO)
+        with suppress(OSError):  # the job may be gone, and act's folder of it with it
+            place.mkdir(parents=True, exist_ok=True)
+            draft = place / f"{GO}.draft"
+            draft.write_text(text)
+            draft.rename(place / GO)
 
     def _limit(self, job: Job, text: str) -> None:
         try:

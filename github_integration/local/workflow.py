@@ -10,6 +10,7 @@ from .check import check
 from .expressions import interpolate
 
 DIRECTORY = ".github/workflows"
+_USES_TREE = re.compile(r"""\buses['"]?\s*:\s*['"]?\./""")
 MAX_INPUTS = 25
 MAX_CALLS = 10  # a workflow calls one that calls one …
 
@@ -91,7 +92,7 @@ class Workflow:
     @property
     def needs_tree(self) -> bool:
         """Whether a run reads files of the repository."""
-        return "actions/checkout" in self.text or "uses: ./" in self.text
+        return "actions/checkout" in self.text.lower() or bool(_USES_TREE.search(self.text))
 
     def title(self, event: str, payload: dict[str, Any]) -> str:
         """Return the display title of a run that this event starts."""
