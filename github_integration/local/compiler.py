@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .actions import Actions, Unavailable
-from .workflow import JobPlan, Workflow, WorkflowError, called_workflow, job_plan
+from .workflow import MAX_CALLS, JobPlan, Workflow, WorkflowError, called_workflow, job_plan
 
 STEP = "localgithub"  # the hidden step's id, and how its lines begin
 MAIN_FILE = f".github/workflows/{STEP}.yml"  # not the run's own, which a checkout must find as it was written
@@ -135,6 +135,8 @@ class Compiler:
 
     def _call(self, job: CompiledJob, made: dict[str, Any], tree: Path, prefix: str) -> dict[str, Any]:
         uses = str(made["uses"])
+        if len(job.path) > MAX_CALLS:
+            raise WorkflowError(f'"{uses}" : workflows are called more than {MAX_CALLS} deep')
         name, at, ref = uses.partition("@")
         if at:
             owner, repo, path = name.split("/", 2)
@@ -181,6 +183,8 @@ class Compiler:
             # What is not in the tree may come to be during the run; act says so if it does not.
             return self._folder_problems(uses, folder, tree, seen) if folder.is_dir() else []
         name, _, ref = uses.partition("@")
+        if "/" not in name or not ref:  # in an action; a workflow's own steps are checked before
+            return [f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{uses}'"]
         owner, repo, *rest = name.split("/", 2)
         self._caches |= name.lower() == "actions/cache"
         try:

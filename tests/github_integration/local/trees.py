@@ -323,7 +323,7 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - {uses: actions/setup-python@v6, id: py, with: {python-version: '2.4'}}
-      - run: python -c "import sys; print('own python', sys.prefix in '${{ steps.py.outputs.python-path }}')"
+      - run: pip --version && python -c "import sys; print('own python', sys.prefix in '${{ steps.py.outputs.python-path }}')"
       - {uses: actions/setup-node@v5, id: node, with: {node-version: lts/*}}
       - run: node --version && test -n "${{ steps.node.outputs.node-version }}"
   fetched:
