@@ -15,6 +15,7 @@ from pathlib import Path
 from . import processes
 from .actions import Actions
 from .actlog import ActLog, masks
+from .auth import Auth
 from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency, runs_always
 from .concurrency import Groups, Member
 from .config import Config
@@ -27,14 +28,15 @@ from .workplace import make_workplace
 logger = logging.getLogger(__name__)
 COMMON_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}  # a matrix may name them
 FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
+JOB_PERMISSIONS = {"actions": "read", "contents": "read", "metadata": "read"}  # of secrets.GITHUB_TOKEN
 DEFAULT_MINUTES = 360  # how long a job may take that says nothing
 
 
 class Runner:
     """A few threads that take queued runs and execute them with act."""
 
-    def __init__(self, config: Config, runs: Runs, faults: Faults, job_token: Callable[[Run], str]) -> None:
-        self.config, self.runs, self.faults, self.job_token = config, runs, faults, job_token
+    def __init__(self, config: Config, runs: Runs, faults: Faults, auth: Auth) -> None:
+        self.config, self.runs, self.faults, self.auth = config, runs, faults, auth
         self.act = find_act()
         self.work = Path()
         self.docker = False
@@ -349,8 +351,8 @@ class Execution:
 
     def __init__(self, runner: Runner, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> None:
         self.runner, self.run, self.attempt, self.compiled, self.home = runner, run, attempt, compiled, home
-        token = runner.job_token(run)
-        self.secrets = runner.config.secrets | {"GITHUB_TOKEN": token}
+        self.token = runner.auth.mint(JOB_PERMISSIONS, [run.repository.full_name])
+        self.secrets = runner.config.secrets | {"GITHUB_TOKEN": self.token.text}
         self.log = ActLog(
             runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready, self.stop_job
         )
@@ -387,6 +389,7 @@ class Execution:
                 self.log.feed(line)
             self.code = self.process.wait()
         finally:
+            self.runner.auth.revoke(self.token)
             for timer in self._timers:
                 timer.cancel()
             if self.process.poll() is None:

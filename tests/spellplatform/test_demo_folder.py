@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_demo_runs_in_a_folder_with_any_name(tmp_path: Path):
     """A space, both quotes, an umlaut, and what a shell, a URL or make would read as theirs."""
-    folder = tmp_path / "it's my \"spells\" (é) #1 +50%? $x"
+    folder = tmp_path / 'it\'s my "spells" (é) #1 +50%? $x'
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
