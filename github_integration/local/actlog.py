@@ -25,13 +25,28 @@ class _Known:
     name: str  # act's own
     said: dict[str, str] = field(default_factory=dict)  # what its hidden step told
     errors: list[str] = field(default_factory=list)  # what act said before the job was introduced
+    forgiven: set[int] = field(default_factory=set)  # steps that failed under continue-on-error
+    failed: bool = False  # whether anything of this very job failed
     job: Job | None = None
+
+    @property
+    def values(self) -> list[str]:
+        """The matrix' values in the order in which their names are written."""
+        written = [*((self.compiled.plan.body.get("strategy") or {}).get("matrix") or {})]
+        order = sorted(self.matrix, key=lambda key: written.index(key) if key in written else len(written))
+        return [_shown(self.matrix[key]) for key in order]
+
+    @property
+    def strategy(self) -> tuple[str, str]:
+        """What the jobs of one matrix have in common: their key, and who called them."""
+        return self.compiled.id, self.name.rpartition("/")[0]
 
 
 class ActLog:
     """Turns act's --json lines into jobs, steps and logs as GitHub shows them.
 
-    `ready` is called with a job and what its hidden step told, when the job would begin.
+    `ready` is called with a job and what its hidden step told, when the job would begin; `stop` with a job that is to
+    end before its time, and why.
     """
 
     def __init__(
@@ -42,12 +57,14 @@ class ActLog:
         compiled: Compiled,
         masks: list[str],
         ready: Callable[[Job, dict[str, str]], None],
+        stop: Callable[[Job, str], None],
     ) -> None:
         self.runs, self.run, self.attempt, self.compiled, self.ready = runs, run, attempt, compiled, ready
-        self.masks = masks
+        self.masks, self.stop = masks, stop
         self.refused = False  # whether a job asked for a runner that is none of ours
         self.plain: list[str] = []  # what act said outside of any job: why it could not start
         self._known: dict[tuple[str, str], _Known] = {}
+        self._given_up: dict[tuple[str, str], str] = {}  # matrices of which a job failed, and what GitHub says of it
 
     def feed(self, line: str) -> None:
         """Take one line of act's output."""
@@ -67,6 +84,8 @@ class ActLog:
             if known.job is None:
                 self._before(known, entry)
             elif not known.compiled.problems:
+                if entry.get("level") == "error" and "command" not in entry:
+                    known.failed = True
                 self._entry(known, known.job, entry)
             elif "jobResult" in entry:
                 self._result(known, known.job, entry)
@@ -114,6 +133,8 @@ class ActLog:
             self._log(job, f"##[warning]{note}")
             job.annotate(Annotation("warning", note))
         self.ready(job, known.said)
+        if known.strategy in self._given_up:
+            self.stop(job, self._given_up[known.strategy])
 
     def _begin(self, known: _Known) -> Job:
         known.job = job = self._job(known)
@@ -155,9 +176,7 @@ class ActLog:
             context = {"matrix": known.matrix, "inputs": inputs, "github": {"event": self.run.payload}}
             name = " / ".join([*known.compiled.path[:-1], interpolate(plan.name, context)])
         if known.matrix and "matrix" not in plan.name:
-            written = [*((plan.body.get("strategy") or {}).get("matrix") or {})]
-            order = sorted(known.matrix, key=lambda key: written.index(key) if key in written else len(written))
-            name += f" ({', '.join(_shown(known.matrix[key]) for key in order)})"
+            name += f" ({', '.join(known.values)})"
         return name
 
     def _entry(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
@@ -176,15 +195,30 @@ class ActLog:
         elif "command" in entry:
             self._command(job, entry)
         elif entry.get("stepID"):
-            self._step(job, entry, message)
+            self._step(known, job, entry, message)
 
     def _result(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
         result = _RESULTS.get(entry["jobResult"], "failure")
+        if result == "failure" and known.matrix and not (known.failed or known.errors or known.compiled.problems):
+            result = "success"  # act calls all jobs of a matrix failed when one of them is
         # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
         left_out = not known.compiled.lasts and any(step.status == "queued" for step in job.steps[:-1])
         cut = result != "success" or left_out
         cancelled = bool(job.stopped) or (self.attempt.cancel_requested and cut)
         self.runs.end_job(self.run, self.attempt, job, "cancelled" if cancelled else result)
+        if job.conclusion == "failure" and known.said.get("failfast") == "true":
+            self._give_up(known)
+
+    def _give_up(self, known: _Known) -> None:
+        """End the other jobs of a matrix of which one has failed."""
+        if known.compiled.plan.body.get("continue-on-error"):
+            return
+        values = "_".join(re.sub(r"\W", "_", value) for value in known.values)
+        why = f'The strategy configuration was canceled because "{known.compiled.plan.key}.{values}" failed'
+        self._given_up[known.strategy] = why
+        for other in self._known.values():
+            if other.strategy == known.strategy and other.job and other.job.status != "completed":
+                self.stop(other.job, why)
 
     def _command(self, job: Job, entry: dict[str, Any]) -> None:
         command = entry["command"]
@@ -200,7 +234,7 @@ class ActLog:
         elif command == "endgroup":
             self._log(job, "##[endgroup]")
 
-    def _step(self, job: Job, entry: dict[str, Any], message: str) -> None:
+    def _step(self, known: _Known, job: Job, entry: dict[str, Any], message: str) -> None:
         path = entry["stepID"]
         index = self._index(job, entry)
         if index is None:
@@ -215,7 +249,12 @@ class ActLog:
         elif main and len(path) == 1 and "stepResult" in entry:
             result = _RESULTS.get(entry["stepResult"], "failure")
             stopped = (self.attempt.cancel_requested or job.stopped) and result == "failure"
+            if result == "failure" and index in known.forgiven:
+                result = "success"  # the job goes on as if it were
+            known.failed |= result == "failure"
             step.end("cancelled" if stopped else result)
+        elif main and len(path) == 1 and message == "Failed but continue next step":
+            known.forgiven.add(index)
         elif code := _EXIT.search(message):
             self._once(job, f"Process completed with exit code {code[1]}.", index)
         elif message.startswith("this step has been cancelled") or (job.stopped and "signal: killed" in message):

@@ -10,6 +10,8 @@ from .expressions import expression_problem, problem
 
 _ID = re.compile(r"[A-Za-z_][\w-]{0,99}$", re.ASCII)
 _USES = re.compile(r"(\./.+|docker://.+|[\w.-]+/[\w.-]+(/[^@]+)?@\S+)$")
+_CALL = re.compile(r"(\./\.github/workflows/[^/@]+\.ya?ml|[\w.-]+/[\w.-]+/\.github/workflows/[^/@]+\.ya?ml@\S+)$")
+_MAPPINGS = ("env", "defaults", "outputs", "strategy", "with", "permissions")
 _SHARED = {"name", "env", "defaults", "concurrency", "permissions"}
 _TOP = _SHARED | {"on", "run-name", "jobs"}
 _JOB = _SHARED | {
@@ -52,6 +54,9 @@ def _workflow(root: MappingNode) -> Iterator[Problem]:
     for name in ("on", "jobs"):
         if name not in parts:
             yield Problem(root, f"Required property is missing: {name}")
+    yield from _shapes(parts)
+    if "on" in parts:
+        yield from _events(parts["on"])
     jobs = parts.get("jobs")
     if jobs is None:
         return
@@ -78,8 +83,16 @@ def _job(name: str, job: Node) -> Iterator[Problem]:
         yield _unexpected(job)
         return
     parts = _parts(job)
+    yield from _shapes(parts)
     if "uses" in parts and "steps" not in parts:
         yield from _keys(job, _CALLED)
+        if not _CALL.match(str(parts["uses"].value)):
+            yield Problem(
+                parts["uses"],
+                "invalid value workflow reference: references to workflows must be prefixed with format "
+                "'owner/repository/' or './', be rooted directly in '.github/workflows', and name a version unless "
+                "they begin with './'",
+            )
         return
     yield from _keys(job, _JOB)
     if "runs-on" not in parts:
@@ -113,9 +126,7 @@ def _steps(steps: SequenceNode) -> Iterator[Problem]:
             yield Problem(parts["uses"], f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{parts['uses'].value}'")
         if "if" in parts:
             yield from _condition(parts["if"])
-        for name in ("with", "env"):
-            if isinstance(parts.get(name), SequenceNode):
-                yield _unexpected(parts[name])
+        yield from _shapes(parts)
         if "id" in parts:
             name = str(parts["id"].value)
             if name.lower() in seen:
@@ -125,13 +136,67 @@ def _steps(steps: SequenceNode) -> Iterator[Problem]:
             seen.add(name.lower())
 
 
+def _events(on: Node) -> Iterator[Problem]:
+    """Check what starts a workflow: an event, several, or events with what they take."""
+    if isinstance(on, SequenceNode):
+        yield from (_unexpected(one) for one in on.value if not isinstance(one, ScalarNode))
+    events = _parts(on) if isinstance(on, MappingNode) else {}
+    for name in ("workflow_dispatch", "workflow_call", "repository_dispatch"):
+        event = events.get(name)
+        if event is None or _is_null(event):
+            continue
+        if not isinstance(event, MappingNode):
+            yield _unexpected(event)
+            continue
+        inputs = _parts(event).get("inputs")
+        if inputs is None or _is_null(inputs):
+            continue
+        if not isinstance(inputs, MappingNode):
+            yield _unexpected(inputs)
+            continue
+        for one in _parts(inputs).values():
+            if not isinstance(one, MappingNode) and not _is_null(one):
+                yield _unexpected(one)
+                continue
+            options = _parts(one).get("options") if isinstance(one, MappingNode) else None
+            if options is not None and not isinstance(options, SequenceNode):
+                yield _unexpected(options)
+
+
+def _shapes(parts: dict[str, Node]) -> Iterator[Problem]:
+    """Find what is a mapping elsewhere and a text or a list here, and the other way round."""
+    for name in _MAPPINGS:
+        node = parts.get(name)
+        whole = name in ("permissions", "env") and isinstance(node, ScalarNode)  # `read-all`, or an expression
+        if node is not None and not isinstance(node, MappingNode) and not whole and not _is_null(node):
+            yield _unexpected(node)
+    strategy = parts.get("strategy")
+    matrix = _parts(strategy).get("matrix") if isinstance(strategy, MappingNode) else None
+    if isinstance(matrix, SequenceNode) or (
+        isinstance(matrix, ScalarNode) and not _is_null(matrix) and "${{" not in matrix.value
+    ):
+        yield _unexpected(matrix)
+    if isinstance(parts.get("concurrency"), SequenceNode):
+        yield _unexpected(parts["concurrency"])
+    for name in ("name", "run-name", "if", "uses", "run", "id", "shell", "working-directory", "timeout-minutes"):
+        node = parts.get(name)
+        if node is not None and not isinstance(node, ScalarNode):
+            yield _unexpected(node)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and node.tag.endswith(":null")
+
+
 def _needs(jobs: MappingNode, known: dict[str, Node]) -> Iterator[Problem]:
     """Find jobs that wait for what is not there, and rings of jobs that wait for each other."""
     waits: dict[str, set[str]] = {}
     broken = False
     for key, job in jobs.value:
         needs = _parts(job).get("needs") if isinstance(job, MappingNode) else None
-        named = needs.value if isinstance(needs, SequenceNode) else [needs] if isinstance(needs, ScalarNode) else []
+        given = needs.value if isinstance(needs, SequenceNode) else [needs] if needs else []
+        named = [one for one in given if isinstance(one, ScalarNode) and not _is_null(one)]
+        yield from (_unexpected(one) for one in given if not isinstance(one, ScalarNode))
         waits[key.value] = {one.value for one in named}
         for one in named:
             if one.value not in known:
@@ -177,7 +242,7 @@ def _duplicates(node: Node) -> Iterator[Problem]:
         for key, value in node.value:
             if key.value in seen and key.value != "<<":
                 yield Problem(key, f"'{key.value}' is already defined")
-            seen.add(key.value if isinstance(key, ScalarNode) else id(key))
+            seen.add(key.value)
             yield from _duplicates(value)
     elif isinstance(node, SequenceNode):
         for child in node.value:

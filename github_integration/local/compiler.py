@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .actions import Actions, Unavailable
-from .workflow import JobPlan, Workflow, WorkflowError, called_workflow, job_plan
+from .workflow import MAX_CALLS, JobPlan, Workflow, WorkflowError, called_workflow, job_plan
 
 STEP = "localgithub"  # the hidden step's id, and how its lines begin
 MAIN_FILE = f".github/workflows/{STEP}.yml"  # not the run's own, which a checkout must find as it was written
@@ -20,7 +20,7 @@ CALLER = "localgithub_caller"  # the hidden input by which a called workflow kno
 GO = "localgithub-go"  # the file in the job's RUNNER_TEMP that ends its waiting
 _INTRODUCE = f"""\
 printf '%s\\n' "{STEP}:name=$LG_NAME" "{STEP}:group=$LG_GROUP" "{STEP}:cancel=$LG_CANCEL" \\
-  "{STEP}:minutes=$LG_MINUTES" "{STEP}:temp=$RUNNER_TEMP" "{STEP}:ready"
+  "{STEP}:minutes=$LG_MINUTES" "{STEP}:failfast=$LG_FAIL_FAST" "{STEP}:temp=$RUNNER_TEMP" "{STEP}:ready"
 [ -z "$LG_GROUP" ] && exit 0
 until [ -e "$RUNNER_TEMP/{GO}" ]; do sleep 0.05; done
 [ ! -s "$RUNNER_TEMP/{GO}" ]
@@ -43,7 +43,7 @@ class CompiledJob:
     @property
     def lasts(self) -> bool:
         """Whether the job goes on when its run is cancelled."""
-        return bool(_ALWAYS.search(_text(self.plan.body.get("if", ""))))
+        return runs_always(self.plan.body)
 
 
 @dataclass
@@ -95,6 +95,9 @@ class Compiler:
         self.done.jobs[job.id] = job
         made = {name: value for name, value in body.items() if name not in ("timeout-minutes", "concurrency")}
         made["name"] = job.id
+        strategy: dict[str, Any] = body.get("strategy") or {}
+        if strategy:  # act would run four at a time, and reads no expression here; ending the others is up to us
+            made["strategy"] = {"max-parallel": 64, **strategy, "fail-fast": False}
         if "uses" in body:
             return self._call(job, made, tree, prefix)
         steps = list(body.get("steps") or [])
@@ -109,6 +112,7 @@ class Compiler:
                 "LG_NAME": prefix + plan.name,
                 "LG_GROUP": group,
                 "LG_CANCEL": _text(cancel),
+                "LG_FAIL_FAST": _text(strategy.get("fail-fast", True)),
                 "LG_MINUTES": _text(body.get("timeout-minutes", "")),
             },
             "run": _INTRODUCE,
@@ -131,6 +135,8 @@ class Compiler:
 
     def _call(self, job: CompiledJob, made: dict[str, Any], tree: Path, prefix: str) -> dict[str, Any]:
         uses = str(made["uses"])
+        if len(job.path) > MAX_CALLS:
+            raise WorkflowError(f'"{uses}" : workflows are called more than {MAX_CALLS} deep')
         name, at, ref = uses.partition("@")
         if at:
             owner, repo, path = name.split("/", 2)
@@ -177,6 +183,8 @@ class Compiler:
             # What is not in the tree may come to be during the run; act says so if it does not.
             return self._folder_problems(uses, folder, tree, seen) if folder.is_dir() else []
         name, _, ref = uses.partition("@")
+        if "/" not in name or not ref:  # in an action; a workflow's own steps are checked before
+            return [f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{uses}'"]
         owner, repo, *rest = name.split("/", 2)
         self._caches |= name.lower() == "actions/cache"
         try:
@@ -204,6 +212,11 @@ class Compiler:
 def _has(seen: set[str], path: tuple[str, ...]) -> bool:
     whole = "/".join(path)
     return any(one == whole or one.startswith(whole + "/") for one in seen)
+
+
+def runs_always(body: dict[str, Any]) -> bool:
+    """Whether a job or a step runs also when its run is cancelled."""
+    return bool(_ALWAYS.search(_text(body.get("if", ""))))
 
 
 def read_concurrency(written: Any) -> tuple[str, Any]:

@@ -131,7 +131,8 @@ def cancel(world: World, request: Request, owner: str, repo: str, run_id: int) -
     one = _run(world, request, owner, repo, run_id, level="write")
     if one.attempt.status == "completed":
         raise ApiError(409, "Cannot cancel a workflow run that is completed.", RUN_DOCS + "#cancel-a-workflow-run")
-    world.runner.cancel(one, force=request.path.endswith("/force-cancel"))
+    who = world.auth.login(world.auth.token(request))
+    world.runner.cancel(one, why=f"The run was canceled by @{who}.", force=request.path.endswith("/force-cancel"))
     return answer_json({}, 202)
 
 

@@ -7,14 +7,16 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import processes
 from .actions import Actions
 from .actlog import ActLog, masks
-from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency
+from .auth import Auth
+from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency, runs_always
 from .concurrency import Groups, Member
 from .config import Config
 from .expressions import interpolate, to_text
@@ -26,14 +28,15 @@ from .workplace import make_workplace
 logger = logging.getLogger(__name__)
 COMMON_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}  # a matrix may name them
 FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
+JOB_PERMISSIONS = {"actions": "read", "contents": "read", "metadata": "read"}  # of secrets.GITHUB_TOKEN
 DEFAULT_MINUTES = 360  # how long a job may take that says nothing
 
 
 class Runner:
     """A few threads that take queued runs and execute them with act."""
 
-    def __init__(self, config: Config, runs: Runs, faults: Faults, job_token: Callable[[Run], str]) -> None:
-        self.config, self.runs, self.faults, self.job_token = config, runs, faults, job_token
+    def __init__(self, config: Config, runs: Runs, faults: Faults, auth: Auth) -> None:
+        self.config, self.runs, self.faults, self.auth = config, runs, faults, auth
         self.act = find_act()
         self.work = Path()
         self.docker = False
@@ -51,6 +54,7 @@ class Runner:
     def start(self) -> None:
         """Begin to take runs."""
         self.work = make_workplace(self.config.state_dir)
+        shutil.rmtree(self.config.state_dir / "artifacts", ignore_errors=True)  # of runs that nobody knows any more
         (self.work / "home").mkdir()
         (self.work / "bin").mkdir()
         # Without the platform's virtual environment: a run must not see our packages.
@@ -88,7 +92,7 @@ class Runner:
                 attempt.status = "queued"
             self._queue.put((run, attempt))
 
-        member = Member(attempt, go, lambda why: self._supersede(run, attempt, why))
+        member = Member(attempt, go, lambda why: self.cancel(run, why=why))
         with self.runs.lock:
             attempt.group, attempt.status = group, "pending"
             self._groups.enter(
@@ -102,23 +106,19 @@ class Runner:
         """Let the next member of a group go; called under the runs' lock when a job or an attempt has ended."""
         self._groups.leave(owner)
 
-    def cancel(self, run: Run, *, force: bool = False) -> None:
-        """Ask the run to stop; its `if: always()` steps still run, unless forced."""
+    def cancel(self, run: Run, *, why: str = "", force: bool = False) -> None:
+        """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` is left in annotations."""
         with self.runs.lock:
             attempt = run.attempt
+            for job in attempt.jobs if why and not attempt.cancel_requested else []:
+                if job.status != "completed":
+                    job.annotate(Annotation("failure", why))
             attempt.cancel_requested = True
             execution = self._executions.get(run.id)
             if execution is None and attempt.status in ("queued", "pending"):
                 self.runs.end(run, attempt, "cancelled")
         if execution is not None:
             execution.cancel(0.0 if force else self.config.cancel_grace)
-
-    def _supersede(self, run: Run, attempt: Attempt, why: str) -> None:
-        """Cancel a run because its group wants so."""
-        for job in attempt.jobs:
-            if job.status != "completed":
-                job.annotate(Annotation("failure", why))
-        self.cancel(run)
 
     def _context(self, run: Run) -> dict[str, object]:
         """Return what a workflow's own concurrency group may name."""
@@ -201,9 +201,9 @@ class Runner:
 
     def _prepare(self, run: Run, home: Path) -> Compiled:
         tree = home / "tree"
-        (home / "artifacts").mkdir(parents=True)
+        tree.mkdir(parents=True)
+        self.artifacts(home).mkdir(parents=True)
         (home / "event.json").write_text(json.dumps(run.payload), encoding="utf-8")
-        tree.mkdir()
         if run.workflow.needs_tree:
             run.repository.copy_tree(tree)
         compiled = Compiler(tree, self.actions, docker=self.docker).run(run.workflow)
@@ -230,7 +230,7 @@ class Runner:
             "GITHUB_API_URL": self.config.base_url,
             "GITHUB_SERVER_URL": self.config.base_url,
             "GITHUB_RETENTION_DAYS": 90,
-            "LOCAL_GITHUB_ARTIFACTS": home / "artifacts",
+            "LOCAL_GITHUB_ARTIFACTS": self.artifacts(home),
             "LOCAL_GITHUB_CACHES": caches,
             "LOCAL_GITHUB_TREE": home / "tree",
             "LOCAL_GITHUB_SOURCE": self.config.actions_source,
@@ -296,14 +296,15 @@ class Runner:
             job.status = "pending"
             self._groups.enter(run.repository.full_name, group, Member(job, go, stop), cancel_in_progress=cancel)
 
+    def artifacts(self, home: Path) -> Path:
+        """Return where the artifacts of an attempt are stored."""
+        return self.config.state_dir / "artifacts" / home.name
+
     def collect(self, run: Run, home: Path) -> None:
         """Take the artifacts that a run has stored so far."""
-        for facts_file in sorted((home / "artifacts").glob("*.json")):
-            kept = self.config.state_dir / "artifacts" / facts_file.with_suffix(".bin").name
-            if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(facts_file.with_suffix(".bin"), kept)
-            self.runs.keep_artifact(run, json.loads(facts_file.read_text(encoding="utf-8")), kept)
+        for facts_file in sorted(self.artifacts(home).glob("*.json")):
+            facts = json.loads(facts_file.read_text(encoding="utf-8"))
+            self.runs.keep_artifact(run, facts, facts_file.with_suffix(".bin"))
 
     def _finish(self, run: Run, attempt: Attempt, execution: "Execution") -> None:
         log, code = execution.log, execution.code
@@ -350,9 +351,11 @@ class Execution:
 
     def __init__(self, runner: Runner, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> None:
         self.runner, self.run, self.attempt, self.compiled, self.home = runner, run, attempt, compiled, home
-        token = runner.job_token(run)
-        self.secrets = runner.config.secrets | {"GITHUB_TOKEN": token}
-        self.log = ActLog(runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready)
+        self.token = runner.auth.mint(JOB_PERMISSIONS, [run.repository.full_name])
+        self.secrets = runner.config.secrets | {"GITHUB_TOKEN": self.token.text}
+        self.log = ActLog(
+            runner.runs, run, attempt, compiled, masks([*self.secrets.values()]), self._ready, self.stop_job
+        )
         self.code = 0
         self._places: dict[int, Path] = {}  # the RUNNER_TEMP of each job
         self._timers: list[threading.Timer] = []
@@ -386,10 +389,12 @@ class Execution:
                 self.log.feed(line)
             self.code = self.process.wait()
         finally:
+            self.runner.auth.revoke(self.token)
             for timer in self._timers:
                 timer.cancel()
             if self.process.poll() is None:
                 self.kill()
+                self.process.wait()
             if self.process.stdout:
                 self.process.stdout.close()
             (self.home / "secrets.yml").unlink(missing_ok=True)
@@ -419,15 +424,16 @@ class Execution:
             self.cancel(self.runner.config.cancel_grace)
 
     def _kill_job(self, job: Job, place: Path) -> None:
-        """Kill a job's step, and after the grace whatever still runs of it."""
-        processes.kill_below(self.process.pid, place)
-        end = threading.Event()
-        left = self.runner.config.cancel_grace
+        """Kill the job's steps until it has ended, but for those that run always; after the grace, those too."""
+        tick = threading.Event()
+        end = time.monotonic() + self.runner.config.cancel_grace
         while job.status != "completed" and self.process.poll() is None:
-            end.wait(0.2)
-            left -= 0.2
-            if left < 0:
+            with self.runner.runs.lock:
+                steps = zip(job.plan.steps if job.plan else [], job.steps[1:], strict=False)
+                running = [step.body for step, state in steps if state.status == "in_progress"]
+            if time.monotonic() > end or any(not runs_always(body) for body in running):
                 processes.kill_below(self.process.pid, place)
+            tick.wait(0.1)
 
     def _ready(self, job: Job, said: dict[str, str]) -> None:
         """Begin a job that act has come to, or let it wait for its group. Under the runs' lock."""
@@ -436,7 +442,8 @@ class Execution:
 
         def go() -> None:
             self.runner.runs.start_job(self.run, self.attempt, job)
-            self._answer(place, "")
+            if said["group"]:
+                self._answer(place, "")
             self._limit(job, said["minutes"])
 
         if said["group"]:
@@ -446,10 +453,11 @@ class Execution:
 
     def _answer(self, place: Path, text: str) -> None:
         """Let a job's hidden step go on; with any text it fails."""
-        place.mkdir(parents=True, exist_ok=True)
-        draft = place / f"{GO}.draft"
-        draft.write_text(text)
-        draft.rename(place / GO)
+        with suppress(OSError):  # the job may be gone, and act's folder of it with it
+            place.mkdir(parents=True, exist_ok=True)
+            draft = place / f"{GO}.draft"
+            draft.write_text(text)
+            draft.rename(place / GO)
 
     def _limit(self, job: Job, text: str) -> None:
         try:

@@ -1,3 +1,4 @@
+import functools
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from .check import check
 from .expressions import interpolate
 
 DIRECTORY = ".github/workflows"
+_USES_TREE = re.compile(r"""\buses['"]?\s*:\s*['"]?\./""")
 MAX_INPUTS = 25
 MAX_CALLS = 10  # a workflow calls one that calls one …
 
@@ -91,7 +93,7 @@ class Workflow:
     @property
     def needs_tree(self) -> bool:
         """Whether a run reads files of the repository."""
-        return "actions/checkout" in self.text or "uses: ./" in self.text
+        return "actions/checkout" in self.text.lower() or bool(_USES_TREE.search(self.text))
 
     def title(self, event: str, payload: dict[str, Any]) -> str:
         """Return the display title of a run that this event starts."""
@@ -113,8 +115,9 @@ def load_all(repository: str, tree: Path) -> list[Workflow]:
     return [load(repository, f"{DIRECTORY}/{p.name}", p.read_text(encoding="utf-8", errors="replace")) for p in files]
 
 
+@functools.lru_cache(maxsize=512)
 def load(repository: str, path: str, text: str) -> Workflow:
-    """Read one workflow; a broken one gets its path as name, as on GitHub, and `error`."""
+    """Read one workflow, once for each text; a broken one gets its path as name, as on GitHub, and `error`."""
     workflow = Workflow(repository, path, text.removeprefix("\ufeff"), name=path)
     try:
         root, data = read(workflow.text)
@@ -130,13 +133,17 @@ def load(repository: str, path: str, text: str) -> Workflow:
             raise WorkflowError("you may only define up to 25 `inputs` for a `workflow_dispatch` event")
     except WorkflowError as error:
         workflow.error = str(error)
+    except RecursionError:
+        workflow.error = "(Line: 1, Col: 1): An alias stands within its own anchor, or too much lies in each other"
     return workflow
 
 
 def read(text: str) -> tuple[yaml.Node | None, Any]:
     """Return a YAML text's nodes, which know their places, and its data; a WorkflowError says where it is no YAML."""
     try:
-        return yaml.compose(text, _Loader), yaml.load(text, _Loader)  # noqa: S506 a SafeLoader
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"(Line: {mark.line + 1}, Col: {mark.column + 1}): " if mark else ""
@@ -171,7 +178,7 @@ def called_workflow(tree: Path, uses: str, caller: dict[str, Any]) -> dict[str, 
     for name, spec in declared.items():
         if (spec or {}).get("required") and name not in given:
             raise WorkflowError(f'"{uses}" : Input {name} is required, but not provided while calling.')
-    return {**called.data, "on": called.triggers}
+    return {**called.data, "on": dict(called.triggers)}
 
 
 def called_error(workflow: Workflow, tree: Path) -> str:

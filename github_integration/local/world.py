@@ -29,7 +29,7 @@ class World:
         self.render = Renderer(config)
         self.hooks = Hooks(config, self.faults)
         self.runs = Runs(self._tell)
-        self.runner = Runner(config, self.runs, self.faults, self._job_token)
+        self.runner = Runner(config, self.runs, self.faults, self.auth)
         self.blobs = Blobs(config, self.runs)
         self.dispatches: list[dict[str, Any]] = []
         self.announced: dict[int, list[Delivery]] = {}  # the `requested` deliveries of each run
@@ -111,11 +111,6 @@ class World:
             f"API rate limit exceeded for installation ID {self.config.installation_id}.",
             "/using-the-rest-api/rate-limits-for-the-rest-api",
         )
-
-    def _job_token(self, run: Run) -> str:
-        """Make the token that a run's jobs find as secrets.GITHUB_TOKEN."""
-        granted = {"actions": "read", "contents": "read", "metadata": "read"}
-        return self.auth.mint(granted, [run.repository.full_name]).text
 
     def _tell(self, run: Run, attempt: Attempt, action: str, job: Job | None) -> None:
         body: dict[str, Any] = {"action": action}

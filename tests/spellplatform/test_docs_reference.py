@@ -34,7 +34,7 @@ SOURCES = [
     file
     for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
     for file in (ROOT / folder).rglob("*.py")
-    if not {"local", "demo", "migrations"} & set(file.parts)
+    if not {"local", "demo", "migrations"} & set(file.relative_to(ROOT).parts)
 ]
 
 ATTENTION = "".join(file.read_text() for file in SOURCES if file.name.startswith("attention"))

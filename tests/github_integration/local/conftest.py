@@ -20,6 +20,7 @@ from github_integration.local.server import LocalGitHub
 from .oracles import check_answer, check_webhook
 from .trees import SAMPLE, make_actions, make_tree
 
+ODD = 'it\'s "odd" (é) #1 $x'  # the names of folders mean themselves, whatever a shell or act would make of them
 SECRET = "It's a Secret to Everybody"
 REPOSITORY = "octo-org/spells"
 
@@ -169,7 +170,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tree(tmp_path_factory.mktemp("tree"), SAMPLE)
+    return make_tree(tmp_path_factory.mktemp("tree") / ODD, SAMPLE)
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +179,7 @@ def server(
 ) -> Iterator[LocalGitHub]:
     config = Config(
         repositories={REPOSITORY: tree, "octo-org/other": tree},
-        state_dir=tmp_path_factory.mktemp("state"),
+        state_dir=tmp_path_factory.mktemp("state") / ODD,
         port=0,
         app_public_key=public_pem,
         installation_id=77,

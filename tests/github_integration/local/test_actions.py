@@ -24,6 +24,7 @@ def test_usual_actions_run_wherever_they_are_written(api: Api):
     assert {one["name"] for one in listed} == {"made", "two", "from-hello"}
     assert "hello world" in logs["fetched"]
     assert "said=hello world" in logs["fetched"]
+    assert "node says hello you" in logs["fetched"]
 
 
 def test_cache_is_there_for_the_next_run(api: Api):

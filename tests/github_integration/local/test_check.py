@@ -1,8 +1,18 @@
 """What GitHub finds wrong with a file when somebody dispatches it."""
 
-import pytest
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
 
-from github_integration.local.workflow import called_error, load
+import pytest
+import yaml
+
+from github_integration.local.actions import Actions
+from github_integration.local.answers import ApiError
+from github_integration.local.compiler import Compiler, read_concurrency
+from github_integration.local.dispatch import checked_inputs
+from github_integration.local.workflow import WorkflowError, called_error, load
 
 from .conftest import Api
 
@@ -13,6 +23,36 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - run: 'true'
+"""
+RICH = """\
+name: Rich
+run-name: Rich ${{ inputs.x }}
+on:
+  workflow_dispatch:
+    inputs: {x: {type: choice, options: [a, b], default: a, required: true}}
+  repository_dispatch: {types: [poke]}
+env: {A: b}
+defaults: {run: {shell: bash}}
+permissions: {contents: read}
+concurrency: {group: g, cancel-in-progress: true}
+jobs:
+  a:
+    name: A
+    if: always()
+    runs-on: [ubuntu-latest]
+    needs: []
+    concurrency: h
+    timeout-minutes: 3
+    continue-on-error: false
+    strategy: {fail-fast: false, matrix: {v: [1], include: [{v: 2}]}}
+    outputs: {o: x}
+    env: {C: d}
+    container: {image: x}
+    services: {db: {image: y}}
+    steps:
+      - {id: s, name: S, if: success(), run: echo, env: {E: f}, shell: bash, working-directory: .}
+      - {uses: actions/cache@v4, with: {path: x, key: y}, continue-on-error: true, timeout-minutes: 1}
+  b: {needs: a, uses: ./.github/workflows/none.yml, with: {q: 1}, secrets: inherit}
 """
 
 
@@ -41,6 +81,8 @@ jobs:
         ("jobs:", "job:\njobs:", "(Line: 2, Col: 1): Unexpected value 'job'"),
         ("jobs:", "jobs: [", "(Line: 4, Col: 12): expected ',' or ']', but got ':'"),
         ("    steps:", "\tsteps:", "(Line: 5, Col: 1): "),
+        ("jobs:", "? [x]\n: y\njobs:", "(Line: 2, Col: 3): found unhashable key"),
+        ("jobs:", "env: &x {a: *x}\njobs:", "(Line: 1, Col: 1): An alias stands within its own anchor"),
     ],
 )
 def test_mistake_is_told_with_its_place(written, instead, error):
@@ -87,6 +129,38 @@ def test_called_workflow_is_checked_with_its_caller(tmp_path, file, call, error)
     caller = f"on: push\njobs: {{a: {{uses: ./.github/workflows/called.yml, with: {call}}}}}\n"
     said = called_error(load("o/r", ".github/workflows/w.yml", caller), tmp_path)
     assert said.startswith(f'error parsing called workflow ".github/workflows/w.yml" -> {error}')
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []:
+        yield from places(value[key], (*path, key))
+
+
+def test_no_shape_of_a_file_breaks_the_server(tmp_path):
+    """Whatever stands in any place of a file: it is refused with a place, or compiled."""
+    whole = json.dumps(yaml.safe_load(RICH.replace("on:", '"on":')))
+    actions = Actions(tmp_path, tmp_path / "kept", str(tmp_path / "nowhere"))
+    refused = 0
+    for path in [*places(json.loads(whole))][1:]:
+        for instead in (None, "x", "${{ inputs.x }}", [[1]], {"a": {"b": []}}):
+            data = json.loads(whole)
+            parent = data
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = instead
+            workflow = load("o/r", "w.yml", json.dumps(data))
+            refused += bool(workflow.error)
+            if workflow.error:
+                assert workflow.error.startswith("(Line: 1, Col: "), (path, instead, workflow.error)
+                continue
+            workflow.title("workflow_dispatch", {"inputs": {}})
+            with contextlib.suppress(WorkflowError, ApiError):  # what it calls is not there; an input is missing
+                called_error(workflow, tmp_path)
+                checked_inputs(workflow, {})
+                read_concurrency(workflow.data.get("concurrency"))
+                Compiler(tmp_path, actions, docker=False).run(workflow)
+    assert refused > 150
 
 
 def test_dispatch_of_a_broken_file_is_refused_with_line_and_reason(api: Api, server, tree):

@@ -110,6 +110,23 @@ def test_jobs_have_groups_as_well(api: Api):
     assert conclusions(api, third) == {"free": "success", "grouped": "success"}
 
 
+def test_failed_job_ends_the_others_of_its_matrix(api: Api):
+    run_id = api.start("matrix.yml")
+    assert api.wait(run_id)["conclusion"] == "failure"
+    assert conclusions(api, run_id) == {"build (good, 1)": "cancelled", "build (bad, 1)": "failure"}
+    good = next(job for job in api.jobs(run_id) if job["conclusion"] == "cancelled")
+    why = 'The strategy configuration was canceled because "build.bad_1" failed'
+    assert annotations(api, good)[-2]["message"] == why
+
+
+def test_jobs_of_a_matrix_end_each_for_itself_without_fail_fast(api: Api):
+    run_id = api.start("matrix.yml", {"fast": "false"})
+    assert api.wait(run_id)["conclusion"] == "failure"
+    assert conclusions(api, run_id) == {"build (good, 1)": "success", "build (bad, 1)": "failure"}
+    for job in api.jobs(run_id):
+        assert steps(job)[1] == ("Forgiven", "success"), "a step that may fail counts as a success, as on GitHub"
+
+
 def test_group_within_itself_is_a_deadlock(api: Api):
     run = api.wait(api.start("deadlock.yml"))
     assert run["conclusion"] == "cancelled"

@@ -75,6 +75,10 @@ def test_cancelled_run_still_runs_its_always_steps(api: Api):
     [job] = api.jobs(run_id)
     assert job["conclusion"] == "cancelled"
     assert steps(job)[1:3] == [("Sleep", "cancelled"), ("Wake", "success")]
+    annotations = api.get(api.repo(f"check-runs/{job['id']}/annotations")).json()
+    assert [one["message"] for one in annotations] == [
+        "The run was canceled by @local-spells[bot].", "The operation was canceled.",
+    ]  # fmt: skip
     again = api.post(api.repo(f"actions/runs/{run_id}/cancel"))
     assert (again.status_code, again.json()["message"]) == (409, "Cannot cancel a workflow run that is completed.")
 

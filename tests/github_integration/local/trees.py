@@ -249,6 +249,19 @@ jobs:
     concurrency: jobs-of-${{ github.ref_name }}
     steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}, {name: Tidy, if: always(), run: echo tidied}]
 """,
+    "matrix.yml": """
+on: {workflow_dispatch: {inputs: {fast: {type: boolean, default: true}}}}
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    strategy:
+      fail-fast: ${{ inputs.fast }}
+      matrix: {os: [good, bad], n: [1]}
+    steps:
+      - {name: Forgiven, continue-on-error: true, run: exit 7}
+      - name: Work
+        run: if [ ${{ matrix.os }} = bad ]; then exit 3; else sleep ${{ inputs.fast && 30 || 1 }}; fi
+""",
     "deadlock.yml": """
 on: workflow_dispatch
 concurrency: knot
@@ -310,7 +323,9 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - {uses: actions/setup-python@v6, id: py, with: {python-version: '2.4'}}
-      - run: python -c "import sys; print('own python', sys.prefix in '${{ steps.py.outputs.python-path }}')"
+      - run: |
+          pip --version
+          python -c "import sys; print('own python', sys.prefix in '${{ steps.py.outputs.python-path }}')"
       - {uses: actions/setup-node@v5, id: node, with: {node-version: lts/*}}
       - run: node --version && test -n "${{ steps.node.outputs.node-version }}"
   fetched:
@@ -319,6 +334,11 @@ jobs:
       - uses: actions/checkout@v4
       - {uses: octo/hello@v1, id: hello}
       - run: echo "said=${{ steps.hello.outputs.said }}"
+      - {uses: octo/script@v1, with: {who: you}}
+      - {uses: actions/checkout@v4, with: {repository: octo/hello, ref: v1, path: other}}
+      - run: test -f other/action.yml && test -f README.md
+      - {uses: actions/checkout@v4, with: {ref: main, path: again}}
+      - run: test -f again/README.md
 """,
     "caches.yml": """
 on: workflow_dispatch
@@ -396,6 +416,8 @@ runs:
     - {uses: actions/upload-artifact@v9, with: {name: from-hello, path: README.md}}
 """,
         "octo/whale/action.yml": "name: Whale\nruns: {using: docker, image: Dockerfile}\n",
+        "octo/script/action.yml": "name: JS\nruns: {using: node20, main: index.js}\ninputs: {who: {default: me}}\n",
+        "octo/script/index.js": "console.log('node says hello ' + process.env.INPUT_WHO)\n",
         "octo/empty/README.md": "nothing\n",
     }
     for path, text in files.items():

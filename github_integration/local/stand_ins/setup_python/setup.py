@@ -26,6 +26,23 @@ def wanted(versions: str, file: str) -> str:
     return found[0] if found else ""
 
 
+def make(program: str, folder: Path) -> None:
+    """Make a virtual environment; pip is run out of its wheel, as to install it would take ten seconds."""
+    code = "import ensurepip, pathlib; print(next(pathlib.Path(ensurepip.__file__).parent.glob('_bundled/pip-*.whl')))"
+    asked = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=False)
+    wheel = asked.stdout.strip()
+    without = ["--without-pip"] if wheel else []
+    command = [program, "-I", "-m", "venv", *without, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        fail(f"actions/setup-python can't make a virtual environment of {program}: {done.stdout}{done.stderr}")
+    if wheel:
+        next(folder.glob("lib/python*/site-packages")).joinpath("pip-of-python.pth").write_text(wheel + "\n")
+        for name in ("pip", "pip3"):
+            (folder / "bin" / name).write_text('#!/bin/sh\nexec "${0%/*}/python" -m pip "$@"\n')
+            (folder / "bin" / name).chmod(0o755)
+
+
 def main() -> None:
     """Find a Python, make a virtual environment of it, and put it first on the path."""
     env = os.environ
@@ -33,9 +50,7 @@ def main() -> None:
     program = (shutil.which(f"python{version}") if "." in version else None) or env["LOCAL_GITHUB_PYTHON"]
     folder = Path(env["RUNNER_TEMP"]) / f"python-{version or 'any'}"
     if not (folder / "bin" / "python").exists():
-        done = subprocess.run([program, "-I", "-m", "venv", str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            fail(f"actions/setup-python can't make a virtual environment of {program}: {done.stdout}{done.stderr}")
+        make(program, folder)
     python = folder / "bin" / "python"
     asked = [str(python), "-c", "import platform; print(platform.python_version())"]
     have = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
