@@ -1,4 +1,4 @@
-"""Holds every answer of the API against its own description, `/api/v1/schema`, whichever test asked for it.
+"""Holds every answer of the API, and every body that it takes, against its own description, `/api/v1/schema`.
 
 Stricter than the description: an answer may have no field that is not in it.
 """
@@ -82,6 +82,18 @@ def check(method: str, path: str, status: int, media_type: str, content: bytes) 
     if method != "HEAD" and media_type.endswith("json"):
         wrong = broken(forms[media_type]["schema"], json.loads(content))
         assert not wrong, f"{method} {template} {status} is not as described: {wrong}"
+
+
+def check_request(method: str, path: str, sent: bytes | str) -> None:
+    """Fail unless the description says that this body may be sent; it was taken."""
+    template = template_of(path.partition("?")[0])
+    operation = description()["paths"].get(template, {}).get(method.lower(), {})
+    if template is None or "requestBody" not in operation:
+        return
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    body = json.loads(sent.decode("utf-8-sig") if isinstance(sent, bytes) else sent)
+    wrong = broken(schema, body)
+    assert not wrong, f"{method} {template} took what is not described: {wrong}"
 
 
 def check_event(data: dict[str, Any]) -> None:

@@ -272,6 +272,15 @@ class NewCap(StrictSerializer):
     key_id = StrictIntegerField(required=False, help_text="With scope key.")
     spell_key = StrictCharField(max_length=64, required=False, help_text="With scope spell.")
 
+    @property
+    def partial(self) -> bool:
+        """False: one cap is replaced as a whole, though by PATCH, for which drf-spectacular would say otherwise."""
+        return False
+
+    @partial.setter
+    def partial(self, value: bool) -> None:
+        """Leave it so."""
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Take exactly what the scope needs."""
         needed = {"key": "key_id", "spell": "spell_key"}.get(attrs["scope"])
