@@ -184,7 +184,7 @@ class ErrorLine(serializers.Serializer[Any]):
     failed_job = serializers.CharField(allow_null=True, required=False)
     failed_step = serializers.CharField(allow_null=True, required=False)
     log_tail = serializers.ListField(child=serializers.CharField(), required=False)
-    run_url = serializers.CharField(required=False)
+    run_url = serializers.CharField(required=False, allow_null=True)
 
 
 # Declared here because a serializer class has a property of this name.

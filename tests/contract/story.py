@@ -19,11 +19,12 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
-from casts import ids
+from casts import ids, lifecycle
 from casts.artifacts import ArtifactWork
 from casts.models import Artifact, Callback, Cast, CastStatus, Spell
 from casts.runtime import (
     AccessLost,
+    Annotation,
     ArtifactGone,
     DispatchRefused,
     Failure,
@@ -367,6 +368,16 @@ class Story:
         cast = self.cast()
         self.end(cast, "cancelled")
         self.history(cast, "a run that somebody cancelled on GitHub")
+        cast = self.cast()
+        self.step(cast)
+        self.seen("completed", "failure", jobs=(Job(5, "Speak", "completed", "failure"),))
+        limit = Annotation("The job was not started because your spending limit needs to be increased.")
+        self.step(cast, 2, failure=Failure(annotations=(limit,)), artifacts=[])
+        assert cast.status_reason == "never_ran", cast.message
+        self.history(cast, "a run of which nothing ran")
+        cast = self.cast()
+        lifecycle.cancel(cast.pk, by="an operator")
+        self.history(cast, "cancelled by an operator")
         for what, spell, download in (
             ("a result that breaks the schema", "strict", RESULT),
             ("a result that is no JSON", "speak", packed(result_json="{")),

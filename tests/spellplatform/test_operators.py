@@ -78,7 +78,7 @@ def test_a_running_cast_is_cancelled_by_the_operator_and_ends_so(operator, api_k
 
     end = Observation(cast.repository, cast.run_id, status="completed", conclusion="cancelled")
     lifecycle.observe(cast.pk, end)
-    collecting.finish(claimed(cast), Failure())
+    collecting.finish(claimed(cast), Failure(), ran=True)
     told = Api(secret).get(f"/casts/{cast.pk}").json()
     assert (told["status"], told["status_reason"]) == ("cancelled", "cancelled_by_operator")
     assert WHO not in json.dumps(list(CastEvent.objects.values_list("data", flat=True)))
