@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from casts import disclosure, lifecycle, links
 from casts.models import Artifact, Cast, CastEvent, Spell
-from casts.runtime import AccessLost, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
+from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
 from tests import console
 from tests.casts.client import asked, run
 from tests.casts.conftest import step
@@ -62,7 +62,8 @@ def failed(cast: Cast, runtime) -> None:
         cast.repository, 9_000_000_042, status="completed", conclusion="failure", jobs=(job,), **seen
     )
     log = ("Syncing repository: demo/spells", f"see {URL}", "##[error]cast.yml is out of mercury")
-    runtime.answers["failure"] = Failure(job=job.name, step=steps[0].name, log_tail=log)
+    own = Annotation("cast.yml of demo/spells is out of mercury", file=".github/workflows/cast.yml", line=7)
+    runtime.answers["failure"] = Failure(job=job.name, step=steps[0].name, log_tail=log, annotations=(own,))
     step(cast)
     step(cast)
 
@@ -129,12 +130,37 @@ def test_a_failed_run_keeps_its_log_with_the_names_taken_out(hidden, make_cast, 
     assert (shown["steps"][0]["job"], shown["steps"][0]["name"]) == ("call / ***", "Run ***/.github/actions/brew@v1")
     assert shown["error"] == {
         "reason": "run_failed",
-        "message": "The run failed in step 'Run ***/.github/actions/brew@v1'.",
+        "message": "*** of *** is out of mercury",
+        "annotations": [
+            {
+                "level": "error",
+                "title": None,
+                "message": "*** of *** is out of mercury",
+                "file": ".github/workflows/***",
+                "line": 7,
+            }
+        ],
         "failed_job": "call / ***",
         "failed_step": "Run ***/.github/actions/brew@v1",
         "log_tail": ["Syncing repository: ***", "see ***", "##[error]*** is out of mercury"],
         "run_url": None,
     }
+
+
+def test_what_github_says_of_a_run_that_never_ran_is_for_operators(hidden, make_cast, runtime, api, everywhere):
+    cast = make_cast(spell=hidden)
+    runtime.answers["start"] = Run(9_000_000_042, URL)
+    nothing = (Job(5, "call / DEMO/Spells", "completed", "failure"),)
+    runtime.answers["observe"] = Observation(
+        cast.repository, 9_000_000_042, status="completed", conclusion="failure", url=URL, jobs=nothing
+    )
+    runtime.answers["failure"] = Failure(annotations=(Annotation("The owner of demo/spells, octocat, has no money."),))
+    for _ in range(4):
+        step(cast)
+    assert (cast.status_reason, "octocat" in cast.message, cast.charged_cents) == ("never_ran", True, 0)
+    assert not any("octocat" in text for text in everywhere(cast))
+    assert told(*everywhere(cast)) == set()
+    assert api.get(f"/casts/{cast.pk}").json()["error"]["annotations"] == []
 
 
 def test_by_default_all_is_shown(make_cast, runtime, everywhere):
