@@ -295,7 +295,7 @@ def log_tail(text: str, lines: int) -> tuple[str, ...]:
 
     What follows the error is GitHub's own tidying up, which tells nobody why the run failed.
     """
-    undated = without_echo([LOG_TIME.sub("", line) for line in text.removesuffix("\n").split("\n")])
+    undated = without_echo([LOG_TIME.sub("", line) for line in text.removesuffix("\n").split("\n") if text])
     read = [(line, plain_line(line)) for line in undated]
     bare = [shown for line, shown in read if shown or not line.strip()]  # none of escapes alone
     last_error = max((i for i, line in enumerate(bare) if line.startswith("##[error]")), default=len(bare) - 1)
