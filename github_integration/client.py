@@ -178,10 +178,11 @@ class GitHub:
         return _object(self._as_app("GET", "/app"))
 
     def login(self) -> str:
-        """Return the name under which GitHub shows what we start. Raise what `app` raises."""
+        """Return the name under which GitHub shows what we start; blank if it doesn't tell. Raise what `app` raises."""
         if self.personal_token:
             return wire.login_of(_object(self._send("GET", "/user", self._key(PERSONAL, "", ACTIONS))))
-        return f"{wire.plain(self.app().get('slug'))}[bot]"
+        slug = wire.plain(self.app().get("slug"))
+        return f"{slug}[bot]" if slug else ""
 
     def installations(self) -> list[JSON]:
         """Return the App's installations, a hundred at most."""

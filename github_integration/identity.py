@@ -29,6 +29,8 @@ def learn(installation: int) -> None:
     except errors.GitHubError as exc:
         logger.warning("GitHub does not tell who we are", extra={"installation": installation, "why": str(exc)})
         return
+    if not login:
+        return
     quota.known(installation)
     Installation.objects.filter(pk=installation).exclude(actor_login=login).update(actor_login=login)
 

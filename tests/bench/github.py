@@ -43,6 +43,9 @@ class Seen:
             self.calls["run"] += 1
             about = {"id": int(found[1]), "status": "in_progress", "conclusion": None, "run_attempt": 1}
             return about | {"event": "workflow_dispatch", "updated_at": "2026-11-23T10:00:00Z", "display_title": "x"}
+        if path.endswith("/actions/runs"):
+            self.calls["list"] += 1
+            return {"total_count": 0, "workflow_runs": []}
         if path.endswith("/jobs"):
             self.calls["jobs"] += 1
             return {"total_count": 0, "jobs": []}
@@ -50,7 +53,7 @@ class Seen:
         return {}
 
     def remaining(self) -> int:
-        return HOURLY - self.calls["run"] - self.calls["jobs"] - self.calls["dispatch"]
+        return HOURLY - sum(self.calls[name] for name in ("run", "list", "jobs", "dispatch"))
 
 
 class Connection(asyncio.Protocol):

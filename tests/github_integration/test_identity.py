@@ -52,6 +52,12 @@ def test_personal_token_is_known_by_its_user(cast: Cast, http: responses.Request
     assert known(0) == "octocat"
 
 
+def test_an_answer_without_a_name_tells_nothing(cast: Cast, http: responses.RequestsMock) -> None:
+    http.get(f"{API}/app", json={"id": 1})
+    WorkflowDispatch().book(cast)
+    assert known() == ""
+
+
 def test_new_name_replaces_the_old_one_and_trouble_keeps_it(cast: Cast, http: responses.RequestsMock) -> None:
     first = http.get(f"{API}/app", json={"slug": "spells"})
     WorkflowDispatch().book(cast)

@@ -162,9 +162,9 @@ def looks(run: Run, place: Installation, size: int, claim: float) -> None:
             time.sleep(seconds)
             after, took = seen(there)["calls"], time.monotonic() - began
             last, cpu = memory_kb(worker.pids(), "Rss"), share.percent()
-    calls = {name: after.get(name, 0) - before.get(name, 0) for name in ("run", "jobs")}
-    points = (after.get("run", 0) + after.get("jobs", 0)) * 60 / (took + 5)
-    hourly = (calls["run"] + calls["jobs"]) * 3600 / took
+    calls = {name: after.get(name, 0) - before.get(name, 0) for name in ("run", "list", "jobs")}
+    points = sum(after.get(name, 0) for name in calls) * 60 / (took + 5)
+    hourly = sum(calls.values()) * 3600 / took
     [(booked,)] = database.execute(place.database_url, "SELECT count(*) FROM casts_cast WHERE turn_at IS NOT NULL")
     table = Table(f"A worker with {size:,} open casts, all overdue", ["what", "measured", "limit"])
     table.add("requests to GitHub a minute, with the burst after its start", points, "900 points")
