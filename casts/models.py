@@ -260,7 +260,9 @@ class Cast(DueRow):
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
     run_id = models.BigIntegerField(null=True)
-    run_guessed = models.BooleanField(default=False)  # known by its title alone: an answer that names another one wins
+    # Known by its title alone: an answer that names another one wins. With a default in the database, so that processes
+    # of the release before can go on while an update is under way.
+    run_guessed = models.BooleanField(default=False, db_default=False)
     run_attempt = models.PositiveIntegerField(null=True)
     run_url = models.URLField(max_length=500, blank=True)
     observation = DocumentField(null=True)

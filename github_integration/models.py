@@ -26,7 +26,7 @@ class Installation(models.Model):
     )
     account_login = models.CharField(max_length=100, blank=True)
     # Who starts our runs: the App's bot, or the token's user. Blank: not learnt yet.
-    actor_login = models.CharField(max_length=100, blank=True)
+    actor_login = models.CharField(max_length=100, blank=True, default="", db_default="")
     suspended_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
 
