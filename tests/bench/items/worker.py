@@ -168,7 +168,7 @@ def looks(run: Run, place: Installation, size: int, claim: float) -> None:
     [(booked,)] = database.execute(place.database_url, "SELECT count(*) FROM casts_cast WHERE turn_at IS NOT NULL")
     table = Table(f"A worker with {size:,} open casts, all overdue", ["what", "measured", "limit"])
     table.add("requests to GitHub a minute, with the burst after its start", points, "900 points")
-    table.add("requests to GitHub an hour, at the pace that followed", hourly, "5,000")
+    table.add("requests to GitHub an hour, at the pace that followed", hourly, "spared as the hour's 5,000 run out")
     table.add("casts that were given a turn meanwhile", int(str(booked)), "")
     table.add("CPU % of a core", cpu, "")
     table.add("RSS after 5 s, MB", first / 1024, "")
@@ -176,7 +176,7 @@ def looks(run: Run, place: Installation, size: int, claim: float) -> None:
     run.findings.tables.append(table)
     run.say(f"worker: {points:.0f} requests a minute, {hourly:.0f} an hour, {first / 1024:.0f} → {last / 1024:.0f} MB")
     run.findings.goal(
-        f"worker with {size:,} open casts", "a claim ≤ 5 ms, within the limit, memory flat",
+        f"worker with {size:,} open casts", "a claim ≤ 5 ms, within the points a minute, memory flat",
         f"{claim:.1f} ms, {points:.0f} a minute, {first / 1024:.0f} → {last / 1024:.0f} MB",
-        claim <= 5 and points <= 900 and hourly <= 5000 and last <= first * 1.1,
+        claim <= 5 and points <= 900 and last <= first * 1.1,
     )  # fmt: skip
