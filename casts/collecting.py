@@ -16,6 +16,7 @@ from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, runt
 logger = logging.getLogger(__name__)
 
 RETRY = dt.timedelta(seconds=3)
+GONE_WAIT = dt.timedelta(seconds=15)  # a run that has just ended may be unknown to some of GitHub's servers
 LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be listed counts as one that left none
 # How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
 SUCCESS = ("success", "neutral")
@@ -41,6 +42,11 @@ def collect(cast: Cast) -> dt.datetime | None:
         settled = complete
     except NotNow as exc:
         logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        if unlisted and failed_and_gone(cast):
+            message = "The run failed and no longer exists on GitHub; nothing more can be learnt of it."
+            error = {"reason": "run_deleted", "message": message}
+            lifecycle.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=error, charge=False)
+            return None
         again = min(exc.retry_at or again, timezone.now() + 10 * RETRY)
     except Exception:
         logger.exception("the run's end could not be read", extra={"cast_id": str(cast.pk)})
@@ -59,6 +65,20 @@ def collect(cast: Cast) -> dt.datetime | None:
         error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": why}]}
         lifecycle.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
+
+
+def failed_and_gone(cast: Cast) -> bool:
+    """Whether all that is known of the run is that it failed, and nobody can ask why: somebody deleted it."""
+    assert cast.run_finished_at is not None
+    if conclusion_of(cast) in (*SUCCESS, "cancelled") or timezone.now() < cast.run_finished_at + GONE_WAIT:
+        return False
+    try:
+        runtime_of(cast).observe(cast, closely=True)
+    except RunGone:
+        return True
+    except NotNow:
+        pass
+    return False
 
 
 def may_be_listed(cast: Cast) -> bool:

@@ -577,3 +577,14 @@ def test_a_copy_whose_file_is_already_gone_expires_without_complaint(ran, clock,
     artifact = cast.artifacts.get()
     copier(artifact)
     assert artifact.state == "expired"
+
+
+def test_a_run_that_failed_and_is_gone_costs_nothing_and_is_not_waited_for(ran, runtime, clock):
+    cast = ran(NotNow("GitHub: Not Found"), {}, conclusion="failure")
+    runtime.answers["observe"] = RunGone("404")
+    assert step(cast) is not None
+    assert not cast.final  # it may be unknown to some of GitHub's servers for a moment
+    clock.forward(seconds=16)
+    assert step(cast) is None
+    assert (cast.status, cast.status_reason, cast.charged_cents) == ("failed", "run_deleted", 0)
+    assert "no longer exists" in cast.error["message"]
