@@ -42,10 +42,10 @@ def collect(cast: Cast) -> dt.datetime | None:
         settled = complete
     except NotNow as exc:
         logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
-        if unlisted and failed_and_gone(cast):
-            message = "The run failed and no longer exists on GitHub; nothing more can be learnt of it."
-            error = {"reason": "run_deleted", "message": message}
-            lifecycle.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=error, charge=False)
+        if unlisted and vanished(cast):
+            message = "The run has ended and no longer exists on GitHub; what it left can't be had."
+            gone: dict[str, Any] = {"reason": "run_deleted", "message": message}
+            lifecycle.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=gone, charge=False)
             return None
         again = min(exc.retry_at or again, timezone.now() + 10 * RETRY)
     except Exception:
@@ -67,10 +67,13 @@ def collect(cast: Cast) -> dt.datetime | None:
     return None
 
 
-def failed_and_gone(cast: Cast) -> bool:
-    """Whether all that is known of the run is that it failed, and nobody can ask why: somebody deleted it."""
+def vanished(cast: Cast) -> bool:
+    """Whether somebody deleted the run before it could be asked what it left, or why it failed.
+
+    One that was cancelled has nothing more to tell.
+    """
     assert cast.run_finished_at is not None
-    if conclusion_of(cast) in (*SUCCESS, "cancelled") or timezone.now() < cast.run_finished_at + GONE_WAIT:
+    if conclusion_of(cast) == "cancelled" or timezone.now() < cast.run_finished_at + GONE_WAIT:
         return False
     try:
         runtime_of(cast).observe(cast, closely=True)

@@ -150,7 +150,8 @@ def beginning_of(job: Changes) -> Beginning | None:
 def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Changes:
     """Return the public columns that follow from the highest observation and the jobs."""
     begun = beginning(jobs, observation)
-    runs: Changes = {"status": CastStatus.RUNNING, "started_at": started_at(cast, begun)} if begun else {}
+    first = observation.get("attempt", 1) == 1
+    runs: Changes = {"status": CastStatus.RUNNING, "started_at": started_at(cast, begun, first=first)} if begun else {}
     status = observation.get("status")
     if cast.run_finished_at is not None:
         return runs
@@ -187,16 +188,21 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
     }
 
 
-def started_at(cast: Cast, begun: Beginning) -> dt.datetime:
+CUT_OFF = dt.timedelta(seconds=2)  # GitHub's times may be whole seconds, and good clocks differ a little
+
+
+def started_at(cast: Cast, begun: Beginning, *, first: bool) -> dt.datetime:
     """Return when the run began, by GitHub's clock, but never before the cast nor after now by ours.
 
-    GitHub's times may be cut to whole seconds, and its clock is not ours.
+    A time that can't be, as before the cast, tells of a clock that is wrong: then the time counts at which we first saw
+    that it had begun. In its `first` attempt a beginning never becomes later.
     """
     now = timezone.now()
     said = parse_datetime(begun.at) if begun.at else None
-    if said is None or said > now:
+    if said is None or not cast.created_at - CUT_OFF <= said <= now:
         return cast.started_at or now
-    return max(said, cast.created_at)
+    said = max(said, cast.created_at)
+    return min(said, cast.started_at) if first and cast.started_at is not None else said
 
 
 def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:

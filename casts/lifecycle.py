@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest
@@ -40,7 +41,7 @@ ALLOWED_FROM = {
 }
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 # Dispatched, and its run is not known.
-RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status__in=OPEN)
+RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
@@ -147,7 +148,7 @@ def dispatched(cast: Cast, run: Run | None) -> None:
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
-            _run_known(cast.repository, None)
+            _run_known(cast.repository, None, cast.correlation)
         elif not give_run(cast.pk, cast.repository, run.id, run.url):
             _correct_run(cast.pk, run)
         _move(
@@ -165,16 +166,16 @@ def lose_answer(cast: Cast) -> None:
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
-            _run_known(cast.repository, None)
+            _run_known(cast.repository, None, cast.correlation)
 
 
-def _run_known(repository: str, run_id: int | None) -> None:
-    """Tell whoever waits for it that a run has found its cast; None: that titles may tell more than before.
+def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
+    """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
 
     After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
     """
     for path in settings.RUN_KNOWN:
-        transaction.on_commit(partial(import_string(path), repository, run_id), robust=True)
+        transaction.on_commit(partial(import_string(path), repository, run_id, token), robust=True)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
@@ -218,7 +219,9 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
         return
     logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
     changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
+    # Back to queued, the one time that a status goes back: nothing is known to have begun.
     changes |= {"jobs": [], "step_name": "", "progress": 10, "run_id": named.id, "run_url": named.url}
+    changes |= {"status": CastStatus.QUEUED}
     changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
     try:
         with transaction.atomic():
@@ -226,11 +229,13 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     except IntegrityError:
         logger.error("run belongs to another cast", extra=extra)
         return
+    for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
+        transaction.on_commit(partial(default_storage.delete, stored), robust=True)
     Artifact.objects.filter(cast=cast_id).delete()
     message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
     _move(
         Cast.objects.filter(pk=cast_id),
-        CastStatus(cast.status),
+        CastStatus.QUEUED,
         "run_corrected",
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
         message=message,

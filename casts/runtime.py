@@ -187,7 +187,7 @@ class Runtime(Protocol):
         """
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
-        """Ask for the run to be cancelled; a run that has already ended is no error."""
+        """Ask for the run to be cancelled; a run that has already ended is no error. Raise RunGone."""
 
     def failure(self, cast: Cast) -> Failure:
         """Return what the jobs and the log of a run that failed, or that somebody else cancelled, say."""

@@ -21,6 +21,10 @@ SEARCH_EVERY = dt.timedelta(seconds=2)
 SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
 SOON = dt.timedelta(seconds=5)
 TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
+GONE_SECONDS = 15.0
+CLOSE_LOOK_EVERY = 4  # looks
+SEEN = ("status", "run_id", "observation", "jobs", "started_at", "run_finished_at", "cancel_requested_at")
+CONFIRM_SECONDS = 10.0  # after a deadline, while GitHub can't be asked whether the run has begun, or ended, meanwhile
 WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
 
 
@@ -56,7 +60,7 @@ def step(cast: Cast) -> dt.datetime | None:
     if cast.run_finished_at is not None:
         return collecting.collect(cast)
     if (reason := overdue(cast)) is not None:
-        return give_up(cast, reason)
+        return give_up(cast, reason) if cast.cancel_requested_at is not None else run_out(cast)
     if cast.run_id is not None:
         return look(cast)
     if cast.dispatch_started_at is not None:
@@ -160,15 +164,24 @@ def found_run(cast: Cast) -> bool:
 def look(cast: Cast) -> dt.datetime | None:
     """Ask GitHub about the run, in case no webhook tells us. Its steps are asked for while somebody follows it."""
     try:
-        seen = runtime_of(cast).observe(cast, closely=followed(cast))
+        # A list may lag for long: every few looks the run itself is asked for.
+        seen = runtime_of(cast).observe(cast, closely=followed(cast) or cast.attempts % CLOSE_LOOK_EVERY == 0)
     except RunGone:
-        # A new run may be unknown to some of GitHub's servers for a moment.
-        if cast.dispatch_started_at and age(cast) < settings.CAST_LOST_SECONDS:
-            return timezone.now() + SOON
-        end_failed(cast, "run_deleted", "The run no longer exists on GitHub; somebody deleted it.")
-        return None
+        return end_deleted(cast)
     lifecycle.observe(cast.pk, seen)
     return timezone.now() + look_interval(cast)
+
+
+def end_deleted(cast: Cast) -> dt.datetime | None:
+    """End a cast whose run GitHub doesn't know, unless that may pass: a new run may be unknown to some of its servers.
+
+    One that was seen before is known to all of them, once it is a few seconds old.
+    """
+    patience = GONE_SECONDS if cast.observation is not None else settings.CAST_LOST_SECONDS
+    if cast.dispatch_started_at is not None and age(cast) < patience:
+        return timezone.now() + SOON
+    end_failed(cast, "run_deleted", "The run no longer exists on GitHub; somebody deleted it.")
+    return None
 
 
 def end_failed(cast: Cast, reason: str, why: str, *, message: str = "") -> None:
@@ -190,7 +203,7 @@ def look_interval(cast: Cast) -> dt.timedelta:
     seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
     if followed(cast) or cast.cancel_requested_at is not None:
         seconds = min(seconds, settings.CAST_LOOK_WATCHED_SECONDS)
-    return dt.timedelta(seconds=seconds * random.uniform(0.9, 1.1))  # noqa: S311 - to spread, not to hide
+    return dt.timedelta(seconds=seconds * random.uniform(0.8, 1.0))  # noqa: S311 - to spread, not to hide
 
 
 def followed(cast: Cast) -> bool:
@@ -217,6 +230,27 @@ def deadline(cast: Cast) -> dt.datetime | None:
     return cast.expires_at
 
 
+def run_out(cast: Cast) -> dt.datetime | None:
+    """End a cast whose time is up, unless a last look tells that its run has begun, or ended, in time."""
+    limit = deadline(cast)
+    try:
+        if cast.run_id is not None:
+            lifecycle.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+        elif cast.dispatch_started_at is not None:
+            found_run(cast)
+    except RunGone:
+        return end_deleted(cast)
+    except NotNow as exc:
+        soon = timezone.now() + SOON
+        if limit is not None and soon < limit + dt.timedelta(seconds=CONFIRM_SECONDS):
+            return min(exc.retry_at or soon, soon)
+    cast.refresh_from_db(fields=SEEN)  # what the look may have changed; the claim stays the one we have
+    if cast.final or cast.run_finished_at is not None:
+        return timezone.now()
+    reason = overdue(cast)
+    return timezone.now() if reason is None else give_up(cast, reason)
+
+
 def give_up(cast: Cast, reason: str) -> dt.datetime | None:
     """End a cast before its run's own end: ask GitHub to cancel, then force it, then end without GitHub."""
     now = timezone.now()
@@ -236,10 +270,15 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
                 runtime_of(cast).cancel(cast, force=force)
                 lifecycle.note_cancel_asked(cast, forced=force)
             lifecycle.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
-    except (NotNow, RunGone) as exc:
+    except RunGone:
+        if cast.observation is None and age(cast) < GONE_SECONDS:
+            return now + SOON
+        if reason == "timed_out":
+            return end_deleted(cast)
+        collecting.end_cancelled(cast, reason)
+        return None
+    except NotNow as exc:
         logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
-        if (
-            isinstance(exc, NotNow) and exc.retry_at is not None
-        ):  # when it may be asked again, but no later than our end
+        if exc.retry_at is not None:  # when it may be asked again, but no later than our end
             return min(exc.retry_at, asked_at + 2 * grace)
     return now + min(SOON, grace / 4)

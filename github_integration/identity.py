@@ -12,23 +12,25 @@ from github_integration.models import Installation
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN = 3600.0  # seconds; an App can be renamed
-_asked_at: dict[tuple[str, int], float] = {}  # by API address and installation: time.monotonic()
+AFTER_TROUBLE = 15.0  # seconds
+_ask_at: dict[tuple[str, int], float] = {}  # by API address and installation, when to ask: time.monotonic()
 
 
 def learn(installation: int) -> None:
     """Keep the name that GitHub gives to who starts this installation's runs, asked for once an hour in each process.
 
-    Without an answer the name stays as it was: runs are then told apart by everything else.
+    Without an answer the name stays as it was.
     """
-    key = (github().api_url, installation)
-    if (asked_at := _asked_at.get(key)) is not None and time.monotonic() - asked_at < ASK_AGAIN:
+    key, now = (github().api_url, installation), time.monotonic()
+    if now < _ask_at.get(key, now):
         return
-    _asked_at[key] = time.monotonic()
+    _ask_at[key] = now + AFTER_TROUBLE
     try:
         login = github().login()
     except errors.GitHubError as exc:
         logger.warning("GitHub does not tell who we are", extra={"installation": installation, "why": str(exc)})
         return
+    _ask_at[key] = now + ASK_AGAIN
     if not login:
         return
     quota.known(installation)
@@ -36,8 +38,17 @@ def learn(installation: int) -> None:
 
 
 def is_us(installation: int, login: str) -> bool:
-    """Whether a run with this actor may be ours. Where GitHub does not tell, or we don't know our name, it may."""
+    """Whether a run with this actor may be ours: one whose actor isn't told may be, as on an old server.
+
+    While we don't know our own name, an App takes none: it can ask. A personal token may not be allowed to.
+    """
     if not login:
         return True
-    ours = Installation.objects.filter(pk=installation).values_list("actor_login", flat=True).first()
-    return not ours or ours.lower() == login.lower()
+    ours = name_of(installation)
+    return ours.lower() == login.lower() if ours else bool(github().personal_token)
+
+
+def name_of(installation: int) -> str:
+    """Return the name under which this installation's runs are started, blank if it is not known."""
+    known = Installation.objects.filter(pk=installation).values_list("actor_login", flat=True).first()
+    return known or ""

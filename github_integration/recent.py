@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from casts import lifecycle
@@ -21,7 +21,7 @@ from github_integration.models import RecentRuns
 
 FRESH = dt.timedelta(seconds=3)  # so old a list may be
 SEARCH_PAGES = 5  # of a hundred runs each
-ASKING = dt.timedelta(seconds=60)  # so long nobody else asks, should whoever does have died
+ASKING = dt.timedelta(seconds=8)  # for one page; so long nobody else asks, should whoever does have died
 SOON = dt.timedelta(seconds=0.5)
 # What is kept of a run: what `wire.run_seen` reads.
 KEPT = (
@@ -59,18 +59,20 @@ def runs(
     if (kept := _usable(row, since, newer_than)) is not None:
         return kept
     now = timezone.now()
-    free = RecentRuns.objects.filter(Q(asking_until=None) | Q(asking_until__lte=now), pk=row.pk)
-    if not free.filter(listed_at=row.listed_at).update(asking_until=now + ASKING):
+    this = RecentRuns.objects.filter(pk=row.pk)
+    free = this.filter(Q(asking_until=None) | Q(asking_until__lte=now), listed_at=row.listed_at)
+    if not free.update(asking_until=now + ASKING):
         row.refresh_from_db()  # somebody was faster
         if (kept := _usable(row, since, newer_than)) is not None:
             return kept
         raise NotNow("Somebody else is asking for the same list.", retry_at=now + SOON, reason="")
-    changes: dict[str, object] = {"asking_until": None}
     try:
-        found, reaches_to = _ask(installation, repository, event, since)
-        changes |= {"runs": found, "listed_at": now, "reaches_to": reaches_to}
+        found, reaches_to = _ask(installation, repository, event, since, going_on=this)
+        # Whoever took so long that somebody else has asked meanwhile has the older list.
+        older = this.filter(Q(listed_at=None) | Q(listed_at__lt=now))
+        older.update(runs=found, listed_at=now, reaches_to=reaches_to)
     finally:
-        RecentRuns.objects.filter(pk=row.pk).update(**changes)
+        this.update(asking_until=None)
     _wake_ended(repository, found)
     return _listed(repository, found, reaches_to)
 
@@ -88,12 +90,14 @@ def _listed(repository: str, found: list[wire.JSON], reaches_to: dt.datetime | N
 
 
 def _ask(
-    installation: int, repository: str, event: str, since: dt.datetime | None
+    installation: int, repository: str, event: str, since: dt.datetime | None, *, going_on: QuerySet[RecentRuns]
 ) -> tuple[list[wire.JSON], dt.datetime | None]:
     """Ask for as many pages as are needed; return what is kept of the runs, and how far back they go."""
     found: list[wire.JSON] = []
     for page in range(1, SEARCH_PAGES + 1):
         quota.spend(installation)
+        if page > 1:
+            going_on.update(asking_until=timezone.now() + ASKING)
         told = github().runs(installation, repository, event=event, page=page)
         found += [_kept(run) for run in told]
         made = [at for run in told if (at := wire.moment(run.get("created_at"))) is not None]

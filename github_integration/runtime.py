@@ -95,6 +95,7 @@ class WorkflowRuntime:
         assert cast.dispatch_started_at is not None
         since, installation = cast.dispatch_started_at - CLOCK_SLACK, installation_of(cast)
         with asking(cast):
+            identity.learn(installation)
             listed = recent.runs(
                 installation, cast.repository, self.event, since=since, newer_than=cast.dispatch_started_at
             )
@@ -105,6 +106,8 @@ class WorkflowRuntime:
                 found, complete = self._search(cast, created=window)
         if not found and not complete:
             raise NotNow(f"{cast.repository} has more new runs than GitHub lists; waiting for a webhook to tell.")
+        if not found and not github().personal_token and not identity.name_of(installation):
+            raise NotNow("GitHub has not told yet who starts our runs.", reason="")  # ours may be among them
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
             logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
         return min(found, key=lambda seen: seen.run_id) if found else None
@@ -165,6 +168,8 @@ class WorkflowRuntime:
         with asking(cast):
             try:
                 github().cancel(installation_of(cast), cast.repository, cast.run_id, force=force)
+            except (errors.NotFound, errors.Gone) as exc:
+                raise RunGone(str(exc)) from exc
             except errors.Conflict as exc:
                 if "completed" not in str(exc):
                     raise NotNow(str(exc), retry_at=timezone.now() + dt.timedelta(seconds=2)) from exc

@@ -93,7 +93,8 @@ WORK = [
     "casts.sending.CallbackWork",
 ]
 
-# Who is told, after the commit, that a run has found its cast: functions of (repository, run id).
+# Who is told, after the commit, that a run has found its cast: functions of
+# (repository, run id, the token of a title where there is no id yet).
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
@@ -117,7 +118,7 @@ CAST_INPUT_MAX_BYTES: int = env.int("CAST_INPUT_MAX_BYTES", default=130_000, lea
 CAST_TTL_SECONDS: int = env.int("CAST_TTL_SECONDS", default=24 * 3600, least=1)  # for spells that name none
 CAST_TIMEOUT_SECONDS: int = env.int("CAST_TIMEOUT_SECONDS", default=6 * 3600, least=1)  # likewise
 CAST_LOOK_MIN_SECONDS: float = env.float("CAST_LOOK_MIN_SECONDS", default=5.0)  # between looks at a young run
-CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=60.0)  # and at an old one
+CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=45.0)  # and at an old one
 CAST_LOOK_WATCHED_SECONDS: float = env.float("CAST_LOOK_WATCHED_SECONDS", default=3.0)  # while somebody follows live
 # How long the run of an unknown dispatch is looked for, with answers, before the dispatch counts as lost.
 CAST_LOST_SECONDS: float = env.float("CAST_LOST_SECONDS", default=300.0)

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # Until the next try of what failed, in seconds: the first troubles pass by themselves, a bug may need a release.
 RETRY_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800, 7200)
 GIVE_UP_AFTER = 20
+MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # what another moment might have judged otherwise
 # What may be ours waits for `run_known`; this is in case nobody calls, as when its cast ends without a run.
 WAIT_SECONDS = 60.0
 
@@ -99,34 +100,34 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
     if outcome == Delivery.Outcome.PENDING:
         if not error:
             delivery.due_at = timezone.now() + dt.timedelta(seconds=WAIT_SECONDS)
-            # Its run may have become known while we stored it: whoever bound it then did not see this row.
-            transaction.on_commit(lambda: hurry(delivery))
         elif delivery.attempts < GIVE_UP_AFTER:
             wait = RETRY_SECONDS[min(delivery.attempts, len(RETRY_SECONDS) - 1)]
             delivery.due_at = timezone.now() + dt.timedelta(seconds=wait)
             transaction.on_commit(wakeups.work_is_due)
+    if outcome in MAY_BE_LATE and not error and delivery.run_id is not None:
+        # Its run may have become known while we stored it: whoever bound it then did not see this row.
+        transaction.on_commit(lambda: hurry(delivery), robust=True)
     delivery.outcome, delivery.error = outcome, error
     delivery.applied_at = None if error or delivery.due_at else timezone.now()
 
 
 def hurry(delivery: Delivery) -> None:
     """Have a delivery applied now if a cast has its run by now."""
+    assert delivery.run_id is not None
     if Cast.objects.filter(run_id=delivery.run_id, repository__iexact=delivery.repository).exists():
-        Delivery.due_rows().wake(guid=delivery.guid, outcome=Delivery.Outcome.PENDING)
-        wakeups.work_is_due()
+        run_known(delivery.repository, delivery.run_id)
 
 
-def run_known(repository: str, run_id: int | None) -> None:
+def run_known(repository: str, run_id: int | None, token: str = "") -> None:
     """Have what was delivered about a run applied, now that a cast has it: also what was taken for nobody's.
 
-    Without a run: what waits in this repository is judged anew, since titles may tell more than before.
+    Without a run: what waits in this repository with this `token` is judged anew, since now its title may tell.
     """
     if run_id is None:
         waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
-        woken = waiting.wake(outcome=Delivery.Outcome.PENDING)
+        woken = waiting.filter(body__contains=token).wake(outcome=Delivery.Outcome.PENDING)
     else:
-        missed = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)
-        found = Delivery.of_run(repository, run_id).filter(outcome__in=missed)
+        found = Delivery.of_run(repository, run_id).filter(outcome__in=MAY_BE_LATE, error="")
         with transaction.atomic():
             woken = found.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
             if woken:
@@ -165,8 +166,10 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
     except Exception as exc:
         logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
         outcome, error = Delivery.Outcome.PENDING, f"{type(exc).__name__}: {exc}"
-    settle(delivery, outcome, error)
-    row.update(**{name: getattr(delivery, name) for name in ("outcome", "error", "applied_at", "due_at")})
+    # Not `due_at`: whoever has it tried at once, because its run has become known meanwhile, is not overruled.
+    with transaction.atomic():
+        settle(delivery, outcome, error)
+        row.update(outcome=delivery.outcome, error=delivery.error, applied_at=delivery.applied_at)
     return delivery.due_at
 
 

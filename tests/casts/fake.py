@@ -37,6 +37,9 @@ class FakeRuntime:
         self.outside = depth()  # the test's own transaction
         self.inside_transaction = False
 
+    def closely(self, _: bool) -> None:
+        """Hear how a run was looked at; a test may listen."""
+
     def answer(self, method: str, about: Any, default: Any) -> Any:
         self.inside_transaction |= depth() not in (self.outside, (False, 0))
         self.asked.append((method, about))
@@ -64,6 +67,7 @@ class FakeRuntime:
         return self.answer("find", cast, None)
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
+        self.closely(closely)
         return self.answer("observe", cast, lambda cast: Observation(cast.repository, cast.run_id, status="queued"))
 
     def cancel(self, cast: Cast, *, force: bool) -> None:

@@ -429,7 +429,8 @@ def test_a_list_that_will_never_come_is_waited_for_no_longer(ran, runtime, clock
     else:
         clock.forward(days=1)
     assert step(cast) is None
-    assert (cast.status, cast.output) == ("succeeded", None)
+    ended = ("failed", "run_deleted", 0) if why == "the run is deleted" else ("succeeded", "succeeded", 5)
+    assert (cast.status, cast.status_reason, cast.charged_cents, cast.output) == (*ended, None)
 
 
 def test_looking_twice_copies_once(ran, runtime, storage):
@@ -579,8 +580,9 @@ def test_a_copy_whose_file_is_already_gone_expires_without_complaint(ran, clock,
     assert artifact.state == "expired"
 
 
-def test_a_run_that_failed_and_is_gone_costs_nothing_and_is_not_waited_for(ran, runtime, clock):
-    cast = ran(NotNow("GitHub: Not Found"), {}, conclusion="failure")
+@pytest.mark.parametrize("conclusion", ["failure", "success"])
+def test_a_run_that_ended_and_is_gone_costs_nothing_and_is_not_waited_for(ran, runtime, clock, conclusion):
+    cast = ran(NotNow("GitHub: Not Found"), {}, conclusion=conclusion)
     runtime.answers["observe"] = RunGone("404")
     assert step(cast) is not None
     assert not cast.final  # it may be unknown to some of GitHub's servers for a moment

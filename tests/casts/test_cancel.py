@@ -176,8 +176,17 @@ def test_what_does_not_stop_is_forced_after_the_grace_and_ended_without_github_a
     assert ended(running) == BY_CALLER
 
 
-@pytest.mark.parametrize("trouble", [NotNow("down"), RunGone()])
-def test_github_in_trouble_only_delays_a_cancel(api, running, runtime, clock, trouble):
+def test_a_cancel_of_a_run_that_is_gone_ends_at_once(api, running, runtime, clock):
+    clock.forward(seconds=60)
+    runtime.answers |= {"cancel": RunGone(), "observe": RunGone()}
+    cancel(api, running)
+    step(running)
+    assert ended(running) == BY_CALLER
+    assert runtime.count("force") == 0
+
+
+def test_github_in_trouble_only_delays_a_cancel(api, running, runtime, clock):
+    trouble = NotNow("down")
     runtime.answers |= {"cancel": trouble, "force": trouble, "observe": trouble}
     cancel(api, running)
     for _ in range(3):

@@ -11,7 +11,7 @@ import responses
 from django.utils import timezone
 
 from casts.models import Cast
-from casts.runtime import Observation
+from casts.runtime import NotNow, Observation
 from github_integration import client, identity
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.django_db
 def _app(settings: Any, http: responses.RequestsMock, naps: list[float]) -> Iterator[None]:
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
     client.github.cache_clear()
-    identity._asked_at.clear()
+    identity._ask_at.clear()
     mint_into(http)
     yield
     client.github.cache_clear()
-    identity._asked_at.clear()
+    identity._ask_at.clear()
 
 
 def known(number: int = 1) -> str:
@@ -63,11 +63,11 @@ def test_new_name_replaces_the_old_one_and_trouble_keeps_it(cast: Cast, http: re
     WorkflowDispatch().book(cast)
     http.remove(first)
     http.get(f"{API}/app", json={"slug": "renamed"})
-    identity._asked_at.clear()  # an hour later
+    identity._ask_at.clear()  # an hour later
     WorkflowDispatch().book(cast)
     assert known() == "renamed[bot]"
     http.replace("GET", f"{API}/app", status=500)
-    identity._asked_at.clear()
+    identity._ask_at.clear()
     WorkflowDispatch().book(cast)
     assert known() == "renamed[bot]"
 
@@ -101,15 +101,34 @@ def test_only_a_run_of_this_workflow_by_us_made_after_the_intent_may_be_the_cast
     assert WorkflowDispatch().may_own(cast, seen(cast, **fields)) is may
 
 
-def test_while_our_name_is_not_known_anybodys_run_may_be_ours(cast: Cast) -> None:
+def test_while_its_name_is_not_known_an_app_takes_nobodys_run_and_proves_nothing(
+    cast: Cast, http: responses.RequestsMock
+) -> None:
+    down = http.get(f"{API}/app", status=500)
+    http.get(f"{API}/repos/{cast.repository}/actions/runs", json={"total_count": 0, "workflow_runs": []})
+    assert not WorkflowDispatch().may_own(cast, seen(cast, actor="mallory"))
+    with pytest.raises(NotNow):
+        WorkflowDispatch().find(cast)
+    http.remove(down)
+    http.get(f"{API}/app", json={"slug": "spells"})
+    identity._ask_at.clear()  # a little later
+    assert WorkflowDispatch().find(cast) is None
+    assert known() == "spells[bot]"
+
+
+def test_a_personal_token_that_may_not_ask_for_its_user_takes_anybodys_run(cast: Cast, settings: Any) -> None:
+    settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = "", "ghp_x"
+    client.github.cache_clear()
     assert WorkflowDispatch().may_own(cast, seen(cast, actor="mallory"))
 
 
 def test_run_of_an_earlier_dispatch_of_the_cast_may_be_its_run(make_cast: Callable[..., Cast]) -> None:
+    Installation.objects.create(pk=1, actor_login="spells[bot]")
     cast = make_cast(dispatch_started_at=timezone.now() + dt.timedelta(hours=1), dispatch_attempts=2)
     assert WorkflowDispatch().may_own(cast, seen(cast, made_at=timezone.now()))
     assert not WorkflowDispatch().may_own(cast, seen(cast, made_at=timezone.now() - dt.timedelta(hours=1)))
 
 
 def test_event_may_start_any_file_unless_the_spell_names_one(event_cast: Cast) -> None:
+    Installation.objects.create(pk=1, actor_login="spells[bot]")
     assert RepositoryDispatch().may_own(event_cast, seen(event_cast, trigger="repository_dispatch", workflow="any.yml"))

@@ -13,7 +13,7 @@ from django.utils import timezone
 from casts import lifecycle
 from casts.models import Cast
 from casts.runtime import NotNow, RunGone
-from github_integration import client, recent
+from github_integration import client, identity, recent
 from github_integration.models import Installation, RecentRuns
 from github_integration.runtime import WorkflowDispatch
 
@@ -30,7 +30,10 @@ def _app(settings: Any, http: responses.RequestsMock, naps: list[float]) -> Iter
     settings.GITHUB_POINTS_PER_MINUTE = 900
     client.github.cache_clear()
     mint_into(http)
+    http.get(f"{API}/app", json={"slug": "spells"})
+    identity._ask_at.clear()
     yield
+    identity._ask_at.clear()
     client.github.cache_clear()
 
 
@@ -103,7 +106,7 @@ def test_who_asked_and_failed_is_in_nobodys_way(many: list[Cast], http: response
     assert WorkflowDispatch().observe(many[1], closely=False).run_id == 2
 
 
-def test_who_asked_and_died_is_waited_for_a_minute_at_most(many: list[Cast], http: responses.RequestsMock) -> None:
+def test_who_asked_and_died_is_waited_for_some_seconds_at_most(many: list[Cast], http: responses.RequestsMock) -> None:
     listing(http, line(1))
     now = timezone.now()
     place = {"installation": 1, "repository": REPO, "event": "workflow_dispatch"}
@@ -112,6 +115,18 @@ def test_who_asked_and_died_is_waited_for_a_minute_at_most(many: list[Cast], htt
         WorkflowDispatch().observe(many[0], closely=False)
     RecentRuns.objects.update(asking_until=now)
     assert WorkflowDispatch().observe(many[0], closely=False).run_id == 1
+
+
+def test_list_of_one_who_was_slow_is_not_put_over_a_newer_one(many: list[Cast], http: responses.RequestsMock) -> None:
+    def slow(request: Any) -> tuple[int, dict[str, str], str]:
+        RecentRuns.objects.update(runs=[line(1)], listed_at=timezone.now() + dt.timedelta(seconds=1))
+        return 200, {}, '{"total_count": 0, "workflow_runs": []}'
+
+    http.add_callback("GET", RUNS, callback=slow)
+    http.get(f"{RUNS}/1", json={"id": 1})
+    http.get(f"{RUNS}/1/jobs", json={"total_count": 0, "jobs": []})
+    WorkflowDispatch().observe(many[0], closely=False)
+    assert [run["id"] for run in RecentRuns.objects.get().runs] == [1]
 
 
 def test_casts_whose_runs_have_ended_are_looked_at_now(many: list[Cast], http: responses.RequestsMock) -> None:

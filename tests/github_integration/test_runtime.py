@@ -451,7 +451,14 @@ def test_run_that_is_not_queued_yet_is_cancelled_soon(running: Cast, http: respo
     assert 0 < (caught.value.retry_at - timezone.now()).total_seconds() <= 2
 
 
-@pytest.mark.parametrize("status", [403, 404, 422, 500])
+@pytest.mark.parametrize("status", [404, 410])
+def test_cancel_of_a_run_that_is_gone_says_so(running: Cast, http: responses.RequestsMock, status: int) -> None:
+    http.post(f"{RUNS}/7/cancel", json=SAID, status=status)
+    with pytest.raises(RunGone):
+        WorkflowDispatch().cancel(running, force=False)
+
+
+@pytest.mark.parametrize("status", [403, 422, 500])
 def test_cancel_that_github_does_not_take_is_asked_again(
     running: Cast, http: responses.RequestsMock, naps: list[float], status: int
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -22,6 +23,7 @@ from django.utils import timezone
 from accounts.models import ApiKey
 from casts import lifecycle
 from casts.models import Cast
+from github_integration.models import Installation
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
 
@@ -29,6 +31,7 @@ DOOR = "/api/webhooks/github"
 SECRET = "It's a Secret to Everybody"  # of tests/settings.py
 SAMPLES = Path(__file__).parents[1] / "data" / "github" / "samples"
 THREAD = threading.local()
+ACTOR = "spells[bot]"  # who starts our runs
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
@@ -93,6 +96,8 @@ def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
     """Accept a cast whose dispatch has begun; fields of the cast and of its spell may be given."""
 
     def make(*, spell: dict[str, Any] | None = None, **fields: Any) -> Cast:
+        number = settings.GITHUB_APP_INSTALLATION_ID or 0
+        Installation.objects.update_or_create(pk=number, defaults={"actor_login": ACTOR})
         made = lifecycle.accept(
             api_key=api_key, spell=make_spell(f"greet{Cast.objects.count()}", **(spell or {})), input={"name": "Ada"}
         )
@@ -142,6 +147,7 @@ def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int 
         "event": cast.spell.runtime,
         "path": f".github/workflows/{cast.spell.target_workflow}",
         "html_url": f"https://github.com/{cast.repository}/actions/runs/{run_id}",
+        "actor": {"login": ACTOR},
         "created_at": made(cast),
         "run_started_at": at(1),
         "updated_at": at({"requested": 1, "in_progress": 3, "completed": 9}[action]),

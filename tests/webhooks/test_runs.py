@@ -8,14 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings as conf
 from django.utils import timezone
 
 from accounts.models import BudgetPeriod
 from casts import lifecycle
 from casts.models import Cast
 from casts.steps import CastWork
-from github_integration.models import Installation
 from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
@@ -244,7 +242,8 @@ def test_jobs_before_and_after_their_run_have_the_same_end(
     after = again(running)
     assert [(job["id"], job["status"], job["conclusion"]) for job in after.jobs] == [(5, "completed", "success")]
     assert (after.status, after.status_reason) == ("running", "copying_artifacts")
-    assert after.started_at == after.created_at, "the sample's step began years before, by its clock"
+    # The sample's step began years before, by its clock: so the time counts at which we first heard of it.
+    assert after.created_at < after.started_at <= timezone.now()
     assert finish(after, settings).status == "succeeded"
 
 
@@ -439,18 +438,15 @@ def test_worker_that_was_stopped_and_wakes_late_changes_nothing(running: Cast, m
 
 # --- what can't be ours -----------------------------------------------------------------------------------
 
-ACTOR = "spells[bot]"
-
 
 @pytest.fixture
 def unanswered(make_cast: Callable[..., Cast]) -> Cast:
     """A cast whose dispatch GitHub has not answered yet, by an App whose name is known, of a spell with the token."""
-    Installation.objects.update_or_create(pk=conf.GITHUB_APP_INSTALLATION_ID or 0, defaults={"actor_login": ACTOR})
     return make_cast(dispatched_at=None, spell={"carries_token": True})
 
 
 def of_us(cast: Cast, **run: Any) -> dict[str, Any]:
-    return run_event(cast, "requested", **{"actor": {"login": ACTOR}} | run)
+    return run_event(cast, "requested", **run)
 
 
 def test_run_that_may_be_the_casts_waits_for_the_answer(unanswered: Cast) -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from casts import lifecycle
 from casts.models import Cast
 from casts.runtime import Run
+from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
 
 from .conftest import again, deliver, job_event, run_event, work_off
@@ -123,4 +124,45 @@ def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], mo
 
     at_once(lambda: deliver(*body_of(cast, "run requested")), second)
     assert again(cast).run_finished_at is not None
+    settled(cast)
+
+
+@pytest.mark.parametrize("stored_before", [True, False], ids=["tried by a worker", "on arrival"])
+@pytest.mark.parametrize(
+    ("kind", "title", "judged"),
+    [("job completed", None, Outcome.PENDING), ("run completed", "no token", Outcome.NOT_OURS)],
+)
+def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
+    make_cast: Callable[..., Cast],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    title: str | None,
+    judged: Outcome,
+    stored_before: bool,
+) -> None:
+    """The answer names the run after the message was judged and before that is committed."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite lets one transaction write at a time")
+    cast = make_cast(dispatched_at=None, spell={"carries_token": title is not None})
+    event, body = body_of(cast, kind)
+    if title:
+        body["workflow_run"]["display_title"] = title
+    if stored_before:
+        deliver(event, body)
+        Delivery.objects.update(outcome=Outcome.PENDING, due_at=timezone.now())
+    real = HANDLERS[event]
+
+    def meanwhile(payload: dict[str, Any]) -> Outcome:
+        outcome = real(payload)
+        if outcome == judged:
+            at_once(partial(lifecycle.give_run, cast.pk, cast.repository, 42, ""))
+        return outcome
+
+    monkeypatch.setitem(HANDLERS, event, meanwhile)
+    if stored_before:
+        work_off()
+    else:
+        deliver(event, body)
+    monkeypatch.setitem(HANDLERS, event, real)
+    work_off_what_is_due()
     settled(cast)
