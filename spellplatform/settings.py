@@ -39,9 +39,10 @@ def database(url: str) -> dict[str, Any]:
     config = database_config(url)
     if config["ENGINE"] == "django.db.backends.sqlite3":
         Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        config["ENGINE"] = "spellplatform.sqlite"
         # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
         config["OPTIONS"] = {
-            "timeout": 20,
+            "timeout": 20,  # seconds that a statement waits for a lock
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }

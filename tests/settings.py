@@ -29,7 +29,7 @@ from spellplatform.settings import DATABASES  # noqa: E402
 
 # In a file, so that threads and processes of one test see one database.
 DATABASES["default"]["TEST"] = (
-    {"NAME": str(_folder / "test.sqlite3")} if "sqlite3" in DATABASES["default"]["ENGINE"] else {}
+    {"NAME": str(_folder / "test.sqlite3")} if "sqlite" in DATABASES["default"]["ENGINE"] else {}
 )
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
 KEEP_CONNECTIONS = False
