@@ -291,15 +291,17 @@ class ActLog:
         job.annotate(Annotation("failure", text), -2)
 
     def _annotate(self, job: Job, level: str, text: str, properties: dict[str, str], *, step: int | None) -> None:
-        line = _number(properties.get("line"))
+        file = properties.get("file", "")
+        # Where no line is named, GitHub puts it at the first of the file, or without a file at its line in the log.
+        line = _number(properties.get("line")) or (1 if file else len(job.log))
         column = _number(properties.get("col"))
         annotation = Annotation(
             level,
             self._masked(text),
             self._masked(properties.get("title", "")),
-            properties.get("file", ".github"),
-            line or len(job.log),  # GitHub puts what names no line at its line in the log
-            _number(properties.get("endLine")) or line or len(job.log),
+            file or ".github",
+            line,
+            _number(properties.get("endLine")) or line,
             column,
             _number(properties.get("endColumn")) or column,
         )

@@ -59,6 +59,8 @@ jobs:
           echo "::error $where,title=Oh%2C dear%3A 100%25::it broke%0Abadly :: twice"
           echo "::warning::careful"
           echo "::notice title=By the way,file=b.py,line=7::all is %25 well"
+          echo "::warning file=b.py::no line"
+          echo "::warning file=::no file"
           for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "::notice::$n"; done
       - run: exit 4
 """,
