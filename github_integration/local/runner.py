@@ -110,12 +110,16 @@ class Runner:
         """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` is left in annotations."""
         with self.runs.lock:
             attempt = run.attempt
-            for job in attempt.jobs if why and not attempt.cancel_requested else []:
-                if job.status != "completed":
-                    job.annotate(Annotation("failure", why))
+            if why and not attempt.cancel_requested:
+                attempt.why_cancelled = why
+                for job in attempt.jobs:
+                    if job.status != "completed":
+                        job.annotate(Annotation("failure", why), -2)
             attempt.cancel_requested = True
             execution = self._executions.get(run.id)
             if execution is None and attempt.status in ("queued", "pending"):
+                if why and not attempt.jobs:
+                    self.runs.add_waiting(run, attempt)
                 self.runs.end(run, attempt, "cancelled")
         if execution is not None:
             execution.cancel(0.0 if force else self.config.cancel_grace)

@@ -251,6 +251,40 @@ jobs:
     concurrency: jobs-of-${{ github.ref_name }}
     steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}, {name: Tidy, if: always(), run: echo tidied}]
 """,
+    "grouped-matrix.yml": """
+on: {workflow_dispatch: {inputs: {seconds: {type: string}}}}
+concurrency: {group: of-a-matrix, cancel-in-progress: true}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}]
+""",
+    "names.yml": """
+on: {workflow_dispatch: {inputs: {spell_key: {type: string}}}}
+env: {TOP: of all}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [7]}}
+    env: {OWN: of job}
+    outputs: {said: "${{ steps.say.outputs.said }}"}
+    steps:
+      - {id: say, name: "step ${{ inputs.spell_key }} ${{ github.run_number }}", run: "echo said=it >> $GITHUB_OUTPUT"}
+      - run: |
+
+          echo "n=${{ matrix.n }} ${{ env.TOP }} ${{ env.OWN }}"
+          echo more
+      - {name: "said ${{ steps.say.outputs.said }}, ${{ secrets.PASSWORD }}", run: 'true'}
+      - {name: "left out ${{ inputs.spell_key }}", if: false, run: 'true'}
+      - {name: "no JSON ${{ fromJSON('{') }}", run: 'true'}
+      - {name: Plain, run: "echo ${{ matrix.n }}"}
+  two:
+    needs: one
+    if: always()
+    runs-on: ubuntu-latest
+    steps: [{name: "told ${{ needs.one.outputs.said }}", run: 'true'}]
+""",
     "matrix.yml": """
 on: {workflow_dispatch: {inputs: {fast: {type: boolean, default: true}}}}
 jobs:
