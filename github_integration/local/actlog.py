@@ -8,6 +8,7 @@ from .clock import log_stamp
 from .compiler import STEP, Compiled, CompiledJob
 from .expressions import interpolate
 from .runs import Annotation, Attempt, Job, Run, Runs
+from .workflow import default_name
 
 LEVELS = {"error": "failure", "warning": "warning", "notice": "notice"}
 _EXIT = re.compile(r"exit status (\d+)$")
@@ -245,6 +246,7 @@ class ActLog:
             for earlier in job.steps[:1]:
                 earlier.end("success")
             step.start()
+            self._name_step(job, index, str(entry.get("step", "")))
             self._headline(job, index)
         elif main and len(path) == 1 and "stepResult" in entry:
             result = _RESULTS.get(entry["stepResult"], "failure")
@@ -268,6 +270,13 @@ class ActLog:
         steps = job.plan.steps if job.plan else []
         names = [str(step.body.get("id") or number) for number, step in enumerate(steps, 1)]
         return names.index(step_id) if step_id in names else None
+
+    def _name_step(self, job: Job, index: int, said: str) -> None:
+        """Give a step that begins its name as act has evaluated it; act says nothing if it can't."""
+        written = job.plan.steps[index] if job.plan else None
+        if written and "${{" in written.name and said.strip():
+            named = said.strip() if written.body.get("name") else default_name(said)
+            job.steps[index + 1].name = self._masked(named)
 
     def _headline(self, job: Job, index: int) -> None:
         body = job.plan.steps[index].body if job.plan else {}

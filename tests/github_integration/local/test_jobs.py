@@ -20,6 +20,21 @@ def until_step(api: Api, run_id: int, name: str) -> None:
     api.wait(run_id, begun)
 
 
+def test_names_of_steps_are_evaluated_when_they_begin(api: Api):
+    run_id = api.start("names.yml", {"spell_key": "greet"})
+    run = api.wait(run_id)
+    one, two = sorted(api.jobs(run_id), key=lambda job: job["name"])
+    assert steps(one)[1:-1] == [
+        (f"step greet {run['run_number']}", "success"),
+        ('Run echo "n=7 of all of job"', "success"),
+        ("said it, ***", "success"),
+        ("left out ${{ inputs.spell_key }}", "skipped"),
+        ("no JSON ${{ fromJSON('{') }}", "success"),
+        ("Plain", "success"),
+    ]
+    assert steps(two)[1] == ("told it", "success")
+
+
 def test_called_workflows_show_their_jobs_under_githubs_names(api: Api):
     run_id = api.start("calls.yml", {"who": "Zoë"})
     assert api.wait(run_id)["conclusion"] == "success", [api.log(j["id"]) for j in api.jobs(run_id)]
