@@ -202,7 +202,7 @@ class Compiler:
         if kind == "docker" and not self.docker:
             return [f"Action `{uses}` is a Docker action, and no Docker answers on this machine."]
         if kind.startswith("node") and self.actions.node is None:
-            return [f"Action `{uses}` is written in JavaScript, and `node` is not installed on this machine."]
+            return [f"Action `{uses}` is written in JavaScript, and no `node` that runs is on this machine."]
         problems = []
         for step in action.get("steps") or [] if kind == "composite" else []:
             problems += self._action_problems(step, tree, seen)

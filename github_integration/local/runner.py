@@ -62,7 +62,9 @@ class Runner:
         for name, program in {"python3": python, "bash": shutil.which("bash"), "sh": shutil.which("sh")}.items():
             _wrap(self.work / "bin" / name, program or name)
         self.actions = Actions(self.work, self.config.state_dir / "actions", self.config.actions_source)
-        self.actions.start()
+        self.actions.start(self.environment())
+        if self.actions.node and self.actions.node != shutil.which("node"):
+            (self.work / "bin" / "node").symlink_to(self.actions.node)  # before the one that doesn't run
         self.docker = processes.docker_answers()
         for thread in self._threads:
             thread.start()

@@ -376,6 +376,15 @@ jobs:
       - {uses: actions/checkout@v4, with: {ref: main, path: again}}
       - run: test -f again/README.md
 """,
+    "python.yml": """
+on: workflow_dispatch
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/setup-python@v6, with: {python-version: '3.99'}}
+      - run: python -c "print('it', 'runs')"
+""",
     "caches.yml": """
 on: workflow_dispatch
 jobs:
