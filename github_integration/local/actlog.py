@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .clock import log_stamp
-from .compiler import STEP, Compiled, CompiledJob
+from .compiler import STEP, Compiled, CompiledJob, no_runner
 from .expressions import interpolate
 from .runs import Annotation, Attempt, Job, Run, Runs
 from .workflow import default_name
@@ -27,6 +27,7 @@ class _Known:
     said: dict[str, str] = field(default_factory=dict)  # what its hidden step told
     errors: list[str] = field(default_factory=list)  # what act said before the job was introduced
     forgiven: set[int] = field(default_factory=set)  # steps that failed under continue-on-error
+    problems: list[str] = field(default_factory=list)  # why it can't run here
     failed: bool = False  # whether anything of this very job failed
     job: Job | None = None
 
@@ -62,7 +63,6 @@ class ActLog:
     ) -> None:
         self.runs, self.run, self.attempt, self.compiled, self.ready = runs, run, attempt, compiled, ready
         self.masks, self.stop = masks, stop
-        self.refused = False  # whether a job asked for a runner that is none of ours
         self.plain: list[str] = []  # what act said outside of any job: why it could not start
         self._known: dict[tuple[str, str], _Known] = {}
         self._given_up: dict[tuple[str, str], str] = {}  # matrices of which a job failed, and what GitHub says of it
@@ -81,10 +81,10 @@ class ActLog:
         matrix = entry.get("matrix") or {}
         with self.runs.lock:
             key = (str(entry["job"]), json.dumps(matrix, sort_keys=True))
-            known = self._known.setdefault(key, _Known(compiled, matrix, key[0]))
+            known = self._known.setdefault(key, _Known(compiled, matrix, key[0], problems=list(compiled.problems)))
             if known.job is None:
                 self._before(known, entry)
-            elif not known.compiled.problems:
+            elif not known.problems:
                 if entry.get("level") == "error" and "command" not in entry:
                     known.failed = True
                 self._entry(known, known.job, entry)
@@ -104,12 +104,6 @@ class ActLog:
             known.said[name] = value
             if name == "ready":
                 self._introduce(known)
-        elif message.startswith("🚧  Skipping unsupported platform"):
-            self.refused = True
-            job = self._begin(known)
-            labels = ", ".join(known.compiled.plan.labels)
-            self._set_up_failed(job, [f"No runner for {labels or 'this job'} on this machine."])
-            self.runs.end_job(self.run, self.attempt, job, "failure")
         elif entry.get("jobResult") == "skipped":
             known.job = self._job(known)
             self.runs.end_job(self.run, self.attempt, known.job, "skipped")
@@ -124,10 +118,13 @@ class ActLog:
 
     def _introduce(self, known: _Known) -> None:
         known.job = job = self._job(known)
-        if known.compiled.problems:
+        labels = known.compiled.plan.labels
+        if not known.problems and labels and (said := no_runner(known.said["labels"][1:-1].split("]["))):
+            known.problems.append(f"{said} (runs-on: {', '.join(labels)})")
+        if known.problems:
             self.runs.start_job(self.run, self.attempt, job)
             self._head(job)
-            self._set_up_failed(job, known.compiled.problems)
+            self._set_up_failed(job, known.problems)
             return
         self._head(job)
         for note in known.compiled.notes:
@@ -200,7 +197,7 @@ class ActLog:
 
     def _result(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
         result = _RESULTS.get(entry["jobResult"], "failure")
-        if result == "failure" and known.matrix and not (known.failed or known.errors or known.compiled.problems):
+        if result == "failure" and known.matrix and not (known.failed or known.errors or known.problems):
             result = "success"  # act calls all jobs of a matrix failed when one of them is
         # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
         left_out = not known.compiled.lasts and any(step.status == "queued" for step in job.steps[:-1])

@@ -122,6 +122,26 @@ on: workflow_dispatch
 jobs: {a: {uses: nobody/nothing/.github/workflows/none.yml@v1}}
 """,
     "mac.yml": "on: workflow_dispatch\njobs: {a: {runs-on: macos-latest, steps: [{run: 'true'}]}}\n",
+    "runners.yml": """
+on: workflow_dispatch
+jobs:
+  each:
+    name: each ${{ matrix.os }}
+    runs-on: ${{ matrix.os }}
+    strategy: {fail-fast: false, matrix: {os: [windows-latest, ubuntu-24.04, our-own], n: [1]}}
+    steps: [{run: 'true'}]
+  some:
+    name: some ${{ matrix.n }}
+    runs-on: ["${{ matrix.os }}"]
+    strategy: {fail-fast: false, matrix: {include: [{n: 1, os: ubuntu-latest}, {n: 2}]}}
+    steps: [{run: 'true'}, {if: always(), run: 'true'}]
+  list:
+    runs-on: ${{ fromJSON('["a", "b"]') }}
+    steps: [{run: 'true'}]
+  mac:
+    runs-on: ${{ fromJSON('["a", "macOS-15"]') }}
+    steps: [{run: 'true'}]
+""",
     "many.yml": "name: Many\non:\n  workflow_dispatch:\n    inputs: {"
     + ", ".join(f"i{n}: {{type: string}}" for n in range(25))
     + "}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n",

@@ -52,7 +52,7 @@ def find(version: str) -> str:
 
 
 def make(program: str, folder: Path) -> str:
-    """Make a virtual environment, return why it can't be made; pip is run out of its wheel, as to install it would take ten seconds."""
+    """Make a virtual environment, return why it can't be made. pip runs out of its wheel: installing it is slow."""
     code = "import ensurepip, pathlib; print(next(pathlib.Path(ensurepip.__file__).parent.glob('_bundled/pip-*.whl')))"
     asked = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=False)
     wheel = asked.stdout.strip()
