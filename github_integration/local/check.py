@@ -115,8 +115,8 @@ def _job(name: str, job: Node) -> Iterator[Problem]:
 def _labels(node: Node) -> Iterator[Problem]:
     """Find a `runs-on` without a label; one that an expression gives is looked at when the job would begin."""
     if isinstance(node, MappingNode):
-        labels = _parts(node).get("labels")
-        yield from _labels(labels) if labels else ()
+        if "labels" in (parts := _parts(node)):
+            yield from _labels(parts["labels"])
         return
     labels = node.value if isinstance(node, SequenceNode) else [node]
     if not labels:
