@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from django.utils.dateparse import parse_datetime
 
+# What is said of the step in which a run ended; one that its job's time limit ended did not fail by itself.
+ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}
 STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_out": "timed out"}
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
@@ -38,6 +40,7 @@ def page_state(shown: dict[str, Any], now: dt.datetime, *, show_input: bool = Tr
         "input": pretty(shown["input"]) if show_input else None,
         "failed_job": error.get("failed_job"),
         "failed_step": error.get("failed_step"),
+        "failed_word": failed_word(shown),
         "error_detail": "" if error.get("failed_step") or error.get("annotations") else error.get("message", ""),
         "annotations": [annotation(one) for one in error.get("annotations", [])],
         "errors": error.get("errors", []),
@@ -96,6 +99,15 @@ def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[st
     text = duration(since, until, now) if since else ""
     words = {"name": step["name"], "state": state, "word": word}
     return words | {"since": since, "until": until, "duration": text, "began": moment(since)[-12:-4]}
+
+
+def failed_word(shown: dict[str, Any]) -> str:
+    """Return how the step ended that the error names, in the words of the list of steps."""
+    error = shown["error"] or {}
+    named = (error.get("failed_job"), error.get("failed_step"))
+    ends = [step["conclusion"] for step in shown["steps"] if (step["job"], step["name"]) == named]
+    bad = [end for end in ends if end not in (None, "success", "skipped", "neutral")]
+    return ENDED_WORDS.get(bad[0], "failed") if bad else "failed"
 
 
 def annotation(one: dict[str, Any]) -> dict[str, str]:

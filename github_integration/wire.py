@@ -354,16 +354,21 @@ TOO_LONG = "exceeded the maximum execution time"
 
 
 def annotation_seen(annotation: JSON) -> Annotation:
-    """Return what an annotation of a job's check run says. Where it names no file, its line is one of the log."""
+    """Return what an annotation of a job's check run says. Where it names no file, its line is one of the log.
+
+    A file without a line comes as its line 1, as does a step's own `line=1`: then no line is told, for a file alone is
+    true of both.
+    """
     file = plain(annotation.get("path"))
     line = annotation.get("start_line")
     named = file not in ("", NO_FILE)
+    whole = line == 1 and annotation.get("end_line") in (1, None) and annotation.get("start_column") is None
     return Annotation(
         message=redact(plain(annotation.get("message"))).strip()[:MESSAGE_CHARS],
         level=LEVELS.get(plain(annotation.get("annotation_level")), "notice"),
         title=redact(plain(annotation.get("title")))[:200],
         file=file[:500] if named else "",
-        line=line if named and type(line) is int else None,
+        line=line if named and type(line) is int and not whole else None,
     )
 
 

@@ -25,6 +25,7 @@ WRITTEN = {
     Spell.Runtime.WORKFLOW_DISPATCH: "[cast:${{ inputs.cast_id }}]",
     Spell.Runtime.REPOSITORY_DISPATCH: "[cast:${{ github.event.client_payload.cast_id }}]",
 }
+SHOWN = 3  # mistakes of a file's jobs
 RUN_ID = re.compile(r"\bgithub\.run_(id|number)\b", re.IGNORECASE)
 
 
@@ -40,6 +41,7 @@ class WorkflowFile:
     triggers: dict[str, JSON]
     run_name: str
     concurrency: tuple[tuple[str, JSON], ...]  # (where, what is written there), of the workflow and of its jobs
+    jobs: dict[str, dict[str, JSON]]
 
     def takes(self, event_type: str) -> bool:
         """Return whether a repository_dispatch of this type starts it."""
@@ -72,6 +74,7 @@ def read(name: str, text: str) -> WorkflowFile:
         triggers={str(event): spec for event, spec in _mapping(on).items()},
         run_name=_text(data.get("run-name")),
         concurrency=tuple((where, what) for where, what in written if what),
+        jobs=dict(jobs),
     )
 
 
@@ -101,6 +104,7 @@ def by_file(about: About, file: WorkflowFile, spell: Spell) -> Iterator[Finding]
 
 def of_every_kind(about: About, file: WorkflowFile, spell: Spell, *, of: str = "") -> Iterator[Finding]:
     """Check what counts for both kinds of start; `of` tells several files apart."""
+    yield from _jobs(about, file, f"jobs{of}")
     yield _run_name(about, file, spell, f"run-name{of}")
     yield from _concurrency(about, file, spell, f"concurrency{of}")
 
@@ -133,6 +137,31 @@ def _inputs(about: About, declared: dict[str, JSON], file: WorkflowFile, spell: 
                 "It is required and has no default. We don't send it, so GitHub refuses the start.",
                 mend=f"{place}.{name}: give it a `default`, or `required: false`. Callers choose by input_data.",
             )
+
+
+def _jobs(about: About, file: WorkflowFile, check: str) -> Iterator[Finding]:
+    """Find jobs that can't be, for which GitHub takes none of the file. Workflows that it calls are not read."""
+    wrong = [] if file.jobs else ["it has no jobs"]
+    waits = {key.lower(): _names(job.get("needs")) for key, job in file.jobs.items()}
+    for key, job in file.jobs.items():
+        missing = [name for name in _names(job.get("needs")) if name.lower() not in waits]
+        wrong += [f"job {key} needs {name!r}, which is no job of it" for name in missing]
+        if "uses" not in job:
+            wrong += [f"job {key} has no `{part}`" for part in ("runs-on", "steps") if not job.get(part)]
+    while free := [key for key, names in waits.items() if not any(name.lower() in waits for name in names)]:
+        for key in free:
+            del waits[key]
+    if waits:
+        wrong.append(f"jobs wait for each other by `needs`: {', '.join(waits)}")
+    if wrong:
+        said = "; ".join(wrong[:SHOWN]) + ("; …" if len(wrong) > SHOWN else "")
+        yield about.problem(
+            check, f"GitHub starts nothing of {file.name}: {said}.", mend=f"Mend the `jobs` of {file.name}. {SAMPLE}"
+        )
+
+
+def _names(needs: JSON) -> list[str]:
+    return [name for name in (needs if isinstance(needs, list) else [needs]) if isinstance(name, str)]
 
 
 def _run_name(about: About, file: WorkflowFile, spell: Spell, check: str) -> Finding:

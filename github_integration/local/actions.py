@@ -39,12 +39,13 @@ class Actions:
 
     def __init__(self, work: Path, kept: Path, source: str) -> None:
         self.stand_ins, self.kept, self.source = work / "stand_ins", kept, source.rstrip("/")
-        self.node = shutil.which("node")
+        self.node: str | None = None
         self._fresh: set[str] = set()
         self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Copy the stand-ins to where no sign in a path's name disturbs act."""
+    def start(self, environment: dict[str, str]) -> None:
+        """Copy the stand-ins to where no sign in a path's name disturbs act, and look for a Node that runs."""
+        self.node = _find_node(environment, self.stand_ins.parent)
         shutil.copytree(HERE, self.stand_ins, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
 
     def locate(self, name: str, ref: str) -> Path:
@@ -114,3 +115,25 @@ class Actions:
             return f"it is not found on {self.source}."
         first = (said.strip().splitlines() or ["git failed"])[-1].removeprefix("fatal: ")
         return f"{self.source} can't be reached ({first}). Without internet these run: {usual}."
+
+
+def _find_node(environment: dict[str, str], folder: Path) -> str | None:
+    """Return the first `node` on the PATH that runs; a shim of nodenv or asdf may be there with nothing behind it."""
+    for place in environment["PATH"].split(os.pathsep):
+        program = shutil.which("node", path=place) if place else None
+        if program is None:
+            continue
+        try:
+            done = subprocess.run(
+                [program, "--version"],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return program
+    return None

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .clock import log_stamp
-from .compiler import STEP, Compiled, CompiledJob
+from .compiler import STEP, Compiled, CompiledJob, no_runner
 from .expressions import interpolate
 from .runs import Annotation, Attempt, Job, Run, Runs
+from .workflow import default_name
 
 LEVELS = {"error": "failure", "warning": "warning", "notice": "notice"}
 _EXIT = re.compile(r"exit status (\d+)$")
@@ -26,6 +27,7 @@ class _Known:
     said: dict[str, str] = field(default_factory=dict)  # what its hidden step told
     errors: list[str] = field(default_factory=list)  # what act said before the job was introduced
     forgiven: set[int] = field(default_factory=set)  # steps that failed under continue-on-error
+    problems: list[str] = field(default_factory=list)  # why it can't run here
     failed: bool = False  # whether anything of this very job failed
     job: Job | None = None
 
@@ -61,7 +63,6 @@ class ActLog:
     ) -> None:
         self.runs, self.run, self.attempt, self.compiled, self.ready = runs, run, attempt, compiled, ready
         self.masks, self.stop = masks, stop
-        self.refused = False  # whether a job asked for a runner that is none of ours
         self.plain: list[str] = []  # what act said outside of any job: why it could not start
         self._known: dict[tuple[str, str], _Known] = {}
         self._given_up: dict[tuple[str, str], str] = {}  # matrices of which a job failed, and what GitHub says of it
@@ -80,10 +81,10 @@ class ActLog:
         matrix = entry.get("matrix") or {}
         with self.runs.lock:
             key = (str(entry["job"]), json.dumps(matrix, sort_keys=True))
-            known = self._known.setdefault(key, _Known(compiled, matrix, key[0]))
+            known = self._known.setdefault(key, _Known(compiled, matrix, key[0], problems=list(compiled.problems)))
             if known.job is None:
                 self._before(known, entry)
-            elif not known.compiled.problems:
+            elif not known.problems:
                 if entry.get("level") == "error" and "command" not in entry:
                     known.failed = True
                 self._entry(known, known.job, entry)
@@ -103,12 +104,6 @@ class ActLog:
             known.said[name] = value
             if name == "ready":
                 self._introduce(known)
-        elif message.startswith("🚧  Skipping unsupported platform"):
-            self.refused = True
-            job = self._begin(known)
-            labels = ", ".join(known.compiled.plan.labels)
-            self._set_up_failed(job, [f"No runner for {labels or 'this job'} on this machine."])
-            self.runs.end_job(self.run, self.attempt, job, "failure")
         elif entry.get("jobResult") == "skipped":
             known.job = self._job(known)
             self.runs.end_job(self.run, self.attempt, known.job, "skipped")
@@ -123,10 +118,13 @@ class ActLog:
 
     def _introduce(self, known: _Known) -> None:
         known.job = job = self._job(known)
-        if known.compiled.problems:
+        labels = known.compiled.plan.labels
+        if not known.problems and labels and (said := no_runner(known.said["labels"][1:-1].split("]["))):
+            known.problems.append(f"{said} (runs-on: {', '.join(labels)})")
+        if known.problems:
             self.runs.start_job(self.run, self.attempt, job)
             self._head(job)
-            self._set_up_failed(job, known.compiled.problems)
+            self._set_up_failed(job, known.problems)
             return
         self._head(job)
         for note in known.compiled.notes:
@@ -199,7 +197,7 @@ class ActLog:
 
     def _result(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
         result = _RESULTS.get(entry["jobResult"], "failure")
-        if result == "failure" and known.matrix and not (known.failed or known.errors or known.compiled.problems):
+        if result == "failure" and known.matrix and not (known.failed or known.errors or known.problems):
             result = "success"  # act calls all jobs of a matrix failed when one of them is
         # act calls a job good whose steps it left out because of an early cancel; GitHub does not.
         left_out = not known.compiled.lasts and any(step.status == "queued" for step in job.steps[:-1])
@@ -245,6 +243,7 @@ class ActLog:
             for earlier in job.steps[:1]:
                 earlier.end("success")
             step.start()
+            self._name_step(job, index, str(entry.get("step", "")))
             self._headline(job, index)
         elif main and len(path) == 1 and "stepResult" in entry:
             result = _RESULTS.get(entry["stepResult"], "failure")
@@ -269,6 +268,13 @@ class ActLog:
         names = [str(step.body.get("id") or number) for number, step in enumerate(steps, 1)]
         return names.index(step_id) if step_id in names else None
 
+    def _name_step(self, job: Job, index: int, said: str) -> None:
+        """Give a step that begins its name as act has evaluated it; act says nothing if it can't."""
+        written = job.plan.steps[index] if job.plan else None
+        if written and "${{" in written.name and said.strip():
+            named = said.strip() if written.body.get("name") else default_name(said)
+            job.steps[index + 1].name = self._masked(named)
+
     def _headline(self, job: Job, index: int) -> None:
         body = job.plan.steps[index].body if job.plan else {}
         script = str(body.get("run") or body.get("uses") or "").rstrip("\n").split("\n")
@@ -291,15 +297,17 @@ class ActLog:
         job.annotate(Annotation("failure", text), -2)
 
     def _annotate(self, job: Job, level: str, text: str, properties: dict[str, str], *, step: int | None) -> None:
-        line = _number(properties.get("line"))
+        file = properties.get("file", "")
+        # Where no line is named, GitHub puts it at the first of the file, or without a file at its line in the log.
+        line = _number(properties.get("line")) or (1 if file else len(job.log))
         column = _number(properties.get("col"))
         annotation = Annotation(
             level,
             self._masked(text),
             self._masked(properties.get("title", "")),
-            properties.get("file", ".github"),
-            line or len(job.log),  # GitHub puts what names no line at its line in the log
-            _number(properties.get("endLine")) or line or len(job.log),
+            file or ".github",
+            line,
+            _number(properties.get("endLine")) or line,
             column,
             _number(properties.get("endColumn")) or column,
         )

@@ -97,6 +97,8 @@ def _job(name: str, job: Node) -> Iterator[Problem]:
     yield from _keys(job, _JOB)
     if "runs-on" not in parts:
         yield Problem(job, "Required property is missing: runs-on")
+    else:
+        yield from _labels(parts["runs-on"])
     if "if" in parts:
         yield from _condition(parts["if"])
     steps = parts.get("steps")
@@ -108,6 +110,20 @@ def _job(name: str, job: Node) -> Iterator[Problem]:
         yield _unexpected(steps)
     else:
         yield from _steps(steps)
+
+
+def _labels(node: Node) -> Iterator[Problem]:
+    """Find a `runs-on` without a label; one that an expression gives is looked at when the job would begin."""
+    if isinstance(node, MappingNode):
+        if "labels" in (parts := _parts(node)):
+            yield from _labels(parts["labels"])
+        return
+    labels = node.value if isinstance(node, SequenceNode) else [node]
+    if not labels:
+        yield Problem(node, "The sequence must contain at least one value.")
+    for label in labels:
+        if not isinstance(label, ScalarNode) or not label.value.strip():
+            yield _unexpected(label)
 
 
 def _steps(steps: SequenceNode) -> Iterator[Problem]:

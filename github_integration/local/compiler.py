@@ -18,9 +18,13 @@ STEP = "localgithub"  # the hidden step's id, and how its lines begin
 MAIN_FILE = f".github/workflows/{STEP}.yml"  # not the run's own, which a checkout must find as it was written
 CALLER = "localgithub_caller"  # the hidden input by which a called workflow knows its caller's name
 GO = "localgithub-go"  # the file in the job's RUNNER_TEMP that ends its waiting
+LABEL = "ubuntu-latest"  # of every job, for act, which would give all jobs of a matrix the first one's labels
+FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
 _INTRODUCE = f"""\
 printf '%s\\n' "{STEP}:name=$LG_NAME" "{STEP}:group=$LG_GROUP" "{STEP}:cancel=$LG_CANCEL" \\
-  "{STEP}:minutes=$LG_MINUTES" "{STEP}:failfast=$LG_FAIL_FAST" "{STEP}:temp=$RUNNER_TEMP" "{STEP}:ready"
+  "{STEP}:minutes=$LG_MINUTES" "{STEP}:failfast=$LG_FAIL_FAST" "{STEP}:temp=$RUNNER_TEMP" \\
+  "{STEP}:labels=$LG_LABELS" "{STEP}:ready"
+case "$(printf %s "$LG_LABELS" | tr A-Z a-z)" in *"[]"* | *"[{FOREIGN[0]}"* | *"[{FOREIGN[1]}"*) exit 1; esac
 [ -z "$LG_GROUP" ] && exit 0
 until [ -e "$RUNNER_TEMP/{GO}" ]; do sleep 0.05; done
 [ ! -s "$RUNNER_TEMP/{GO}" ]
@@ -95,6 +99,8 @@ class Compiler:
         self.done.jobs[job.id] = job
         made = {name: value for name, value in body.items() if name not in ("timeout-minutes", "concurrency")}
         made["name"] = job.id
+        if "uses" not in body:
+            made["runs-on"] = LABEL
         strategy: dict[str, Any] = body.get("strategy") or {}
         if strategy:  # act would run four at a time, and reads no expression here; ending the others is up to us
             made["strategy"] = {"max-parallel": 64, **strategy, "fail-fast": False}
@@ -102,7 +108,7 @@ class Compiler:
             return self._call(job, made, tree, prefix)
         steps = list(body.get("steps") or [])
         self._caches = False
-        job.problems = self._problems(body, steps, tree)
+        job.problems = self._problems(body, steps, tree, [label for label in plan.labels if "${{" not in label])
         group, cancel = read_concurrency(body.get("concurrency"))
         introduction: dict[str, Any] = {
             "id": STEP,
@@ -114,6 +120,7 @@ class Compiler:
                 "LG_CANCEL": _text(cancel),
                 "LG_FAIL_FAST": _text(strategy.get("fail-fast", True)),
                 "LG_MINUTES": _text(body.get("timeout-minutes", "")),
+                "LG_LABELS": "".join(f"[{_joined(label)}]" for label in plan.labels),
             },
             "run": _INTRODUCE,
         }
@@ -125,7 +132,7 @@ class Compiler:
             introduction["if"] = "always()"
             # It goes on when the run is cancelled; act would leave out the steps that don't say always() themselves.
             steps = [_if(step, f"always() && !{_FAILED}", "") for step in steps]
-        if group:
+        if group or any("${{" in label for label in plan.labels):  # the hidden step may fail
             steps = [_if(step, "success()", f"steps.{STEP}.outcome == 'success' && ") for step in steps]
         if self._caches:
             save = f'"$LOCAL_GITHUB_PYTHON" -I -S {shlex.quote(str(self.actions.stand_ins))}/cache/cache.py save-all'
@@ -157,9 +164,9 @@ class Compiler:
         shown = prefix + job.plan.name + _matrix_suffix(job.plan)
         return {**made, "uses": f"./{path}", "with": {**(made.get("with") or {}), CALLER: shown}}
 
-    def _problems(self, body: dict[str, Any], steps: list[dict[str, Any]], tree: Path) -> list[str]:
+    def _problems(self, body: dict[str, Any], steps: list[dict[str, Any]], tree: Path, labels: list[str]) -> list[str]:
         """Return why a job can't run on this machine."""
-        problems = []
+        problems = [said] if (said := no_runner(labels)) else []
         if body.get("container") and not self.docker:
             problems.append("`container:` needs Docker, and no Docker answers on this machine.")
         elif body.get("services") and not body.get("container"):
@@ -202,7 +209,7 @@ class Compiler:
         if kind == "docker" and not self.docker:
             return [f"Action `{uses}` is a Docker action, and no Docker answers on this machine."]
         if kind.startswith("node") and self.actions.node is None:
-            return [f"Action `{uses}` is written in JavaScript, and `node` is not installed on this machine."]
+            return [f"Action `{uses}` is written in JavaScript, and no `node` that runs is on this machine."]
         problems = []
         for step in action.get("steps") or [] if kind == "composite" else []:
             problems += self._action_problems(step, tree, seen)
@@ -217,6 +224,20 @@ def _has(seen: set[str], path: tuple[str, ...]) -> bool:
 def runs_always(body: dict[str, Any]) -> bool:
     """Whether a job or a step runs also when its run is cancelled."""
     return bool(_ALWAYS.search(_text(body.get("if", ""))))
+
+
+def no_runner(labels: list[str]) -> str:
+    """Return why no runner takes a job with these labels, empty if one does."""
+    if any(label.lower().startswith(FOREIGN) for label in labels):
+        return f"No runner for {', '.join(labels)} on this machine."
+    return "" if all(labels) else "Error when evaluating 'runs-on': Unexpected value ''"
+
+
+def _joined(label: str) -> str:
+    """Return a label that may be an expression for a list, with `][` between the values."""
+    if label.startswith("${{") and label.endswith("}}") and label.count("${{") == 1:
+        return f"${{{{ join({label[3:-2].strip()}, '][') }}}}"
+    return label
 
 
 def read_concurrency(written: Any) -> tuple[str, Any]:

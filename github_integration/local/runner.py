@@ -16,18 +16,17 @@ from . import processes
 from .actions import Actions
 from .actlog import ActLog, masks
 from .auth import Auth
-from .compiler import GO, MAIN_FILE, Compiled, Compiler, read_concurrency, runs_always
+from .compiler import GO, LABEL, MAIN_FILE, Compiled, Compiler, read_concurrency, runs_always
 from .concurrency import Groups, Member
 from .config import Config
 from .expressions import interpolate, to_text
 from .faults import Faults
 from .runs import Annotation, Attempt, Job, Run, Runs
+from .shapes import user_id
 from .workflow import WorkflowError
 from .workplace import make_workplace
 
 logger = logging.getLogger(__name__)
-COMMON_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}  # a matrix may name them
-FOREIGN = ("windows", "macos")  # runners that this machine can't stand in for
 JOB_PERMISSIONS = {"actions": "read", "contents": "read", "metadata": "read"}  # of secrets.GITHUB_TOKEN
 DEFAULT_MINUTES = 360  # how long a job may take that says nothing
 
@@ -62,7 +61,9 @@ class Runner:
         for name, program in {"python3": python, "bash": shutil.which("bash"), "sh": shutil.which("sh")}.items():
             _wrap(self.work / "bin" / name, program or name)
         self.actions = Actions(self.work, self.config.state_dir / "actions", self.config.actions_source)
-        self.actions.start()
+        self.actions.start(self.environment())
+        if self.actions.node and self.actions.node != shutil.which("node"):
+            (self.work / "bin" / "node").symlink_to(self.actions.node)  # before the one that doesn't run
         self.docker = processes.docker_answers()
         for thread in self._threads:
             thread.start()
@@ -110,12 +111,16 @@ class Runner:
         """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` is left in annotations."""
         with self.runs.lock:
             attempt = run.attempt
-            for job in attempt.jobs if why and not attempt.cancel_requested else []:
-                if job.status != "completed":
-                    job.annotate(Annotation("failure", why))
+            if why and not attempt.cancel_requested:
+                attempt.why_cancelled = why
+                for job in attempt.jobs:
+                    if job.status != "completed":
+                        job.annotate(Annotation("failure", why), -2)
             attempt.cancel_requested = True
             execution = self._executions.get(run.id)
             if execution is None and attempt.status in ("queued", "pending"):
+                if why and not attempt.jobs:
+                    self.runs.add_waiting(run, attempt)
                 self.runs.end(run, attempt, "cancelled")
         if execution is not None:
             execution.cancel(0.0 if force else self.config.cancel_grace)
@@ -229,6 +234,16 @@ class Runner:
             "GITHUB_RUN_ATTEMPT": attempt.number,
             "GITHUB_API_URL": self.config.base_url,
             "GITHUB_SERVER_URL": self.config.base_url,
+            "GITHUB_GRAPHQL_URL": f"{self.config.base_url}/graphql",
+            "GITHUB_ACTOR_ID": user_id(run.actor),
+            "GITHUB_TRIGGERING_ACTOR": attempt.actor,
+            "GITHUB_REPOSITORY_ID": run.repository.id,
+            "GITHUB_REPOSITORY_OWNER_ID": user_id(run.repository.owner),
+            "GITHUB_REF_PROTECTED": "false",
+            "GITHUB_WORKFLOW_REF": f"{run.repository.full_name}/{run.workflow.path}@{run.ref}",
+            "GITHUB_WORKFLOW_SHA": run.sha,
+            "RUNNER_NAME": "local act",
+            "RUNNER_ENVIRONMENT": "self-hosted",
             "GITHUB_RETENTION_DAYS": 90,
             "LOCAL_GITHUB_ARTIFACTS": self.artifacts(home),
             "LOCAL_GITHUB_CACHES": caches,
@@ -254,7 +269,7 @@ class Runner:
             "--no-cache-server",
             "--no-recurse",
             "--actor",
-            attempt.actor,
+            run.actor,
             "--action-cache-path",
             str(home / "cache"),
             "--env-file",
@@ -266,9 +281,7 @@ class Runner:
             "--input-file",
             none,
         ]
-        labels = {label for job in compiled.jobs.values() for label in job.plan.labels if not label.startswith(FOREIGN)}
-        for label in sorted(labels | COMMON_LABELS):
-            command += ["-P", f"{label}=-self-hosted"]
+        command += ["-P", f"{LABEL}=-self-hosted"]
         for name, folder in sorted(compiled.actions.items()):
             command += ["--local-repository", f"{name}={folder}"]
         for variable, value in given.items():
@@ -326,7 +339,7 @@ class Runner:
                 conclusion = "cancelled"
             elif "cancelled" in bad and "failure" not in bad:
                 conclusion = "cancelled"  # a job that took too long, or that its group ended
-            elif code == 0 and not log.refused:
+            elif code == 0:
                 conclusion = "success" if log.started else "skipped"
             else:
                 conclusion = "failure"

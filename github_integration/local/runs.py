@@ -108,6 +108,7 @@ class Attempt:
     updated_at: datetime = field(default_factory=now)
     jobs: list[Job] = field(default_factory=list)
     cancel_requested: bool = False
+    why_cancelled: str = ""  # GitHub's sentence for its jobs, where it was not a person who asked
     problem: str = ""  # why it could not start
     group: str = ""  # its concurrency group
 
@@ -256,6 +257,10 @@ class Runs:
         """Finish a job, once."""
         with self.lock:
             if job.status != "completed":
+                why = attempt.why_cancelled
+                # Jobs of a matrix, and those that wait for others, may have come to be after the run was cancelled.
+                if conclusion == "cancelled" and why and all(told.message != why for told in job.annotations):
+                    job.annotate(Annotation("failure", why), -2)
                 job.end(conclusion)
                 self._tell(run, attempt, "completed", job)
 
@@ -275,10 +280,15 @@ class Runs:
             for job in attempt.jobs:
                 job.annotate(Annotation("failure", reason))
                 self.end_job(run, attempt, job, "failure")
+            self.add_waiting(run, attempt)
+            self.end(run, attempt, "failure")
+
+    def add_waiting(self, run: Run, attempt: Attempt) -> None:
+        """Queue the jobs that GitHub makes later, of a run that ends before."""
+        with self.lock:
             for plan in run.workflow.jobs:
                 if plan.waits:
                     self.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
-            self.end(run, attempt, "failure")
 
     def keep_artifact(self, run: Run, facts: dict[str, Any], file: Path) -> None:
         """Make an uploaded artifact visible, also while its run still goes on."""

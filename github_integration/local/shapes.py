@@ -61,6 +61,11 @@ def node_id(kind: str, number: int) -> str:
     return f"{kind}_{base64.urlsafe_b64encode(number.to_bytes(8, 'big')).decode().rstrip('=')}"
 
 
+def user_id(login: str) -> int:
+    """Return the number of a user, a bot or an organization."""
+    return 1000 + sum(login.encode())
+
+
 class BaseRenderer:
     """Writes users and repositories, which nearly every answer contains."""
 
@@ -70,7 +75,7 @@ class BaseRenderer:
     def user(self, login: str, kind: str = "User") -> JSON:
         """Return a simple user."""
         url = f"{self.config.base_url}/users/{login}"
-        number = 1000 + sum(login.encode())
+        number = user_id(login)
         return {
             "login": login,
             "id": number,

@@ -212,6 +212,9 @@ def job_plan(key: str, job: dict[str, Any]) -> JobPlan:
 
 
 def _step(body: dict[str, Any]) -> Step:
-    # GitHub's own fallback: "Run" and the action, or the first line of the script.
-    first_line = str(body.get("uses") or body.get("run", "")).strip().split("\n")[0]
-    return Step(str(body.get("name") or f"Run {first_line}"), body)
+    return Step(str(body.get("name") or default_name(str(body.get("uses") or body.get("run", "")))), body)
+
+
+def default_name(text: str) -> str:
+    """Return what GitHub calls a step without a name: "Run" and the action, or the first line of the script."""
+    return "Run " + text.strip().split("\n")[0]

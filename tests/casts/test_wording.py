@@ -79,6 +79,24 @@ def test_a_step_has_a_word_for_every_state(changes: dict[str, Any], final: bool,
     assert (line["state"], line["word"], line["duration"]) == (state, word, duration)
 
 
+@pytest.mark.parametrize(
+    ("conclusions", "word"),
+    [
+        (["failure"], "failed"),
+        (["cancelled"], "was cancelled"),
+        (["timed_out"], "timed out"),
+        (["success", "cancelled"], "was cancelled"),  # two steps of one name
+        ([], "failed"),
+    ],
+)
+def test_the_step_of_an_error_ended_as_the_list_of_steps_says(conclusions: list[str], word: str):
+    steps = [a_step(status="completed", conclusion=one) for one in conclusions]
+    other = a_step(job="Other", status="completed", conclusion="timed_out")
+    error = {"failed_job": "Cast", "failed_step": "Read"}
+    assert wording.failed_word({"error": error, "steps": [other, *steps]}) == word
+    assert wording.failed_word({"error": None, "steps": steps}) == "failed"
+
+
 def test_only_a_stored_artifact_is_linked():
     one = {"file_name": "a.zip", "url": "https://spells.example/a?token=t", "size_bytes": 5, "digest": None}
     one |= {"expires_at": BEGAN}

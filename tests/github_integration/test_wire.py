@@ -330,6 +330,22 @@ def test_place_in_the_log_is_no_place_in_a_file() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"start_line": 1, "end_line": 1, "start_column": None, "end_column": None}, None),
+        ({"start_line": 1, "end_line": 1}, None),
+        ({"start_line": 1, "end_line": 1, "start_column": 1, "end_column": 1}, 1),
+        ({"start_line": 1, "end_line": 4}, 1),
+        ({"start_line": 2, "end_line": 2}, 2),
+    ],
+)
+def test_first_line_of_a_file_is_no_line_unless_more_is_said(told: dict[str, int | None], line: int | None) -> None:
+    """GitHub tells a file without a line as its line 1."""
+    seen = wire.annotation_seen({"path": "b.txt", "annotation_level": "failure", "message": "m"} | told)
+    assert seen == Annotation("m", "error", "", "b.txt", line)
+
+
+@pytest.mark.parametrize(
     ("message", "commonplace"),
     [
         ("Process completed with exit code 1.", True),

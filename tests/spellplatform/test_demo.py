@@ -143,7 +143,7 @@ def test_it_prints_lines_to_copy(demo, settings, monkeypatch):
     cast = {"cast_id": "c", "spell_key": "s", "cost_cents": 1, "events_url": "e", "progress_url": "p"}
     for name, answer in (("cast", cast), ("watch", {}), ("result", "report"), ("page_answers", None)):
         monkeypatch.setattr(tour, name, lambda *_, answer=answer: answer)
-    demo.show("KEY", "pass")
+    demo.show("KEY", "pass", demo.cast("KEY"))
     lines = demo.stdout.getvalue().splitlines()
     curls = [shlex.split(line) for line in lines if line.startswith("curl ")]
     bodies = [json.loads(words[words.index("-d") + 1]) for words in curls]

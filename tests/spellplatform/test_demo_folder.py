@@ -20,5 +20,7 @@ def test_demo_runs_in_a_folder_with_any_name(tmp_path: Path):
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Done." in done.stdout
+    assert done.stdout.endswith(f"Logs           {folder}/var/demo/logs\n\nStopped.\n")
+    assert "http" not in done.stdout, "nothing answers there any more"
     assert (folder / "var" / "demo" / "spell.sqlite3").is_file()
     assert [one.name for one in tmp_path.iterdir()] == [folder.name]

@@ -4,6 +4,7 @@
 const page = document.querySelector("#cast");
 const connection = document.querySelector("#connection");
 const ahead = Date.now() - Date.parse(page.dataset.now); // milliseconds that this clock is ahead of the server's
+const ENDED_WORDS = { cancelled: "was cancelled", timed_out: "timed out" };
 const STEP_WORDS = { success: "done", neutral: "done", failure: "failed", timed_out: "timed out" };
 const ARTIFACT_NOTES = {
   pending: "still being copied from GitHub",
@@ -132,11 +133,18 @@ function writeArtifact(element, artifact) {
   link(part(element, "link"), stored ? pathOf(artifact.url) : null);
 }
 
-function writeError(error) {
+function failedWord(error, steps) {
+  const bad = steps.find((step) => step.job === error?.failed_job && step.name === error?.failed_step
+    && ![null, "success", "skipped", "neutral"].includes(step.conclusion));
+  return ENDED_WORDS[bad?.conclusion] ?? "failed";
+}
+
+function writeError(error, steps) {
   show(page, "trouble", error);
   show(page, "failed", error?.failed_step);
   say(page, "failed_step", error?.failed_step ?? "");
   say(page, "failed_job", error?.failed_job ?? "");
+  say(page, "failed_word", failedWord(error, steps));
   const annotations = error?.annotations ?? [];
   const detail = error?.failed_step || annotations.length ? "" : error?.message ?? "";
   show(page, "error_detail", detail);
@@ -207,7 +215,7 @@ function write(cast, text) {
   sayMoment("finished_at", cast.finished_at);
   link(part(page, "run"), cast.run_url);
 
-  writeError(cast.error);
+  writeError(cast.error, cast.steps);
   show(page, "output_card", cast.output !== null);
   say(page, "output", cast.output === null ? "" : pretty(text, cast.output));
   show(page, "artifacts_card", cast.artifacts.length);

@@ -50,13 +50,14 @@ class Command(BaseCommand):
                 self.stdout.write("Starting web, worker and the local GitHub …")
                 processes.start()
                 self.stdout.write(f"Up after {time.monotonic() - began:.1f} s.\n")
-                self.show(key, password)
-                if once:
-                    return
-                self.stdout.write("\nServing until Ctrl-C.")
-                while True:
+                progress_url = self.cast(key)
+                if not once:
+                    self.show(key, password, progress_url)
+                    self.stdout.write("\nServing until Ctrl-C.")
+                while not once:
                     processes.check()
                     time.sleep(0.5)
+            self.stdout.write(f"Logs           {settings.VAR_DIR}/logs\n\nStopped.")
         except (NotStarted, tour.Failed) as exc:
             raise CommandError(str(exc)) from exc
         except KeyboardInterrupt:
@@ -85,16 +86,20 @@ class Command(BaseCommand):
         Membership.objects.get_or_create(account=account, user=user)
         return key, password
 
-    def show(self, key: str, password: str) -> None:
-        """Cast, follow, download, and say where everything is; raise tour.Failed."""
-        base = settings.PUBLIC_URL
-        cast = tour.cast(base, key)
+    def cast(self, key: str) -> str:
+        """Cast, follow and download; return the address of the cast's page. Raise tour.Failed."""
+        cast = tour.cast(settings.PUBLIC_URL, key)
         self.stdout.write(f"Cast {cast['cast_id']} of spell {cast['spell_key']} ({cast['cost_cents']} cents):")
         self.stdout.flush()
         final = tour.watch(cast["events_url"], key)
         report = tour.result(final)
         tour.page_answers(cast["progress_url"], cast["cast_id"])
         self.stdout.write(f"\nreport.md of its artifact (digest checked):\n\n{report}")
+        return str(cast["progress_url"])
+
+    def show(self, key: str, password: str, progress_url: str) -> None:
+        """Say where everything is while it is served, and print lines to copy."""
+        base = settings.PUBLIC_URL
         curl = (
             f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
             '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Merlin"}CALLBACK}\''
@@ -103,7 +108,7 @@ class Command(BaseCommand):
         if settings.VAR_DIR.name != "demo":
             manage = f"VAR_DIR={shlex.quote(str(settings.VAR_DIR))} {manage}"
         self.stdout.write(
-            f"Progress page  {cast['progress_url']}\n"
+            f"Progress page  {progress_url}\n"
             f"Admin          {base}/admin/   user {ADMIN}, password {password}\n"
             f"API            {base}/api/v1/docs\n"
             f"Logs           {settings.VAR_DIR}/logs\n\n"

@@ -344,6 +344,37 @@ def test_group_by_an_input_that_events_dont_have_is_shared(hub, write: Write):
     is_bad(finding, Level.WARNING, "share the group", mend="client_payload.cast_id")
 
 
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("{a: {needs: biuld, runs-on: x, steps: [{run: y}]}}", "job a needs 'biuld', which is no job of it."),
+        ("{a: {needs: [a], runs-on: x, steps: [{run: y}]}}", "jobs wait for each other by `needs`: a."),
+        (
+            "{a: {needs: b, uses: ./x}, b: {needs: [c], uses: ./x}, c: {needs: b, uses: ./x}}",
+            "jobs wait for each other by `needs`: a, b, c.",
+        ),
+        ("{a: {steps: [{run: y}]}}", "job a has no `runs-on`."),
+        ("{a: {runs-on: x}}", "job a has no `steps`."),
+        ("{}", "it has no jobs."),
+    ],
+)
+def test_jobs_that_can_not_be_are_a_problem(jobs: str, said: str):
+    for text, spell in ((GOOD, make()), (HEARD, event())):
+        file = workflow_file.read("w.yml", text.split("jobs:")[0] + f"jobs: {jobs}\n")
+        finding = one(list(workflow_file.of_every_kind(workflows.About("Spell s"), file, spell)), "jobs")
+        is_bad(finding, Level.PROBLEM, f"GitHub starts nothing of w.yml: {said}", mend="`jobs` of w.yml")
+
+
+def test_jobs_that_wait_for_others_are_well(hub, write: Write):
+    jobs = "jobs: {a: {runs-on: x, steps: [{run: y}]}, b: {needs: A, uses: ./x}, c: {needs: [a, b], uses: ./x}}\n"
+    assert all_ok(check(hub, workflow_file=write("waits.yml", GOOD.split("jobs:")[0] + jobs)))
+
+
+def test_a_wrong_needs_in_a_file_on_github_is_told(hub, write: Write):
+    name = write("needs.yml", GOOD.replace("{one: {", "{one: {needs: biuld, "))
+    is_bad(one(check(hub, workflow_file=name), "jobs"), Level.PROBLEM, "needs 'biuld'", mend="needs.yml")
+
+
 # --- what it costs ---------------------------------------------------------------------------------------
 
 

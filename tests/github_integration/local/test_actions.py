@@ -1,6 +1,11 @@
 """Actions: the usual ones have stand-ins here, others come from where Config says, what can't run says why."""
 
+import os
+from pathlib import Path
+
 import pytest
+
+from github_integration.local.actions import Actions
 
 from .conftest import Api
 from .test_annotations import annotations
@@ -25,6 +30,45 @@ def test_usual_actions_run_wherever_they_are_written(api: Api):
     assert "hello world" in logs["fetched"]
     assert "said=hello world" in logs["fetched"]
     assert "node says hello you" in logs["fetched"]
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Path:
+    """Make programs as pyenv and its like put on the PATH for versions that the folder at hand does not name."""
+    program(tmp_path / "shims", "node", "echo 'nodenv: node: command not found' >&2; exit 127")
+    return program(tmp_path / "shims", "python3.99", "echo 'pyenv: python3.99: command not found' >&2; exit 127")
+
+
+def test_python_that_does_not_run_or_is_another_is_none(api: Api, shim, tmp_path, monkeypatch):
+    other = program(tmp_path / "other", "python3.99", "echo 3.98.1")
+    bare = program(tmp_path / "bare", "python3.99", "[ $# -eq 5 ] || exit 1; echo 3.99.1")  # makes no environment
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, [shim, other, bare, os.environ["PATH"]])))
+    run = api.wait(api.start("python.yml"))
+    [job] = api.jobs(run["id"])
+    said = api.log(job["id"])
+    assert run["conclusion"] == "success", said
+    assert "##[warning]Python 3.99 is not on this machine: this is 3." in said
+    assert "it runs" in said
+
+
+def test_node_that_does_not_run_is_none(shim, tmp_path):
+    def found(*folders: Path) -> str | None:
+        work = tmp_path / str(len(folders))
+        work.mkdir()
+        actions = Actions(work, tmp_path / "kept", "")
+        actions.start({"PATH": os.pathsep.join(map(str, [*folders, "/nowhere"]))})
+        return actions.node
+
+    real = program(tmp_path / "real", "node", "echo v22.0.0")
+    assert found(shim) is None
+    assert found(shim, real) == str(real / "node")
 
 
 def test_cache_is_there_for_the_next_run(api: Api):

@@ -16,7 +16,7 @@ def test_what_steps_remark_is_kept_with_file_line_and_title(api: Api):
     api.wait(run_id)
     [job] = api.jobs(run_id)
     assert job["check_run_url"].endswith(f"/check-runs/{job['id']}")
-    error, warning, notice, *notices, end = annotations(api, job)
+    error, warning, notice, no_line, no_file, *notices, end = annotations(api, job)
     assert {key: value for key, value in error.items() if key != "blob_href"} == {
         "path": "src/a.py", "start_line": 3, "end_line": 4, "start_column": 2, "end_column": 9,
         "annotation_level": "failure", "title": "Oh, dear: 100%", "message": "it broke\nbadly :: twice",
@@ -25,6 +25,8 @@ def test_what_steps_remark_is_kept_with_file_line_and_title(api: Api):
     assert error["blob_href"].endswith("/src/a.py")
     assert (warning["path"], warning["annotation_level"], warning["message"]) == (".github", "warning", "careful")
     assert (notice["path"], notice["start_line"], notice["end_line"]) == ("b.py", 7, 7)
+    assert (no_line["path"], no_line["start_line"], no_line["end_line"]) == ("b.py", 1, 1), "the file as a whole"
+    assert (no_file["path"], no_file["message"]) == (".github", "no file")
     assert (notice["title"], notice["message"]) == ("By the way", "all is % well")
     assert [n["message"] for n in notices] == [str(n) for n in range(1, 10)], "ten of a level a step, as on GitHub"
     assert (end["annotation_level"], end["message"]) == ("failure", "Process completed with exit code 4.")

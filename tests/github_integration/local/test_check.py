@@ -60,6 +60,10 @@ jobs:
     ("written", "instead", "error"),
     [
         ("    runs-on: ubuntu-latest\n", "", "(Line: 4, Col: 5): Required property is missing: runs-on"),
+        ("ubuntu-latest", "''", "(Line: 4, Col: 14): Unexpected value ''"),
+        (" ubuntu-latest", "", "(Line: 4, Col: 13): Unexpected value ''"),
+        ("ubuntu-latest", "[]", "(Line: 4, Col: 14): The sequence must contain at least one value."),
+        ("ubuntu-latest", "{group: g, labels: [x, '']}", "(Line: 4, Col: 37): Unexpected value ''"),
         ("    runs-on", "    needs: b\n    runs-on", "(Line: 4, Col: 12): Job 'a' depends on unknown job 'b'."),
         ("    runs-on", "    needs: [a]\n    runs-on", "(Line: 3, Col: 3): The workflow must contain at least one job"),
         ("    runs-on", "    run-on: x\n    runs-on", "(Line: 4, Col: 5): Unexpected value 'run-on'"),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from .conftest import Api
 from .test_annotations import annotations
 from .test_runs import steps
@@ -16,6 +18,21 @@ def until_step(api: Api, run_id: int, name: str) -> None:
         return any(s["name"] == name and s["status"] == "in_progress" for j in api.jobs(run_id) for s in j["steps"])
 
     api.wait(run_id, begun)
+
+
+def test_names_of_steps_are_evaluated_when_they_begin(api: Api):
+    run_id = api.start("names.yml", {"spell_key": "greet"})
+    run = api.wait(run_id)
+    one, two = sorted(api.jobs(run_id), key=lambda job: job["name"])
+    assert steps(one)[1:-1] == [
+        (f"step greet {run['run_number']}", "success"),
+        ('Run echo "n=7 of all of job"', "success"),
+        ("said it, ***", "success"),
+        ("left out ${{ inputs.spell_key }}", "skipped"),
+        ("no JSON ${{ fromJSON('{') }}", "success"),
+        ("Plain", "success"),
+    ]
+    assert steps(two)[1] == ("told it", "success")
 
 
 def test_called_workflows_show_their_jobs_under_githubs_names(api: Api):
@@ -83,7 +100,29 @@ def test_newcomer_of_a_group_takes_the_place_of_who_waits(api: Api):
     api.wait(newest, lambda run: run["status"] == "in_progress")
     over = api.start("grouped.yml", {"group": "one", "over": "true", "seconds": "0"})
     assert api.wait(newest)["conclusion"] == "cancelled"
+    assert "Canceling since a higher priority waiting request for 'group-one' exists" in [
+        one["message"] for one in annotations(api, api.jobs(newest)[0])
+    ]
     assert api.wait(over)["conclusion"] == "success"
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_run_whose_place_a_newcomer_takes_says_so_also_in_jobs_that_come_late(api: Api, control, began):
+    if not began:
+        control("faults", runners={"limit": 0})
+    runs = api.start("grouped-matrix.yml", {"seconds": "30"})
+    if began:
+        until_step(api, runs, "Work")
+    newest = api.start("grouped-matrix.yml", {"seconds": "0"})
+    assert api.wait(runs)["conclusion"] == "cancelled"
+    control("faults", runners={"limit": None})
+    jobs = api.jobs(runs)
+    assert {job["conclusion"] for job in jobs} == {"cancelled"}
+    for job in jobs:
+        why = "Canceling since a higher priority waiting request for 'of-a-matrix' exists"
+        assert why in [one["message"] for one in annotations(api, job)]
+    assert api.wait(newest)["conclusion"] == "success"
+    assert not any(annotations(api, job) for job in api.jobs(newest))
 
 
 def test_run_that_waits_for_its_group_can_be_cancelled(api: Api):

@@ -39,6 +39,34 @@ def test_run_sees_its_ids_but_nothing_of_our_environment(api: Api, monkeypatch):
     assert "from-dot-env" not in log
 
 
+def test_default_variables_say_what_is_known(api: Api, server):
+    run_id = api.start("quick.yml", {"cast_id": "C"})
+    api.wait(run_id)
+    mine = Api(server.config.base_url, "github_pat_local")
+    assert mine.post(api.repo(f"actions/runs/{run_id}/rerun")).status_code == 201
+    run = api.wait(run_id)
+    assert (run["run_attempt"], run["conclusion"]) == (2, "success")
+    pairs = (line.split("Z ", 1)[1].partition("=") for line in api.log(api.jobs(run_id)[0]["id"]).splitlines())
+    seen = {name: value for name, _, value in pairs}
+    where = ".github/workflows/quick.yml"
+    assert (
+        seen.items()
+        >= {
+            "GITHUB_ACTOR": "local-spells[bot]",
+            "GITHUB_ACTOR_ID": str(run["actor"]["id"]),
+            "GITHUB_TRIGGERING_ACTOR": "local-person",
+            "GITHUB_REPOSITORY_ID": str(run["repository"]["id"]),
+            "GITHUB_REPOSITORY_OWNER_ID": str(run["repository"]["owner"]["id"]),
+            "GITHUB_REF_PROTECTED": "false",
+            "GITHUB_WORKFLOW_REF": f"octo-org/spells/{where}@refs/heads/main",
+            "GITHUB_WORKFLOW_SHA": run["head_sha"],
+            "GITHUB_GRAPHQL_URL": f"{server.config.base_url}/graphql",
+            "RUNNER_NAME": "local act",
+            "RUNNER_ENVIRONMENT": "self-hosted",
+        }.items()
+    )
+
+
 def test_failed_run_shows_where_and_why(api: Api):
     run_id = api.start("fails.yml")
     assert api.wait(run_id)["conclusion"] == "failure"
@@ -125,6 +153,22 @@ def test_job_for_another_kind_of_machine_fails_instead_of_passing_unrun(api: Api
     run = api.wait(api.start("mac.yml"))
     assert run["conclusion"] == "failure"
     assert "No runner for macos-latest on this machine." in api.log(api.jobs(run["id"])[0]["id"])
+
+
+def test_labels_of_runners_are_those_of_each_job(api: Api):
+    run = api.wait(api.start("runners.yml"))
+    jobs = {job["name"]: job for job in api.jobs(run["id"])}
+    assert {name: job["conclusion"] for name, job in jobs.items()} == {
+        "each windows-latest": "failure", "each ubuntu-24.04": "success", "each our-own": "success",
+        "some 1": "success", "some 2": "failure", "list": "success", "mac": "failure",
+    }  # fmt: skip
+    for name, why in {
+        "each windows-latest": "No runner for windows-latest on this machine. (runs-on: ${{ matrix.os }})",
+        "some 2": "Error when evaluating 'runs-on': Unexpected value '' (runs-on: ${{ matrix.os }})",
+        "mac": "No runner for a, macOS-15 on this machine. (runs-on: ",
+    }.items():
+        assert f"##[error]{why}" in api.log(jobs[name]["id"])
+        assert {state for _, state in steps(jobs[name])[1:-1]} == {"skipped"}, "also those that run always"
 
 
 def test_rerun_is_a_second_attempt_of_the_same_run(api: Api, receiver):

@@ -2,15 +2,19 @@
 
 import io
 import json
+import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 import requests
+from jsonschema import Draft202012Validator
 
 from .conftest import Api
 from .trees import SAMPLE
 
 FILE = SAMPLE.name
+SPELLS = Path(__file__).parents[3] / "spellplatform" / "demo" / "spells.toml"
 
 
 def cast(api: Api, spell: str, data, cast_id: str = "01J") -> dict:
@@ -80,12 +84,32 @@ def test_stumble_fails_with_its_reason_and_without_artifact(api: Api):
         ("greet", [], "input_data must be a JSON object."),
         ("greet", {"name": 1}, 'greet needs the text field "name".'),
         ("greet", {"name": "x", "times": 6}, "times must be a whole number from 1 to 5."),
+        ("greet", {"name": "x", "times": 1.5}, "times must be a whole number from 1 to 5."),
+        ("greet", {"name": "x", "times": True}, "times must be a whole number from 1 to 5."),
+        ("greet", '{"name": "x", "times": NaN}', "times must be a whole number from 1 to 5."),
     ],
 )
 def test_wrong_input_fails_with_a_clear_message(api: Api, spell, data, message):
     run = cast(api, spell, data)
     assert run["conclusion"] == "failure"
     assert errors(api, run)[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("spell", "data"),
+    [
+        ("greet", '{"name": "x", "times": 1.0}'),
+        ("greet", '{"name": "x", "times": 5e0}'),
+        ("count-words", '{"text": " ", "top": 20.0}'),
+        ("stumble", '{"reason": ""}'),
+    ],
+)
+def test_what_the_demos_schemas_take_the_workflow_takes(api: Api, spell, data):
+    schema = tomllib.loads(SPELLS.read_text(encoding="utf-8"))[spell]["input_schema"]
+    assert list(Draft202012Validator(schema).iter_errors(json.loads(data))) == []
+    run = cast(api, spell, data)
+    failed = [s["name"] for s in api.jobs(run["id"])[0]["steps"] if s["conclusion"] == "failure"]
+    assert failed == (["Cast"] if spell == "stumble" else [])
 
 
 def test_both_triggers_give_the_same(api: Api):

@@ -59,6 +59,8 @@ jobs:
           echo "::error $where,title=Oh%2C dear%3A 100%25::it broke%0Abadly :: twice"
           echo "::warning::careful"
           echo "::notice title=By the way,file=b.py,line=7::all is %25 well"
+          echo "::warning file=b.py::no line"
+          echo "::warning file=::no file"
           for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "::notice::$n"; done
       - run: exit 4
 """,
@@ -120,6 +122,26 @@ on: workflow_dispatch
 jobs: {a: {uses: nobody/nothing/.github/workflows/none.yml@v1}}
 """,
     "mac.yml": "on: workflow_dispatch\njobs: {a: {runs-on: macos-latest, steps: [{run: 'true'}]}}\n",
+    "runners.yml": """
+on: workflow_dispatch
+jobs:
+  each:
+    name: each ${{ matrix.os }}
+    runs-on: ${{ matrix.os }}
+    strategy: {fail-fast: false, matrix: {os: [windows-latest, ubuntu-24.04, our-own], n: [1]}}
+    steps: [{run: 'true'}]
+  some:
+    name: some ${{ matrix.n }}
+    runs-on: ["${{ matrix.os }}"]
+    strategy: {fail-fast: false, matrix: {include: [{n: 1, os: ubuntu-latest}, {n: 2}]}}
+    steps: [{run: 'true'}, {if: always(), run: 'true'}]
+  list:
+    runs-on: ${{ fromJSON('["a", "b"]') }}
+    steps: [{run: 'true'}]
+  mac:
+    runs-on: ${{ fromJSON('["a", "macOS-15"]') }}
+    steps: [{run: 'true'}]
+""",
     "many.yml": "name: Many\non:\n  workflow_dispatch:\n    inputs: {"
     + ", ".join(f"i{n}: {{type: string}}" for n in range(25))
     + "}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n",
@@ -249,6 +271,40 @@ jobs:
     concurrency: jobs-of-${{ github.ref_name }}
     steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}, {name: Tidy, if: always(), run: echo tidied}]
 """,
+    "grouped-matrix.yml": """
+on: {workflow_dispatch: {inputs: {seconds: {type: string}}}}
+concurrency: {group: of-a-matrix, cancel-in-progress: true}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{name: Work, run: "sleep ${{ inputs.seconds }}"}]
+""",
+    "names.yml": """
+on: {workflow_dispatch: {inputs: {spell_key: {type: string}}}}
+env: {TOP: of all}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [7]}}
+    env: {OWN: of job}
+    outputs: {said: "${{ steps.say.outputs.said }}"}
+    steps:
+      - {id: say, name: "step ${{ inputs.spell_key }} ${{ github.run_number }}", run: "echo said=it >> $GITHUB_OUTPUT"}
+      - run: |
+
+          echo "n=${{ matrix.n }} ${{ env.TOP }} ${{ env.OWN }}"
+          echo more
+      - {name: "said ${{ steps.say.outputs.said }}, ${{ secrets.PASSWORD }}", run: 'true'}
+      - {name: "left out ${{ inputs.spell_key }}", if: false, run: 'true'}
+      - {name: "no JSON ${{ fromJSON('{') }}", run: 'true'}
+      - {name: Plain, run: "echo ${{ matrix.n }}"}
+  two:
+    needs: one
+    if: always()
+    runs-on: ubuntu-latest
+    steps: [{name: "told ${{ needs.one.outputs.said }}", run: 'true'}]
+""",
     "matrix.yml": """
 on: {workflow_dispatch: {inputs: {fast: {type: boolean, default: true}}}}
 jobs:
@@ -339,6 +395,15 @@ jobs:
       - run: test -f other/action.yml && test -f README.md
       - {uses: actions/checkout@v4, with: {ref: main, path: again}}
       - run: test -f again/README.md
+""",
+    "python.yml": """
+on: workflow_dispatch
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/setup-python@v6, with: {python-version: '3.99'}}
+      - run: python -c "print('it', 'runs')"
 """,
     "caches.yml": """
 on: workflow_dispatch

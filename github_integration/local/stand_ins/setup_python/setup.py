@@ -26,8 +26,33 @@ def wanted(versions: str, file: str) -> str:
     return found[0] if found else ""
 
 
-def make(program: str, folder: Path) -> None:
-    """Make a virtual environment; pip is run out of its wheel, as to install it would take ten seconds."""
+def tells(program: str) -> str:
+    """Return which version a Python says it is; empty if it doesn't run, as a shim of pyenv without that version."""
+    asked = [program, "-I", "-S", "-c", "import platform; print(platform.python_version())"]
+    try:
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
+def is_version(have: str, version: str) -> bool:
+    """Whether 3.12.4 is what was asked for as 3.12."""
+    return f"{have}.".startswith(f"{version}.")
+
+
+def find(version: str) -> str:
+    """Return the first Python on the path that runs and is of a version, empty if there is none."""
+    for folder in os.environ["PATH"].split(os.pathsep) if "." in version else []:
+        for name in (f"python{version}", "python3", "python"):
+            program = shutil.which(name, path=folder) if folder else None
+            if program and is_version(tells(program), version):
+                return program
+    return ""
+
+
+def make(program: str, folder: Path) -> str:
+    """Make a virtual environment, return why it can't be made. pip runs out of its wheel: installing it is slow."""
     code = "import ensurepip, pathlib; print(next(pathlib.Path(ensurepip.__file__).parent.glob('_bundled/pip-*.whl')))"
     asked = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=False)
     wheel = asked.stdout.strip()
@@ -35,26 +60,29 @@ def make(program: str, folder: Path) -> None:
     command = [program, "-I", "-m", "venv", *without, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        fail(f"actions/setup-python can't make a virtual environment of {program}: {done.stdout}{done.stderr}")
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"actions/setup-python can't make a virtual environment of {program}: {done.stdout}{done.stderr}"
     if wheel:
         next(folder.glob("lib/python*/site-packages")).joinpath("pip-of-python.pth").write_text(wheel + "\n")
         for name in ("pip", "pip3"):
             (folder / "bin" / name).write_text('#!/bin/sh\nexec "${0%/*}/python" -m pip "$@"\n')
             (folder / "bin" / name).chmod(0o755)
+    return ""
 
 
 def main() -> None:
     """Find a Python, make a virtual environment of it, and put it first on the path."""
     env = os.environ
     version = wanted(env["SETUP_VERSION"], env["SETUP_FILE"])
-    program = (shutil.which(f"python{version}") if "." in version else None) or env["LOCAL_GITHUB_PYTHON"]
     folder = Path(env["RUNNER_TEMP"]) / f"python-{version or 'any'}"
     if not (folder / "bin" / "python").exists():
-        make(program, folder)
+        found = find(version)
+        # Some systems ship a Python without what a virtual environment needs; our own has it.
+        if (not found or make(found, folder)) and (why := make(env["LOCAL_GITHUB_PYTHON"], folder)):
+            fail(why)
     python = folder / "bin" / "python"
-    asked = [str(python), "-c", "import platform; print(platform.python_version())"]
-    have = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    if version and not f"{have}.".startswith(f"{version}."):
+    have = tells(str(python))
+    if version and not is_version(have, version):
         print(f"::warning::Python {version} is not on this machine: this is {have}.")
     print(f"Python {have} in {folder}")
     with open(env["GITHUB_PATH"], "a", encoding="utf-8") as path:
