@@ -236,7 +236,7 @@ def workflow_file(text: str) -> str:
     """Return the name of a file in .github/workflows. Raise BadSetting."""
     if not re.fullmatch(r"[\w.-]+\.ya?ml", text.strip()):
         raise BadSetting(
-            "GITHUB_WORKFLOW_FILE must be the name of a file in .github/workflows, without its folder: such as cast.yml."
+            "GITHUB_WORKFLOW_FILE must be the name of a file in .github/workflows, such as cast.yml; not its path."
         )
     return text.strip()
 
