@@ -11,7 +11,9 @@ def main() -> None:
     if sys.argv[1:2] == ["demo"]:
         # The demo brings its own configuration, which must be there before settings are read.
         from spellplatform.demo import environment
+        from spellplatform.env import IGNORE
 
+        os.environ[IGNORE] = "1"
         if sys.argv[2:] and not sys.argv[2].startswith("-"):  # another command, with the demo's configuration
             environment.reuse()
             del sys.argv[1]
@@ -19,11 +21,18 @@ def main() -> None:
             environment.prepare()
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError, connection
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as exc:
         sys.exit(f"{exc}")  # a setting; where in our code it was read helps nobody
+    except OperationalError as exc:
+        if connection.connection is not None:
+            raise
+        from accounts.commands import unusable
+
+        sys.exit(unusable(exc))  # there was no connecting at all, so nothing of ours is to blame
 
 
 if __name__ == "__main__":

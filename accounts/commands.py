@@ -8,6 +8,12 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 
+def unusable(exc: DatabaseError) -> str:
+    """Say in one sentence what a database, or the lack of it, said."""
+    why = str(exc).strip().partition("\n")[0]
+    return f"The database can't be used: {why}. Is DATABASE_URL right?"
+
+
 def why_unready() -> str:
     """Say why the database can't be used: it is away, or its tables are not those of this release. Blank if it can."""
     try:
@@ -15,8 +21,7 @@ def why_unready() -> str:
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as exc:
         connection.close()
-        why = str(exc).strip().partition("\n")[0]
-        return f"The database can't be used: {why}. Is DATABASE_URL right?"
+        return unusable(exc)
     if not missing:
         return ""
     tables = "is empty" if not executor.loader.applied_migrations else "is of an earlier release"

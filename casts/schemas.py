@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 import jsonschema_rs
 
@@ -28,7 +29,7 @@ class BadSchema(ValueError):
 
 def refuse(uri: str) -> Any:
     """Retrieve nothing."""
-    raise ValueError(f"A schema may only refer to itself, not to {uri}")
+    raise ValueError(uri)
 
 
 # --- checking schemas ----------------------------------------------------------------------------------------------
@@ -72,14 +73,22 @@ def check(schema: object) -> None:
     """Raise BadSchema unless `schema` is a JSON Schema object that some document fits and that its own defaults fit."""
     if not isinstance(schema, dict):
         raise BadSchema(['A schema is a JSON object such as {"type": "object", "properties": {…}}.'])
-    problems = _misformed(schema) or _dangling(schema)
-    if not problems:
-        for path, part in _parts_below(schema):
-            problems += [f"At {place}: {why}." for place, why in _useless(path, part)]
-            if "default" in part and (why := _wrong_default(schema, path, part)):
-                problems.append(f"At {pointer([*path, 'default'])}: {why}.")
+    misformed = _misformed(schema)
+    unsound = misformed + _dangling(schema, misformed=bool(misformed))
+    problems = [f"Not a JSON Schema (2020-12): {told}" for told in unsound]
+    for path, part in _parts_below(schema):
+        problems += [f"At {_told(path, why)}" for why in _useless(part)]
+        # In a document that is no schema, only a part that is one by itself can be held against its default.
+        if "default" in part and not (unsound and (_misformed(part) or _dangling(part, misformed=False))):
+            root, where = (part, []) if unsound else (schema, path)
+            if why := _wrong_default(root, where, part):
+                problems.append(f"At {_told([*path, 'default'], why)}")
     if problems:
         raise BadSchema(problems)
+
+
+def _told(path: list[str | int], why: str) -> str:
+    return f"{pointer(path) or 'its top'}: {why}{'' if why.endswith(('?', '.')) else '.'}"
 
 
 @cache
@@ -94,59 +103,94 @@ def _misformed(schema: dict[str, Any]) -> list[str]:
     for error in _metaschema().iter_errors(schema):
         path = error.instance_path
         why = f"{json.dumps(error.instance)} is no type: it is {TYPES}" if path[-1:] == ["type"] else error.message
-        found.setdefault(pointer(path) or "its top", why.splitlines()[0])
-    return [f"Not a JSON Schema (2020-12): at {place}: {why}." for place, why in found.items()]
+        found.setdefault(pointer(path), f"at {_told(path, why.splitlines()[0])}")
+    return list(found.values())
 
 
-def _dangling(schema: dict[str, Any]) -> list[str]:
-    """Return what a schema that is well formed refers to in vain."""
-    try:
-        jsonschema_rs.Draft202012Validator(schema, retriever=refuse, validate_formats=True)
-    except (jsonschema_rs.ReferencingError, ValueError) as exc:
-        return [f"Not a JSON Schema (2020-12): {str(exc).splitlines()[0]}."]
-    return []
+def _dangling(schema: dict[str, Any], *, misformed: bool) -> list[str]:
+    """Return what a schema refers to in vain.
+
+    The library names one such reference, without its place, and none in what is not well formed: there, and for the
+    places, we look ourselves. Not below an $id inside, from which references count anew.
+    """
+    refused = ""
+    if not misformed:
+        try:
+            jsonschema_rs.Draft202012Validator(schema, retriever=refuse, validate_formats=True)
+        except (jsonschema_rs.ReferencingError, ValueError) as exc:
+            refused = str(exc).splitlines()[0]
+        else:
+            return []
+    found = []
+    parts = list(_parts_below(schema, alone=(*ALONE, "not", "if")))
+    if not any("$id" in part for path, part in parts if path):
+        for path, part in parts:
+            for word in ("$ref", "$dynamicRef"):
+                if isinstance(ref := part.get(word), str) and (why := _why_dangling(schema, ref)):
+                    found.append(f"at {_told([*path, word], why)}")
+    if found or not refused:
+        return found
+    foreign = re.match("Resource '([^']*)' is not present", refused)
+    return [f"{FOREIGN} {foreign[1]}." if foreign else f"{refused}."]
 
 
-def _parts_below(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[list[str | int], dict[str, Any]]]:
-    """Yield a schema and all schemas in it, with their places."""
+FOREIGN = "a schema may only refer to itself, not to"
+
+
+def _why_dangling(root: dict[str, Any], ref: str) -> str:
+    """Say why a reference leads nowhere, blank if it leads somewhere, or to the schema of schemas."""
+    own = str(root.get("$id", "")).rstrip("#")
+    base = urljoin(own, ref.partition("#")[0])
+    if base.startswith(("https://json-schema.org/draft/", "http://json-schema.org/draft-")):
+        return ""
+    if base not in ("", own):
+        return f"{FOREIGN} {ref}"
+    return "" if _target(root, "#" + ref.partition("#")[2]) is not None else f"{ref} refers to nothing in this schema"
+
+
+def _parts_below(
+    schema: Any, path: tuple[str | int, ...] = (), *, alone: tuple[str, ...] = ALONE
+) -> Iterator[tuple[list[str | int], dict[str, Any]]]:
+    """Yield a schema, which need not be well formed, and all schemas in it, with their places."""
     if not isinstance(schema, dict):
         return
     yield list(path), schema
     for name in schema:
         inner: Iterable[tuple[tuple[str | int, ...], Any]] = ()
-        if name in ALONE:
+        if name in alone:
             inner = [((name,), schema[name])]
-        elif name in LISTED:
+        elif name in LISTED and isinstance(schema[name], list):
             inner = [((name, index), sub) for index, sub in enumerate(schema[name])]
-        elif name in NAMED:
+        elif name in NAMED and isinstance(schema[name], dict):
             inner = [((name, key), sub) for key, sub in schema[name].items()]
         for where, sub in inner:
-            yield from _parts_below(sub, (*path, *where))
+            yield from _parts_below(sub, (*path, *where), alone=alone)
 
 
-def _useless(path: list[str | int], part: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield places where a schema does not do what was meant, and why."""
-    here = pointer(path) or "its top"
+def _useless(part: dict[str, Any]) -> Iterator[str]:
+    """Say in what a schema, which need not be well formed, does not do what was meant."""
     strange = [word for word in part if word not in KEYWORDS and not word.startswith("x-")]
     near = {word: get_close_matches(word, EFFECTIVE, 1, 0.8) for word in strange}
     if part and not KEYWORDS & part.keys() and not any(near.values()):
         names = ", ".join(map(repr, part))
-        yield here, f'none of {names} is a word of JSON Schema, so anything fits; fields belong into "properties"'
+        yield f'none of {names} is a word of JSON Schema, so anything fits; fields belong into "properties"'
         return
     for word in near:
         if word in OBSOLETE:
-            yield here, f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
+            yield f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
         elif near[word]:
-            yield here, f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
+            yield f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
     for least, most in (("minimum", "maximum"), *(("min" + x, "max" + x) for x in ("Length", "Items", "Properties"))):
-        if part.get(least, 0) > part.get(most, math.inf):
-            yield here, f"nothing fits: {least} is more than {most}"
+        low, high = part.get(least, 0), part.get(most, math.inf)
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            yield f"nothing fits: {least} is more than {most}"
     if part.get("enum") == []:
-        yield here, "nothing fits: enum is empty"
+        yield "nothing fits: enum is empty"
     if part.get("additionalProperties") is False and not part.get("patternProperties"):
-        for name in part.get("required", ()):
-            if name not in part.get("properties", {}):
-                yield here, f"nothing fits: {name!r} is required, and neither among the properties nor allowed beside"
+        required, properties = part.get("required"), part.get("properties", {})
+        for name in required if isinstance(required, list) and isinstance(properties, dict) else ():
+            if isinstance(name, str) and name not in properties:
+                yield f"nothing fits: {name!r} is required, and neither among the properties nor allowed beside"
 
 
 def _wrong_default(root: dict[str, Any], path: list[str | int], part: dict[str, Any]) -> str:
@@ -247,7 +291,10 @@ def _target(root: Any, ref: str) -> Any:
         return None
     fragment = unquote(fragment)
     if fragment and not fragment.startswith("/"):
-        return next((part for _, part in _parts_below(root) if part.get("$anchor") == fragment), None)
+        anchored = (
+            part for _, part in _parts_below(root) if fragment in (part.get("$anchor"), part.get("$dynamicAnchor"))
+        )
+        return next(anchored, None)
     found = root
     for step in fragment.split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")

@@ -115,7 +115,10 @@ def misfit(field: Any, value: Any) -> str:
     if isinstance(field, models.IntegerField):
         return "" if isinstance(value, int) and not isinstance(value, bool) else "Write a whole number."
     if isinstance(field, models.CharField | models.TextField):
-        return "" if isinstance(value, str) and "\0" not in value else "Write text in quotes."
+        if not isinstance(value, str) or "\0" in value:
+            return "Write text in quotes."
+        choices = [choice for choice, _ in field.choices or ()]
+        return f"Write one of {', '.join(choices)}; not {value[:40]!r}." if choices and value not in choices else ""
     if isinstance(field, DocumentField):
         try:
             results.storable(value)

@@ -1,6 +1,7 @@
 """The ASGI application: Django's handler for pages and the admin, a leaner one of the same Django for the API."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -37,6 +38,9 @@ from django.core.management import call_command  # noqa: E402 - needs a set-up D
 from casts.api import openapi  # noqa: E402 - likewise
 from casts.api.live import EventStream  # noqa: E402 - likewise
 from casts.api.problems import problem  # noqa: E402 - likewise
+from spellplatform.middleware import API_HEADERS, number_request  # noqa: E402 - likewise
+
+logger = logging.getLogger(__name__)
 
 # What may be stored can be asked for: all fifty metadata entries of a cast as filters, or four of the longest kind in
 # which each character takes twelve bytes, and a cursor.
@@ -123,8 +127,9 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request, without ThreadSensitiveContext, and without taking in what is too large."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
+            headers = numbered(scope)  # before the problem, which holds the number
             detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
-            long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers={"Connection": "close"})
+            long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers=headers)
             await self.send_response(long, send)
             return
         taken = 0
@@ -138,8 +143,17 @@ class ApiHandler(ASGIHandler):
 
         await self.handle(scope, bounded, send)
         if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers={"Connection": "close"})
+            headers = numbered(scope)
+            refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers=headers)
             await self.send_response(refusal, send)
+
+
+def numbered(scope: Any) -> dict[str, str]:
+    """Number a request that is refused before any middleware sees it, and log that; return its answer's headers."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    number = number_request(given.decode("latin-1"))
+    logger.info("request refused as too large", extra={"method": scope["method"], "path": scope["path"][:200]})
+    return {**API_HEADERS, "X-Request-Id": number, "Connection": "close"}
 
 
 def closed(response: Any) -> None:

@@ -7,6 +7,7 @@ import codecs
 import math
 import os
 import re
+import warnings
 from collections.abc import Collection, MutableMapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+IGNORE = "IGNORE_ENV_FILE"
 MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
 
 # Types within Env, whose methods have their names.
@@ -40,9 +42,28 @@ QUOTED = {
 ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: who takes a PEM knows it
 
 
+def read_beside(folder: Path, into: MutableMapping[str, str]) -> None:
+    """Set what the file `.env` in a folder sets, as read_file does, if there is one.
+
+    Whoever brings a whole configuration, as the demo does, sets IGNORE_ENV_FILE, for the processes it starts as well.
+    """
+    if not into.get(IGNORE):
+        read_file(folder / ".env", into)
+
+
 def read_file(path: Path, into: MutableMapping[str, str]) -> None:
-    """Set what a `.env` file sets and `into` does not have. Raise BadSetting, naming every line that can't be read."""
-    raw = path.read_bytes()
+    """Set what a `.env` file sets and `into` does not have; nothing if there is no such file.
+
+    Raise BadSetting, naming every line that can't be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:  # which container tools make of a file to be mounted that is missing
+        raise BadSetting(f"{path} is a folder. Put a file in its place, or remove it.") from None
+    except OSError as exc:
+        raise BadSetting(f"{path} can't be read: {exc.strerror}. Let this user read it, or remove it.") from None
     utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell's > writes
     try:
         text = raw.decode("utf-16" if utf16 else "utf-8-sig")
@@ -158,9 +179,15 @@ def database_config(url: str) -> dict[str, Any]:
         "Write postgresql://user:password@host:port/name, with special characters percent-encoded, "
         "or sqlite:////absolute/path."
     )
+    config: dict[str, Any] = {}
     try:
-        sqlite_host = url.startswith("sqlite:") and urlsplit(url).netloc
-        config: dict[str, Any] = {} if sqlite_host else dict(environ.Env.db_url_config(url))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the address, password included; what matters is refused here
+            parts = urlsplit(url.strip())
+            # A # or @ there is a piece of a password that was not percent-encoded: it would be shown as a name.
+            stray = parts.fragment or (parts.scheme != "sqlite" and "@" in parts.path)
+            if not stray and not (parts.scheme == "sqlite" and parts.netloc):
+                config = dict(environ.Env.db_url_config(url.strip()))
     except Exception:
         raise BadSetting(f"DATABASE_URL can't be read. {how}") from None  # what was raised may quote the password
     if not config.get("NAME") or config["ENGINE"].rpartition(".")[2] not in ("sqlite3", "postgresql"):
@@ -203,3 +230,25 @@ def repository_name(text: str) -> str:
     if name and not NAME.fullmatch(name):
         raise BadSetting("GITHUB_REPOSITORY must be owner/name, such as acme/spells.")
     return name
+
+
+def workflow_file(text: str) -> str:
+    """Return the name of a file in .github/workflows. Raise BadSetting."""
+    if not re.fullmatch(r"[\w.-]+\.ya?ml", text.strip()):
+        raise BadSetting(
+            "GITHUB_WORKFLOW_FILE must be the name of a file in .github/workflows, such as cast.yml; not its path."
+        )
+    return text.strip()
+
+
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
+
+
+def host_names(texts: list[str]) -> list[str]:
+    """Return the items of ALLOWED_HOSTS. Raise BadSetting if one could never be the host of a request."""
+    if not all(HOST.fullmatch(text) for text in texts):
+        raise BadSetting(
+            "ALLOWED_HOSTS must be host names, without scheme, port or path: spells.example.com, .example.com for all "
+            "below it, [::1], or * for any."
+        )
+    return texts

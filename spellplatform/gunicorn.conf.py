@@ -2,19 +2,29 @@
 
 import gc
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-# A blank name is as good as none, as in spellplatform.env.
-bind = os.environ.get("BIND", "127.0.0.1:8000") or "127.0.0.1:8000"
-processes = os.environ.get("WEB_PROCESSES", "1").strip() or "1"
-if not re.fullmatch("[1-9][0-9]{0,3}", processes):
-    sys.exit("WEB_PROCESSES must be a whole number, at least 1.")
-workers = int(processes)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # gunicorn reads this file before it looks there
+
+from spellplatform.env import BadSetting, Env, read_beside  # noqa: E402 - found only now
+
+# The same reader as that of the settings. Not into os.environ: on SIGHUP both read the file anew.
+values = dict(os.environ)
+try:
+    read_beside(ROOT, values)
+    env = Env(values)
+    bind = env.str("BIND", default="127.0.0.1:8000").strip()
+    workers = env.int("WEB_PROCESSES", default=1, least=1)
+    accesslog = env.str("ACCESS_LOG", default="").strip() or None
+    loglevel = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR")).lower()
+except BadSetting as exc:
+    sys.exit(str(exc))
 worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
@@ -25,10 +35,8 @@ keepalive = 150
 limit_request_line = 200_000
 graceful_timeout = 10  # seconds
 control_socket_disable = True  # otherwise it opens a socket in the home directory
-accesslog = os.environ.get("ACCESS_LOG") or None
 # Not the query: links carry tokens in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
-loglevel = os.environ.get("LOG_LEVEL", "info").strip().lower() or "info"
 
 
 def post_worker_init(worker: Any) -> None:

@@ -28,6 +28,15 @@ API_HEADERS = {
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
+def number_request(given: str) -> str:
+    """Return the number of the request that begins, for its answers and log lines: the given one if it is sound."""
+    number = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
+    request_id.set(number)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=number)
+    return number
+
+
 class RequestIdMiddleware:
     """Give every request a number: a proxy's X-Request-Id if there is a sound one, else our own."""
 
@@ -41,11 +50,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Number the request and answer with the number."""
-        given = request.headers.get("X-Request-Id", "")
-        number = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
-        request_id.set(number)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=number)
+        number = number_request(request.headers.get("X-Request-Id", ""))
         if iscoroutinefunction(self.get_response):
             return self._finish(self.get_response(request), number)
         response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from spellplatform.env import Env, database_config, host_of, read_file, repository_name
+from spellplatform.env import (
+    BadSetting,
+    Env,
+    database_config,
+    host_names,
+    host_of,
+    read_beside,
+    repository_name,
+    workflow_file,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-if (BASE_DIR / ".env").exists():
-    read_file(BASE_DIR / ".env", os.environ)
+read_beside(BASE_DIR, os.environ)
 env = Env()
 
 # --- The service -----------------------------------------------------------------------------------------
@@ -22,8 +30,8 @@ DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
 # Where clients reach this service; every link we hand out begins with it.
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").strip().rstrip("/")
-ALLOWED_HOSTS: list[str] = env.list(
-    "ALLOWED_HOSTS", default=[host for host in (host_of(PUBLIC_URL), "127.0.0.1", "localhost") if host]
+ALLOWED_HOSTS: list[str] = host_names(
+    env.list("ALLOWED_HOSTS", default=[host for host in (host_of(PUBLIC_URL), "127.0.0.1", "localhost") if host])
 )
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -38,8 +46,12 @@ def database(url: str) -> dict[str, Any]:
     """Return Django's settings for one database URL, with what SQLite and Postgres each need to be safe here."""
     config = database_config(url)
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         config["ENGINE"] = "spellplatform.sqlite"
+        try:
+            Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            why = f"The folder of the SQLite file can't be made: {exc.strerror}."
+            raise BadSetting(f"{why} See DATABASE_URL and VAR_DIR in docs/configuration.md.") from None
         # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
         config["OPTIONS"] = {
             "timeout": 20,  # seconds that a statement waits for a lock
@@ -71,7 +83,7 @@ GITHUB_APP_PRIVATE_KEY: str = env.str("GITHUB_APP_PRIVATE_KEY", default="")  # P
 GITHUB_APP_INSTALLATION_ID: int | None = env.int("GITHUB_APP_INSTALLATION_ID", default=None, least=1)
 GITHUB_TOKEN: str = env.str("GITHUB_TOKEN", default="")  # a fine-grained personal token, instead of an App
 GITHUB_REPOSITORY: str = repository_name(env.str("GITHUB_REPOSITORY", default=""))  # for spells that name none
-GITHUB_WORKFLOW_FILE: str = env.str("GITHUB_WORKFLOW_FILE", default="spell-execution-example.yml")
+GITHUB_WORKFLOW_FILE: str = workflow_file(env.str("GITHUB_WORKFLOW_FILE", default="spell-execution-example.yml"))
 GITHUB_WORKFLOW_REF: str = env.str("GITHUB_WORKFLOW_REF", default="main")
 # Several while a secret is changed, separated by commas. An empty entry would let anyone sign: dropped.
 GITHUB_WEBHOOK_SECRETS: list[str] = env.list("GITHUB_WEBHOOK_SECRET", default=[])

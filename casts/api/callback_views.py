@@ -17,7 +17,7 @@ from accounts.models import ApiKey
 from casts import callbacks
 from casts.api import callback_serializers as c
 from casts.api.authentication import ApiRequest
-from casts.api.views import PROBLEMS, BadQuery, CastPages
+from casts.api.views import PROBLEMS, BadQuery, CastPages, once_each
 from casts.models import Callback, CallbackEndpoint, CallbackType
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -171,7 +171,7 @@ class Callbacks(APIView):
     def filtered(self, request: ApiRequest) -> Any:
         """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
         found = request.auth.account.callbacks.all()
-        for name, value in request.query_params.dict().items():
+        for name, value in once_each(request).items():
             if name == "cast":
                 try:
                     found = found.filter(cast=uuid.UUID(value))

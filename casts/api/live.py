@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from accounts.errors import SpellError
 from casts import streams
 from casts.api.authentication import readable_cast
+from casts.api.etags import is_current
 from casts.api.problems import of_error, problem
 from casts.api.views import cast_answer
 from casts.models import Artifact, Cast
@@ -221,8 +222,11 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
         found, file = await in_thread(request, opened_artifact, request, cast_id, name)
     except SpellError as exc:
         return of_error(exc)
-    digest = bytes.fromhex(found.sha256)
+    digest, etag = bytes.fromhex(found.sha256), f'"{found.sha256}"'
     response: HttpResponseBase
+    if is_current(request.headers.get("If-None-Match", ""), etag):
+        file.close()
+        return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
     if request.method == "HEAD":  # a gigabyte is not read to be thrown away
         file.close()
         response = HttpResponse(content_type="application/octet-stream")
@@ -231,7 +235,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     response["Content-Length"] = str(found.size_bytes)
     response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
     response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
-    response["ETag"] = f'"{found.sha256}"'
+    response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
     return response
 

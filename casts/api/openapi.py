@@ -104,6 +104,7 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "responses": {"200": stream, "204": _text("The cast has ended and you have its final event"), **refused},
         }
     }
+    known = {"in": "header", "name": "If-None-Match", "schema": {"type": "string"}, "description": "An earlier ETag."}
     file = _text("The bytes, with Repr-Digest", "application/octet-stream", {"type": "string", "format": "binary"})
     gone = _text("Its retention has passed", "application/problem+json", problem)
     pending = _text("Still being copied from GitHub", "application/problem+json", problem)
@@ -111,9 +112,15 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         "get": {
             "operationId": "get_artifact",
             "description": "Our copy of one artifact, byte for byte.",
-            "parameters": [CAST_ID, name, TOKEN],
+            "parameters": [CAST_ID, name, TOKEN, known],
             "security": security,
-            "responses": {"200": file, "409": pending, "410": gone, **refused},
+            "responses": {
+                "200": file,
+                "304": _text("The copy that you have is current"),
+                "409": pending,
+                "410": gone,
+                **refused,
+            },
         }
     }
     return result

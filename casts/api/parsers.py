@@ -67,18 +67,26 @@ class StrictJSONParser(BaseParser):
         except UnicodeDecodeError as exc:
             why = f"The request body is not UTF-8 (at byte {exc.start}). Encode its JSON in UTF-8"
             # Two bytes that are in hardly any text in Latin-1, and in the byte order mark of UTF-16.
-            if b"\xff" in raw or b"\xfe" in raw:
-                raise ParseError(f"{why}.") from exc
-            raise UnsupportedBody(
-                f"{why}, not in Latin-1; some clients do that to text unless told otherwise."
-            ) from exc
+            like = (
+                ""
+                if b"\xff" in raw or b"\xfe" in raw
+                else ", not in Latin-1; some clients do that unless told otherwise"
+            )
+            raise UnsupportedBody(f"{why}{like}.") from exc
+        if "\0" in text[:4]:  # half of each character's bytes, as no JSON begins in UTF-8
+            raise UnsupportedBody("The request body is in UTF-16 or UTF-32. Encode its JSON in UTF-8.")
         try:
             body = json.loads(text, parse_constant=no_constant)
-            results.storable(body)
         except RecursionError as exc:
             raise ParseError("The request body is nested too deeply.") from exc
         except ValueError as exc:
             raise ParseError(f"The request body is not JSON: {exc}.") from exc
+        try:
+            results.storable(body)
+        except RecursionError as exc:
+            raise ParseError("The request body is nested too deeply.") from exc
+        except ValueError as exc:
+            raise ParseError(f"The request body can't be stored: {exc}.") from exc
         if not isinstance(body, dict):
             raise ParseError('The request body must be a JSON object, such as {"spell_key": "greet", "input": {}}.')
         return body

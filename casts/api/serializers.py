@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import SCOPES
@@ -75,6 +77,29 @@ def valid_callback_url(url: str) -> None:
         raise serializers.ValidationError(str(exc)) from exc
 
 
+class MetadataField(serializers.DictField):
+    """Texts under names, of which number and length are bounded."""
+
+    def run_child_validation(self, data: Any) -> Any:
+        """Check names and values together, so that every mistake is told."""
+        errors: dict[str, list[str]] = {}
+        try:
+            checked = super().run_child_validation(data)
+        except serializers.ValidationError as exc:
+            errors = dict(exc.detail)  # type: ignore[arg-type]  # by name, as this field's are
+        whole = [f"At most {METADATA_KEYS} entries."] if len(data) > METADATA_KEYS else []
+        whole += [
+            f"A name has at most {METADATA_KEY_CHARS} characters; not {name[:20]!r}… with {len(name)}."
+            for name in data
+            if len(name) > METADATA_KEY_CHARS
+        ]
+        if whole:
+            errors["non_field_errors"] = [*whole, *errors.get("non_field_errors", ())]
+        if errors:
+            raise serializers.ValidationError(errors)
+        return checked
+
+
 class CastRequest(StrictSerializer):
     """A request to run a spell."""
 
@@ -94,19 +119,11 @@ class CastRequest(StrictSerializer):
         validators=[valid_callback_url],
         help_text="Called once the cast has ended, in Standard Webhooks form; https://, on the public internet.",
     )
-    metadata = serializers.DictField(
+    metadata = MetadataField(
         child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
         help_text=f"Up to {METADATA_KEYS} strings of your own, under names of up to {METADATA_KEY_CHARS} characters.",
     )
-
-    def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
-        """Bound the number of entries, and their names."""
-        if len(metadata) > METADATA_KEYS:
-            raise serializers.ValidationError(f"At most {METADATA_KEYS} entries.")
-        if any(len(name) > METADATA_KEY_CHARS for name in metadata):
-            raise serializers.ValidationError(f"A name has at most {METADATA_KEY_CHARS} characters.")
-        return metadata
 
 
 def checked_input(spell: Spell, given: Any) -> Any:
@@ -150,6 +167,12 @@ class NewKey(StrictSerializer):
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=list(SCOPES)), min_length=1, required=False)
     spell_keys = serializers.ListField(child=StrictCharField(max_length=64), required=False, allow_null=True)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
+
+    def validate_expires_at(self, moment: dt.datetime | None) -> dt.datetime | None:
+        """Refuse a key that could never be used."""
+        if moment is not None and moment <= timezone.now():
+            raise serializers.ValidationError("This time has passed; the key could never be used.")
+        return moment
 
 
 # --- For the OpenAPI description -------------------------------------------------------------------------------

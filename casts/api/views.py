@@ -86,6 +86,14 @@ def cast_answered(body: dict[str, Any], *, status: int, replay: bool) -> Respons
     return Response(body, status=status, headers=headers)
 
 
+def once_each(request: Request) -> dict[str, str]:
+    """Return a query's parameters; raise BadQuery for one that is there twice, of which one would be passed over."""
+    for name, values in request.query_params.lists():
+        if len(values) > 1:
+            raise BadQuery(f"{name[:100]!r} is there {len(values)} times; name each parameter once.")
+    return request.query_params.dict()
+
+
 class CastPages(CursorPagination):
     """Newest first; ids sort by time."""
 
@@ -194,7 +202,7 @@ class Casts(CreateCast):
     def filtered(self, request: ApiRequest) -> Any:
         """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
         casts = Cast.objects.of(request.auth.account)
-        for name, value in request.query_params.dict().items():
+        for name, value in once_each(request).items():
             if "\0" in name + value:
                 raise BadQuery("A query can't hold NUL characters.")
             if name == "status":
@@ -357,7 +365,7 @@ class Usage(APIView):
     )
     def get(self, request: ApiRequest) -> Response:
         """What was spent, by day of acceptance and by spell."""
-        if unknown := set(request.query_params) - {"from", "to"}:
+        if unknown := set(once_each(request)) - {"from", "to"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use from and to.")
         today = timezone.now().date()
         last = parse_day("to", request.query_params.get("to"), today)

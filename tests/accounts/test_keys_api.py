@@ -114,6 +114,7 @@ def test_a_key_makes_none_that_outlives_it(account):
         ({"name": "x", "spell_keys": [1]}, "/spell_keys/0"),
         ({"name": "x", "expires_at": "tomorrow"}, "/expires_at"),
         ({"name": "x", "expires_at": "0001-01-01T00:00:00+12:00"}, "/expires_at"),
+        ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"name": "x", "secret": "mine"}, "/secret"),
         ({"name": "x", "account": 1}, "/account"),
     ],

@@ -87,6 +87,7 @@ def test_another_accounts_spending_is_not_seen(api, spend):
         "from=2026-11-19&to=2026-11-18",
         "from=2025-11-18&to=2026-11-20",
         "from=%00",
+        "from=2026-11-18&from=2026-11-19",
     ],
 )
 def test_days_that_are_none_are_refused(api, query):

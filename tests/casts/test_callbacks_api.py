@@ -208,6 +208,7 @@ def test_the_log_can_be_filtered_and_paged(api, inbox, api_key, spell):
         "%00=1",
         "cursor=x",
         "cursor=cD1hJTAw",
+        "state=pending&state=delivered",
     )
     for query in lost:
         assert api("get", f"{BASE}?{query}").json()["code"] == "VALIDATION_ERROR"

@@ -275,8 +275,6 @@ def test_a_cap_of_zero_leaves_not_even_a_month_behind(greet):
         b'"greet"',
         b"null",
         b"17",
-        b"\xff\xfe\x00",
-        b'{"spell_key": "gr\xffeet"}',
         b'{"spell_key": "greet", "input": {"name": NaN}}',
         b'{"spell_key": "greet", "input": {"name": Infinity}}',
         b'{"spell_key": "greet", "input": {"name": -Infinity}}',
@@ -292,6 +290,22 @@ def test_a_cap_of_zero_leaves_not_even_a_month_behind(greet):
 )
 def test_a_body_that_is_no_json_we_can_keep_is_400(refused, body):
     refused(400, "MALFORMED_JSON", body)
+
+
+@pytest.mark.parametrize(
+    ("held", "word"), [("\\u0000", "NUL"), ("a\\ud800", "surrogate"), ("\\udc00\\ud800", "surrogate")]
+)
+def test_json_that_can_not_be_stored_is_not_called_something_else(refused, held, word):
+    for body in ('{"spell_key": "greet", "input": {"name": "%s"}}', '{"spell_key": "greet", "input": {"%s": 1}}'):
+        detail = refused(400, "MALFORMED_JSON", body % held)["detail"]
+        assert word in detail
+        assert detail.startswith("The request body can't be stored: it holds ")
+
+
+def test_an_empty_body_is_taken_for_an_empty_object(refused):
+    for body in (b"", b"{}"):
+        found = refused(422, "VALIDATION_ERROR", body)
+        assert [mistake["pointer"] for mistake in found["errors"]] == ["/spell_key"]
 
 
 @pytest.mark.parametrize("depth", [101, 250, 260, 400, *range(500, 1100, 30), 5_000, 100_000])
@@ -464,6 +478,10 @@ BODY = '{"spell_key": "greet", "input": {"name": "Zoë"}}'
         (BODY.encode("latin-1"), {}, "not UTF-8 (at byte 44)"),
         (BODY.encode("latin-1"), {"Content_Type": "application/json; charset=ISO-8859-1"}, "iso-8859-1"),
         (BODY.encode("utf-16"), {"Content_Type": "application/json; charset=utf-16"}, "utf-16"),
+        (b"\xff\xfe\x00", {}, "not UTF-8 (at byte 0)"),
+        (b'{"spell_key": "gr\xffeet"}', {}, "not UTF-8 (at byte 17)"),
+        *((BODY.encode(name), {}, "UTF-") for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")),
+        *(('{"spell_key": "greet"}'.encode(name), {}, "UTF-16") for name in ("utf-16-le", "utf-16-be")),
     ],
 )
 def test_a_body_that_is_compressed_or_not_utf_8_is_told_so(refused, sent, headers, word):
@@ -484,6 +502,11 @@ def test_a_body_in_utf_8_is_taken_with_a_byte_order_mark_or_without(api, greet, 
 def test_names_of_metadata_have_a_limit(api, greet, refused):
     body = {"spell_key": "greet", "input": {"name": "Ada"}}
     assert pointers(refused(422, "VALIDATION_ERROR", body | {"metadata": {"k" * 101: "v"}})) == ["/metadata"]
+    every = {"k" * 101: "v", "n": 5, "long": "x" * 501, "l" * 150: 6}
+    found = refused(422, "VALIDATION_ERROR", body | {"metadata": every})
+    assert pointers(found) == ["/metadata", "/metadata", "/metadata/" + "l" * 150, "/metadata/long", "/metadata/n"]
+    many = {str(i): "v" for i in range(50)} | {"non_field_errors": 5}
+    assert len(refused(422, "VALIDATION_ERROR", body | {"metadata": many})["errors"]) == 2
     taken = api.post("/cast", body | {"metadata": {"🔑" * 100: "v"}})
     assert taken.json()["metadata"] == {"🔑" * 100: "v"}
 

@@ -7,7 +7,7 @@ import hashlib
 from urllib.parse import quote, urlsplit
 
 import pytest
-from django.core.files.base import ContentFile
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -72,6 +72,31 @@ def test_head_tells_the_same_and_reads_nothing(cast, keep, secret, monkeypatch):
             assert answer.headers["Content-Length"] == str(len(CONTENT))
             assert answer.headers["Repr-Digest"].startswith("sha-256=:")
             assert await answer.body() == b""
+
+    run(scene())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_copy_that_the_client_has_is_not_sent_again(cast, keep, secret, monkeypatch, method):
+    keep()
+    etag = f'"{hashlib.sha256(CONTENT).hexdigest()}"'
+    closed = []
+    close = File.close
+    monkeypatch.setattr(File, "close", lambda file: closed.append(file) or close(file))
+
+    async def scene():
+        for sent, status in ((etag, 304), (f'"x", W/{etag}', 304), ("*", 304), ('"x"', 200)):
+            headers = {"Authorization": f"Bearer {secret}", "If-None-Match": sent}
+            async with asked(path_of(cast), method=method, **headers) as answer:
+                assert answer.status == status, sent
+                assert answer.headers["Etag"] == etag
+                assert answer.headers["Cache-Control"] == "private, no-cache"
+                body = await answer.body()
+                assert body == (CONTENT if (status, method) == (200, "GET") else b"")
+                assert closed, sent
+            closed.clear()
+        async with asked(path_of(cast), Authorization="Bearer x", **{"If-None-Match": etag}) as answer:
+            assert answer.status == 401
 
     run(scene())
 

@@ -104,7 +104,7 @@ BAD = {
     "[greet.output_schema]\ntype = 5": ["greet", "output_schema"],
     '[greet]\nrepository = "spells"': ["greet", "repository", "owner/name"],
     '[greet]\nworkflow_file = "../cast.yml"': ["greet", "workflow_file"],
-    '[greet]\nruntime = "wasm"': ["greet", "runtime", "wasm"],
+    '[greet]\nruntime = "wasm"': ["greet", "runtime", "one of workflow_dispatch, repository_dispatch; not 'wasm'"],
     '[greet]\nruntime = "repository_dispatch"': ["greet", "event_type"],
     "[Greet]\n": ["Greet", "key", "lower-case"],
     'greet = "x"': ["greet", "table"],

@@ -6,6 +6,7 @@ import logging
 import uuid
 
 import pytest
+import structlog
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
@@ -218,3 +219,40 @@ def test_a_body_too_large_for_anything_is_refused_before_it_is_taken_in(secret, 
                 assert (await answer.json())["code"] == "INPUT_TOO_LARGE"
 
     run(scene())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("given", ["", "trace-1234", "not sound!"])
+@pytest.mark.parametrize("what", ["address", "body"])
+def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(settings, caplog, given, what):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    sent = {"X-Request-Id": given} if given else {}
+    path, body = (
+        ("/api/v1/casts?spell_key=" + "x" * 40_000, b"") if what == "address" else ("/api/v1/cast", b"x" * 1001)
+    )
+    numbers = []
+
+    class Numbers(logging.Handler):
+        def emit(self, record):
+            numbers.append(structlog.contextvars.get_contextvars().get("request_id"))
+
+    handler, logger = Numbers(), logging.getLogger("spellplatform.asgi")
+
+    async def scene():
+        for _ in range(2):
+            async with asked(path, method="POST", body=body, **sent) as answer:
+                assert answer.status == (414 if what == "address" else 413)
+                told = (await answer.json())["request_id"]
+                assert told == answer.headers["X-Request-Id"] == numbers[-1]
+                assert (told == given) == (given == "trace-1234")
+                assert len(told) >= 8
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="spellplatform.asgi"):
+            run(scene())
+    finally:
+        logger.removeHandler(handler)
+    assert len(numbers) == 2
+    assert len(set(numbers)) == (1 if given == "trace-1234" else 2)

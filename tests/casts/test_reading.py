@@ -217,6 +217,11 @@ def test_metadata_keys_may_be_any_text_and_are_never_code(api, make_cast, key):
         "metadata.order=%00",
         "metadata.%00=1",
         "metadata=1",
+        "status=queued&status=running",
+        "status=queued&status=queued",
+        "metadata.a=1&metadata.a=2",
+        "page_size=5&page_size=6",
+        "cursor=&cursor=",
     ],
 )
 def test_a_filter_that_can_not_be_used_is_422_and_named(api, cast, query):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,67 @@ def test_what_is_no_schema_is_refused_with_a_reason(schema):
         check(schema)
     assert len(str(refused.value)) > 20
     assert "\n" not in str(refused.value)
+
+
+MISTAKES: list[tuple[str, dict[str, Any], str]] = [  # where, what stands there, what is told
+    ("/properties/type", {"type": "strin"}, '/properties/type/type: "strin" is no type: it is string, '),
+    (
+        "/properties/far",
+        {"$ref": "https://example.org/s"},
+        "/properties/far/$ref: a schema may only refer to itself, not",
+    ),
+    (
+        "/properties/file",
+        {"$ref": "s.json#/a"},
+        "/properties/file/$ref: a schema may only refer to itself, not to s.json",
+    ),
+    (
+        "/properties/gone",
+        {"$ref": "#/$defs/gone"},
+        "/properties/gone/$ref: #/$defs/gone refers to nothing in this schema.",
+    ),
+    ("/properties/name", {"$ref": "#gone"}, "/properties/name/$ref: #gone refers to nothing in this schema."),
+    (
+        "/properties/not",
+        {"not": {"$ref": "#gone"}},
+        "/properties/not/not/$ref: #gone refers to nothing in this schema.",
+    ),
+    (
+        "/properties/dyn",
+        {"$dynamicRef": "#gone"},
+        "/properties/dyn/$dynamicRef: #gone refers to nothing in this schema.",
+    ),
+    (
+        "/properties/word",
+        {"propertys": {}, "type": "object"},
+        "/properties/word: 'propertys' is no word of JSON Schema; ",
+    ),
+    ("/properties/default", {"type": "string", "default": 5}, "/properties/default/default: 5 is not of type"),
+    ("/properties/least", {"minLength": 5, "maxLength": 4}, "/properties/least: nothing fits: minLength is more than"),
+    ("/properties/list", {"required": "a", "additionalProperties": False}, '/properties/list/required: "a" is not of'),
+    ("/properties/named", {"properties": [1]}, '/properties/named/properties: [1] is not of type "object".'),
+]
+
+
+@pytest.mark.parametrize("leave_out", [None, *range(len(MISTAKES))])
+def test_every_mistake_is_told_with_its_place_whatever_the_others_are(leave_out):
+    made = [mistake for index, mistake in enumerate(MISTAKES) if index != leave_out]
+    properties = {where.rpartition("/")[2]: part for where, part, _ in made}
+    fine = {"a": {"$ref": "#/$defs/a"}, "b": {"$ref": "#b"}, "c": {"$dynamicRef": "#c"}, "d": {"$ref": "#"}}
+    definitions = {"a": {"type": "string"}, "b": {"$anchor": "b"}, "c": {"$dynamicAnchor": "c"}}
+    with pytest.raises(BadSchema) as refused:
+        check({"properties": properties | fine, "$defs": definitions})
+    told = refused.value.problems
+    assert len(told) == len(made), told
+    for _, _, why in made:
+        assert sum(f"t {why}" in one for one in told) == 1, (why, told)
+    assert not any(word in str(refused.value) for word in ("Error", "?.", "..", "Traceback"))
+
+
+def test_references_below_another_id_are_told_too():
+    with pytest.raises(BadSchema, match=r"a schema may only refer to itself, not to https://b\.example/t\.$"):
+        check({"$defs": {"a": {"$id": "https://b.example/s", "$ref": "t"}}})
+    check({"$defs": {"a": {"$id": "https://b.example/s", "$ref": "#x", "$defs": {"x": {"$anchor": "x"}}}}})
 
 
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])

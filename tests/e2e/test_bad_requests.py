@@ -35,8 +35,9 @@ def is_problem(answer: requests.Response, status: int, code: str) -> bool:
 BODIES: dict[str, tuple[bytes, int, str]] = {
     "nothing": (b"", 422, "VALIDATION_ERROR"),
     "cut off": (body()[:-1], 400, "MALFORMED_JSON"),
-    "no UTF-8": (b'{"spell_key": "\xff"}', 400, "MALFORMED_JSON"),
-    "UTF-16": ('{"spell_key": "greet"}'.encode("utf-16"), 400, "MALFORMED_JSON"),
+    "no UTF-8": (b'{"spell_key": "\xff"}', 415, "UNSUPPORTED_MEDIA_TYPE"),
+    "UTF-16": ('{"spell_key": "greet"}'.encode("utf-16"), 415, "UNSUPPORTED_MEDIA_TYPE"),
+    "UTF-16 without a mark": ('{"spell_key": "greet"}'.encode("utf-16-le"), 415, "UNSUPPORTED_MEDIA_TYPE"),
     "a list": (b"[]", 400, "MALFORMED_JSON"),
     "a text": (b'"greet"', 400, "MALFORMED_JSON"),
     "null": (b"null", 400, "MALFORMED_JSON"),

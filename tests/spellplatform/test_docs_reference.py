@@ -62,10 +62,10 @@ def words(cells: list[str]) -> set[str]:
     return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
 
 
-def read_by_settings() -> dict[str, ast.expr | None]:
-    """Return the names that settings.py reads, each with the expression of its default."""
+def read_by(file: str) -> dict[str, ast.expr | None]:
+    """Return the names that settings.py or gunicorn.conf.py reads, each with the expression of its default."""
     found: dict[str, ast.expr | None] = {}
-    for node in ast.walk(ast.parse((ROOT / "spellplatform" / "settings.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "spellplatform" / file).read_text())):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -78,10 +78,9 @@ def read_by_settings() -> dict[str, ast.expr | None]:
     return found
 
 
-def read_by_gunicorn() -> dict[str, str]:
-    """Return the names that gunicorn.conf.py reads, with their defaults."""
-    text = (ROOT / "spellplatform" / "gunicorn.conf.py").read_text()
-    return {name: default or "" for name, default in re.findall(r'environ\.get\("(\w+)"(?:, "([^"]*)")?\)', text)}
+def read_anywhere() -> dict[str, ast.expr | None]:
+    """Return what either reads; the default is that of settings.py where both do."""
+    return read_by("gunicorn.conf.py") | read_by("settings.py")
 
 
 def documented_settings() -> dict[str, str]:
@@ -91,12 +90,12 @@ def documented_settings() -> dict[str, str]:
 
 
 def test_every_setting_is_documented_and_no_other():
-    assert set(documented_settings()) == set(read_by_settings()) | set(read_by_gunicorn())
+    assert set(documented_settings()) == set(read_anywhere())
 
 
 def test_documented_defaults_are_the_real_ones():
     documented = documented_settings()
-    for name, expression in read_by_settings().items():
+    for name, expression in read_anywhere().items():
         if expression is None or any(isinstance(node, ast.Name | ast.JoinedStr) for node in ast.walk(expression)):
             continue  # depends on another setting; the table says so in words
         value = eval(compile(ast.Expression(expression), "default", "eval"))
@@ -108,19 +107,16 @@ def test_documented_defaults_are_the_real_ones():
             assert float(documented[name]) == value, name
         else:
             assert documented[name] == value, name
-    for name, default in read_by_gunicorn().items():
-        if name not in read_by_settings():
-            assert documented[name] == (default or "—"), name
 
 
-def test_settings_that_come_too_late_in_env_are_named():
-    text = section(CONFIGURATION, "Writing `.env`")
-    for name in read_by_gunicorn():
-        assert f"`{name}`" in text
+def test_no_page_has_a_shell_or_a_service_manager_read_the_file():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in pages), re.DOTALL | re.MULTILINE):
+        assert not re.search(r"(?:\.|source) (?:\./)?\.env|EnvironmentFile|--env-file", block), block
 
 
 def test_the_setup_page_names_real_settings_only():
-    known = set(read_by_settings()) | set(read_by_gunicorn()) | {"GITHUB_EVENT_PATH"}  # which runners set
+    known = set(read_anywhere()) | {"GITHUB_EVENT_PATH"}  # which runners set
     named = set(re.findall(r"\b(?:GITHUB|CAST|LINK|PUBLIC|WORKER|STREAM|ARTIFACT)_[A-Z_]+[A-Z]\b", SETUP))
     assert named <= known
 

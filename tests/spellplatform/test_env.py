@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -15,6 +17,7 @@ from spellplatform.env import (
     BadSetting,
     Env,
     database_config,
+    host_names,
     host_of,
     parse,
     problem_of_public_url,
@@ -188,6 +191,12 @@ def test_database_urls(url, engine, name):
         "postgresql://u:Hush@h:port/n",
         "sqlite://Hush/x.sqlite3",
         "postgresql://[Hush",
+        "postgresql//spells:Hush@h/n",
+        "://u:Hush@h/n",
+        "postgresql://u:1/Hush@h/n",
+        "postgresql://u:1#Hush@h/n",
+        "postgresql://u:p@h/n#Hush",
+        "sqlite:////tmp/Hush#Hush",
     ],
 )
 def test_a_database_that_can_not_be_used_is_refused_without_its_password(url):
@@ -281,6 +290,9 @@ PROGRAMS = [("manage.py", "runworker"), ("manage.py", "doctor"), GUNICORN]
         (f"SECRET_KEY {SECRET}", "Line 2 (SECRET_KEY) is not NAME=value."),
         (f"LINK_DAYS={SECRET}", "LINK_DAYS must be a whole number, at least 1."),
         (f"DATABASE_URL={SECRET}", "DATABASE_URL names no database that this service can use."),
+        (f"DATABASE_URL=postgresql//u:{SECRET}@h/n", "DATABASE_URL names no database that this service can use."),
+        (f"ALLOWED_HOSTS=https://{SECRET}", "ALLOWED_HOSTS must be host names, without scheme, port or path"),
+        (f"GITHUB_WORKFLOW_FILE=.github/workflows/{SECRET}.yml", "GITHUB_WORKFLOW_FILE must be the name of a file"),
         (f"PUBLIC_URL=https://spells.example.com/{SECRET}", "PUBLIC_URL must be scheme, host and port alone"),
     ],
 )
@@ -291,6 +303,7 @@ def test_every_program_says_which_setting_in_one_sentence(copy: Path, program, l
     assert refused.returncode != 0
     assert " ".join(told.split()) in " ".join(printed.split())
     assert "Traceback" not in printed
+    assert "Warning" not in printed
     assert SECRET not in printed
 
 
@@ -302,6 +315,82 @@ def test_a_container_that_hands_over_blank_names_gets_the_defaults(copy: Path):
     assert shown.stdout.split() == ["7", "False", str(copy / "var"), "4", "x"], shown.stderr
 
 
+@pytest.mark.parametrize("program", [("manage.py", "check"), *PROGRAMS], ids=lambda program: program[-1])
+def test_a_folder_in_place_of_the_file_is_told(copy: Path, program):
+    (copy / ".env").mkdir()
+    refused = started(copy, *program, BIND="127.0.0.1:0")
+    assert refused.returncode != 0
+    told = f"{copy / '.env'} is a folder. Put a file in its place, or remove it."
+    assert (refused.stdout + refused.stderr).strip() == told
+
+
+def test_a_file_that_this_user_may_not_read_is_told(tmp_path: Path):
+    with (
+        mock.patch.object(Path, "read_bytes", side_effect=PermissionError(13, "Permission denied")),
+        pytest.raises(BadSetting, match=r"\.env can't be read: Permission denied\. "),
+    ):
+        read_file(tmp_path / ".env", {})
+
+
+FOR_GUNICORN = """
+import sys, json, runpy
+conf = runpy.run_path("spellplatform/gunicorn.conf.py")
+import os, spellplatform.settings as s
+print(json.dumps([conf["bind"], conf["workers"], conf["accesslog"], conf["loglevel"], s.SECRET_KEY]))
+"""
+
+
+def test_gunicorn_and_the_application_read_the_file_alike(copy: Path):
+    (copy / ".env").write_text(
+        "SECRET_KEY=xK9$mQ2v fifty-random & more # all of it\nBIND = '127.0.0.1:8123'\nexport WEB_PROCESSES=3\n"
+        "ACCESS_LOG=$LOG\nLOG=-\nLOG_LEVEL=warning\n"
+    )
+    shown = started(copy, "-c", FOR_GUNICORN)
+    told = ["127.0.0.1:8123", 3, "-", "warning", "xK9$mQ2v fifty-random & more # all of it"]
+    assert json.loads(shown.stdout) == told, shown.stderr
+    shown = started(copy, "-c", FOR_GUNICORN, BIND="[::1]:1", WEB_PROCESSES=" ", ACCESS_LOG="")
+    assert json.loads(shown.stdout)[:3] == ["[::1]:1", 1, None], shown.stderr
+
+
+@pytest.mark.parametrize("command", [("--help",), ("check",), ("doctor", "--help")], ids=lambda command: command[0])
+def test_the_demo_never_opens_the_file(copy: Path, command):
+    (copy / ".env").mkdir()  # who opens it says so
+    settings = {"PUBLIC_URL": "http://127.0.0.1:9", "SECRET_KEY": "x" * 50, "GITHUB_WEBHOOK_SECRET": "y"}
+    (copy / "var" / "demo").mkdir(parents=True)
+    (copy / "var" / "demo" / "settings.json").write_text(json.dumps(settings))
+    ran = started(copy, "manage.py", "demo", *command)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("command", [("migrate",), ("createsuperuser",), ("showmigrations",)])
+def test_a_database_that_does_not_answer_is_told_in_one_sentence(copy: Path, command):
+    url = "postgresql://u:Hush@127.0.0.1:9/n"
+    refused = started(copy, "manage.py", *command, DEBUG="1", DATABASE_URL=url)
+    assert refused.returncode == 1
+    told = refused.stderr.strip().splitlines()
+    assert told[-1].startswith("The database can't be used: connection ")
+    assert "Traceback" not in refused.stderr
+    assert "Hush" not in refused.stdout + refused.stderr
+
+
+def test_a_folder_for_sqlite_that_can_not_be_made_is_told(copy: Path):
+    (copy / "file").touch()
+    refused = started(copy, "manage.py", "check", DEBUG="1", DATABASE_URL=f"sqlite:///{copy}/file/below/x.sqlite3")
+    assert refused.stderr.startswith("The folder of the SQLite file can't be made: ")
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_web_process_count_that_is_none_is_told_by_its_name(copy: Path):
     refused = started(copy, *GUNICORN, WEB_PROCESSES="many", DEBUG="1")
     assert refused.stderr.strip() == "WEB_PROCESSES must be a whole number, at least 1."
+
+
+@pytest.mark.parametrize("host", ["a.example", ".a.example", "*", "[::1]", "10.0.0.1", "localhost", "a.example."])
+def test_hosts_that_may_be_allowed(host):
+    assert host_names([host]) == [host]
+
+
+@pytest.mark.parametrize("host", ["https://a", "a.example:8000", "a/b", "*.a.example", "a b", "::1", "[::1]:80"])
+def test_hosts_that_no_request_could_name_are_refused(host):
+    with pytest.raises(BadSetting, match="ALLOWED_HOSTS must be host names"):
+        host_names(["a.example", host])
