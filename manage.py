@@ -21,13 +21,13 @@ def main() -> None:
             environment.prepare()
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import OperationalError, connection
+    from django.db import DatabaseError, connection
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as exc:
         sys.exit(f"{exc}")  # a setting; where in our code it was read helps nobody
-    except OperationalError as exc:
+    except DatabaseError as exc:
         if connection.connection is not None:
             raise
         from accounts.commands import unusable

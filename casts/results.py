@@ -96,7 +96,10 @@ def storable(value: Any) -> None:
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
         layer = [child for inner in layer for child in (inner.values() if isinstance(inner, dict) else inner)]
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as exc:
+        raise ValueError("it holds NaN, Infinity, or a number too large for 64-bit floating point") from exc
     try:
         text.encode()
     except UnicodeEncodeError as exc:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 _folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
 os.environ.update(
+    IGNORE_ENV_FILE="1",
     DEBUG="0",
     SECRET_KEY="tests",
     VAR_DIR=str(_folder),
