@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 while not once:
                     processes.check()
                     time.sleep(0.5)
-            self.stdout.write(f"Logs           {settings.VAR_DIR}/logs\n\nStopped.")
+            self.stdout.write(f"\nLogs           {settings.VAR_DIR}/logs\n\nStopped.")
         except (NotStarted, tour.Failed) as exc:
             raise CommandError(str(exc)) from exc
         except KeyboardInterrupt:
