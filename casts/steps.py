@@ -23,7 +23,10 @@ SOON = dt.timedelta(seconds=5)
 TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
 GONE_SECONDS = 15.0
 CLOSE_LOOK_EVERY = 4  # looks
-SEEN = ("status", "run_id", "observation", "jobs", "started_at", "run_finished_at", "cancel_requested_at")
+SEEN = (
+    *("status", "run_id", "observation", "jobs", "started_at", "run_finished_at"),
+    *("cancel_requested_at", "cancel_reason"),
+)
 CONFIRM_SECONDS = 10.0  # after a deadline, while GitHub can't be asked whether the run has begun, or ended, meanwhile
 WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
 

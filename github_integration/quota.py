@@ -234,7 +234,7 @@ def spend(installation_id: int, calls: int = 1) -> None:
 def between_looks(row: Installation, now: dt.datetime) -> dt.timedelta:
     """Return the time between two GETs for looks: by points a minute, and more as the hour's requests run out.
 
-    While they are plentiful nothing is spared: what counts is the part of them that is used up, twice over.
+    While they are plentiful nothing is spared: what counts is the square of the part that is used up.
     """
     seconds = 60 / (settings.GITHUB_POINTS_PER_MINUTE * LOOK_SHARE)
     if row.rate_limit and row.rate_remaining is not None and row.rate_reset_at and row.rate_reset_at > now:

@@ -585,6 +585,38 @@ def test_a_run_that_begins_in_the_last_moment_is_not_cancelled_as_expired(make_c
     assert ended(cast) == ("succeeded", "succeeded", "capture")
 
 
+def test_a_cancel_that_comes_during_the_last_look_keeps_its_reason(make_cast, runtime, clock):
+    cast = make_cast(ttl_seconds=60)
+    step(cast)
+
+    def meanwhile(asked):
+        lifecycle.cancel(asked.pk)
+        return seen("queued")(asked)
+
+    runtime.answers["observe"] = meanwhile
+    clock.forward(seconds=61)
+    step(cast)
+    assert cast.cancel_reason == "cancelled_by_caller"
+    runtime.answers["observe"] = seen("completed", "cancelled")
+    step(cast), step(cast)
+    assert ended(cast) == ("cancelled", "cancelled_by_caller", "release")
+
+
+def test_a_cancel_during_the_last_look_ends_the_cast_also_when_its_run_is_gone(make_cast, runtime, clock):
+    cast = make_cast(ttl_seconds=60)
+    step(cast)
+
+    def meanwhile(asked):
+        lifecycle.cancel(asked.pk)
+        runtime.answers["observe"] = RunGone("404")
+        return seen("queued")(asked)
+
+    runtime.answers |= {"observe": meanwhile, "cancel": RunGone("404")}
+    clock.forward(seconds=61)
+    step(cast)
+    assert ended(cast) == ("cancelled", "cancelled_by_caller", "release")
+
+
 def test_a_deadline_waits_a_moment_for_a_last_look_and_no_longer(make_cast, runtime, clock):
     cast = make_cast(ttl_seconds=60)
     step(cast)
