@@ -11,7 +11,7 @@ from typing import IO
 from tests.postgres import a_postgres
 
 # The page and the local GitHub don't know which database there is: once is enough.
-ON_POSTGRES = ["tests", "--ignore=tests/browser", "--ignore=tests/github_integration/local"]
+ON_POSTGRES = ["tests", "--ignore=tests/browser", "--ignore=tests/localgithub"]
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 try:
-    from github_integration.local import server
+    from localgithub import server
 except ModuleNotFoundError as exc:
     raise CommandError(
         f"The local GitHub is not installed here ({exc.name} is missing): production leaves it out. "
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     requires_system_checks = []  # it is another program that only shares our command line
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the same arguments as python -m github_integration.local."""
+        """Take the same arguments as python -m localgithub."""
         server.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

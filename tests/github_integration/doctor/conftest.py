@@ -15,10 +15,10 @@ from casts.models import Spell
 from github_integration import client, tokens
 from github_integration.client import GitHub
 from github_integration.doctor.findings import Finding, Level
-from github_integration.local.config import Config
-from github_integration.local.hooks import Delivery
-from github_integration.local.server import LocalGitHub
-from github_integration.local.world import World
+from localgithub.config import Config
+from localgithub.hooks import Delivery
+from localgithub.server import LocalGitHub
+from localgithub.world import World
 from tests.github_integration.doubles import DATA, REPO
 
 SECRET = "doctor's webhook secret"

@@ -13,7 +13,7 @@ import responses
 from github_integration.client import GitHub
 from github_integration.doctor import app
 from github_integration.doctor.findings import Finding, Level
-from github_integration.local.world import World
+from localgithub.world import World
 from tests.github_integration.doubles import API, DATA
 
 from .conftest import all_ok, event, is_bad, make, one

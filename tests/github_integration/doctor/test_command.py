@@ -15,7 +15,7 @@ from casts.models import Spell
 from github_integration import client
 from github_integration.doctor import findings, hook
 from github_integration.doctor.findings import About
-from github_integration.local.world import World
+from localgithub.world import World
 from tests.github_integration.doubles import REPO, answer, free_port, loopback
 
 from .conftest import SECRET, TOKEN, delivered

@@ -11,7 +11,7 @@ import responses
 from github_integration.client import GitHub
 from github_integration.doctor import hook
 from github_integration.doctor.findings import Finding, Level
-from github_integration.local.world import World
+from localgithub.world import World
 from tests.github_integration.doubles import API, answer, free_port, loopback
 
 from .conftest import all_ok, delivered, is_bad, one

@@ -9,8 +9,8 @@ import pytest
 from github_integration.client import GitHub
 from github_integration.doctor import installations
 from github_integration.doctor.findings import About, Finding, Level
-from github_integration.local.clock import now
-from github_integration.local.world import World
+from localgithub.clock import now
+from localgithub.world import World
 
 from .conftest import REPO, all_ok, event, is_bad, make, one
 

@@ -14,7 +14,7 @@ from github_integration.client import GitHub
 from github_integration.doctor import workflow_file, workflows
 from github_integration.doctor.findings import Finding, Level
 from github_integration.doctor.once import asking_once
-from github_integration.local.world import World
+from localgithub.world import World
 from tests.github_integration.doubles import REPO
 
 from .conftest import GOOD, HEARD, all_ok, event, is_bad, make, one

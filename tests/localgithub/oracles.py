@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import requests
 
-OPENAPI = Path(__file__).parents[2] / "data" / "github" / "openapi"
+OPENAPI = Path(__file__).parents[1] / "data" / "github" / "openapi"
 DISPATCH = "actions.create-workflow-dispatch"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from github_integration.local.namefile import read_names
+from localgithub.namefile import read_names
 
 from .test_command import ROOT
 
@@ -41,7 +41,7 @@ def test_wrong_line_is_named_and_not_shown(tmp_path: Path, text, words):
 def test_program_ends_with_one_sentence_if_a_file_is_wrong(tmp_path: Path):
     (tmp_path / "secrets").write_text("hunter2\n")
     arguments = ["--repository", f"o/r={tmp_path}", "--secrets", str(tmp_path / "secrets")]
-    command = [sys.executable, "-m", "github_integration.local", *arguments]
+    command = [sys.executable, "-m", "localgithub", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "is no NAME=value" in done.stderr

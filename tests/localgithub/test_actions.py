@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from github_integration.local.actions import Actions
+from localgithub.actions import Actions
 
 from .conftest import Api
 from .test_annotations import annotations

@@ -14,8 +14,8 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from github_integration.local.config import Config
-from github_integration.local.server import LocalGitHub
+from localgithub.config import Config
+from localgithub.server import LocalGitHub
 
 from .oracles import check_answer, check_webhook
 from .trees import SAMPLE, make_actions, make_tree

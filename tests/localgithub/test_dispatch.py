@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from github_integration.local.config import Config
-from github_integration.local.server import LocalGitHub
+from localgithub.config import Config
+from localgithub.server import LocalGitHub
 
 from .conftest import REPOSITORY, Api
 

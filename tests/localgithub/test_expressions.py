@@ -1,7 +1,7 @@
 import pytest
 
-from github_integration.local.expressions import ExpressionError, evaluate, interpolate
-from github_integration.local.workflow import load
+from localgithub.expressions import ExpressionError, evaluate, interpolate
+from localgithub.workflow import load
 
 JOBS = "jobs: {a: {runs-on: x, steps: [{run: 'true'}]}}"
 CONTEXT = {"inputs": {"x": "X", "empty": "", "on": True}, "github": {"event": {"client_payload": {"a-b": [1], "n": 0}}}}

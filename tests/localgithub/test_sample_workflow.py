@@ -14,7 +14,7 @@ from .conftest import Api
 from .trees import SAMPLE
 
 FILE = SAMPLE.name
-SPELLS = Path(__file__).parents[3] / "spellplatform" / "demo" / "spells.toml"
+SPELLS = Path(__file__).parents[2] / "spellplatform" / "demo" / "spells.toml"
 
 
 def cast(api: Api, spell: str, data, cast_id: str = "01J") -> dict:

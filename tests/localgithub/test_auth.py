@@ -5,7 +5,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from github_integration.local.clock import later
+from localgithub.clock import later
 
 from .conftest import Api
 

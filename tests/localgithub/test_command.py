@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from github_integration.local.workplace import workplace
+from localgithub.workplace import workplace
 
 from .conftest import REPOSITORY, Api
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: str) -> tuple["subprocess.Popen[str]", str]:
-    command = [sys.executable, "-m", "github_integration.local", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "localgithub", "--port", "0", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     ready = process.stdout.readline()
@@ -58,14 +58,14 @@ def test_it_serves_and_ends_cleanly_with_all_its_runs(program, tmp_path):
 
 
 def test_wrong_repository_is_told(tmp_path):
-    command = [sys.executable, "-m", "github_integration.local", "--repository", "no-slash=/nowhere"]
+    command = [sys.executable, "-m", "localgithub", "--repository", "no-slash=/nowhere"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "OWNER/NAME=PATH" in done.stderr
 
 
 def test_it_imports_nothing_of_the_platform():
-    code = "import sys, github_integration.local.server; print(*sys.modules)"
+    code = "import sys, localgithub.server; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     ours = {"accounts", "casts", "webhooks", "spellplatform", "django", "rest_framework"}
     assert not ours & {name.split(".")[0] for name in done.stdout.split()}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from github_integration.local.actions import Actions
-from github_integration.local.answers import ApiError
-from github_integration.local.compiler import Compiler, read_concurrency
-from github_integration.local.dispatch import checked_inputs
-from github_integration.local.workflow import WorkflowError, called_error, load
+from localgithub.actions import Actions
+from localgithub.answers import ApiError
+from localgithub.compiler import Compiler, read_concurrency
+from localgithub.dispatch import checked_inputs
+from localgithub.workflow import WorkflowError, called_error, load
 
 from .conftest import Api
 

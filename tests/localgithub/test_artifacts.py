@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 import requests
 
-from github_integration.local.clock import later
-from github_integration.local.stand_ins.upload_artifact import upload
+from localgithub.clock import later
+from localgithub.stand_ins.upload_artifact import upload
 
 from .conftest import Api
 
@@ -60,7 +60,7 @@ def test_blob_host_refuses_our_token_a_false_signature_and_an_old_link(api: Api,
     assert with_token.status_code == 400
     assert "InvalidAuthenticationInfo" in with_token.text
     assert requests.get(link[:-4] + "0000", timeout=5).status_code == 403
-    monkeypatch.setattr("github_integration.local.blobs.LIFE", -1)
+    monkeypatch.setattr("localgithub.blobs.LIFE", -1)
     old = api.get(api.repo(f"actions/artifacts/{part['id']}/zip")).headers["Location"]
     assert "AuthenticationFailed" in requests.get(old, timeout=5).text
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-SAMPLE = Path(__file__).parents[3] / ".github" / "workflows" / "spell-execution-example.yml"
+SAMPLE = Path(__file__).parents[2] / ".github" / "workflows" / "spell-execution-example.yml"
 
 WORKFLOWS = {
     "quick.yml": """
