@@ -15,14 +15,14 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.errors import Forbidden, SpellError, Unauthorized
 from accounts.models import Account, ApiKey
-from accounts.statements import Rows
 from casts import links
 from casts.models import Cast
+from core.db.compiled import Param, Select
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, by its setting
 
-BY_ID = Rows(Cast, "id", related="spell")
+BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."
 
 
@@ -86,7 +86,7 @@ class HasScope(BasePermission):
 def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
     """Return the cast that a path names, one of this account's (None: anybody's); raise CastNotFound."""
     try:
-        found = BY_ID.first(uuid.UUID(cast_id))
+        found = BY_ID.first(id=uuid.UUID(cast_id))
     except ValueError:
         found = None
     if found is None or (of is not None and found.account_id != of.pk):

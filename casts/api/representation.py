@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from accounts.statements import Rows
 from casts import disclosure, events, links, slots
 from casts.models import Artifact, Cast, Spell
 from casts.streams import with_links
+from core.db.compiled import OneOf, Params, Select
 
 
 def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
 
 def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     """Return casts as the API shows them, in this order; in two queries, however many they are."""
-    casts = {cast.pk: cast for cast in LISTED.among(ids)}
+    casts = {cast.pk: cast for cast in LISTED.all(ids=ids)}
     artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
-    for artifact in ARTIFACTS.among(list(artifacts)) if artifacts else ():
+    for artifact in ARTIFACTS.all(casts=list(artifacts)) if artifacts else ():
         artifacts[artifact.cast_id].append(artifact)
     return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
 
@@ -60,8 +60,15 @@ SHOWN = (
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
 SHOWN_OF_SPELL = ("id", "key", "name", "max_running", "show_run", "repository", "workflow_file")
-LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
-ARTIFACTS = Rows(Artifact, "cast")
+LISTED = Select(
+    lambda: (
+        Cast.objects.filter(OneOf("pk", Params(Cast, "id", "ids")))
+        .select_related("spell")
+        .only(*SHOWN, *(f"spell__{name}" for name in SHOWN_OF_SPELL))
+        .order_by()
+    )
+)
+ARTIFACTS = Select(lambda: Artifact.objects.filter(OneOf("cast_id", Params(Artifact, "cast", "casts"))).order_by())
 
 
 def position(cast: Cast) -> int | None:

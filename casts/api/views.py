@@ -24,7 +24,6 @@ from rest_framework.views import APIView
 from accounts import budget, keys
 from accounts.errors import Forbidden, SpellError
 from accounts.models import Account, ApiKey
-from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
@@ -34,6 +33,7 @@ from casts.api.representation import cast_out, casts_out, spell_out
 from casts.documents import TextAt
 from casts.links import absolute, cast_url
 from casts.models import Cast, CastStatus, Spell
+from core.db.compiled import Param, Select
 
 
 class SpellNotFound(SpellError):
@@ -126,12 +126,12 @@ class CastPages(CursorPagination):
         return cursor
 
 
-SPELL = Rows(Spell, "key")
+SPELL = Select(lambda: Spell.objects.filter(key=Param(Spell, "key")).order_by())
 
 
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
-    spell = SPELL.first(spell_key)
+    spell = SPELL.first(key=spell_key)
     if spell is not None and spell.active:
         if key.allows_spell(spell_key):
             return spell
