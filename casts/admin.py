@@ -19,7 +19,13 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.console import (
+from accounts.keys import MARK
+from accounts.models import LedgerEntry
+from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
+from casts.execution import artifacts
+from casts.lifecycle import moves
+from casts.models import TARGET, Artifact, Cast, Spell
+from core.admin.base import (
     NOTHING,
     ConsoleAdmin,
     ReadOnlyAdmin,
@@ -41,12 +47,8 @@ from accounts.console import (
     uuid_in,
     workers_own,
 )
-from accounts.keys import MARK
-from accounts.models import LedgerEntry
-from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
-from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
-from casts.documents import DocumentField, TextAt
-from casts.models import TARGET, Artifact, Cast, Spell
+from core.db.documents import DocumentField, TextAt
+from core.strict_json import storable
 
 if TYPE_CHECKING:
     SpellModelForm = forms.ModelForm[Spell]
@@ -84,7 +86,7 @@ class JSONText(forms.JSONField):
         """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
         try:
             parsed = super().to_python(value)
-            results.storable(parsed)
+            storable(parsed)
         except (ValueError, RecursionError) as exc:
             raise forms.ValidationError("This can't be stored: %(why)s", params={"why": str(exc)}) from exc
         return parsed
@@ -237,7 +239,7 @@ class CastAdmin(ReadOnlyAdmin):
     def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         """Wake them: a worker takes them up as soon as it can."""
         keys = chosen(queryset)
-        woken = lifecycle.wake_all(keys, by=request.user.get_username())
+        woken = moves.wake_all(keys, by=request.user.get_username())
         self.record(request, woken, "Look now.")
         self.report(request, "Casts that a worker looks at now", done=len(woken), of=len(keys), others="have ended")
 
@@ -246,7 +248,7 @@ class CastAdmin(ReadOnlyAdmin):
         """Do what POST /casts/{id}/cancel does, for each, but say that the operator did."""
         keys, by = chosen(queryset), request.user.get_username()
         before = set(Cast.objects.filter(pk__in=keys, cancel_requested_at=None).values_list("pk", flat=True))
-        cancelled = [lifecycle.cancel(key, by=by) for key in keys]
+        cancelled = [moves.cancel(key, by=by) for key in keys]
         asked = sum(cast.cancel_requested_at is not None for cast in cancelled)
         ours = [cast.pk for cast in cancelled if cast.cancel_reason == "cancelled_by_operator" and cast.pk in before]
         self.record(request, ours, "Cancel.")

@@ -97,13 +97,13 @@ SPELL_RUNTIMES = {
     "workflow_dispatch": "github_integration.runtime.WorkflowDispatch",
     "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
 }
-# What `runworker` works off: dotted paths to casts.work.Work implementations.
+# What `runworker` works off: dotted paths to core.queue.worker.Work implementations.
 WORK = [
-    "casts.steps.CastWork",
-    "casts.artifacts.ArtifactWork",
+    "casts.execution.steps.CastWork",
+    "casts.execution.artifacts.ArtifactWork",
     "webhooks.inbox.DeliveryWork",
     "webhooks.sweep.SweepWork",
-    "casts.sending.CallbackWork",
+    "casts.callbacks.delivery.CallbackWork",
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
@@ -111,10 +111,10 @@ WORK = [
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
-SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
+SWEEPS = ["casts.lifecycle.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
-# accounts.attention.Section for a user, or None if this one may not see it.
+# core.admin.attention.Section for a user, or None if this one may not see it.
 ATTENTION = [
     "casts.attention.workers",
     "casts.attention.stuck_casts",
@@ -122,7 +122,7 @@ ATTENTION = [
     "github_integration.attention.installations",
     "casts.attention.missing_artifacts",
     "webhooks.attention.failing_deliveries",
-    "casts.attention_callbacks.failing_callbacks",
+    "casts.callbacks.attention.failing_callbacks",
 ]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000, least=1)  # GitHub takes 65,535 in all
@@ -175,6 +175,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "spellplatform",
+    "core",
     "accounts",
     "casts",
     "github_integration",
@@ -253,10 +254,10 @@ CONTENT_SECURITY_POLICY = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["casts.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["casts.api.authentication.HasScope"],
-    "DEFAULT_PARSER_CLASSES": ["casts.api.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "casts.api.problems.render",
+    "EXCEPTION_HANDLER": "core.api.problems.render",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

@@ -1,0 +1,86 @@
+"""`result.json` of the artifact `spell-result` becomes the cast's output. Nothing else is ever unpacked here."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import lzma
+import zipfile
+import zlib
+from typing import IO, Any
+
+from casts.models import Artifact
+from core import json_schema
+from core.strict_json import storable
+
+ARTIFACT, MEMBER = "spell-result", "result.json"
+MAX_BYTES = 256 * 1024  # of JSON; a zip that claims less and holds more is cut off while reading
+
+Problems = list[dict[str, str]]
+
+
+class Unreadable(ValueError):
+    """There is a result, and it can't be read; str() says why."""
+
+
+def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any, Problems]:
+    """Return the output and every way in which it breaks `schema` (None: anything goes, also nothing at all).
+
+    Raise Unreadable.
+    """
+    output = None if artifact is None else load(artifact)
+    if schema is None:
+        return output, []
+    if output is None:
+        return None, [{"pointer": "/output", "detail": f"The run left no {MEMBER} in an artifact named {ARTIFACT}."}]
+    return output, json_schema.violations(schema, output, at="/output")
+
+
+# What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError, an offset that
+# lies before the file's beginning ValueError.
+UNPACKING = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError),
+    ValueError,
+)
+
+
+def load(artifact: Artifact) -> Any:
+    """Return the parsed result, or None if the artifact holds none; raise Unreadable."""
+    text = None
+    with artifact.file.open("rb") as stored:
+        if zipfile.is_zipfile(stored):
+            text = unpacked(stored)
+        elif artifact.file_name == MEMBER or artifact.name == MEMBER:
+            stored.seek(0)
+            text = stored.read(MAX_BYTES + 1)
+    if text is None:
+        return None
+    if len(text) > MAX_BYTES:
+        raise Unreadable(f"{MEMBER} is larger than {MAX_BYTES} bytes. Keep bulk in other files of the artifact.")
+    try:
+        output = json.loads(decoded(text))
+        storable(output)
+    except RecursionError as exc:
+        raise Unreadable(f"{MEMBER} is nested too deeply.") from exc
+    except UnicodeDecodeError as exc:
+        raise Unreadable(f"{MEMBER} is not UTF-8: {exc.reason} at byte {exc.start}.") from exc
+    except ValueError as exc:
+        raise Unreadable(f"{MEMBER} is not JSON: {exc}.") from exc
+    return output
+
+
+def decoded(text: bytes) -> str:
+    """Return a file's text: UTF-8, or what its byte order mark says. PowerShell 5 writes UTF-16, with one."""
+    utf16 = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return text.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def unpacked(stored: IO[bytes]) -> bytes | None:
+    """Return the beginning of the zip's result.json, None if there is none; raise Unreadable if it is damaged."""
+    try:
+        with zipfile.ZipFile(stored) as archive, archive.open(MEMBER) as member:
+            return member.read(MAX_BYTES + 1)
+    except KeyError:
+        return None
+    except UNPACKING as exc:
+        raise Unreadable(f"{MEMBER} can't be unpacked: {exc}.") from exc

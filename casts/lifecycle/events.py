@@ -1,0 +1,94 @@
+"""A cast's history: what each line holds, and how it is appended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from casts.models import Artifact, Cast, CastEvent
+from core.db.compiled import Insert
+from core.queue import wakeups
+from core.times import stamp
+
+ENDED_BY = "ended"  # the kind of the last event that streams deliver
+ADD_EVENT = Insert(CastEvent)
+
+
+def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
+    """Return the cast's public state as one event holds it: everything but links, which depend on who looks.
+
+    `artifacts`: the cast's, if they have been read already.
+    """
+    if artifacts is None:
+        artifacts = cast.artifacts.all() if cast.run_finished_at else ()
+    return {
+        "cast_id": str(cast.pk),
+        "spell_key": cast.spell.key,
+        "status": cast.status,
+        "status_reason": cast.status_reason,
+        "progress": cast.progress,
+        "message": cast.message,
+        "step": cast.step_name or None,
+        "run_url": cast.run_url or None,
+        "started_at": stamp(cast.started_at),
+        "finished_at": stamp(cast.finished_at),
+        "duration_ms": cast.duration_ms,
+        "steps": steps_of(cast.jobs),
+        # By code points: databases differ in how they order text.
+        "artifacts": [artifact_line(a) for a in sorted(artifacts, key=lambda artifact: artifact.name)],
+        "charged_cents": cast.charged_cents,
+        "output": cast.output,
+        "error": cast.error,
+        "final": cast.final,
+    }
+
+
+def artifact_line(artifact: Artifact) -> dict[str, Any]:
+    """Return what a cast says of one artifact."""
+    return {
+        "name": artifact.name,
+        "file_name": artifact.file_name or artifact.name,
+        "state": artifact.state,
+        "size_bytes": artifact.size_bytes,
+        "digest": f"sha256:{artifact.sha256}" if artifact.sha256 else None,
+        "expires_at": stamp(artifact.expires_at),
+    }
+
+
+def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the run's steps in order, each with its job's name and its times."""
+    return [
+        {
+            "job": job["name"],
+            "name": step["name"],
+            "status": step["status"],
+            "conclusion": step["conclusion"],
+            "started_at": step["started_at"],
+            "completed_at": step["completed_at"],
+        }
+        for job in jobs
+        for step in job["steps"]
+    ]
+
+
+def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
+    """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock.
+
+    `by`: the operator who caused it.
+    """
+    ADD_EVENT.run(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
+    cast_id: uuid.UUID = cast.pk
+    transaction.on_commit(lambda: wakeups.has_news(cast_id))
+
+
+def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
+    """Do what `append` does for many casts at once."""
+    made = [CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by) for cast in casts]
+    CastEvent.objects.bulk_create(made)
+    for event in made:
+        transaction.on_commit(partial(wakeups.has_news, event.cast_id))

@@ -1,0 +1,220 @@
+"""What an observation changes about a cast. Pure: no database, no network.
+
+Observations come twice, late and in any order. They are ordered by (run_attempt, terminal?, status rank, updated_at);
+a lower one never overwrites a higher, so any order and any repetition gives the same end.
+
+Whether the run has begun, and when, is read from its jobs and steps alone (`beginning`): a run says `in_progress` and
+`failure` also when no machine ever took a job of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from casts.models import Cast, CastStatus
+from casts.runtime import Job, Observation
+from core.times import stamp
+
+# Strict: two words of one rank and one second would leave it to chance which of them stays.
+RANK = {"requested": 0, "queued": 1, "pending": 2, "waiting": 3, "in_progress": 4, "completed": 5}
+PUBLIC = ("status", "status_reason", "message", "progress", "step_name", "run_finished_at", "started_at", "run_url")
+Changes = dict[str, Any]
+
+
+def fold(cast: Cast, seen: Observation) -> Changes:
+    """Return the columns that `seen` changes in an open cast; empty if it tells nothing new."""
+    changes: Changes = {}
+    before: Changes = cast.observation or {}
+    if cast.run_finished_at is not None and seen.attempt > before.get("attempt", 1):
+        # Re-run while we collect: the attempt that ended is the one that counts, and of it this may still tell.
+        seen = up_to_attempt(seen, before.get("attempt", 1))
+    jobs = merge_jobs(cast.jobs, seen)
+    if jobs != cast.jobs:
+        changes["jobs"] = jobs
+    told = as_row(seen)
+    if seen.status is not None and order_of(told) > order_of(before):
+        changes |= {"observation": told, "run_attempt": seen.attempt}
+        if seen.url and seen.url != cast.run_url:
+            changes["run_url"] = seen.url
+    public = public_state(cast, changes.get("observation", before), jobs)
+    if cast.cancel_requested_at is not None and "run_finished_at" not in public:
+        public = {k: v for k, v in public.items() if k not in ("status_reason", "message")}  # still cancelling
+    changes |= public
+    return {name: value for name, value in changes.items() if getattr(cast, name) != value}
+
+
+def up_to_attempt(seen: Observation, attempt: int) -> Observation:
+    """Return what an observation of a later attempt tells of the jobs up to this one."""
+    jobs = tuple(job for job in seen.jobs or () if job.attempt <= attempt)
+    return dataclasses.replace(seen, attempt=attempt, status=None, jobs=jobs)
+
+
+def as_row(seen: Observation) -> Changes:
+    """Return what is kept of an observation, as JSON."""
+    return {
+        "attempt": seen.attempt,
+        "status": seen.status,
+        "conclusion": seen.conclusion,
+        "title": seen.title,
+        "run_started_at": stamp(seen.run_started_at),
+        "updated_at": stamp(seen.updated_at),
+    }
+
+
+def order_of(row: Changes) -> tuple[int, bool, int, str]:
+    """Return where an observation stands in the order of truth; before everything if there was none."""
+    if not row:
+        return (0, False, -1, "")
+    status = row["status"] or ""
+    return (row["attempt"], status == "completed", RANK.get(status, 0), row["updated_at"] or "")
+
+
+def merge_jobs(known: list[Changes], seen: Observation) -> list[Changes]:
+    """Return the jobs known so far that count, each in its furthest state, in the order of their ids.
+
+    A job that was run again counts in its newest attempt; one that was not, in the attempt that ran it. Between
+    attempts only the name stays the same.
+    """
+    by_id: dict[int, Changes] = {}
+    for row in [*known, *(job_row(job) for job in seen.jobs or ())]:
+        if row["id"] not in by_id or job_order(row) > job_order(by_id[row["id"]]):
+            by_id[row["id"]] = row
+    newest: dict[str, int] = {}
+    for row in by_id.values():
+        newest[row["name"]] = max(row["attempt"], newest.get(row["name"], 0))
+    return [by_id[i] for i in sorted(by_id) if by_id[i]["attempt"] == newest[by_id[i]["name"]]]
+
+
+def job_row(job: Job) -> Changes:
+    """Return one job as JSON."""
+    row = dataclasses.asdict(job)
+    row["steps"] = [dict(step) for step in row["steps"]]
+    for holder in (row, *row["steps"]):
+        for name in ("started_at", "completed_at"):
+            holder[name] = stamp(holder[name])
+        if holder["completed_at"] and holder["completed_at"] < (holder["started_at"] or ""):
+            holder["completed_at"] = holder["started_at"]  # GitHub does that to what was skipped or cancelled
+    return row
+
+
+def job_order(row: Changes) -> tuple[int, int, int, int, bool]:
+    """Return how far a job has come."""
+    done = sum(step["status"] == "completed" for step in row["steps"])
+    started = sum(step["status"] != "queued" for step in row["steps"])
+    return (RANK.get(row["status"], 0), done, started, len(row["steps"]), bool(row.get("runner")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """The first thing that was really done for a run: when by GitHub's clock (blank: it named no time), and where."""
+
+    at: str
+    attempt: int
+    runner: str
+
+
+def beginning(jobs: Iterable[Changes], observation: Changes) -> Beginning | None:
+    """Return how the run's attempt began, None while nothing of it has: what a cast's time and price hang on.
+
+    Work of an earlier attempt, which a re-run of failed jobs keeps, counts from when the later attempt was made.
+    """
+    begun = sorted((one for job in jobs if (one := beginning_of(job)) is not None), key=lambda one: one.at or "~")
+    made = (observation.get("run_started_at") or "") if observation.get("attempt", 1) > 1 else ""
+    mine = [one for one in begun if not one.at or one.at >= made]
+    if begun and not mine:
+        return dataclasses.replace(begun[0], at=made)
+    return mine[0] if mine else None
+
+
+def beginning_of(job: Changes) -> Beginning | None:
+    """Return how one job began: at its first step, or, before steps are known, when a runner took it.
+
+    Its `started_at` alone says nothing, for it is also the time at which a job was queued; nor does a runner's name
+    on a queued job. A job that was skipped, cancelled while it waited, or refused has neither a runner nor steps.
+    """
+    at_work = ("in_progress", "completed")
+    ran = [step for step in job["steps"] if step["status"] in at_work and step["conclusion"] != "skipped"]
+    runner = job.get("runner") or ""
+    if not ran and not (runner and job["status"] in at_work):
+        return None
+    at = min((step["started_at"] for step in ran if step["started_at"]), default=job["started_at"] or "")
+    return Beginning(at, job["attempt"], runner)
+
+
+def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Changes:
+    """Return the public columns that follow from the highest observation and the jobs."""
+    begun = beginning(jobs, observation)
+    first = observation.get("attempt", 1) == 1
+    runs: Changes = {"status": CastStatus.RUNNING, "started_at": started_at(cast, begun, first=first)} if begun else {}
+    status = observation.get("status")
+    if cast.run_finished_at is not None:
+        return runs
+    if status == "completed":
+        conclusion = observation.get("conclusion") or "unknown"
+        return runs | {
+            "status_reason": "copying_artifacts",
+            "message": f"The run ended ({conclusion}); copying its artifacts.",
+            "progress": 95,
+            "step_name": "",
+            "run_finished_at": timezone.now(),
+        }
+    if begun:
+        done, total, name = steps_done(jobs)
+        # Until steps are known it stays where it is: a bar that jumps ahead would have to come back.
+        progress = 10 + 80 * done // total if total else 10
+        counted = f" ({min(done + 1, total)} of {total})" if total else ""
+        return runs | {
+            "status_reason": "running",
+            "message": f"Running: {name}{counted}."[:500] if name else "Running on GitHub.",
+            "progress": max(cast.progress, progress),
+            "step_name": name,
+        }
+    if cast.status != CastStatus.QUEUED or status is None:
+        return {}
+    waiting_for_approval = status == "waiting"
+    return {
+        "status": CastStatus.QUEUED,
+        "status_reason": "waiting_for_approval" if waiting_for_approval else "waiting_for_runner",
+        "message": "Waiting for an approval on GitHub."
+        if waiting_for_approval
+        else "Sent to GitHub; waiting for a runner.",
+        "progress": max(cast.progress, 10),
+    }
+
+
+CUT_OFF = dt.timedelta(seconds=2)  # GitHub's times may be whole seconds, and good clocks differ a little
+
+
+def started_at(cast: Cast, begun: Beginning, *, first: bool) -> dt.datetime:
+    """Return when the run began, by GitHub's clock, but never before the cast nor after now by ours.
+
+    A time that can't be, as before the cast, tells of a clock that is wrong: then the time counts at which we first saw
+    that it had begun. In its `first` attempt a beginning never becomes later.
+    """
+    now = timezone.now()
+    said = parse_datetime(begun.at) if begun.at else None
+    if said is None or not cast.created_at - CUT_OFF <= said <= now:
+        return cast.started_at or now
+    said = max(said, cast.created_at)
+    return min(said, cast.started_at) if first and cast.started_at is not None else said
+
+
+def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
+    """Return how many steps of the known jobs are done, how many there are, and the one at work."""
+    steps = [step for job in jobs for step in job["steps"]]
+    done = sum(step["status"] == "completed" for step in steps)
+    at_work = next((step["name"] for step in steps if step["status"] == "in_progress"), "")
+    return done, len(steps), at_work[:300]
+
+
+def needs_look(cast: Cast, changes: Changes) -> bool:
+    """Whether a worker should look now: the run has ended, or it has begun and somebody waits for its steps."""
+    begun = cast.status == CastStatus.QUEUED and changes.get("status") == CastStatus.RUNNING
+    followed = cast.watched_until is not None and cast.watched_until > timezone.now()
+    return "run_finished_at" in changes or (begun and followed)

@@ -1,0 +1,170 @@
+"""The operator's view of trouble: what is stuck, since when, why, and the buttons that mend it.
+
+Each floor tells its own trouble: `settings.ATTENTION` names functions that return a Section, as WORK names queues. A
+button presses an action of the admin's own lists, for the rows that the list's filter finds at that moment: there is
+one way to do each thing, with its permission and its report, and what has moved on meanwhile is left alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.module_loading import import_string
+from django.views.decorators.http import require_safe
+
+OLDEST = 3  # rows that are shown of each trouble
+LINES = 40  # troubles that are shown of each section
+RECENT = dt.timedelta(days=7)  # what was given up longer ago is history; the lists have it
+
+User = AbstractBaseUser | AnonymousUser | PermissionsMixin
+
+
+@dataclass(frozen=True)
+class Button:
+    """What mends it: an action of an admin list, for the rows that the list shows at `path`."""
+
+    label: str
+    action: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of the rows in trouble."""
+
+    what: str  # text, or a link made by core.admin.base
+    since: dt.datetime | None
+    why: str = ""
+    buttons: tuple[Button, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that is wrong, with however many rows."""
+
+    what: str
+    count: int = 1
+    since: dt.datetime | None = None
+    why: str = ""  # what we or others said about it, as text
+    advice: str = ""
+    path: str = ""  # the list of its rows
+    buttons: tuple[Button, ...] = ()
+    oldest: tuple[Row, ...] = ()
+    mild: bool = False  # worth a look, but nothing is broken
+
+    @property
+    def counted(self) -> str:
+        """How many rows, if several."""
+        return f"{self.count:,}" if self.count > 1 else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One kind of trouble; without any, it says so in a line."""
+
+    title: str
+    troubles: tuple[Trouble, ...] = ()
+    alarm: str = ""  # said at the top of the page
+
+    @property
+    def shown(self) -> list[Trouble]:
+        """The first of its troubles: what is broken before what is mild, and what concerns many first."""
+        return sorted(self.troubles, key=lambda trouble: (trouble.mild, -trouble.count))[:LINES]
+
+    @property
+    def left_out(self) -> int:
+        """How many more there are."""
+        return max(0, len(self.troubles) - LINES)
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """Show everything that needs an operator, as far as this one may see it."""
+    sections = [found for path in settings.ATTENTION if (found := import_string(path)(request.user)) is not None]
+    troubles = [trouble for section in sections for trouble in section.troubles]
+    broken = sum(not trouble.mild for trouble in troubles)
+    context = {
+        **admin.site.each_context(request),
+        "title": f"Needs attention ({broken})" if broken else "Needs attention",
+        "now": timezone.now(),
+        "broken": broken,
+        "mild": len(troubles) - broken,
+        "alarms": [section.alarm for section in sections if section.alarm],
+        "sections": sections,
+        "troubled": [section for section in sections if section.troubles],
+        "fine": [section for section in sections if not section.troubles],
+        "hidden": len(settings.ATTENTION) - len(sections),
+    }
+    return TemplateResponse(request, "admin/attention.html", context)
+
+
+def may(user: Any, permission: str) -> bool:
+    """Whether a user has a permission (app.codename)."""
+    return bool(user.has_perm(permission))
+
+
+def listed(model: str, **query: Any) -> str:
+    """Return the path of the admin's list of a model (app_name), filtered."""
+    return f"{reverse(f'admin:{model}_changelist')}?{urlencode(query)}"
+
+
+def buttons(allowed: bool, path: str, **labels: str) -> tuple[Button, ...]:
+    """Return a button for each action of the list at `path`, none for who may not press them."""
+    assert "?" in path, "a button without a filter would act on every row there is"
+    return tuple(Button(label, action, path) for action, label in labels.items()) if allowed else ()
+
+
+def grouped(rows: QuerySet[Any], *by: str, show: Iterable[str]) -> list[list[dict[str, Any]]]:
+    """Return the oldest few rows of each group, with how many the group has as `counted`; in one query.
+
+    The rows are annotated with `since`.
+    """
+    group = [F(name) for name in by]
+    placed = rows.order_by().annotate(
+        place=Window(RowNumber(), partition_by=group, order_by=[F("since"), F("pk")]),
+        counted=Window(Count("pk"), partition_by=group),
+    )
+    found = placed.filter(place__lte=OLDEST).order_by("since", "pk").values(*by, "since", "counted", "pk", *show)
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in found:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    return list(groups.values())
+
+
+class TroubleFilter(admin.SimpleListFilter):
+    """Filters a list by what is wrong; what the page links to."""
+
+    title, parameter_name = "needs attention", "trouble"
+    words: Mapping[str, str] = {}
+    pick: Callable[[QuerySet[Any], str], QuerySet[Any]]
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return list(self.words.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows in the chosen trouble; none for a word that we don't know: buttons act on what this finds."""
+        word = self.value()
+        if word is None:
+            return queryset
+        return type(self).pick(queryset, str(word)) if word in self.words else queryset.none()
+
+
+def trouble_filter(
+    words: Mapping[str, str], pick: Callable[[QuerySet[Any], str], QuerySet[Any]]
+) -> type[TroubleFilter]:
+    """Return a filter by trouble; `pick` chooses the rows that a word means."""
+    return type("Trouble", (TroubleFilter,), {"words": words, "pick": staticmethod(pick)})

@@ -1,0 +1,139 @@
+"""Errors as the API gives them: RFC 9457 problem details, on every path and for every status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from core import json_schema
+from core.errors import SpellError
+
+logger = logging.getLogger(__name__)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")  # of the request at work; set by middleware
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 2  # told to callers while the database is away
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    title: str | None = None,
+    headers: dict[str, str] | None = None,
+    **extra: Any,
+) -> HttpResponse:
+    """Return one problem. `code` is for programs and stable, `detail` is for people and says how to mend it."""
+    body = {
+        "type": f"urn:spell-platform:problem:{code.lower().replace('_', '-')}",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id.get(),
+        **extra,
+    }
+    return HttpResponse(json.dumps(body, ensure_ascii=False), status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+def of_error(error: SpellError) -> HttpResponse:
+    """Return the problem that one of our errors stands for."""
+    headers = dict(error.headers)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="spell-platform"'
+    return problem(error.status, error.code, str(error), title=error.title, headers=headers, **error.extra)
+
+
+def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
+    """Give an exception its answer; DRF's EXCEPTION_HANDLER. None lets the unexpected become a logged 500."""
+    match exc:
+        case SpellError():
+            return of_error(exc)
+        case Http404():
+            return problem(404, "NOT_FOUND", "There is nothing here.")
+        case exceptions.ParseError():
+            return problem(400, "MALFORMED_JSON", str(exc.detail))
+        case exceptions.MethodNotAllowed():
+            allowed = ", ".join(context["view"].allowed_methods)
+            detail = f"{context['request'].method} is not possible here; use {allowed}."
+            return problem(405, "METHOD_NOT_ALLOWED", detail, headers={"Allow": allowed})
+        case exceptions.UnsupportedMediaType():
+            return problem(415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON, with Content-Type: application/json.")
+        case exceptions.NotAcceptable():
+            return problem(406, "NOT_ACCEPTABLE", "Answers are JSON; leave Accept out or ask for application/json.")
+        case exceptions.ValidationError():
+            return problem(
+                422, "VALIDATION_ERROR", "The request is not valid.", title="Not valid", errors=violations(exc.detail)
+            )
+        case RequestDataTooBig():
+            return problem(413, "INPUT_TOO_LARGE", "The request body is too large.")
+        case exceptions.NotFound():
+            return problem(404, "NOT_FOUND", str(exc.detail))
+        case exceptions.APIException():
+            return problem(exc.status_code, str(exc.default_code).upper(), str(exc.detail))
+        case PermissionDenied():
+            return problem(403, "FORBIDDEN", "Not allowed.")
+        case OperationalError() | InterfaceError():
+            return unavailable(exc)
+    return None
+
+
+def unavailable(exc: BaseException) -> HttpResponse:
+    """Answer a request that the database could not serve: it is away, restarts, or has too much to do."""
+    logger.error("database unavailable", exc_info=exc)
+    detail = "The service can't reach its database at the moment. Try again; with an Idempotency-Key that is safe."
+    return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
+    """Return a serializer's errors as a list of {pointer, detail}, with JSON Pointers into the request body."""
+    if isinstance(detail, dict):
+        return [
+            found
+            for name, sub in detail.items()
+            for found in violations(sub, at if name == "non_field_errors" else at + json_schema.pointer([name]))
+        ]
+    if isinstance(detail, list):
+        return [found for sub in detail for found in violations(sub, at)]
+    return [{"pointer": at, "detail": str(detail)}]
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an unexpected failure: the log has the trace, the caller has its number."""
+    if isinstance(exc := sys.exc_info()[1], OperationalError | InterfaceError):
+        return unavailable(exc)
+    return problem(500, "INTERNAL", "Something went wrong here. It was logged; the request_id finds it.")
+
+
+def not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    """Answer a path below /api/ that does not exist."""
+    if request.path_info.endswith("/") and is_ours(request.path_info.rstrip("/")):
+        without = request.path.rstrip("/")
+        return problem(404, "NOT_FOUND", f"There is no {request.path} here. Leave out the slash at its end: {without}")
+    return problem(404, "NOT_FOUND", f"There is no {request.path} here. /api/v1/docs lists what there is.")
+
+
+def is_ours(path: str) -> bool:
+    """Whether there is something at a path below /api/."""
+    try:
+        return resolve(path).func is not not_found
+    except Resolver404:
+        return False
+
+
+class InvalidInput(SpellError):
+    """Understood, and against the rules; `errors` lists every place."""
+
+    code, status, title = "VALIDATION_ERROR", 422, "Not valid"

@@ -1,0 +1,140 @@
+"""The worker's loop: claim what is due, step it, say when to look again. Every kind of row is alike to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import close_old_connections, connections
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from core.db.threads import database_kept
+from core.queue import wakeups
+from core.queue.due import DueQuerySet, DueRow
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between looks when no wake-up comes
+SWEEP_SECONDS = 600.0
+AFTER_A_BUG = dt.timedelta(seconds=15)
+
+
+class Work(Protocol):
+    """One kind of due row. With a `thread_share` it gets that part of the worker's threads at most."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue."""
+
+    def step(self, row: Any) -> dt.datetime | None:
+        """Look, compare, move; return when to look again (None: only when woken)."""
+
+
+class Worker:
+    """Steps due rows on a pool of threads until told to stop; then finishes what it holds."""
+
+    def __init__(self, *, threads: int, lease_seconds: float) -> None:
+        self.lease = dt.timedelta(seconds=lease_seconds)
+        self.threads = threads
+        self.stopping = threading.Event()
+        self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
+        self.held: dict[Future[None], tuple[DueRow, float]] = {}
+        self.newest = True
+        self.upkeep_at = 0.0
+        self.sweep_at = 0.0
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when the steps under way are done. Safe in a signal handler."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        listener = wakeups.listener(wakeups.DUE)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="step") as pool:
+            while not self.stopping.is_set():
+                try:
+                    if not self.claim_and_submit(pool):
+                        listener.wait(self.pause())
+                except Exception:  # the database may be away: it comes back, and so do we
+                    logger.exception("the worker's look failed")
+                    connections.close_all()
+                    self.stopping.wait(LOOK_SECONDS)
+            logger.info("worker stops", extra={"held": len(self.held)})
+            while self.held:
+                self.keep_leases()
+                time.sleep(0.05)
+        listener.close()
+        connections.close_all()
+
+    def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
+        """Fill the free threads with due rows; return how many were claimed."""
+        self.keep_leases()
+        # In turns: behind a long line of overdue rows, what has just become due would wait as long as the line is.
+        self.newest = not self.newest
+        claimed = 0
+        for kind in self.kinds:
+            free = self.room(kind)
+            if free <= 0:
+                continue
+            for row in kind.rows().claim(limit=free, lease=self.lease, newest=self.newest):
+                self.held[pool.submit(self.step, kind, row)] = (row, time.monotonic())
+                claimed += 1
+        return claimed
+
+    def room(self, kind: Work) -> int:
+        """Return how many more rows of one kind may be taken."""
+        free = self.threads - len(self.held)
+        share: float = getattr(kind, "thread_share", 1.0)
+        if free <= 0 or share >= 1:
+            return free
+        model = kind.rows().model
+        return min(free, max(1, int(self.threads * share)) - sum(type(row) is model for row, _ in self.held.values()))
+
+    def pause(self) -> float:
+        """Return how long to wait for a wake-up: until the next row is due, a second at most, less while at work."""
+        if len(self.held) >= self.threads:
+            return 0.01  # a thread may be free at any moment; until then nothing is asked of the database
+        seconds = LOOK_SECONDS / 10 if self.held else LOOK_SECONDS
+        for kind in self.kinds:
+            if self.room(kind) <= 0:  # it has its share: what is due of it waits
+                continue
+            if (until := kind.rows().seconds_until_due()) is not None:
+                seconds = min(seconds, until)
+        return max(seconds, 0.01)
+
+    def keep_leases(self) -> None:
+        """Drop what is done, extend what takes long, and free what other workers died with."""
+        now = time.monotonic()
+        for future, (row, since) in list(self.held.items()):
+            if future.done():
+                del self.held[future]
+            elif now - since > self.lease.total_seconds() / 3:
+                row.extend(self.lease)
+                self.held[future] = (row, now)
+        if now > self.sweep_at:
+            self.sweep_at = now + SWEEP_SECONDS
+            for path in settings.SWEEPS:
+                import_string(path)()
+        if now > self.upkeep_at:
+            self.upkeep_at = now + LOOK_SECONDS
+            close_old_connections()
+            for kind in self.kinds:
+                kind.rows().recover()
+
+    def step(self, kind: Work, row: DueRow) -> None:
+        """Do one row's step on a pool thread; a bug in it costs that row some time, never the loop."""
+        with database_kept():
+            try:
+                row.give_back(kind.step(row))
+            except Exception:
+                logger.exception("step failed", extra={"kind": type(row).__name__, "id": str(row.pk)})
+                try:
+                    connections.close_all()
+                    row.give_back(timezone.now() + AFTER_A_BUG)
+                except Exception:  # the lease runs out by itself
+                    logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})

@@ -1,0 +1,345 @@
+"""The worker: takes what is due, keeps what it holds, survives what fails, and stops in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from casts.models import Cast
+from casts.runtime import Observation
+from core.queue import wakeups, worker
+from core.queue.worker import Worker
+from tests.casts.conftest import history, ledger
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Scripted:
+    """A kind of work on casts whose step is a test's function."""
+
+    step_with = staticmethod(lambda row: None)
+
+    def rows(self):
+        return Cast.due_rows()
+
+    def step(self, row):
+        return type(self).step_with(row)
+
+
+@pytest.fixture
+def working(settings, monkeypatch):
+    """Start workers with a scripted step; all are stopped, and must stop, at the end."""
+    settings.WORK = ["tests.core.test_worker.Scripted"]
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.1)
+    started: list[tuple[Worker, threading.Thread]] = []
+
+    def start(step=None, *, threads=2, lease=30.0):
+        if step is not None:
+            monkeypatch.setattr(Scripted, "step_with", staticmethod(step))
+        made = Worker(threads=threads, lease_seconds=lease)
+        thread = threading.Thread(target=made.run, name="worker")
+        thread.start()
+        started.append((made, thread))
+        return made, thread
+
+    yield start
+    for one, _ in started:
+        one.stop()
+    for _, thread in started:
+        thread.join(15)
+        assert not thread.is_alive()
+    connections.close_all()
+
+
+def until(what, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := what():
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def test_a_cast_goes_from_accepted_to_ended(make_cast, settings, working, runtime):
+    runtime.answers["observe"] = lambda cast: Observation(
+        cast.repository, cast.run_id, status="completed", conclusion="success"
+    )
+    settings.CAST_LOOK_MIN_SECONDS = 0.01
+    casts = [make_cast() for _ in range(5)]
+    settings.WORK = ["casts.execution.steps.CastWork", "casts.execution.artifacts.ArtifactWork"]
+    working(threads=4)
+    until(lambda: Cast.objects.filter(status="succeeded").count() == 5)
+    for cast in casts:
+        assert history(cast) == ["accepted", "dispatched", "run_finished", "ended"]
+        assert ledger(cast) == [("hold", 5), ("capture", 5)]
+    assert runtime.count("start") == 5
+
+
+def test_a_cast_accepted_while_the_worker_waits_is_taken_at_once(make_cast, working, monkeypatch):
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 3.0)
+    taken = []
+    working(lambda row: taken.append(row.pk))
+    time.sleep(0.3)
+    cast = make_cast()
+    assert until(lambda: taken, 1.5) == [cast.pk]  # by a wake-up: its own look is later
+
+
+def test_a_row_is_looked_at_again_when_its_step_said(cast, working):
+    times = []
+
+    def step(row):
+        times.append(time.monotonic())
+        return timezone.now() + dt.timedelta(seconds=0.2) if len(times) < 3 else None
+
+    working(step)
+    until(lambda: len(times) == 3)
+    assert all(0.15 < b - a < 2 for a, b in itertools.pairwise(times))
+    time.sleep(0.3)
+    assert len(times) == 3
+
+
+def test_a_step_that_raises_costs_its_row_some_time_and_nobody_else_anything(make_cast, working, caplog):
+    bad, good = make_cast(), make_cast()
+    done = []
+
+    def step(row):
+        if row.pk == bad.pk:
+            raise RuntimeError("a bug in a step")
+        done.append(row.pk)
+
+    working(step, threads=1)
+    until(lambda: done == [good.pk])
+    until(lambda: Cast.objects.get(pk=bad.pk).lease_until is None)
+    bad.refresh_from_db()
+    assert dt.timedelta(seconds=5) < bad.due_at - timezone.now() <= worker.AFTER_A_BUG
+    assert "a bug in a step" in caplog.text
+
+
+def test_a_database_that_goes_away_does_not_end_the_worker(cast, working, monkeypatch, caplog):
+    done, failures = [], iter(range(2))
+    claim, until_due = worker.DueQuerySet.claim, worker.DueQuerySet.seconds_until_due
+
+    def sometimes(method):
+        def call(self, **given):
+            if next(failures, None) is not None:
+                raise connection.Database.OperationalError("the database is away")
+            return method(self, **given)
+
+        return call
+
+    monkeypatch.setattr(worker.DueQuerySet, "claim", sometimes(claim))
+    working(lambda row: done.append(row.pk))
+    until(lambda: done)
+    failures = iter(range(2))
+    monkeypatch.setattr(worker.DueQuerySet, "claim", claim)
+    monkeypatch.setattr(worker.DueQuerySet, "seconds_until_due", sometimes(until_due))
+    time.sleep(0.5)
+    Cast.due_rows().wake(pk=cast.pk)
+    until(lambda: len(done) == 2)
+    assert "the database is away" in caplog.text
+
+
+def test_a_stopped_worker_finishes_what_it_holds_and_takes_nothing_more(make_cast, working):
+    make_cast(), make_cast()
+    begun, finish, finished = threading.Event(), threading.Event(), []
+
+    def step(row):
+        begun.set()
+        finish.wait(10)
+        finished.append(row.pk)
+
+    worker, thread = working(step, threads=1)
+    assert begun.wait(10)
+    worker.stop()
+    time.sleep(0.1)
+    assert thread.is_alive()
+    finish.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(finished) == 1
+    assert Cast.objects.filter(lease_until=None).count() == 2
+    assert Cast.objects.filter(due_at__isnull=False).count() == 1
+
+
+def test_a_long_steps_lease_is_kept_up_and_nobody_takes_it_over(cast, working):
+    holders, finish = [], threading.Event()
+
+    def step(row):
+        holders.append(row.token)
+        finish.wait(10)
+
+    working(step, lease=0.6)
+    working(step, lease=0.6)
+    time.sleep(1.8)
+    assert len(holders) == 1
+    finish.set()
+    until(lambda: Cast.objects.get().lease_until is None)
+
+
+def test_a_dead_workers_row_is_taken_over(cast, working):
+    [dead] = Cast.due_rows().claim(limit=1, lease=dt.timedelta(seconds=0.3))
+    taken = []
+    working(lambda row: taken.append(row.token))
+    assert until(lambda: taken)[0] > dead.token
+
+
+def test_no_more_rows_are_held_than_there_are_threads(make_cast, working):
+    for _ in range(8):
+        make_cast()
+    at_work, most, lock = [], [], threading.Lock()
+
+    def step(row):
+        with lock:
+            at_work.append(row)
+            most.append(len(at_work))
+        most.append(Cast.objects.filter(lease_until__isnull=False).count())
+        time.sleep(0.02)
+        with lock:
+            at_work.remove(row)
+
+    working(step, threads=3)
+    until(lambda: Cast.objects.filter(attempts=1, lease_until=None).count() == 8)
+    assert max(most) <= 3
+
+
+def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_zero(tmp_path):
+    environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
+        "SECRET_KEY": "x",
+        "GITHUB_WEBHOOK_SECRET": "x",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'worker.sqlite3'}",
+        "VAR_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "manage.py", "runworker"]
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr)
+    until(lambda: "Run: manage.py migrate" in log.read_text(), 30)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0
+    told = log.read_text()
+    assert "worker stops" in told
+    assert told.count("worker waits for the database") == 1
+    assert "Traceback" not in told
+
+
+def test_the_command_starts_when_its_tables_are_there(tmp_path):
+    environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
+        "SECRET_KEY": "x",
+        "GITHUB_WEBHOOK_SECRET": "x",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'worker.sqlite3'}",
+        "VAR_DIR": str(tmp_path),
+    }
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        worker = subprocess.Popen([sys.executable, "manage.py", "runworker"], cwd=ROOT, env=environment, stderr=stderr)
+    try:
+        until(lambda: "worker waits for the database" in log.read_text(), 30)
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+        until(lambda: "worker starts" in log.read_text(), 30)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+
+
+# --- wake-ups --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener():
+    made = wakeups.listener(wakeups.NEWS)
+    made.wait(0)
+    yield made
+    made.close()
+
+
+def test_a_listener_hears_of_news_soon_after_the_commit(listener, make_cast):
+    cast = make_cast()
+    began = time.monotonic()
+    told = listener.wait(5)
+    assert told is None or str(cast.pk) in told
+    assert time.monotonic() - began < 1
+
+
+def test_a_listener_that_hears_nothing_says_so_when_its_time_is_over(listener):
+    while listener.wait(0.1) != set():  # what the fixtures committed
+        pass
+    began = time.monotonic()
+    assert listener.wait(0.2) == set()
+    assert 0.1 < time.monotonic() - began < 2
+
+
+def test_a_burst_of_news_is_one_wake_up(listener, make_cast):
+    casts = {str(make_cast().pk) for _ in range(5)}
+    time.sleep(0.05)
+    told = listener.wait(5)
+    assert told is None or casts <= told | (listener.wait(0) or set())
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_listener_whose_connection_is_cut_comes_back_and_looks_everywhere(listener, make_cast):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [listener.connection.info.backend_pid])
+    assert until(lambda: listener.wait(0.1) is None)
+    until(lambda: listener.wait(0.1) is None or listener.connection)
+    listener.wait(0.1)
+    cast = make_cast()
+    assert str(cast.pk) in (listener.wait(5) or ())
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite needs no telling")
+def test_a_wake_up_that_can_not_be_sent_is_no_error(monkeypatch, make_cast, caplog):
+    from django.db import OperationalError
+
+    def refuse(*args):
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "cursor", refuse)
+        wakeups.has_news(Cast().pk)
+        wakeups.work_is_due()
+    assert "wake-up not sent" in caplog.text
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite needs no telling")
+@pytest.mark.django_db(transaction=True)
+def test_wake_ups_that_come_together_are_sent_together_and_none_is_lost(monkeypatch):
+    sent = []
+    send = wakeups._send
+    monkeypatch.setattr(wakeups, "_send", lambda through, news: sent.append(news) or send(through, news))
+    heard = wakeups.PostgresListener(wakeups.NEWS)
+    heard.wait(1)
+    notifier = wakeups.Notifier()
+    expected = {str(number) for number in range(500)}
+    threads = [
+        threading.Thread(target=lambda k=k: [notifier.tell(wakeups.NEWS, str(n)) for n in range(k, 500, 5)])
+        for k in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    got = set()
+    for _ in range(100):
+        got |= heard.wait(0.1) or set()
+        if got >= expected:
+            break
+    assert got == expected
+    assert len(sent) < 100
+    notifier.connection.close()  # the server went away
+    notifier.tell(wakeups.NEWS, "lost")
+    assert notifier.idle.wait(5)
+    notifier.tell(wakeups.NEWS, "after")
+    assert notifier.idle.wait(5)
+    assert "after" in (heard.wait(2) or set())
+    notifier._close()
+    heard.close()
