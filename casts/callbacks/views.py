@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
-from casts.callbacks import outbox
+from casts.callbacks import endpoints, outbox
 from casts.callbacks import serializers as c
 from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
@@ -76,7 +76,7 @@ class Endpoints(APIView):
         body = c.NewEndpoint(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = {"types": list(CallbackType.values), **body.validated_data}
-        endpoint = outbox.add_endpoint(request.auth.account, **wanted)
+        endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
         shown = c.endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
 
@@ -97,13 +97,13 @@ class OneEndpoint(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = c.EndpointChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        outbox.change_endpoint(endpoint, **body.validated_data)
+        endpoints.change_endpoint(endpoint, **body.validated_data)
         return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Delete an endpoint; the log of what was sent there stays."""
-        outbox.delete(endpoint_of(request.auth, endpoint_id))
+        endpoints.delete(endpoint_of(request.auth, endpoint_id))
         return Response(status=204)
 
 
@@ -127,7 +127,7 @@ class RotateEndpointSecret(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = c.Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(c.secrets_out(outbox.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
+        return Response(c.secrets_out(endpoints.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
 
 
 class AccountSecret(APIView):
@@ -136,7 +136,7 @@ class AccountSecret(APIView):
     @extend_schema(operation_id="get_callback_secret", responses={200: c.Secrets, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What calls to a cast's own callback_url are signed with."""
-        return Response(c.secrets_out(outbox.secrets_of(request.auth.account)), headers=NO_STORE)
+        return Response(c.secrets_out(endpoints.secrets_of(request.auth.account)), headers=NO_STORE)
 
 
 class RotateAccountSecret(APIView):
@@ -147,7 +147,7 @@ class RotateAccountSecret(APIView):
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         body = c.Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        secrets = outbox.rotate_account(request.auth.account, **body.validated_data)
+        secrets = endpoints.rotate_account(request.auth.account, **body.validated_data)
         return Response(c.secrets_out(secrets), headers=NO_STORE)
 
 
