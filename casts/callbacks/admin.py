@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from casts.callbacks import outbox
 from casts.callbacks.attention import CallbackTroubles
+from casts.callbacks.endpoints import disable, enable
 from casts.lifecycle import moves
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint
 from core.admin.base import ReadOnlyAdmin, chosen
@@ -96,7 +97,7 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
         off = list(endpoints.filter(active=False).values_list("pk", flat=True))
         for endpoint in endpoints:
-            outbox.enable(endpoint)
+            enable(endpoint)
         self.record(request, chosen(endpoints.filter(pk__in=off, active=True)), "Enable.")
         tell(self, request, f"Enabled {endpoints.filter(active=True).count()} endpoints.")
 
@@ -106,7 +107,7 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
         self.record(request, chosen(endpoints.filter(active=True)), "Disable.")
         for endpoint in endpoints:
-            outbox.disable(endpoint, why="Switched off by an operator.")
+            disable(endpoint, why="Switched off by an operator.")
         tell(self, request, f"Disabled {endpoints.filter(active=False).count()} endpoints.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from casts.callbacks import outbox
+from casts.callbacks import endpoints, schedule
 from casts.models import Callback, CallbackEndpoint
 from core.admin.attention import (
     OLDEST,
@@ -26,7 +26,7 @@ from core.admin.attention import (
 from core.admin.base import code, inside
 
 MANY_TRIES = 3  # the third comes after five minutes: by then it is no hiccup
-LONGEST_TRIED = sum(outbox.SCHEDULE, dt.timedelta())
+LONGEST_TRIED = sum(schedule.SCHEDULE, dt.timedelta())
 WORDS = {"failed": "given up", "pending": "failing, to be tried again"}
 
 
@@ -97,7 +97,7 @@ def gone_endpoints(user: User) -> list[Trouble]:
         return []
     allowed = may(user, "casts.change_callbackendpoint")
     gone = CallbackEndpoint.objects.filter(
-        active=False, deleted_at=None, disabled_at__gt=timezone.now() - RECENT, disabled_reason=outbox.ANSWERED_GONE
+        active=False, deleted_at=None, disabled_at__gt=timezone.now() - RECENT, disabled_reason=endpoints.ANSWERED_GONE
     )
     rows = list(gone.order_by("disabled_at").values("id", "url", "disabled_at", "account__name"))
     if not rows:

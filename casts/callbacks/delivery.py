@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from casts.callbacks import outbox
+from casts.callbacks import endpoints, outbox, schedule, signing
 from casts.models import Callback, CallbackAttempt
 from casts.representation import cast_out
 from core import safe_http
@@ -61,7 +61,7 @@ class CallbackWork:
         if callback.endpoint is not None and not callback.endpoint.active:
             callback.mine().update(state=State.DISABLED, last_error="Its endpoint is disabled.")
             return None
-        if callback.attempts > len(outbox.SCHEDULE):  # a worker died with each try that is not in the log
+        if callback.attempts > len(schedule.SCHEDULE):  # a worker died with each try that is not in the log
             callback.mine().update(state=State.FAILED, last_error="Its tries ended without a result.")
             return None
         url = callback.endpoint.url if callback.endpoint else callback.url
@@ -91,13 +91,13 @@ def message(callback: Callback) -> bytes:
 def send(callback: Callback, url: str) -> Outcome:
     """Sign and POST it once."""
     body, timestamp = message(callback), int(time.time())
-    keys = callback.endpoint.secrets if callback.endpoint else outbox.secrets_of(callback.account)
+    keys = callback.endpoint.secrets if callback.endpoint else endpoints.secrets_of(callback.account)
     headers = [
         ("Content-Type", "application/json"),
         ("User-Agent", USER_AGENT),
         ("webhook-id", callback.id),
         ("webhook-timestamp", str(timestamp)),
-        ("webhook-signature", outbox.signature(keys, message=callback.id, timestamp=timestamp, body=body)),
+        ("webhook-signature", signing.signature(keys, message=callback.id, timestamp=timestamp, body=body)),
     ]
     try:
         answer = safe_http.post(url, body, headers, seconds=settings.CALLBACK_TIMEOUT_SECONDS)
@@ -131,7 +131,7 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
     elif outcome.for_good:
         state = State.FAILED
     else:
-        wait = outbox.wait_before_next(callback.attempts, retry_after=outcome.retry_after)
+        wait = schedule.wait_before_next(callback.attempts, retry_after=outcome.retry_after)
         state = State.FAILED if wait is None else State.PENDING
     with transaction.atomic():
         now = timezone.now()
@@ -145,7 +145,7 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
             return None
         attempt.save()
         if outcome.status == GONE and callback.endpoint is not None:
-            outbox.disable(callback.endpoint, why=outbox.ANSWERED_GONE)
+            endpoints.disable(callback.endpoint, why=endpoints.ANSWERED_GONE)
     facts = {"callback": callback.id, "cast_id": str(callback.cast_id), "state": state, "status": outcome.status}
     if state in (State.FAILED, State.DISABLED):
         logger.warning("callback given up", extra=facts | {"why": attempt.error})

@@ -13,12 +13,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
-from casts.api.authentication import ApiRequest
-from casts.api.views import PROBLEMS, BadQuery, CastPages, once_each
-from casts.callbacks import outbox
+from casts.callbacks import endpoints, outbox
 from casts.callbacks import serializers as c
+from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
+from core.api.openapi import PROBLEMS
+from core.api.pagination import CastPages, once_each
+from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
 OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
@@ -43,7 +46,7 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
     endpoints = key.account.callback_endpoints.filter(deleted_at=None)
     found = endpoints.filter(pk=endpoint_id).first() if OUR_ID.fullmatch(endpoint_id) else None
     if found is None:
-        raise outbox.EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
+        raise EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
     return found
 
 
@@ -52,7 +55,7 @@ def callback_of(key: ApiKey, callback_id: str) -> Callback:
     log = key.account.callbacks.select_related("endpoint")
     found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
     if found is None:
-        raise outbox.CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
+        raise CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
     return found
 
 
@@ -73,7 +76,7 @@ class Endpoints(APIView):
         body = c.NewEndpoint(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = {"types": list(CallbackType.values), **body.validated_data}
-        endpoint = outbox.add_endpoint(request.auth.account, **wanted)
+        endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
         shown = c.endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
 
@@ -94,13 +97,13 @@ class OneEndpoint(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = c.EndpointChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        outbox.change_endpoint(endpoint, **body.validated_data)
+        endpoints.change_endpoint(endpoint, **body.validated_data)
         return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Delete an endpoint; the log of what was sent there stays."""
-        outbox.delete(endpoint_of(request.auth, endpoint_id))
+        endpoints.delete(endpoint_of(request.auth, endpoint_id))
         return Response(status=204)
 
 
@@ -124,7 +127,7 @@ class RotateEndpointSecret(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = c.Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(c.secrets_out(outbox.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
+        return Response(c.secrets_out(endpoints.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
 
 
 class AccountSecret(APIView):
@@ -133,7 +136,7 @@ class AccountSecret(APIView):
     @extend_schema(operation_id="get_callback_secret", responses={200: c.Secrets, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What calls to a cast's own callback_url are signed with."""
-        return Response(c.secrets_out(outbox.secrets_of(request.auth.account)), headers=NO_STORE)
+        return Response(c.secrets_out(endpoints.secrets_of(request.auth.account)), headers=NO_STORE)
 
 
 class RotateAccountSecret(APIView):
@@ -144,7 +147,7 @@ class RotateAccountSecret(APIView):
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         body = c.Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        secrets = outbox.rotate_account(request.auth.account, **body.validated_data)
+        secrets = endpoints.rotate_account(request.auth.account, **body.validated_data)
         return Response(c.secrets_out(secrets), headers=NO_STORE)
 
 

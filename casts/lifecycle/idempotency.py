@@ -19,10 +19,10 @@ from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from accounts.models import Account
+from casts.errors import KeyReused, MalformedKey, TwinInFlight
 from casts.models import Cast, IdempotencyRecord
 from core.db.compiled import Insert, Param, Select
 from core.db.locks import wait_for_locks
-from core.errors import SpellError
 
 KEPT = dt.timedelta(days=7)
 FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
@@ -35,24 +35,6 @@ ANSWERED = Select(
 )
 ADD_RECORD = Insert(IdempotencyRecord)
 TWIN_WAIT_MS = 2000  # a transaction that takes longer belongs to a process in trouble
-
-
-class MalformedKey(SpellError):
-    """Not a usable Idempotency-Key."""
-
-    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"
-
-
-class KeyReused(SpellError):
-    """The key has been used for another request."""
-
-    code, status, title = "IDEMPOTENCY_KEY_REUSED", 422, "Idempotency-Key used for another request"
-
-
-class TwinInFlight(SpellError):
-    """A request with this key is being worked on."""
-
-    code, status, title = "IDEMPOTENCY_CONFLICT", 409, "The same request is in progress"
 
 
 def key_of(headers: Mapping[str, str], account: Account) -> str | None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from casts.attention import REASONS
-from casts.callbacks import outbox
+from casts.callbacks import endpoints
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast
 from core.ids import first_id
@@ -490,11 +490,11 @@ def test_failing_callbacks_are_shown_by_account_and_sent_again(admin_client, mak
 
 
 def test_an_endpoint_that_switched_itself_off_is_a_hint(admin_client, account):
-    made = outbox.add_endpoint(account, url="https://example.com/hook", types=["cast.failed"])
-    outbox.disable(made, why="Switched off by an operator.")
+    made = endpoints.add_endpoint(account, url="https://example.com/hook", types=["cast.failed"])
+    endpoints.disable(made, why="Switched off by an operator.")
     assert "hint" not in seen(admin_client)
-    outbox.enable(made)
-    outbox.disable(made, why=outbox.ANSWERED_GONE)
+    endpoints.enable(made)
+    endpoints.disable(made, why=endpoints.ANSWERED_GONE)
     assert "Endpoint was disabled: the receiver answered 410 Gone" in seen(admin_client)
     assert pressed(admin_client, "Enable") == "Enabled 1 endpoints."
     assert CallbackEndpoint.objects.get().active
@@ -516,9 +516,9 @@ def all_trouble(make_stuck, make_artifact, make_delivery, make_callback, make_sp
             make_artifact("pending")
             make_delivery(error=text, repository=text, action=text[:40])
             make_callback(last_error=text, url=f"https://x/{text}")
-            outbox.disable(
+            endpoints.disable(
                 CallbackEndpoint.objects.create(account_id=Account.objects.first().pk, url=text, secrets=[]),
-                why=outbox.ANSWERED_GONE,
+                why=endpoints.ANSWERED_GONE,
             )
         for number in range(100, 100 + count):
             soon = ago(minutes=-5)

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from casts.callbacks import outbox
+from casts.callbacks import endpoints
 from casts.execution import finish
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, Cast, CastEvent
@@ -118,7 +118,7 @@ def test_copying_again_is_noted_at_the_artifact_and_the_cast(operator, api_key, 
 
 
 def test_sending_again_is_noted_at_the_callback_and_the_cast(operator, api_key, spell, account):
-    endpoint = outbox.add_endpoint(account, url="https://example.com/hook", types=["cast.succeeded"])
+    endpoint = endpoints.add_endpoint(account, url="https://example.com/hook", types=["cast.succeeded"])
     cast, other = ended_cast(api_key, spell), ended_cast(api_key, spell)
     free, under_way = Callback.objects.get(cast=cast), Callback.objects.get(cast=other)
     Callback.objects.filter(pk=under_way.pk).update(lease_until=timezone.now())

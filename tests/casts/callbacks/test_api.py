@@ -9,7 +9,7 @@ from django.test import Client
 
 from accounts import keys
 from accounts.models import SCOPES, Account
-from casts.callbacks import outbox
+from casts.callbacks import endpoints
 from casts.models import Callback, CallbackEndpoint, Cast
 from tests.casts.receivers import Receiver, ended, make_due, receiver, work_off
 
@@ -50,7 +50,7 @@ def inbox(settings: Any) -> Iterator[Receiver]:
 @pytest.fixture
 def delivered(inbox: Receiver, account: Account, api_key: Any, spell: Any) -> Callback:
     """A message that its receiver refused once and then took."""
-    outbox.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
+    endpoints.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
     inbox.answers = [(500, {}), (200, {})]
     ended(api_key, spell)
     work_off()
@@ -138,7 +138,7 @@ def test_endpoints_that_are_refused(api, body, pointer):
 
 
 def test_a_change_is_as_strict(api, account):
-    endpoint = outbox.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
+    endpoint = endpoints.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
     for body in ({"url": "https://10.0.0.1/"}, {"active": "yes"}, {"active": None}, {"secrets": []}, {"types": None}):
         assert api("patch", f"{BASE}/endpoints/{endpoint.pk}", body).status_code == 422
     assert api("post", f"{BASE}/endpoints/{endpoint.pk}/rotate", {"drop_old": 1}).status_code == 422
@@ -149,7 +149,7 @@ def test_a_change_is_as_strict(api, account):
 
 def test_the_twenty_first_endpoint_is_refused(api, account):
     for _ in range(20):
-        outbox.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
+        endpoints.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
     response = api("post", f"{BASE}/endpoints", {"url": "https://example.com/"})
     assert (response.status_code, response.json()["code"]) == (409, "TOO_MANY_ENDPOINTS")
 
@@ -227,10 +227,10 @@ def test_replay_sends_the_same_message_again(api, delivered, inbox):
 
 
 def test_replay_says_why_it_can_t(api, delivered):
-    outbox.disable(delivered.endpoint, why="tests")
+    endpoints.disable(delivered.endpoint, why="tests")
     response = api("post", f"{BASE}/{delivered.pk}/replay")
     assert (response.status_code, response.json()["code"]) == (409, "ENDPOINT_DISABLED")
-    outbox.enable(delivered.endpoint)
+    endpoints.enable(delivered.endpoint)
     Callback.objects.update(lease_until="2100-01-01T00:00:00Z")
     response = api("post", f"{BASE}/{delivered.pk}/replay")
     assert (response.status_code, response.json()["code"]) == (409, "CALLBACK_IN_FLIGHT")
@@ -316,7 +316,7 @@ def test_operators_see_the_log_and_send_again(operator, delivered, inbox):
     assert "1 will be sent again." in done.content.decode()
     work_off()
     assert len(inbox.got) == 3
-    outbox.disable(delivered.endpoint, why="tests")
+    endpoints.disable(delivered.endpoint, why="tests")
     done = operator.post(
         "/admin/casts/callback/", {"action": "send_again", "_selected_action": [delivered.pk]}, follow=True
     )

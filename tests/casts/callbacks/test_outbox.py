@@ -14,8 +14,9 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from accounts.models import Account, ApiKey
-from casts.callbacks import delivery, outbox
+from casts.callbacks import delivery, endpoints, outbox, schedule, signing
 from casts.callbacks.delivery import CallbackWork
+from casts.errors import CallbackInFlight, EndpointDisabled, TooManyEndpoints
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackAttempt, CallbackEndpoint, Cast, CastStatus, Spell
@@ -39,7 +40,7 @@ def inbox(settings: Any) -> Iterator[Receiver]:
 
 @pytest.fixture
 def endpoint(account: Account, inbox: Receiver) -> CallbackEndpoint:
-    return outbox.add_endpoint(account, url=inbox.url, types=["cast.succeeded", "cast.failed", "cast.cancelled"])
+    return endpoints.add_endpoint(account, url=inbox.url, types=["cast.succeeded", "cast.failed", "cast.cancelled"])
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_the_request_is_plain_http_as_the_standard_wants_it(inbox, endpoint, api
 def test_a_cast_s_own_callback_url_is_signed_with_the_account_s_secret(inbox, account, api_key, spell):
     ended(api_key, spell, CastStatus.FAILED, callback_url=inbox.url)
     work_off()
-    [secret] = outbox.secrets_of(account)
+    [secret] = endpoints.secrets_of(account)
     assert inbox.got[0].verified(secret)["type"] == "cast.failed"
     account.refresh_from_db()
     assert account.callback_secrets == [secret]
@@ -105,15 +106,15 @@ def test_text_of_every_kind_keeps_its_signature(inbox, endpoint, api_key, spell)
 
 
 def test_secrets_have_the_standard_s_form():
-    secret = outbox.new_secret()
+    secret = signing.new_secret()
     assert secret.startswith("whsec_")
     assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
-    assert secret != outbox.new_secret()
+    assert secret != signing.new_secret()
 
 
 def test_the_standard_s_own_example_is_signed_alike():
     # From the specification's reference tests.
-    signed = outbox.signature(
+    signed = signing.signature(
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
         message="msg_p5jXN8AQM9LWM0D4loKWxJek",
         timestamp=1614265330,
@@ -124,12 +125,12 @@ def test_the_standard_s_own_example_is_signed_alike():
 
 def test_during_a_rotation_both_secrets_verify_and_afterwards_only_the_new(inbox, endpoint, api_key, spell):
     [old] = endpoint.secrets
-    new, kept = outbox.rotate_endpoint(endpoint, drop_old=False)
+    new, kept = endpoints.rotate_endpoint(endpoint, drop_old=False)
     assert kept == old
     ended(api_key, spell)
     work_off()
     assert inbox.got[0].verified(old) == inbox.got[0].verified(new)
-    assert outbox.rotate_endpoint(endpoint, drop_old=True) == [new]
+    assert endpoints.rotate_endpoint(endpoint, drop_old=True) == [new]
     ended(api_key, spell)
     work_off()
     assert inbox.got[1].verified(new)
@@ -138,13 +139,13 @@ def test_during_a_rotation_both_secrets_verify_and_afterwards_only_the_new(inbox
 
 
 def test_a_second_rotation_drops_the_oldest(account, endpoint):
-    first = outbox.rotate_endpoint(endpoint, drop_old=False)
-    second = outbox.rotate_endpoint(endpoint, drop_old=False)
+    first = endpoints.rotate_endpoint(endpoint, drop_old=False)
+    second = endpoints.rotate_endpoint(endpoint, drop_old=False)
     assert len(second) == 2
     assert second[1] == first[0]
-    mine = outbox.rotate_account(account, drop_old=False)
-    assert outbox.secrets_of(account) == mine
-    assert outbox.rotate_account(account, drop_old=True) == mine[:1]
+    mine = endpoints.rotate_account(account, drop_old=False)
+    assert endpoints.secrets_of(account) == mine
+    assert endpoints.rotate_account(account, drop_old=True) == mine[:1]
 
 
 # --- what is owed ----------------------------------------------------------------------------------------------
@@ -153,12 +154,12 @@ def test_a_second_rotation_drops_the_oldest(account, endpoint):
 def test_every_active_endpoint_that_wants_it_and_the_callback_url_get_one_message_each(
     inbox, endpoint, account, api_key, spell
 ):
-    only_failures = outbox.add_endpoint(account, url=inbox.url, types=["cast.failed"])
-    off = outbox.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
-    gone = outbox.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
-    other = outbox.add_endpoint(Account.objects.create(name="Other"), url=inbox.url, types=["cast.succeeded"])
-    outbox.disable(off, why="tests")
-    outbox.delete(gone)
+    only_failures = endpoints.add_endpoint(account, url=inbox.url, types=["cast.failed"])
+    off = endpoints.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
+    gone = endpoints.add_endpoint(account, url=inbox.url, types=["cast.succeeded"])
+    other = endpoints.add_endpoint(Account.objects.create(name="Other"), url=inbox.url, types=["cast.succeeded"])
+    endpoints.disable(off, why="tests")
+    endpoints.delete(gone)
     ended(api_key, spell, callback_url=inbox.url)
     assert set(Callback.objects.values_list("endpoint", flat=True)) == {endpoint.pk, None}
     ended(api_key, spell, CastStatus.FAILED)
@@ -230,14 +231,14 @@ def test_ten_tries_at_the_standard_s_times_then_it_is_given_up(inbox, endpoint, 
 
 @pytest.mark.parametrize(("tries", "seconds"), list(enumerate(WAITS, start=1)))
 def test_waits_are_jittered_by_a_tenth_at_most(tries, seconds):
-    waits = [outbox.wait_before_next(tries).total_seconds() for _ in range(300)]
+    waits = [schedule.wait_before_next(tries).total_seconds() for _ in range(300)]
     assert 0.9 * seconds <= min(waits) < 0.95 * seconds
     assert 1.05 * seconds < max(waits) <= 1.1 * seconds
 
 
 def test_there_is_no_eleventh_try():
-    assert outbox.wait_before_next(10) is None
-    assert outbox.wait_before_next(10, retry_after="5") is None
+    assert schedule.wait_before_next(10) is None
+    assert schedule.wait_before_next(10, retry_after="5") is None
 
 
 @pytest.mark.parametrize(
@@ -257,12 +258,12 @@ def test_there_is_no_eleventh_try():
     ],
 )
 def test_retry_after_is_read(header, seconds):
-    assert outbox.asked_wait(header).total_seconds() == seconds
+    assert schedule.asked_wait(header).total_seconds() == seconds
 
 
 def test_retry_after_may_be_a_date():
     wanted = timezone.now() + dt.timedelta(hours=3)
-    wait = outbox.asked_wait(email.utils.format_datetime(wanted, usegmt=True))
+    wait = schedule.asked_wait(email.utils.format_datetime(wanted, usegmt=True))
     assert abs(wait.total_seconds() - 3 * HOUR) < 2
 
 
@@ -311,7 +312,7 @@ def test_other_refusals_are_tried_again(inbox, endpoint, api_key, spell, status)
 
 
 def test_410_disables_the_endpoint_and_closes_what_waits_for_it(inbox, endpoint, account, api_key, spell):
-    bystander = outbox.add_endpoint(account, url=inbox.url, types=["cast.failed"])
+    bystander = endpoints.add_endpoint(account, url=inbox.url, types=["cast.failed"])
     inbox.answers = [(500, {}), (410, {})]
     ended(api_key, spell)
     work_off()
@@ -333,11 +334,11 @@ def test_410_disables_the_endpoint_and_closes_what_waits_for_it(inbox, endpoint,
 
 def test_410_to_a_callback_url_closes_that_message_only(inbox, endpoint, api_key, spell):
     inbox.answers = [(410, {})]
-    outbox.disable(endpoint, why="tests")
+    endpoints.disable(endpoint, why="tests")
     ended(api_key, spell, callback_url=inbox.url)
     work_off()
     assert Callback.objects.get().state == State.DISABLED
-    outbox.enable(endpoint)
+    endpoints.enable(endpoint)
     endpoint.refresh_from_db()
     assert (endpoint.active, endpoint.disabled_at, endpoint.disabled_reason) == (True, None, "")
 
@@ -429,22 +430,22 @@ def test_sending_again_hurries_one_that_waits(inbox, endpoint, api_key, spell):
 def test_what_is_being_sent_is_not_sent_again(inbox, endpoint, api_key, spell):
     ended(api_key, spell)
     row = claim()
-    with pytest.raises(outbox.CallbackInFlight):
+    with pytest.raises(CallbackInFlight):
         outbox.send_again(row)
 
 
 def test_nothing_is_sent_again_to_a_disabled_or_deleted_endpoint(inbox, endpoint, api_key, spell):
     ended(api_key, spell)
     work_off()
-    outbox.disable(endpoint, why="tests")
-    with pytest.raises(outbox.EndpointDisabled, match="disabled"):
+    endpoints.disable(endpoint, why="tests")
+    with pytest.raises(EndpointDisabled, match="disabled"):
         outbox.send_again(Callback.objects.get())
-    outbox.delete(endpoint)
-    with pytest.raises(outbox.EndpointDisabled, match="deleted"):
+    endpoints.delete(endpoint)
+    with pytest.raises(EndpointDisabled, match="deleted"):
         outbox.send_again(Callback.objects.get())
     endpoint.refresh_from_db()
     assert endpoint.secrets == []
-    outbox.enable(endpoint)
+    endpoints.enable(endpoint)
     endpoint.refresh_from_db()
     assert not endpoint.active
 
@@ -453,7 +454,7 @@ def test_a_changed_address_gets_what_is_still_to_be_sent(inbox, endpoint, api_ke
     CallbackEndpoint.objects.update(url="http://127.0.0.1:9/")
     ended(api_key, spell)
     work_off()
-    outbox.change_endpoint(endpoint, url=inbox.url)
+    endpoints.change_endpoint(endpoint, url=inbox.url)
     make_due()
     work_off()
     callback = Callback.objects.get()
@@ -545,9 +546,9 @@ def test_callbacks_leave_half_of_the_threads_to_casts(db):
 
 def test_an_account_has_twenty_endpoints_at_most(account):
     for number in range(20):
-        outbox.add_endpoint(account, url=f"https://example.com/{number}", types=["cast.failed"])
-    with pytest.raises(outbox.TooManyEndpoints):
-        outbox.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
+        endpoints.add_endpoint(account, url=f"https://example.com/{number}", types=["cast.failed"])
+    with pytest.raises(TooManyEndpoints):
+        endpoints.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
 
 
 def test_an_address_stored_before_the_rules_is_not_called(account, api_key, spell: Spell):

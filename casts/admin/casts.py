@@ -1,33 +1,28 @@
-"""The operator's console, floor 2: what can be cast, and what became of every cast."""
+"""Casts, for operators: what became of every one, and the actions on those that are open."""
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, QuerySet
-from django.forms.fields import InvalidJSONInput
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
-from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
-from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
+from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
+from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
-from casts.models import TARGET, Artifact, Cast, Spell
+from casts.models import Artifact, Cast, Spell
 from core.admin.base import (
     NOTHING,
-    ConsoleAdmin,
     ReadOnlyAdmin,
     badge,
     block,
@@ -47,125 +42,11 @@ from core.admin.base import (
     uuid_in,
     workers_own,
 )
-from core.db.documents import DocumentField, TextAt
-from core.strict_json import storable
-
-if TYPE_CHECKING:
-    SpellModelForm = forms.ModelForm[Spell]
-else:
-    SpellModelForm = forms.ModelForm
+from core.db.documents import TextAt
 
 EVENTS_SHOWN = 1000
 INSTALLATIONS_SHOWN = 30
 A_NUMBER = re.compile(r"[0-9]{1,18}")
-COLLAPSED = ("collapse",)
-NOT_MISSING = "are here already, or were kept for as long as was promised"
-
-
-class JSONText(forms.JSONField):
-    """JSON that a person edits: indented, blank for none."""
-
-    def __init__(self, **options: Any) -> None:
-        box = {"rows": 14, "class": "vLargeTextField console-code", "spellcheck": "false"}
-        super().__init__(**options | {"widget": forms.Textarea(attrs=box)})
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return what the box holds."""
-        if isinstance(value, InvalidJSONInput):
-            return value
-        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what was typed, to be shown again."""
-        try:
-            return super().bound_data(data, initial)
-        except RecursionError:
-            return InvalidJSONInput(data)
-
-    def to_python(self, value: Any) -> Any:
-        """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
-        try:
-            parsed = super().to_python(value)
-            storable(parsed)
-        except (ValueError, RecursionError) as exc:
-            raise forms.ValidationError("This can't be stored: %(why)s", params={"why": str(exc)}) from exc
-        return parsed
-
-
-class SpellForm(SpellModelForm):
-    """A spell's form; the model checks the schemas."""
-
-    class Meta:
-        model = Spell
-        exclude = ()
-
-    def clean_input_schema(self) -> Any:
-        """Take a blank box for the schema that allows everything."""
-        schema = self.cleaned_data["input_schema"]
-        return {} if schema is None else schema
-
-
-@admin.register(Spell)
-class SpellAdmin(ConsoleAdmin):
-    list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
-    list_filter = ("active", "runtime", SpellTroubles)
-    search_fields = ("key", "name", "repository", "workflow_file", "event_type")
-    form = SpellForm
-    formfield_overrides = {DocumentField: {"form_class": JSONText}}
-    readonly_fields = ("carries_token", "casts_made", "created", "updated", "takes", "gives")
-    fieldsets = (
-        (None, {"fields": ("key", "name", "description", "active")}),
-        (
-            "Target",
-            {
-                "fields": (*TARGET, "installation_id", "carries_token"),
-                "description": "“Carries token” is learnt by seeing a run whose title holds [cast:…]; "
-                "without it a dispatch whose outcome is unknown is never repeated.",
-            },
-        ),
-        ("Input and output", {"fields": ("input_schema", "output_schema")}),
-        ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
-        ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
-        ("What callers see", {"fields": ("show_run", "show_input")}),
-        ("History", {"fields": ("casts_made", "created", "updated")}),
-    )
-
-    price = column("price_cents", money, "price", order="price_cents")
-    takes = column("input_schema", pretty, "input schema")
-    gives = column("output_schema", pretty, "output schema")
-    created = column("created_at", moment, "created")
-    updated = column("updated_at", moment, "updated")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
-        """Show who may not edit a spell its schemas as JSON; Django would show them as Python writes them."""
-        shown: Any = super().get_fieldsets(request, obj)
-        if self.has_change_permission(request, obj) or obj is None:
-            return shown
-        plain = {"input_schema": "takes", "output_schema": "gives"}
-        return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
-        """Count the casts along."""
-        spells: QuerySet[Spell] = super().get_queryset(request)
-        return spells.annotate(casts_counted=Count("casts"))
-
-    @admin.display
-    def target(self, spell: Spell) -> str:
-        """Say what is started, with the settings filled in."""
-        if spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH:
-            return f"{spell.target_repository}: event {spell.event_type}"
-        return f"{spell.target_repository}: {spell.target_workflow} @ {spell.target_ref}"
-
-    @admin.display(description="casts", ordering="casts_counted")
-    def casts_made(self, spell: Spell) -> SafeString | str:
-        """Return how often it was cast, and link there."""
-        if spell._state.adding:
-            return NOTHING
-        return inside("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
-        """Only a spell that was never cast: its casts are evidence, and say what they cast."""
-        return super().has_delete_permission(request, obj) and (obj is None or not obj.casts.exists())
 
 
 class CastList(ChangeList):
@@ -381,84 +262,3 @@ def log_tail(error: dict[str, Any]) -> SafeString | str:
     """Return the last lines of a failed run's log."""
     lines = error.get("log_tail")
     return block("\n".join(str(line) for line in lines)) if isinstance(lines, list) and lines else NOTHING
-
-
-def size(artifact: Artifact) -> str:
-    """Return how big a copy is."""
-    return NOTHING if artifact.size_bytes is None else filesizeformat(artifact.size_bytes)
-
-
-def download(artifact: Artifact) -> SafeString | str:
-    """Link to our copy, if there is one."""
-    if artifact.state != Artifact.State.STORED:
-        return artifact.name
-    try:
-        path = reverse("api:cast-artifact", args=[artifact.cast_id, artifact.name])
-    except NoReverseMatch:  # a name that no path can hold
-        return artifact.name
-    return format_html('<a href="{}">{}</a>', path, artifact.name)
-
-
-@admin.register(Artifact)
-class ArtifactAdmin(ReadOnlyAdmin):
-    list_display = ("name", "of_cast", "state_shown", "size_shown", "stored", "expires", "error")
-    list_filter = ("state", ArtifactTroubles, "stored_at")
-    search_fields = ("name", "sha256")
-    search_help_text = "By cast id, name or SHA-256."
-    ordering = ("-cast_id", "name")
-    sortable_by = ()
-    shown = (
-        *("id", "cast", "name", "remote_id", "remote_digest", "state", "error", "file", "file_name"),
-        *("size_bytes", "sha256", "stored_at", "expires_at"),
-    )
-    fieldsets = (
-        (
-            None,
-            {"fields": ("file_link", "of_cast", "state_shown", "error", "size_shown", "digest", "stored", "expires")},
-        ),
-        ("On GitHub", {"fields": ("remote_id", "remote_digest")}),
-        ("Internal", {"fields": ("path", "file_name", *workers_own(Artifact, *shown)), "classes": COLLAPSED}),
-    )
-
-    actions = ("copy_again",)
-
-    def has_copy_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change artifacts may have them copied."""
-        return request.user.has_perm("casts.change_artifact")
-
-    @admin.action(description="Copy again what is missing", permissions=["copy"])
-    def copy_again(self, request: HttpRequest, queryset: QuerySet[Artifact]) -> None:
-        """Copy from GitHub what we don't have, also what failed for good."""
-        keys = chosen(queryset)
-        copied = artifacts.copy_again(keys, by=request.user.get_username())
-        self.record(request, copied, "Copy again.")
-        self.report(request, "Artifacts to be copied now", done=len(copied), of=len(keys), others=NOT_MISSING)
-
-    state_shown = column("state", badge, "state")
-    path = column("file", lambda file: file.name or NOTHING, "file")
-    digest = column("sha256", code, "SHA-256")
-    stored = column("stored_at", moment, "stored")
-    expires = column("expires_at", moment, "expires")
-
-    @admin.display(description="size")
-    def size_shown(self, artifact: Artifact) -> str:
-        """Return its size."""
-        return size(artifact)
-
-    @admin.display(description="name")
-    def file_link(self, artifact: Artifact) -> SafeString | str:
-        """Link to its bytes."""
-        return download(artifact)
-
-    @admin.display(description="cast")
-    def of_cast(self, artifact: Artifact) -> SafeString:
-        """Link to whose it is."""
-        return inside("admin:casts_cast_change", code(artifact.cast_id), artifact.cast_id)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Look a cast's id up as such."""
-        if cast_id := uuid_in(search_term):
-            return queryset.filter(cast_id=cast_id), False
-        return super().get_search_results(request, queryset, search_term)

@@ -1,0 +1,138 @@
+"""Spells, for operators: what can be cast."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from casts.attention import SpellTroubles
+from casts.models import TARGET, Spell
+from core.admin.base import (
+    NOTHING,
+    ConsoleAdmin,
+    column,
+    inside,
+    moment,
+    money,
+    pretty,
+)
+from core.db.documents import DocumentField
+from core.strict_json import storable
+
+if TYPE_CHECKING:
+    SpellModelForm = forms.ModelForm[Spell]
+else:
+    SpellModelForm = forms.ModelForm
+
+
+class JSONText(forms.JSONField):
+    """JSON that a person edits: indented, blank for none."""
+
+    def __init__(self, **options: Any) -> None:
+        box = {"rows": 14, "class": "vLargeTextField console-code", "spellcheck": "false"}
+        super().__init__(**options | {"widget": forms.Textarea(attrs=box)})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return what the box holds."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, to be shown again."""
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
+        try:
+            parsed = super().to_python(value)
+            storable(parsed)
+        except (ValueError, RecursionError) as exc:
+            raise forms.ValidationError("This can't be stored: %(why)s", params={"why": str(exc)}) from exc
+        return parsed
+
+
+class SpellForm(SpellModelForm):
+    """A spell's form; the model checks the schemas."""
+
+    class Meta:
+        model = Spell
+        exclude = ()
+
+    def clean_input_schema(self) -> Any:
+        """Take a blank box for the schema that allows everything."""
+        schema = self.cleaned_data["input_schema"]
+        return {} if schema is None else schema
+
+
+@admin.register(Spell)
+class SpellAdmin(ConsoleAdmin):
+    list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
+    list_filter = ("active", "runtime", SpellTroubles)
+    search_fields = ("key", "name", "repository", "workflow_file", "event_type")
+    form = SpellForm
+    formfield_overrides = {DocumentField: {"form_class": JSONText}}
+    readonly_fields = ("carries_token", "casts_made", "created", "updated", "takes", "gives")
+    fieldsets = (
+        (None, {"fields": ("key", "name", "description", "active")}),
+        (
+            "Target",
+            {
+                "fields": (*TARGET, "installation_id", "carries_token"),
+                "description": "“Carries token” is learnt by seeing a run whose title holds [cast:…]; "
+                "without it a dispatch whose outcome is unknown is never repeated.",
+            },
+        ),
+        ("Input and output", {"fields": ("input_schema", "output_schema")}),
+        ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
+        ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("What callers see", {"fields": ("show_run", "show_input")}),
+        ("History", {"fields": ("casts_made", "created", "updated")}),
+    )
+
+    price = column("price_cents", money, "price", order="price_cents")
+    takes = column("input_schema", pretty, "input schema")
+    gives = column("output_schema", pretty, "output schema")
+    created = column("created_at", moment, "created")
+    updated = column("updated_at", moment, "updated")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
+        """Show who may not edit a spell its schemas as JSON; Django would show them as Python writes them."""
+        shown: Any = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj) or obj is None:
+            return shown
+        plain = {"input_schema": "takes", "output_schema": "gives"}
+        return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
+        """Count the casts along."""
+        spells: QuerySet[Spell] = super().get_queryset(request)
+        return spells.annotate(casts_counted=Count("casts"))
+
+    @admin.display
+    def target(self, spell: Spell) -> str:
+        """Say what is started, with the settings filled in."""
+        if spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH:
+            return f"{spell.target_repository}: event {spell.event_type}"
+        return f"{spell.target_repository}: {spell.target_workflow} @ {spell.target_ref}"
+
+    @admin.display(description="casts", ordering="casts_counted")
+    def casts_made(self, spell: Spell) -> SafeString | str:
+        """Return how often it was cast, and link there."""
+        if spell._state.adding:
+            return NOTHING
+        return inside("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
+        """Only a spell that was never cast: its casts are evidence, and say what they cast."""
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.casts.exists())

@@ -1,0 +1,101 @@
+"""Who is called: an account's endpoints, and the secrets that sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Account
+from casts.callbacks.outbox import State
+from casts.callbacks.signing import new_secret
+from casts.errors import TooManyEndpoints
+from casts.models import Callback, CallbackEndpoint
+from core.queue import wakeups
+
+MAX_ENDPOINTS = 20
+ANSWERED_GONE = "Its receiver answered 410 Gone."  # why an endpoint is disabled that nobody switched off
+
+
+def secrets_of(account: Account) -> list[str]:
+    """Return what signs calls to this account's callback_urls, newest first; made when first asked for."""
+    found: list[str] = Account.objects.values_list("callback_secrets", flat=True).get(pk=account.pk)
+    if found:
+        return found
+    with transaction.atomic():
+        found = Account.objects.select_for_update().get(pk=account.pk).callback_secrets or [new_secret()]
+        Account.objects.filter(pk=account.pk).update(callback_secrets=found)
+    return found
+
+
+def rotate_account(account: Account, *, drop_old: bool) -> list[str]:
+    """Put a new secret in front of the account's, or end a rotation; return what signs from now on."""
+    with transaction.atomic():
+        held = Account.objects.select_for_update().get(pk=account.pk).callback_secrets or [new_secret()]
+        changed = rotated(held, drop_old=drop_old)
+        Account.objects.filter(pk=account.pk).update(callback_secrets=changed)
+    return changed
+
+
+def rotate_endpoint(endpoint: CallbackEndpoint, *, drop_old: bool) -> list[str]:
+    """Put a new secret in front of an endpoint's, or end a rotation; return what signs from now on."""
+    with transaction.atomic():
+        locked = CallbackEndpoint.objects.select_for_update().get(pk=endpoint.pk)
+        changed = rotated(locked.secrets, drop_old=drop_old)
+        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(secrets=changed)
+    return changed
+
+
+def rotated(held: list[str], *, drop_old: bool) -> list[str]:
+    """Return the newest secret alone (`drop_old`), or a new one and the one that was newest."""
+    return held[:1] if drop_old else [new_secret(), *held[:1]]
+
+
+# --- Endpoints -------------------------------------------------------------------------------------------------
+
+
+def add_endpoint(account: Account, *, url: str, types: list[str], description: str = "") -> CallbackEndpoint:
+    """Make an endpoint with a secret of its own; raise TooManyEndpoints."""
+    with transaction.atomic():
+        Account.objects.select_for_update().get(pk=account.pk)  # so that two can't both be the last
+        if account.callback_endpoints.filter(deleted_at=None).count() >= MAX_ENDPOINTS:
+            raise TooManyEndpoints(f"An account has {MAX_ENDPOINTS} endpoints at most; delete one first.")
+        return CallbackEndpoint.objects.create(
+            account=account, url=url, types=types, description=description, secrets=[new_secret()]
+        )
+
+
+def change_endpoint(endpoint: CallbackEndpoint, *, active: bool | None = None, **changes: Any) -> None:
+    """Change an endpoint's fields, and whether it is sent to."""
+    with transaction.atomic():
+        if changes:
+            CallbackEndpoint.objects.filter(pk=endpoint.pk).update(**changes)
+        if active is True:
+            enable(endpoint)
+        elif active is False:
+            disable(endpoint, why="Switched off.")
+
+
+def enable(endpoint: CallbackEndpoint) -> None:
+    """Send to it again, from now on. What was stopped meanwhile stays so, until it is sent again one by one."""
+    CallbackEndpoint.objects.filter(pk=endpoint.pk, deleted_at=None).update(
+        active=True, disabled_at=None, disabled_reason=""
+    )
+
+
+def disable(endpoint: CallbackEndpoint, *, why: str) -> None:
+    """Send nothing to it any more; the worker closes what is pending."""
+    with transaction.atomic():
+        CallbackEndpoint.objects.filter(pk=endpoint.pk, active=True).update(
+            active=False, disabled_at=timezone.now(), disabled_reason=why
+        )
+        Callback.due_rows().filter(endpoint=endpoint, state=State.PENDING, due_at__isnull=False).wake()
+        transaction.on_commit(wakeups.work_is_due)
+
+
+def delete(endpoint: CallbackEndpoint) -> None:
+    """Delete an endpoint and its secrets; the log of what was sent there stays."""
+    with transaction.atomic():
+        disable(endpoint, why="Deleted.")
+        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(deleted_at=timezone.now(), secrets=[])
