@@ -50,15 +50,43 @@ MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
 
 
+def columns_but(*left_out: str) -> list[str]:
+    """Return the names of a cast's columns, without some."""
+    return [field.attname for field in Cast._meta.concrete_fields if field.attname not in left_out]
+
+
 def locked() -> QuerySet[Cast]:
     """Return casts, to be locked, with what folding needs of their spells."""
-    own = [field.attname for field in Cast._meta.concrete_fields]
-    folded = Cast.objects.select_related("spell").only(*own, "spell__id", "spell__key", "spell__carries_token")
+    folded = Cast.objects.select_related("spell").only(*columns_but(), "spell__key", "spell__carries_token")
     return folded.select_for_update(of=("self",)).order_by()
 
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
 LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
+# A cast that has just moved, as the event, the receivers and the next in line need it.
+MOVED = Select(
+    lambda: (
+        Cast.objects.select_related("spell", "account")
+        .only(
+            *columns_but("input", "metadata", "observation"), "spell__key", "spell__max_running", "account__max_running"
+        )
+        .filter(pk=Param(Cast, "id"))
+        .order_by()
+    )
+)
+ENDED: dict[str, Any] = {
+    "last_seq": F("last_seq") + 1,
+    "progress": 100,
+    "step_name": "",
+    # Clocks may differ.
+    "finished_at": Greatest(Param(Cast, "finished_at", "now"), Coalesce("started_at", "created_at")),
+    "due_at": None,
+    "lease_until": None,
+}
+END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)
+END_UNSENT = Update(
+    lambda: Cast.objects.filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN), **ENDED
+)
 FOLD = Update(lambda: Cast.objects.filter(pk=Param(Cast, "id"), status__in=OPEN))
 ADD_CAST = Insert(Cast)
 
@@ -439,13 +467,13 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
         )
         if asked:
             # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
-            undispatched = Cast.objects.filter(pk=cast_id, dispatch_started_at=None)
             ended = _end(
-                undispatched,
+                END_UNSENT,
+                {"id": cast_id},
                 CastStatus.CANCELLED,
                 reason=reason,
                 message="Cancelled by the operator." if by else "Cancelled, as asked.",
-                charge=False,
+                charged_cents=0,
                 by=by,
             )
             if not ended:
@@ -472,44 +500,51 @@ def end(
     charge: bool,
 ) -> bool:
     """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
-    return _end(cast.mine(), status, reason=reason, message=message, error=error, output=output, charge=charge)
+    with transaction.atomic():
+        return _end(
+            END_CLAIMED,
+            {"id": cast.pk, "token": cast.token},
+            status,
+            reason=reason,
+            message=message,
+            error=error,
+            output=output,
+            charged_cents=cast.cost_cents if charge else 0,
+        )
 
 
 def _end(
-    which: QuerySet[Cast],
+    guarded: Update,
+    which: dict[str, Any],
     status: CastStatus,
     *,
     reason: str,
     message: str,
     error: dict[str, Any] | None = None,
     output: Any = None,
-    charge: bool,
+    charged_cents: int,
     by: str = "",
 ) -> bool:
-    with transaction.atomic():
-        moved = _move(
-            which,
-            status,
-            events.ENDED_BY,
-            by=by,
-            status_reason=reason,
-            message=message[:MESSAGE_CHARS],
-            progress=100,
-            step_name="",
-            error=error,
-            output=output,
-            charged_cents=F("cost_cents") if charge else 0,
-            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
-            due_at=None,
-            lease_until=None,
-        )
-        if moved is None:
-            return False
-        budget.settle(moved.pk, capture_cents=None if charge else 0)
-        outbox.owe(moved)
-        # After the commit: within it, two casts that end could wait for each other's rows.
-        transaction.on_commit(lambda: _offer_slot(moved), robust=True)
-    logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
+    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none."""
+    now = timezone.now()
+    changes = {
+        "status": status,
+        "status_reason": reason,
+        "message": message[:MESSAGE_CHARS],
+        "error": error,
+        "output": output,
+        "charged_cents": charged_cents,
+    }
+    if not guarded.run(changes, now=now, **which):
+        return False
+    ended = MOVED.first(id=which["id"])
+    assert ended is not None
+    events.append(ended, events.ENDED_BY, at=now, by=by)
+    budget.settle(ended.pk, capture_cents=charged_cents)
+    outbox.owe(ended)
+    # After the commit: within it, two casts that end could wait for each other's rows.
+    transaction.on_commit(lambda: _offer_slot(ended), robust=True)
+    logger.info("cast ended", extra={"cast_id": str(ended.pk), "status": status, "reason": reason})
     return True
 
 
