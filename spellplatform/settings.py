@@ -110,6 +110,9 @@ WORK = [
 # (repository, run id, the token of a title where there is no id yet).
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
+# What else happens in the transaction that ends a cast: functions of the cast.
+CAST_ENDED = ["casts.callbacks.outbox.enqueue"]
+
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = ["casts.lifecycle.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 

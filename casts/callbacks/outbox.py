@@ -43,7 +43,7 @@ class CallbackQueue(DueQuerySet):
 # --- What is owed ----------------------------------------------------------------------------------------------
 
 
-def owe(cast: Cast) -> None:
+def enqueue(cast: Cast) -> None:
     """Note, in the transaction that ends a cast, whom to tell: each endpoint that wants it, and its callback_url."""
     now, kind = timezone.now(), TYPES[CastStatus(cast.status)]
     endpoints = CallbackEndpoint.objects.filter(account=cast.account_id, active=True, deleted_at=None)

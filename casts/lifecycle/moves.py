@@ -22,7 +22,6 @@ from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import ApiKey
-from casts.callbacks import outbox
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of
@@ -496,7 +495,8 @@ def _end(
         if moved is None:
             return False
         budget.settle(moved.pk, capture_cents=None if charge else 0)
-        outbox.owe(moved)
+        for path in settings.CAST_ENDED:
+            import_string(path)(moved)
         # After the commit: within it, two casts that end could wait for each other's rows.
         transaction.on_commit(lambda: _offer_slot(moved), robust=True)
     logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
