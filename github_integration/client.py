@@ -17,7 +17,7 @@ from django.conf import settings
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from casts.runtime import Run
-from github_integration import errors, quota, wire
+from github_integration import errors, wire
 from github_integration.etags import Etags, Kept
 from github_integration.models import PERSONAL
 from github_integration.tokens import Key, Token, TokenCache, app_jwt, private_key
@@ -49,11 +49,11 @@ class GitHub:
         self.tokens = TokenCache(self._mint, dropped=lambda token: self.etags.drop(token.value))
         self._made = 0.0, ""  # our JWT, and when: time.monotonic()
         self._local = threading.local()
-        self._told: dict[int, quota.Told] = {}
+        self._rate_limits: dict[int, wire.RateLimit] = {}
 
-    def told(self, installation: int) -> quota.Told | None:
+    def latest_rate_limit(self, installation: int) -> wire.RateLimit | None:
         """Return what GitHub's latest answer to this process told of an installation's rate limit."""
-        return self._told.get(installation)
+        return self._rate_limits.get(installation)
 
     # --- calls ---------------------------------------------------------------------------------------------
 
@@ -343,8 +343,8 @@ class GitHub:
                         accept=accept,
                         known=known,
                     )
-                    if (told := wire.rate_told(answer.headers)) is not None:
-                        self._told[key[0]] = quota.Told(*told)
+                    if (latest := wire.rate_limit_of(answer.headers)) is not None:
+                        self._rate_limits[key[0]] = latest
                     return answer
                 except errors.AuthFailed:  # refused before any effect: safe to repeat, whatever the call
                     if token is None:

@@ -63,15 +63,15 @@ class WorkflowRuntime:
     event = ""
 
     def book(self, cast: Cast) -> dt.datetime:
-        """Return this cast's turn; see casts.runtime.Runtime."""
+        """Return when this cast may be started; see casts.runtime.Runtime."""
         installation = installation_of(cast)
         open_door(installation)
         identity.learn(installation)
-        turn = quota.book(installation)
-        if not turn.kept:
+        start = quota.book(installation)
+        if not start.kept:
             message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
-            raise NotNow(message, retry_at=turn.at, reason="waiting_for_turn")
-        return turn.at
+            raise NotNow(message, retry_at=start.at, reason="waiting_for_turn")
+        return start.at
 
     def may_own(self, cast: Cast, seen: Observation) -> bool:
         """Whether it is a run of the spell's workflow, started by us, after we meant to; see casts.runtime.Runtime."""
@@ -424,7 +424,7 @@ def asking(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
             raise
         raise NotNow(f"GitHub: {exc}", reason="waiting_for_github") from exc
     else:
-        quota.answered(known, github().told(installation))
+        quota.answered(known, github().latest_rate_limit(installation))
 
 
 def waiting_message(reason: Installation.Pause, why: str) -> str:

@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from requests.utils import parse_header_links
+
 from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, Step
 from github_integration import errors
 
@@ -134,12 +136,21 @@ def rate_limit_end(head: Mapping[str, str], *, now: dt.datetime) -> dt.datetime 
     return now + dt.timedelta(seconds=min(max(wait, 1.0), LONGEST_WAIT))
 
 
-def rate_told(head: Mapping[str, str]) -> tuple[int, int, dt.datetime] | None:
-    """Return (limit, remaining, reset time) of the primary rate limit, None if an answer doesn't tell."""
+@dataclass(frozen=True)
+class RateLimit:
+    """The primary rate limit: requests an hour, those left of them, and when they are given out anew."""
+
+    limit: int
+    remaining: int
+    reset_at: dt.datetime
+
+
+def rate_limit_of(head: Mapping[str, str]) -> RateLimit | None:
+    """Return what an answer's headers tell of the primary rate limit, None if they don't."""
     names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
     told = [head.get(name, "") for name in names]
     reset_at = moment(int(told[2])) if all(value.isdecimal() for value in told) else None
-    return None if reset_at is None else (int(told[0]), int(told[1]), reset_at)
+    return None if reset_at is None else RateLimit(int(told[0]), int(told[1]), reset_at)
 
 
 def unknown_key(error: errors.GitHubError) -> bool:
@@ -260,13 +271,10 @@ def delivery_logged(line: JSON) -> LoggedDelivery | None:
     )
 
 
-NEXT_LINK = re.compile(r'<([^>]*)>\s*;[^,<]*\brel="?next\b', re.IGNORECASE)
-
-
 def next_cursor(link: str) -> str:
     """Return the cursor of the next page from a Link header, blank on the last one."""
-    found = NEXT_LINK.search(link)
-    return parse_qs(urlsplit(found[1]).query).get("cursor", [""])[0] if found else ""
+    address = next((one["url"] for one in parse_header_links(link) if one.get("rel", "").lower() == "next"), "")
+    return parse_qs(urlsplit(address).query).get("cursor", [""])[0]
 
 
 LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")
