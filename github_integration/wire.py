@@ -241,6 +241,7 @@ def artifact_seen(artifact: JSON) -> RemoteArtifact:
         size_bytes=int(artifact.get("size_in_bytes") or 0),
         digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
+        made_at=moment(artifact.get("created_at")),
     )
 
 
@@ -253,6 +254,8 @@ class LoggedDelivery:
     event: str
     delivered_at: dt.datetime
     installation: int | None
+    status: str = ""  # in GitHub's words; "pending" while it is under way
+    status_code: int = 0  # what the receiver answered, 0 if nothing
 
 
 def delivery_logged(line: JSON) -> LoggedDelivery | None:
@@ -268,7 +271,24 @@ def delivery_logged(line: JSON) -> LoggedDelivery | None:
         event=plain(line.get("event")),
         delivered_at=delivered_at,
         installation=installation if type(installation) is int else None,
+        status=plain(line.get("status")),
+        status_code=code if type(code := line.get("status_code")) is int else 0,
     )
+
+
+@dataclass(frozen=True)
+class SentDelivery:
+    """What GitHub sent, or would have sent, and where to; `payload` is None if it shows none."""
+
+    url: str
+    payload: dict[str, Any] | None
+
+
+def delivery_sent(shown: JSON) -> SentDelivery:
+    """Return what one line of the delivery log, asked for by itself, says of what was sent."""
+    request = shown.get("request")
+    payload = request.get("payload") if isinstance(request, dict) else None
+    return SentDelivery(url=plain(shown.get("url")), payload=payload if isinstance(payload, dict) else None)
 
 
 def next_cursor(link: str) -> str:

@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub
+from github_integration.details import AppDetails
 from github_integration.doctor.findings import About, Finding
 
 ABOUT = About("GitHub App")
 RANK = {"read": 1, "write": 2, "admin": 3}
 
 
-def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
+def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
     """Prove who we are; return the App, None if there is none or it could not be asked."""
     if github.personal_token:
         yield _personal(github)
@@ -28,7 +29,7 @@ def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
         )
         return None
     try:
-        app = github.app()
+        app = github.app.details()
     except errors.NotConfigured as exc:
         yield ABOUT.problem(
             "private key",
@@ -42,16 +43,16 @@ def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
         yield _refused(github, exc)
         return None
     yield ABOUT.ok("private key", "readable")
-    yield ABOUT.ok("GITHUB_APP_ID", f"GitHub knows us as “{app.get('name')}” (App ID {app.get('id')})")
+    yield ABOUT.ok("GITHUB_APP_ID", f"GitHub knows us as “{app.name}” (App ID {app.id})")
     return app
 
 
 def _personal(github: GitHub) -> Finding:
     about = About("Personal token")
     try:
-        left = (github.rate_limit().get("resources") or {}).get("core") or {}
+        left = github.calls_left()
     except errors.NotFound:  # Enterprise Server without rate limits
-        left = {}
+        left = None
     except errors.AuthFailed as exc:
         return about.problem(
             "GITHUB_TOKEN",
@@ -59,7 +60,7 @@ def _personal(github: GitHub) -> Finding:
             mend="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
             "repositories, with Actions: read and write. Or set GITHUB_APP_ID: then the token is not used.",
         )
-    calls = f"; {left['remaining']} calls are left in this hour" if "remaining" in left else ""
+    calls = "" if left is None else f"; {left} calls are left in this hour"
     return about.ok("GITHUB_TOKEN", f"GitHub takes it{calls}. It does not tell what the token may do")
 
 
@@ -105,10 +106,10 @@ def listed(permissions: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
 
 
-def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
+def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
     """Compare what the App asks of those who install it with what the spells need."""
     spells = list(spells)
-    asked, wanted = app.get("permissions") or {}, needed(spells)
+    asked, wanted = app.permissions, needed(spells)
     page = f"{settings_page(app)} → Permissions & events → Repository permissions"
     for name, level in (missing := short_of(wanted, asked)).items():
         why = {
@@ -145,10 +146,10 @@ def _access(level: str) -> str:
     return "read and write" if level == "write" else "read-only"
 
 
-def settings_page(app: JSON) -> str:
+def settings_page(app: AppDetails) -> str:
     """Return the address of the App's settings, or words for it where GitHub doesn't say enough."""
-    owner, page = app.get("owner") or {}, urlsplit(str(app.get("html_url") or ""))
-    if not (owner.get("login") and app.get("slug") and page.netloc):
+    page = urlsplit(app.url)
+    if not (app.owner and app.slug and page.netloc):
         return "The App's settings"
-    of = f"/organizations/{owner['login']}" if owner.get("type") == "Organization" else ""
-    return f"{page.scheme}://{page.netloc}{of}/settings/apps/{app['slug']}"
+    of = f"/organizations/{app.owner}" if app.owned_by_organization else ""
+    return f"{page.scheme}://{page.netloc}{of}/settings/apps/{app.slug}"

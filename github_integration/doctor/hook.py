@@ -8,9 +8,11 @@ from collections.abc import Generator, Iterator
 from urllib.parse import urlsplit
 
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub
+from github_integration.details import AppDetails, HookConfig
 from github_integration.doctor.app import settings_page
 from github_integration.doctor.findings import About, Finding, Level
+from github_integration.wire import LoggedDelivery
 
 ABOUT = About("Webhook")
 LOOK_EVERY = 0.5  # seconds, at the log after a ping
@@ -19,7 +21,9 @@ EVENTS = ("workflow_run", "workflow_job")
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 
-def check(github: GitHub, app: JSON, *, address: str, secret_set: bool, ping_seconds: float = 0) -> Iterator[Finding]:
+def check(
+    github: GitHub, app: AppDetails, *, address: str, secret_set: bool, ping_seconds: float = 0
+) -> Iterator[Finding]:
     """Check the webhook's settings, and what became of the newest delivery; with `ping_seconds`, of one sent now."""
     if not secret_set:
         yield ABOUT.problem(
@@ -28,10 +32,10 @@ def check(github: GitHub, app: JSON, *, address: str, secret_set: bool, ping_sec
             mend=f"Set it to the text under {settings_page(app)} → Webhook → Secret.",
         )
     try:
-        config = github.hook_config()
+        config = github.app.hook_config()
     except errors.NotFound:
-        config = {}
-    url, page = str(config.get("url") or ""), f"{settings_page(app)} → Webhook"
+        config = HookConfig()
+    url, page = config.url, f"{settings_page(app)} → Webhook"
     reachable = can_reach(address, github.api_url)
     severity = Level.PROBLEM if reachable else Level.WARNING
     if not reachable:
@@ -55,10 +59,10 @@ def check(github: GitHub, app: JSON, *, address: str, secret_set: bool, ping_sec
         yield Finding(severity, ABOUT.subject, "URL", message, mend)
     yield from _settings(config, url, page)
     yield from _events(app, severity)
-    entry = None
+    line = None
     if ping_seconds:
-        entry = yield from _pinged(github, ping_seconds)
-    yield _newest(github, page, url, severity, entry)
+        line = yield from _pinged(github, ping_seconds)
+    yield _newest(github, page, url, severity, line)
 
 
 def of_a_token() -> Finding:
@@ -70,17 +74,17 @@ def of_a_token() -> Finding:
     )
 
 
-def _settings(config: JSON, url: str, page: str) -> Iterator[Finding]:
-    if config.get("content_type") == "json":
+def _settings(config: HookConfig, url: str, page: str) -> Iterator[Finding]:
+    if config.content_type == "json":
         yield ABOUT.ok("content type", "application/json")
     else:
-        message = f"It is {config.get('content_type') or 'form'!r}; we answer 415 to everything but JSON."
+        message = f"It is {config.content_type or 'form'!r}; we answer 415 to everything but JSON."
         yield ABOUT.problem("content type", message, mend=f"{page} → Content type: application/json.")
     if not url.startswith("https://"):
         if not _loopback(urlsplit(url).hostname or ""):
             message = "The address is plain http://, so somebody between us could read along."
             yield ABOUT.warning("certificate", message, mend=f"{page} → URL: https://, with a valid certificate.")
-    elif str(config.get("insecure_ssl") or "0") == "0":
+    elif config.certificate_checked:
         yield ABOUT.ok("certificate", "GitHub checks it")
     else:
         yield ABOUT.warning(
@@ -88,7 +92,7 @@ def _settings(config: JSON, url: str, page: str) -> Iterator[Finding]:
             "GitHub does not check it, so somebody between us could read along.",
             mend=f"{page} → SSL verification: enable. The server needs a certificate of a public authority.",
         )
-    if config.get("secret"):
+    if config.has_secret:
         yield ABOUT.ok("secret", "one is set; whether it is ours, deliveries show")
     else:
         yield ABOUT.problem(
@@ -98,10 +102,9 @@ def _settings(config: JSON, url: str, page: str) -> Iterator[Finding]:
         )
 
 
-def _events(app: JSON, severity: Level) -> Iterator[Finding]:
-    heard = app.get("events") or []
+def _events(app: AppDetails, severity: Level) -> Iterator[Finding]:
     for name in EVENTS:
-        if name in heard:
+        if name in app.events:
             yield ABOUT.ok(f"event {name}", "subscribed")
         else:
             message = f"The App is not subscribed to it, so GitHub does not tell. {WITHOUT}"
@@ -142,18 +145,18 @@ def shown(url: str) -> str:
 # --- what became of deliveries ---------------------------------------------------------------------------
 
 
-def _newest(github: GitHub, page: str, url: str, severity: Level, entry: JSON | None) -> Finding:
+def _newest(github: GitHub, page: str, url: str, severity: Level, line: LoggedDelivery | None) -> Finding:
     """Judge by one delivery, or else by the newest that was answered, or failed to be."""
-    entry = entry or next((one for one in github.deliveries()[0] if _ended(one)), None)
-    if entry is None:
+    line = line or next((one for one in github.app.deliveries()[0] if _ended(one)), None)
+    if line is None:
         return ABOUT.warning(
             "deliveries",
             "GitHub has sent nothing yet, or not for days: nothing proves that the address and the secret work.",
             mend="Cast something, or save the webhook's settings, which sends a ping. Then run the doctor again.",
         )
-    what = f"{entry['event']} of {entry['delivered_at']}"
+    what = _named(line)
     try:
-        sent_to = str(github.delivery(entry["id"]).get("url") or url)
+        sent_to = github.app.delivery(line.id).url or url
     except errors.NotFound:
         sent_to = url
     if sent_to != url:
@@ -162,15 +165,18 @@ def _newest(github: GitHub, page: str, url: str, severity: Level, entry: JSON | 
             f"The newest one ({what}) went to {shown(sent_to)}, before the address was changed.",
             mend="Run `manage.py doctor --ping`, which has GitHub send it to the new one.",
         )
-    code, words = int(entry.get("status_code") or 0), str(entry.get("status") or "")
-    if 200 <= code < 300:
+    if 200 <= line.status_code < 300:
         return ABOUT.ok("deliveries", f"the newest one ({what}) arrived, and was signed with our secret")
-    told, mend = _why(code, words, page)
+    told, mend = _why(line.status_code, line.status, page)
     return Finding(severity, ABOUT.subject, "deliveries", f"The newest one ({what}): {told}", mend)
 
 
-def _ended(entry: JSON) -> bool:
-    return bool(entry.get("status_code")) or entry.get("status") not in ("pending", "", None)
+def _ended(line: LoggedDelivery) -> bool:
+    return bool(line.status_code) or line.status not in ("pending", "")
+
+
+def _named(line: LoggedDelivery) -> str:
+    return f"{line.event} of {line.delivered_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _why(code: int, words: str, page: str) -> tuple[str, str]:
@@ -197,27 +203,27 @@ def _why(code: int, words: str, page: str) -> tuple[str, str]:
     )
 
 
-def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, JSON | None]:
+def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, LoggedDelivery | None]:
     """Have the newest ping sent again, or else the newest delivery, which does no harm; return its line of the log."""
-    log = github.deliveries()[0]
-    old = next((one for one in log if one["event"] == "ping"), None) or next(iter(log), None)
+    log = github.app.deliveries()[0]
+    old = next((one for one in log if one.event == "ping"), None) or next(iter(log), None)
     if old is None:
         message = "There is nothing in GitHub's log, which goes back three days, that could be sent again."
         yield ABOUT.warning("ping", message, mend="Save the webhook's settings on the App's page: that sends a ping.")
         return None
-    known = {one["id"] for one in log}
+    known = {one.id for one in log}
     try:
-        github.redeliver(old["id"])
+        github.app.redeliver(old.id)
     except (errors.NotFound, errors.Refused) as exc:
-        message = f"GitHub does not send the {old['event']} of {old['delivered_at']} again: {exc}"
+        message = f"GitHub does not send the {_named(old)} again: {exc}"
         yield ABOUT.warning("ping", message, mend="Save the webhook's settings on the App's page: that sends a ping.")
         return None
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(LOOK_EVERY)
-        for one in github.deliveries()[0]:
-            if one["id"] not in known and one["guid"] == old["guid"] and _ended(one):
-                yield ABOUT.ok("ping", f"GitHub has sent the {old['event']} of {old['delivered_at']} once more")
+        for one in github.app.deliveries()[0]:
+            if one.id not in known and one.guid == old.guid and _ended(one):
+                yield ABOUT.ok("ping", f"GitHub has sent the {_named(old)} once more")
                 return one
     yield ABOUT.warning(
         "ping",

@@ -6,10 +6,11 @@ from collections.abc import Generator, Iterator
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub, Repository
+from github_integration.details import RepositoryDetails, WorkflowDetails
 from github_integration.doctor import workflow_file
 from github_integration.doctor.findings import OUTAGES, About, Finding
-from github_integration.doctor.installations import of_spell, reach
+from github_integration.doctor.installations import reach, repository_of
 from github_integration.doctor.workflow_file import Unreadable, WorkflowFile
 
 FOLDER = ".github/workflows/"
@@ -28,10 +29,10 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
         mend = "To have it castable, set its `active`."
         yield about.warning("active", "It is not active, so nobody can cast it.", mend=mend)
     try:
-        repository = yield from reach(github, about, spell)
-        if repository is not None:
+        found = yield from reach(github, about, spell)
+        if found is not None:
             by_event = spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
-            yield from (_by_event if by_event else _by_file)(github, about, spell, repository)
+            yield from (_by_event if by_event else _by_file)(repository_of(github, spell), about, spell, found)
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
@@ -39,71 +40,69 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
         yield about.problem("GitHub's answer", f"GitHub: {exc}", mend=mend)
 
 
-def _by_file(github: GitHub, about: About, spell: Spell, repository: JSON) -> Iterator[Finding]:
-    if (yield from _workflow(github, about, spell, spell.target_workflow, repository)) is None:
+def _by_file(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
+    if not (yield from _workflow(repository, about, spell.target_workflow, found)):
         return
-    file = yield from _file(github, about, spell, spell.target_workflow, repository, ref=spell.target_ref)
+    file = yield from _file(repository, about, spell.target_workflow, found, ref=spell.target_ref)
     if file is not None:
         yield from workflow_file.by_file(about, file, spell)
 
 
-def _by_event(github: GitHub, about: About, spell: Spell, repository: JSON) -> Iterator[Finding]:
+def _by_event(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
     if spell.workflow_file:
-        if (yield from _workflow(github, about, spell, spell.workflow_file, repository)) is None:
+        if not (yield from _workflow(repository, about, spell.workflow_file, found)):
             return
-        file = yield from _file(github, about, spell, spell.workflow_file, repository)
+        file = yield from _file(repository, about, spell.workflow_file, found)
         if file is not None and (yield from _listens(about, file, spell)):
             yield from workflow_file.of_every_kind(about, file, spell)
         return
-    files = yield from _listeners(github, about, spell, repository)
+    files = yield from _listeners(repository, about, spell, found)
     for file in files:
         of = f" of {file.name}" if len(files) > 1 else ""
         yield from workflow_file.of_every_kind(about, file, spell, of=of)
 
 
 def _workflow(
-    github: GitHub, about: About, spell: Spell, name: str, repository: JSON
-) -> Generator[Finding, None, JSON | None]:
-    """Check that GitHub knows a workflow and would start it."""
-    branch = repository.get("default_branch") or "the default branch"
+    repository: Repository, about: About, name: str, found: RepositoryDetails
+) -> Generator[Finding, None, bool]:
+    """Check that GitHub knows a workflow and would start it; return whether it knows it."""
+    branch = found.default_branch or "the default branch"
     try:
-        found = github.workflow(of_spell(github, spell), spell.target_repository, name)
+        workflow = repository.workflow(name)
     except errors.NotFound:
         yield about.problem(
             "workflow",
-            f"{spell.target_repository} has no workflow {name} that GitHub knows of.",
+            f"{repository.name} has no workflow {name} that GitHub knows of.",
             mend=f"Push {FOLDER}{name} to {branch}, its default branch; or mend the spell's `workflow_file`, or "
             "GITHUB_WORKFLOW_FILE.",
         )
-        return None
-    yield _active(about, name, found)
-    return found
+        return False
+    yield _active(about, name, workflow)
+    return True
 
 
-def _active(about: About, name: str, found: JSON) -> Finding:
-    state = str(found.get("state") or "active")
-    if state == "active":
+def _active(about: About, name: str, workflow: WorkflowDetails) -> Finding:
+    if workflow.state == "active":
         return about.ok("workflow", f"{name}, active")
     return about.problem(
         "workflow",
-        f"{name}: {STATES.get(state, 'It is not active')} ({state}). GitHub refuses to start it.",
-        mend=f"{_actions_page(found)} → {found.get('name') or name} → Enable workflow.",
+        f"{name}: {STATES.get(workflow.state, 'It is not active')} ({workflow.state}). GitHub refuses to start it.",
+        mend=f"{_actions_page(workflow)} → {workflow.name or name} → Enable workflow.",
     )
 
 
-def _actions_page(found: JSON) -> str:
-    home, cut, _ = str(found.get("html_url") or "").partition("/blob/")
+def _actions_page(workflow: WorkflowDetails) -> str:
+    home, cut, _ = workflow.url.partition("/blob/")
     return f"{home}/actions" if cut else "The repository's page → Actions"
 
 
 def _file(
-    github: GitHub, about: About, spell: Spell, name: str, repository: JSON, *, ref: str = ""
+    repository: Repository, about: About, name: str, found: RepositoryDetails, *, ref: str = ""
 ) -> Generator[Finding, None, WorkflowFile | None]:
     """Read a file at a ref, blank for the default branch."""
-    branch = str(repository.get("default_branch") or "")
+    branch = found.default_branch
     try:
-        text = github.workflow_text(of_spell(github, spell), spell.target_repository, name, ref=ref)
-        return workflow_file.read(name, text)
+        return workflow_file.read(name, repository.workflow_text(name, ref=ref))
     except Unreadable as exc:
         yield about.problem("file", str(exc), mend=f"Mend {FOLDER}{name} on {ref or branch}.")
     except errors.NotFound as exc:
@@ -114,7 +113,7 @@ def _file(
             f"default branch is {branch}.",
         )
     except (errors.PermissionMissing, errors.Refused):
-        yield _left_out(github, about)
+        yield _left_out(repository.github, about)
     return None
 
 
@@ -143,26 +142,40 @@ def _listens(about: About, file: WorkflowFile, spell: Spell) -> Generator[Findin
 
 
 def _listeners(
-    github: GitHub, about: About, spell: Spell, repository: JSON
+    repository: Repository, about: About, spell: Spell, found: RepositoryDetails
 ) -> Generator[Finding, None, list[WorkflowFile]]:
     """Return the active workflows that the spell's event starts; it should be one."""
-    active: list[tuple[JSON, WorkflowFile]] = []
-    disabled: list[tuple[JSON, WorkflowFile]] = []
-    for found in github.workflows(of_spell(github, spell), spell.target_repository):
-        path = str(found.get("path") or "")
-        if not path.startswith(FOLDER):  # GitHub's own, such as Dependabot's
+    active: list[WorkflowFile] = []
+    disabled: list[tuple[WorkflowDetails, WorkflowFile]] = []
+    for workflow in repository.workflows():
+        if not workflow.path.startswith(FOLDER):  # GitHub's own, such as Dependabot's
             continue
+        name = workflow.path.removeprefix(FOLDER)
         try:
-            text = github.workflow_text(of_spell(github, spell), spell.target_repository, path.removeprefix(FOLDER))
-            file = workflow_file.read(path.removeprefix(FOLDER), text)
+            file = workflow_file.read(name, repository.workflow_text(name))
         except (errors.NotFound, Unreadable):  # GitHub does not start those either
             continue
         except (errors.PermissionMissing, errors.Refused):
-            yield _left_out(github, about)
+            yield _left_out(repository.github, about)
             return []
-        if file.takes(spell.event_type):
-            (active if found.get("state") == "active" else disabled).append((found, file))
-    names = ", ".join(file.name for _, file in active)
+        if not file.takes(spell.event_type):
+            continue
+        if workflow.state == "active":
+            active.append(file)
+        else:
+            disabled.append((workflow, file))
+    yield from _trigger(about, spell, active, disabled, found.default_branch or "the default branch")
+    return active
+
+
+def _trigger(
+    about: About,
+    spell: Spell,
+    active: list[WorkflowFile],
+    disabled: list[tuple[WorkflowDetails, WorkflowFile]],
+    branch: str,
+) -> Iterator[Finding]:
+    names = ", ".join(file.name for file in active)
     if len(active) == 1:
         yield about.ok("trigger", f"{names} listens for {spell.event_type}")
     elif active:
@@ -172,13 +185,12 @@ def _listeners(
             mend="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
         )
     elif disabled:
-        yield _active(about, disabled[0][1].name, disabled[0][0])
+        workflow, file = disabled[0]
+        yield _active(about, file.name, workflow)
     else:
-        branch = repository.get("default_branch") or "the default branch"
         yield about.problem(
             "trigger",
             f"No workflow on {branch} listens for {spell.event_type}, so nothing starts, and GitHub says nothing.",
             mend=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
             f"{workflow_file.SAMPLE} Or mend the spell's `event_type`.",
         )
-    return [file for _, file in active]

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from casts.models import Cast
 from casts.runtime import AccessLost, NotNow, Run
-from github_integration import client, identity, quota
+from github_integration import api, identity, quota
 from github_integration.models import PERSONAL, Installation
 from github_integration.runtime import WorkflowDispatch
 
@@ -41,10 +41,10 @@ def _app(
     monkeypatch.setattr(identity, "learn", lambda installation: None)
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
     settings.GITHUB_POINTS_PER_MINUTE = 900
-    client.github.cache_clear()
+    api.github.cache_clear()
     mint_into(http)
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 def row(number: int = 1) -> Installation:
@@ -80,7 +80,7 @@ def test_rate_limit_of_one_cast_pauses_all_of_its_installation_in_every_process(
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "300"})
     first = refused(cast)
     sent = len(http.calls)
-    client.github.cache_clear()  # another process
+    api.github.cache_clear()  # another process
     second = refused(make_cast())
     assert "as GitHub says" in str(second)
     assert (second.reason, second.retry_at) == ("rate_limited", first.retry_at)
@@ -379,7 +379,7 @@ def test_small_changes_are_not_written(cast: Cast, http: responses.RequestsMock)
 
 def test_personal_token_has_limits_of_its_own(cast: Cast, settings: Any, http: responses.RequestsMock) -> None:
     settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "30"})
     refused(cast)
     assert quota.is_paused(row(PERSONAL))

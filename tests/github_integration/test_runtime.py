@@ -27,7 +27,7 @@ from casts.runtime import (
     runtime_of,
 )
 from casts.steps import CastWork
-from github_integration import client, identity, runtime
+from github_integration import api, identity, runtime
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -46,16 +46,16 @@ pytestmark = pytest.mark.django_db
 def _github_com(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(identity, "learn", lambda installation: None)  # tests/github_integration/test_identity.py
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 @pytest.fixture
 def as_app(settings: Any, http: responses.RequestsMock) -> Any:
     """Be the App of the test settings, with installation 1, instead of a personal token."""
     settings.GITHUB_APP_ID = "1"
-    client.github.cache_clear()
+    api.github.cache_clear()
     return mint_into(http)
 
 
@@ -203,7 +203,7 @@ def test_without_credentials_a_cast_waits_and_says_which_setting_to_mend(
 ) -> None:
     settings.GITHUB_TOKEN, settings.GITHUB_APP_ID = "", "1"
     setattr(settings, bad, None if bad.endswith("INSTALLATION_ID") else "")
-    client.github.cache_clear()
+    api.github.cache_clear()
     with pytest.raises(NotNow, match=bad) as caught:
         WorkflowDispatch().start(cast, before=LATER)
     assert caught.value.reason == "github_not_configured"

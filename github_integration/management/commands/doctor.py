@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import github
+from github_integration.api import github
 from github_integration.doctor import app, findings, hook, installations, workflows
 from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import responses
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
+from github_integration.details import app_details
 from github_integration.doctor import app
 from github_integration.doctor.findings import Finding, Level
 from localgithub.world import World
@@ -41,7 +42,7 @@ def test_the_apps_own_key_and_id_are_well(hub):
     found, known = asked(hub)
     assert all_ok(found) == ["private key", "GITHUB_APP_ID"]
     assert "Local spells" in found[1].message
-    assert known["id"] == 1
+    assert known.id == 1
 
 
 def test_the_client_id_is_as_good_as_the_app_id(hub):
@@ -122,7 +123,7 @@ def test_personal_token_on_a_server_without_rate_limits(http: responses.Requests
 
 def permissions(hub: GitHub, world: World, spells: list[Any], **asks: str) -> list[Finding]:
     world.config.permissions = asks
-    return list(app.permissions(hub.app(), spells))
+    return list(app.permissions(hub.app.details(), spells))
 
 
 def test_checks_are_worth_having_and_no_problem_to_miss(hub, world):
@@ -174,4 +175,5 @@ def test_contents_that_nobody_needs_are_a_warning(hub, world):
     ],
 )
 def test_settings_page_follows_from_the_owner(owner, page):
-    assert app.settings_page({"owner": owner, "slug": "s", "html_url": "https://github.com/apps/s"}) == page
+    known = app_details({"owner": owner, "slug": "s", "html_url": "https://github.com/apps/s"})
+    assert app.settings_page(known) == page

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from casts.models import Spell
-from github_integration import client
+from github_integration import api
 from github_integration.doctor import findings, hook
 from github_integration.doctor.findings import About
 from localgithub.world import World
@@ -35,7 +35,7 @@ def doctor(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(hook, "LOOK_EVERY", 0.02)
 
     def run(*arguments: str) -> tuple[int, str]:
-        client.github.cache_clear()
+        api.github.cache_clear()
         out = io.StringIO()
         try:
             call_command("doctor", *arguments, stdout=out)
@@ -44,7 +44,7 @@ def doctor(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
         return 0, out.getvalue()
 
     yield run
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 def told(printed: str) -> dict[tuple[str, str], str]:

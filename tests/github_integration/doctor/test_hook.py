@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import responses
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 from github_integration.doctor import hook
 from github_integration.doctor.findings import Finding, Level
+from github_integration.transport import Call
 from localgithub.world import World
 from tests.github_integration.doubles import API, answer, free_port, loopback
 
@@ -26,7 +27,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(hub: GitHub, address: str = PUBLIC, *, ping: float = 0, secret_set: bool = True) -> list[Finding]:
-    return list(hook.check(hub, hub.app(), address=address, secret_set=secret_set, ping_seconds=ping))
+    return list(hook.check(hub, hub.app.details(), address=address, secret_set=secret_set, ping_seconds=ping))
 
 
 @pytest.fixture
@@ -108,13 +109,13 @@ def test_event_that_is_not_subscribed_is_a_problem(hub, sound, name, title):
 
 def at_github_com(http: responses.RequestsMock, hub: GitHub, url: str, deliveries: Any = ()) -> GitHub:
     """Be at github.com, with a webhook at this address."""
-    http.get(f"{API}/app", json=hub.app())
+    http.get(f"{API}/app", json=hub.auth.as_app(Call("GET", "/app")).json())
     config = {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": "********"}
     http.get(f"{API}/app/hook/config", json=config if url else {})
     http.get(f"{API}/app/hook/deliveries", json=list(deliveries))
     for one_of_them in deliveries:
         http.get(f"{API}/app/hook/deliveries/{one_of_them['id']}", json=one_of_them | {"url": url})
-    hub.api_url = API
+    hub.api_url = hub.transport.api_url = API
     return hub
 
 
@@ -134,8 +135,9 @@ def test_laptop_without_webhook_gets_one_warning_that_nothing_is_lost(http, outs
 def test_laptop_whose_webhook_goes_nowhere_has_warnings_but_no_problem(http, outside):
     line = {
         "id": 1,
+        "guid": "0b989ba4-242f-11e5-81e1-c7b6966d2516",
         "event": "ping",
-        "delivered_at": "today",
+        "delivered_at": "2026-11-23T12:00:00Z",
         "status": "failed to connect to host",
         "status_code": 502,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 from github_integration.doctor import installations
 from github_integration.doctor.findings import About, Finding, Level
 from localgithub.clock import now
@@ -18,7 +18,7 @@ BARE = {"actions": "write", "metadata": "read"}
 
 
 def check(hub: GitHub, number: int = 77, spells: Any = ()) -> list[Finding]:
-    return list(installations.check(hub, hub.app(), number, spells))
+    return list(installations.check(hub, hub.app.details(), number, spells))
 
 
 def test_installation_that_is_there_works_and_has_accepted_everything(hub):

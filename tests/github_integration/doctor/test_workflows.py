@@ -10,7 +10,7 @@ import pytest
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 from github_integration.doctor import workflow_file, workflows
 from github_integration.doctor.findings import Finding, Level
 from github_integration.doctor.once import asking_once
