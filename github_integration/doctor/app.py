@@ -25,7 +25,7 @@ def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
         yield ABOUT.problem(
             "credentials",
             "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
-            mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/github-actions-setup.md, steps 1 and 4.",
+            hint="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/github-actions-setup.md, steps 1 and 4.",
         )
         return None
     try:
@@ -34,7 +34,7 @@ def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
         yield ABOUT.problem(
             "private key",
             str(exc),
-            mend="Give GITHUB_APP_PRIVATE_KEY the absolute path of the .pem file that the App's page made under "
+            hint="Give GITHUB_APP_PRIVATE_KEY the absolute path of the .pem file that the App's page made under "
             "“Generate a private key”, readable by this user.",
         )
         return None
@@ -57,7 +57,7 @@ def _personal(github: GitHub) -> Finding:
         return about.problem(
             "GITHUB_TOKEN",
             f"GitHub: {exc}. It is wrong, has expired, or is another server's.",
-            mend="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
+            hint="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
             "repositories, with Actions: read and write. Or set GITHUB_APP_ID: then the token is not used.",
         )
     calls = "" if left is None else f"; {left} calls are left in this hour"
@@ -70,19 +70,19 @@ def _refused(github: GitHub, exc: errors.GitHubError) -> Finding:
         return ABOUT.problem(
             "GITHUB_APP_ID",
             f"GitHub: {exc}. {clock}, and the App's proof of who it is lives for minutes only.",
-            mend="Set the clock, and keep it right with NTP (timedatectl set-ntp true). Then run the doctor again.",
+            hint="Set the clock, and keep it right with NTP (timedatectl set-ntp true). Then run the doctor again.",
         )
     if isinstance(exc, errors.AuthFailed):
         return ABOUT.problem(
             "GITHUB_APP_ID",
             f"GitHub: {exc}. The key is one, but not of the App {github.app_id}; or it was deleted there.",
-            mend="Set GITHUB_APP_PRIVATE_KEY and GITHUB_APP_ID of the same App. Its page, under “Private keys”, lists "
+            hint="Set GITHUB_APP_PRIVATE_KEY and GITHUB_APP_ID of the same App. Its page, under “Private keys”, lists "
             "the keys that count, and makes new ones.",
         )
     return ABOUT.problem(
         "GITHUB_APP_ID",
         f"GitHub: {exc}. There is no App {github.app_id} at {github.api_url}.",
-        mend="Set GITHUB_APP_ID to the “App ID” at the top of the App's page. On Enterprise Server and ghe.com, "
+        hint="Set GITHUB_APP_ID to the “App ID” at the top of the App's page. On Enterprise Server and ghe.com, "
         "GITHUB_API_URL must name that server; old ones know no client ID.",
     )
 
@@ -119,7 +119,7 @@ def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
         yield ABOUT.problem(
             f"permission {name}",
             f"The App asks for {name}: {asked.get(name, 'nothing')}, and needs {level}. {why}",
-            mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
+            hint=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
         )
     for name in wanted:
         if name not in missing:
@@ -130,7 +130,7 @@ def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
                 f"permission {name}",
                 "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
                 "a run that never began.",
-                mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
+                hint=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
             )
         else:
             yield ABOUT.ok(f"permission {name}", asked[name])
@@ -138,7 +138,7 @@ def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
         yield ABOUT.warning(
             "permission contents",
             "The App may change files, and no spell needs that: only repository_dispatch does.",
-            mend=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
+            hint=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
         )
 
 

@@ -29,7 +29,7 @@ def check(
         yield ABOUT.problem(
             "our secret",
             "GITHUB_WEBHOOK_SECRET is not set, so every delivery is refused.",
-            mend=f"Set it to the text under {settings_page(app)} → Webhook → Secret.",
+            hint=f"Set it to the text under {settings_page(app)} → Webhook → Secret.",
         )
     try:
         config = github.app.hook_config()
@@ -42,21 +42,21 @@ def check(
         yield ABOUT.warning(
             "PUBLIC_URL",
             f"GitHub can't reach {shown(address)}: it names this machine or a private network. {WITHOUT}",
-            mend="On a laptop, nothing. On a server, set PUBLIC_URL to the https:// address by which the internet "
+            hint="On a laptop, nothing. On a server, set PUBLIC_URL to the https:// address by which the internet "
             "reaches it, and the webhook's address likewise.",
         )
     if not url:
         if reachable:
-            mend = f"{page}: Active; URL {shown(address)}; the text of GITHUB_WEBHOOK_SECRET as secret."
-            yield ABOUT.problem("URL", f"The App has no webhook. {WITHOUT}", mend=mend)
+            hint = f"{page}: Active; URL {shown(address)}; the text of GITHUB_WEBHOOK_SECRET as secret."
+            yield ABOUT.problem("URL", f"The App has no webhook. {WITHOUT}", hint=hint)
         return
     if url == address:
         yield ABOUT.ok("URL", shown(url))
     else:
         message = f"Webhooks go to {shown(url)}, and we listen at {shown(address)}."
         unless = "" if reachable else " Leave it if a tunnel leads from there to here."
-        mend = f"{page} → URL: {shown(address)}; or mend PUBLIC_URL.{unless}"
-        yield Finding(severity, ABOUT.subject, "URL", message, mend)
+        hint = f"{page} → URL: {shown(address)}; or correct PUBLIC_URL.{unless}"
+        yield Finding(severity, ABOUT.subject, "URL", message, hint)
     yield from _settings(config, url, page)
     yield from _events(app, severity)
     line = None
@@ -70,7 +70,7 @@ def of_a_token() -> Finding:
     return ABOUT.warning(
         "all",
         f"Not checked: it would be the repository's own, since a personal token has no App. {WITHOUT}",
-        mend="Make an App once the first try has worked: docs/github-actions-setup.md.",
+        hint="Make an App once the first try has worked: docs/github-actions-setup.md.",
     )
 
 
@@ -79,18 +79,18 @@ def _settings(config: HookConfig, url: str, page: str) -> Iterator[Finding]:
         yield ABOUT.ok("content type", "application/json")
     else:
         message = f"It is {config.content_type or 'form'!r}; we answer 415 to everything but JSON."
-        yield ABOUT.problem("content type", message, mend=f"{page} → Content type: application/json.")
+        yield ABOUT.problem("content type", message, hint=f"{page} → Content type: application/json.")
     if not url.startswith("https://"):
         if not _loopback(urlsplit(url).hostname or ""):
             message = "The address is plain http://, so somebody between us could read along."
-            yield ABOUT.warning("certificate", message, mend=f"{page} → URL: https://, with a valid certificate.")
+            yield ABOUT.warning("certificate", message, hint=f"{page} → URL: https://, with a valid certificate.")
     elif config.certificate_checked:
         yield ABOUT.ok("certificate", "GitHub checks it")
     else:
         yield ABOUT.warning(
             "certificate",
             "GitHub does not check it, so somebody between us could read along.",
-            mend=f"{page} → SSL verification: enable. The server needs a certificate of a public authority.",
+            hint=f"{page} → SSL verification: enable. The server needs a certificate of a public authority.",
         )
     if config.has_secret:
         yield ABOUT.ok("secret", "one is set; whether it is ours, deliveries show")
@@ -98,7 +98,7 @@ def _settings(config: HookConfig, url: str, page: str) -> Iterator[Finding]:
         yield ABOUT.problem(
             "secret",
             "None is set on GitHub, so nothing is signed, and we refuse all of it with 401.",
-            mend=f"{page} → Secret: the text in GITHUB_WEBHOOK_SECRET.",
+            hint=f"{page} → Secret: the text in GITHUB_WEBHOOK_SECRET.",
         )
 
 
@@ -109,8 +109,8 @@ def _events(app: AppDetails, severity: Level) -> Iterator[Finding]:
         else:
             message = f"The App is not subscribed to it, so GitHub does not tell. {WITHOUT}"
             title = name.replace("_", " ").capitalize()
-            mend = f"{settings_page(app)} → Permissions & events → Subscribe to events: tick “{title}”."
-            yield Finding(severity, ABOUT.subject, f"event {name}", message, mend)
+            hint = f"{settings_page(app)} → Permissions & events → Subscribe to events: tick “{title}”."
+            yield Finding(severity, ABOUT.subject, f"event {name}", message, hint)
 
 
 def can_reach(address: str, api_url: str) -> bool:
@@ -152,7 +152,7 @@ def _newest(github: GitHub, page: str, url: str, severity: Level, line: LoggedDe
         return ABOUT.warning(
             "deliveries",
             "GitHub has sent nothing yet, or not for days: nothing proves that the address and the secret work.",
-            mend="Cast something, or save the webhook's settings, which sends a ping. Then run the doctor again.",
+            hint="Cast something, or save the webhook's settings, which sends a ping. Then run the doctor again.",
         )
     what = _named(line)
     try:
@@ -163,12 +163,12 @@ def _newest(github: GitHub, page: str, url: str, severity: Level, line: LoggedDe
         return ABOUT.warning(
             "deliveries",
             f"The newest one ({what}) went to {shown(sent_to)}, before the address was changed.",
-            mend="Run `manage.py doctor --ping`, which has GitHub send it to the new one.",
+            hint="Run `manage.py doctor --ping`, which has GitHub send it to the new one.",
         )
     if 200 <= line.status_code < 300:
         return ABOUT.ok("deliveries", f"the newest one ({what}) arrived, and was signed with our secret")
-    told, mend = _why(line.status_code, line.status, page)
-    return Finding(severity, ABOUT.subject, "deliveries", f"The newest one ({what}): {told}", mend)
+    told, hint = _why(line.status_code, line.status, page)
+    return Finding(severity, ABOUT.subject, "deliveries", f"The newest one ({what}): {told}", hint)
 
 
 def _ended(line: LoggedDelivery) -> bool:
@@ -180,14 +180,14 @@ def _named(line: LoggedDelivery) -> str:
 
 
 def _why(code: int, words: str, page: str) -> tuple[str, str]:
-    """Return why a delivery was not taken, and the mend."""
+    """Return why a delivery was not taken, and what to do."""
     if code == 401:
         return (
             "refused with 401, because it was signed with another secret; or a proxy changes the body.",
             f"{page} → Secret: the very text of GITHUB_WEBHOOK_SECRET. Restart web, then `manage.py doctor --ping`.",
         )
     if "http response" in words.lower() or 300 <= code < 500:
-        mends = {
+        hints = {
             404: f"{page} → URL: it ends in /api/webhooks/github, without a slash, at the host of PUBLIC_URL.",
             413: "Have the proxy take bodies of 25 MB (nginx: client_max_body_size 25m).",
             415: f"{page} → Content type: application/json.",
@@ -195,7 +195,7 @@ def _why(code: int, words: str, page: str) -> tuple[str, str]:
         other = "See the log of the web process, and of the proxy in front of it, at that time."
         if 300 <= code < 400:
             other = f"{page} → URL: the final https:// address; GitHub follows no redirects."
-        return f"answered with {code}.", mends.get(code, other)
+        return f"answered with {code}.", hints.get(code, other)
     return (
         f"not delivered ({words or code}).",
         "Is the web process running? Its address needs a name in public DNS, a valid certificate, and a firewall "
@@ -209,14 +209,14 @@ def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, LoggedDe
     old = next((one for one in log if one.event == "ping"), None) or next(iter(log), None)
     if old is None:
         message = "There is nothing in GitHub's log, which goes back three days, that could be sent again."
-        yield ABOUT.warning("ping", message, mend="Save the webhook's settings on the App's page: that sends a ping.")
+        yield ABOUT.warning("ping", message, hint="Save the webhook's settings on the App's page: that sends a ping.")
         return None
     known = {one.id for one in log}
     try:
         github.app.redeliver(old.id)
     except (errors.NotFound, errors.Refused) as exc:
         message = f"GitHub does not send the {_named(old)} again: {exc}"
-        yield ABOUT.warning("ping", message, mend="Save the webhook's settings on the App's page: that sends a ping.")
+        yield ABOUT.warning("ping", message, hint="Save the webhook's settings on the App's page: that sends a ping.")
         return None
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -228,6 +228,6 @@ def _pinged(github: GitHub, seconds: float) -> Generator[Finding, None, LoggedDe
     yield ABOUT.warning(
         "ping",
         f"Sent once more, but what became of it is not in GitHub's log after {seconds:.0f} seconds.",
-        mend="GitHub may be slow, or the address does not answer. Run the doctor again in a minute, without --ping.",
+        hint="GitHub may be slow, or the address does not answer. Run the doctor again in a minute, without --ping.",
     )
     return None

@@ -30,7 +30,7 @@ def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell])
         yield about.problem(
             "exists",
             f"The App has no such installation. It has: {known}.",
-            mend="Set GITHUB_APP_INSTALLATION_ID, or the spell's installation_id, to one of these; or install the App "
+            hint="Set GITHUB_APP_INSTALLATION_ID, or the spell's installation_id, to one of these; or install the App "
             "(its page → Install App). The number is the end of the installation's address.",
         )
         return
@@ -40,7 +40,7 @@ def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell])
         yield about.problem(
             "state",
             f"Suspended since {installation.suspended_at}: nothing can be started, and no webhooks are sent.",
-            mend=f"Its owner presses “Unsuspend” at the end of {page}.",
+            hint=f"Its owner presses “Unsuspend” at the end of {page}.",
         )
     else:
         yield about.ok("state", "not suspended")
@@ -50,12 +50,12 @@ def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell])
         yield about.ok("permissions", f"{listed(granted)}; the owner has accepted all that the App asks for")
         return
     message = f"Granted is {listed(granted) or 'nothing'}; the App asks for {listed(missing)} by now."
-    mend = f"The owner ({owner}) opens {page}, “Review request”, and accepts the new permissions."
+    hint = f"The owner ({owner}) opens {page}, “Review request”, and accepts the new permissions."
     here = [spell for spell in spells if spell.target_installation == number]
     if missing.keys() & short_of(needed(here), granted).keys():
-        yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", mend=mend)
+        yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", hint=hint)
     else:
-        yield about.warning("permissions", f"{message} No spell here needs that.", mend=mend)
+        yield about.warning("permissions", f"{message} No spell here needs that.", hint=hint)
 
 
 def repository_of(github: GitHub, spell: Spell) -> Repository:
@@ -69,8 +69,8 @@ def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None
     repository = repository_of(github, spell)
     name, number = repository.name, repository.installation
     if not name:
-        mend = "Name it as owner/name in the spell's `repository`, or in GITHUB_REPOSITORY for all spells."
-        yield about.problem("repository", "None is named.", mend=mend)
+        hint = "Name it as owner/name in the spell's `repository`, or in GITHUB_REPOSITORY for all spells."
+        yield about.problem("repository", "None is named.", hint=hint)
         return None
     if not github.personal_token:
         try:
@@ -79,19 +79,19 @@ def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None
             yield about.problem(
                 "repository",
                 f"The App is not installed on {name}; or there is no such repository.",
-                mend=f"Compare the name. Then: the installation's page → Repository access → add {name}.",
+                hint=f"Compare the name. Then: the installation's page → Repository access → add {name}.",
             )
             return None
         if actual != number:
             names = f"the settings say {number}" if number else "none is set"
-            mend = f"Set the spell's installation_id, or GITHUB_APP_INSTALLATION_ID, to {actual}."
-            yield about.problem("repository", f"{name} belongs to installation {actual}; {names}.", mend=mend)
+            hint = f"Set the spell's installation_id, or GITHUB_APP_INSTALLATION_ID, to {actual}."
+            yield about.problem("repository", f"{name} belongs to installation {actual}; {names}.", hint=hint)
             return None
     try:
         found = repository.details()
     except (errors.NotFound, errors.Refused) as exc:
         whose = "GITHUB_TOKEN must be allowed to see it" if github.personal_token else "the App must be installed on it"
-        yield about.problem("repository", f"{name}: GitHub: {exc}", mend=f"Compare the name; {whose}. Was it renamed?")
+        yield about.problem("repository", f"{name}: GitHub: {exc}", hint=f"Compare the name; {whose}. Was it renamed?")
         return None
     yield _state(about, name, found)
     return found
@@ -103,9 +103,9 @@ def _state(about: About, name: str, found: RepositoryDetails) -> Finding:
         return about.problem(
             "repository",
             f"{name} is called {full_name} now. GitHub forwards questions there, but no starts.",
-            mend=f"Write {full_name} in the spell's `repository`, or in GITHUB_REPOSITORY.",
+            hint=f"Write {full_name} in the spell's `repository`, or in GITHUB_REPOSITORY.",
         )
     if found.archived:
-        mend = f"{found.url or name} → Settings → Danger zone → Unarchive; or use another repository."
-        return about.problem("repository", f"{name} is archived: nothing can be started there.", mend=mend)
+        hint = f"{found.url or name} → Settings → Danger zone → Unarchive; or use another repository."
+        return about.problem("repository", f"{name} is archived: nothing can be started there.", hint=hint)
     return about.ok("repository", full_name)

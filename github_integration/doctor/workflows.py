@@ -26,8 +26,8 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
     """Check one spell."""
     about = About(f"Spell {spell.key}")
     if not spell.active:
-        mend = "To have it castable, set its `active`."
-        yield about.warning("active", "It is not active, so nobody can cast it.", mend=mend)
+        hint = "To have it castable, set its `active`."
+        yield about.warning("active", "It is not active, so nobody can cast it.", hint=hint)
     try:
         found = yield from reach(github, about, spell)
         if found is not None:
@@ -36,8 +36,8 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
-        mend = "See the problems above, if there are any; else docs/github-actions-setup.md, Troubleshooting."
-        yield about.problem("GitHub's answer", f"GitHub: {exc}", mend=mend)
+        hint = "See the problems above, if there are any; else docs/github-actions-setup.md, Troubleshooting."
+        yield about.problem("GitHub's answer", f"GitHub: {exc}", hint=hint)
 
 
 def _by_file(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def _workflow(
         yield about.problem(
             "workflow",
             f"{repository.name} has no workflow {name} that GitHub knows of.",
-            mend=f"Push {FOLDER}{name} to {branch}, its default branch; or mend the spell's `workflow_file`, or "
+            hint=f"Push {FOLDER}{name} to {branch}, its default branch; or correct the spell's `workflow_file`, or "
             "GITHUB_WORKFLOW_FILE.",
         )
         return False
@@ -87,7 +87,7 @@ def _active(about: About, name: str, workflow: WorkflowDetails) -> Finding:
     return about.problem(
         "workflow",
         f"{name}: {STATES.get(workflow.state, 'It is not active')} ({workflow.state}). GitHub refuses to start it.",
-        mend=f"{_actions_page(workflow)} → {workflow.name or name} → Enable workflow.",
+        hint=f"{_actions_page(workflow)} → {workflow.name or name} → Enable workflow.",
     )
 
 
@@ -104,12 +104,12 @@ def _file(
     try:
         return workflow_file.read(name, repository.workflow_text(name, ref=ref))
     except Unreadable as exc:
-        yield about.problem("file", str(exc), mend=f"Mend {FOLDER}{name} on {ref or branch}.")
+        yield about.problem("file", str(exc), hint=f"Correct {FOLDER}{name} on {ref or branch}.")
     except errors.NotFound as exc:
         yield about.problem(
             "file",
             f"There is no {FOLDER}{name} at {ref or branch}: GitHub: {exc}",
-            mend=f"Push it there; or name the right branch or tag in the spell's `ref`, or GITHUB_WORKFLOW_REF. The "
+            hint=f"Push it there; or name the right branch or tag in the spell's `ref`, or GITHUB_WORKFLOW_REF. The "
             f"default branch is {branch}.",
         )
     except (errors.PermissionMissing, errors.Refused):
@@ -125,7 +125,7 @@ def _left_out(github: GitHub, about: About) -> Finding:
         "file",
         "Not checked, because we may not read it: the trigger, the inputs, run-name and concurrency. Casts don't need "
         "this permission.",
-        mend=f"To have them checked: {where}. Else compare the file with the sample yourself.",
+        hint=f"To have them checked: {where}. Else compare the file with the sample yourself.",
     )
 
 
@@ -136,7 +136,8 @@ def _listens(about: About, file: WorkflowFile, spell: Spell) -> Generator[Findin
     yield about.problem(
         "trigger",
         f"{file.name} does not listen for {spell.event_type} on the default branch, so nothing starts.",
-        mend=f"{file.name}: `on: repository_dispatch: types: [{spell.event_type}]`; or mend the spell's `event_type`.",
+        hint=f"{file.name}: `on: repository_dispatch: types: [{spell.event_type}]`; or correct the spell's "
+        "`event_type`.",
     )
     return False
 
@@ -182,7 +183,7 @@ def _trigger(
         yield about.warning(
             "trigger",
             f"{names} all listen for {spell.event_type}: each cast starts all of them, and is bound to the first run.",
-            mend="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
+            hint="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
         )
     elif disabled:
         workflow, file = disabled[0]
@@ -191,6 +192,6 @@ def _trigger(
         yield about.problem(
             "trigger",
             f"No workflow on {branch} listens for {spell.event_type}, so nothing starts, and GitHub says nothing.",
-            mend=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
-            f"{workflow_file.SAMPLE} Or mend the spell's `event_type`.",
+            hint=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
+            f"{workflow_file.SAMPLE} Or correct the spell's `event_type`.",
         )

@@ -198,7 +198,7 @@ def test_404_says_what_to_check(
 
 
 @pytest.mark.parametrize("bad", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_INSTALLATION_ID"])
-def test_without_credentials_a_cast_waits_and_says_which_setting_to_mend(
+def test_without_credentials_a_cast_waits_and_says_which_setting_to_correct(
     cast: Cast, settings: Any, bad: str, http: responses.RequestsMock
 ) -> None:
     settings.GITHUB_TOKEN, settings.GITHUB_APP_ID = "", "1"
@@ -217,7 +217,7 @@ def test_token_that_lacks_a_permission_refuses_the_dispatch(
         WorkflowDispatch().start(cast, before=LATER)
 
 
-def test_key_that_github_does_not_take_is_the_operators_to_mend_so_the_cast_waits(
+def test_key_that_github_does_not_take_is_the_operators_to_fix_so_the_cast_waits(
     as_app: Any, cast: Cast, http: responses.RequestsMock
 ) -> None:
     hour_ahead = (timezone.now() + dt.timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -25,7 +25,7 @@ PING_SECONDS = 15.0
 class Command(BaseCommand):
     help = (
         "Check the App, its installations, the webhook and every active spell's workflow on GitHub, and say how to "
-        "mend what is wrong. Changes nothing. Ends with code 1 if there is a problem."
+        "fix what is wrong. Changes nothing. Ends with code 1 if there is a problem."
     )
     requires_system_checks = []  # what they would say is among the findings
 
@@ -50,14 +50,14 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
     try:
         spells = list(Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key))
     except DatabaseError as exc:
-        mend = "Is DATABASE_URL right? Then: manage.py migrate."
-        yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", mend=mend)
+        hint = "Is DATABASE_URL right? Then: manage.py migrate."
+        yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", hint=hint)
     else:
         if key is not None and not spells:
             raise CommandError(f"There is no spell with the key {key!r}.")
         if not spells:
-            mend = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
-            yield About("Spells").warning("any", "There are no active spells.", mend=mend)
+            hint = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
+            yield About("Spells").warning("any", "There are no active spells.", hint=hint)
     try:
         yield from on_github(spells, ping=ping)
     except errors.GitHubError as exc:
@@ -73,7 +73,7 @@ def settings_refused() -> Iterator[Finding]:
     for message in run_checks():
         if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
             yield About("Settings").problem(
-                str(message.id), message.msg, mend=message.hint or "See docs/configuration.md, “Settings”."
+                str(message.id), message.msg, hint=message.hint or "See docs/configuration.md, “Settings”."
             )
 
 
@@ -96,7 +96,7 @@ def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:
         yield hook.of_a_token()
     else:
         message = "The installations, the webhook and the spells were not checked: GitHub does not know us."
-        yield app.ABOUT.warning("the rest", message, mend="Mend the problem above, then run the doctor again.")
+        yield app.ABOUT.warning("the rest", message, hint="Fix the problem above, then run the doctor again.")
         return
     for spell in spells:
         yield from workflows.check(asked, spell)

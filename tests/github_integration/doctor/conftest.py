@@ -54,19 +54,19 @@ def one(findings: Iterable[Finding], check: str) -> Finding:
     return found[0]
 
 
-def is_bad(finding: Finding, level: Level, *said: str, mend: str) -> None:
-    """Check a finding's level, what it says, and that its mend names what to do."""
+def is_bad(finding: Finding, level: Level, *said: str, hint: str) -> None:
+    """Check a finding's level, what it says, and that its hint names what to do."""
     assert finding.level == level, finding
     for words in said:
         assert words in finding.message, finding
-    assert mend in finding.mend, finding
+    assert hint in finding.hint, finding
 
 
 def all_ok(findings: Iterable[Finding]) -> list[str]:
     """Check that nothing is wrong; return what was checked."""
     listed = list(findings)
     assert [finding for finding in listed if finding.level != Level.OK] == []
-    assert [finding for finding in listed if finding.mend] == []
+    assert [finding for finding in listed if finding.hint] == []
     return [finding.check for finding in listed]
 
 
