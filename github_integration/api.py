@@ -203,8 +203,8 @@ class Repository:
         body = object_of(answer)
         if conditional and (etag := answer.headers.get("ETag")) and answer.status_code == 200:
             # The token is the one that was sent; after a redirect to another host there is none.
-            token = str(answer.request.headers.get("Authorization", "")).removeprefix("Bearer ")
-            self.github.etags.put(token, call.path, query, etag=etag, body=answer.content)
+            access_token = str(answer.request.headers.get("Authorization", "")).removeprefix("Bearer ")
+            self.github.etags.put(access_token, call.path, query, etag=etag, body=answer.content)
         return body
 
     def _pages(self, name: str, *parts: str | int, conditional: bool = False, **query: str | int) -> list[JSON]:
@@ -232,7 +232,6 @@ class App:
         self._auth = auth
 
     def details(self) -> AppDetails:
-        """Return the App that we are."""
         return details.app_details(object_of(self._get("/app")))
 
     def installations(self) -> list[InstallationDetails]:
@@ -274,7 +273,6 @@ class App:
 
 @lru_cache(maxsize=1)
 def github() -> GitHub:
-    """Return the GitHub that the settings name."""
     return GitHub(
         api_url=settings.GITHUB_API_URL,
         version=settings.GITHUB_API_VERSION,

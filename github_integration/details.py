@@ -26,7 +26,6 @@ class AppDetails:
 
 
 def app_details(app: JSON) -> AppDetails:
-    """Read an App, as `GET /app` shows it."""
     owner = _mapping(app.get("owner"))
     return AppDetails(
         id=_number(app.get("id")),
@@ -52,11 +51,10 @@ class InstallationDetails:
 
 
 def installation_details(installation: JSON) -> InstallationDetails:
-    """Read one installation; its account is a user, an organization or an enterprise, which has no login."""
     account = _mapping(installation.get("account"))
     return InstallationDetails(
         id=_number(installation.get("id")),
-        account=plain(account.get("login") or account.get("slug")),
+        account=plain(account.get("login") or account.get("slug")),  # an enterprise has no login
         url=plain(installation.get("html_url")),
         suspended_at=plain(installation.get("suspended_at")),
         permissions=_permissions(installation.get("permissions")),
@@ -74,11 +72,10 @@ class HookConfig:
 
 
 def hook_config(config: JSON) -> HookConfig:
-    """Read `GET /app/hook/config`; whether certificates are checked comes as text or as a number."""
     return HookConfig(
         url=plain(config.get("url")),
         content_type=plain(config.get("content_type")),
-        certificate_checked=str(config.get("insecure_ssl") or "0") == "0",
+        certificate_checked=str(config.get("insecure_ssl") or "0") == "0",  # comes as text or as a number
         has_secret=bool(config.get("secret")),
     )
 
@@ -92,7 +89,6 @@ class RepositoryDetails:
 
 
 def repository_details(repository: JSON) -> RepositoryDetails:
-    """Read a repository."""
     return RepositoryDetails(
         full_name=plain(repository.get("full_name")),
         default_branch=plain(repository.get("default_branch")),
@@ -112,7 +108,6 @@ class WorkflowDetails:
 
 
 def workflow_details(workflow: JSON) -> WorkflowDetails:
-    """Read a workflow, as GitHub lists it; its file says more."""
     return WorkflowDetails(
         name=plain(workflow.get("name")),
         path=plain(workflow.get("path")),

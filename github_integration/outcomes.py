@@ -119,5 +119,4 @@ def not_now(installation: int, exc: errors.GitHubError) -> NotNow:
 
 
 def waiting_for(reason: Installation.Pause, why: str, *, retry_at: dt.datetime | None) -> NotNow:
-    """Say what is waited for, and what GitHub said."""
     return NotNow(f"{WAITING[reason]} ({why})", retry_at=retry_at, reason=reason)

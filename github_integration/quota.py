@@ -49,7 +49,6 @@ def known(installation_id: int) -> Installation:
 
 
 def is_paused(installation: Installation) -> bool:
-    """Whether GitHub must not be asked for it now."""
     return installation.paused_until is not None and installation.paused_until > timezone.now()
 
 

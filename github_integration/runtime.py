@@ -44,12 +44,11 @@ LONGEST_JOB = dt.timedelta(hours=6)  # `timeout-minutes` where a workflow sets n
 
 
 class WorkflowRuntime:
-    """What both kinds of workflow spell have in common: everything but the start."""
+    """What both kinds of workflow spell have in common: everything but the start. See casts.runtime.Runtime."""
 
     event = ""
 
     def book(self, cast: Cast) -> dt.datetime:
-        """Return when this cast may be started; see casts.runtime.Runtime."""
         installation = installation_of(cast)
         require_not_paused(installation)
         identity.learn(installation)
@@ -60,7 +59,7 @@ class WorkflowRuntime:
         return start.at
 
     def may_own(self, cast: Cast, seen: Observation) -> bool:
-        """Whether it is a run of the spell's workflow, started by us, after we meant to; see casts.runtime.Runtime."""
+        """Whether it is a run of the spell's workflow, started by us, after we meant to."""
         meant_at = cast.created_at if cast.dispatch_attempts > 1 else cast.dispatch_started_at
         return (
             seen.trigger in ("", self.event)
@@ -74,7 +73,7 @@ class WorkflowRuntime:
         return cast.spell.workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
-        """Return the one run whose title carries the cast's token; see casts.runtime.Runtime.
+        """Return the one run whose title carries the cast's token.
 
         None only if every run since the dispatch was looked at: the list is long in a busy repository.
         """
@@ -112,7 +111,7 @@ class WorkflowRuntime:
         return moves.TOKEN.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
-        """Ask for the run and its jobs, or take the run from the list that all casts share; see casts.runtime.Runtime.
+        """Ask for the run and its jobs, or take the run from the list that all casts share.
 
         The jobs are asked for all the same when the run says that it has begun and no job is known to have.
         """
@@ -251,11 +250,9 @@ class WorkflowDispatch(WorkflowRuntime):
     event = "workflow_dispatch"
 
     def file_of(self, cast: Cast) -> str:
-        """Return the file that it dispatches."""
         return cast.spell.target_workflow
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        """Dispatch; see casts.runtime.Runtime."""
         spell = cast.spell
         return dispatch_outcome(
             cast,
@@ -271,7 +268,6 @@ class RepositoryDispatch(WorkflowRuntime):
     event = "repository_dispatch"
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        """Send the event; see casts.runtime.Runtime."""
         event_type, payload = cast.spell.event_type, dict(inputs_of(cast))
         dispatch_outcome(cast, lambda: repository_of(cast).dispatch_event(event_type, payload, before=before))
         return None

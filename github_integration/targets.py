@@ -13,5 +13,4 @@ def installation_of(cast: Cast) -> int:
 
 
 def repository_of(cast: Cast) -> Repository:
-    """Return the cast's repository, asked through its installation."""
     return github().repository(installation_of(cast), cast.repository)

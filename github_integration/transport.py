@@ -169,7 +169,6 @@ def object_of(answer: requests.Response) -> dict[str, Any]:
 
 
 def list_of(answer: requests.Response) -> list[JSON]:
-    """Return the JSON list that an answer must hold."""
     body = json_of(answer)
     if not isinstance(body, list):
         raise errors.Unavailable(f"GitHub answered {answer.status_code} with something that is not a JSON list")

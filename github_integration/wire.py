@@ -35,7 +35,6 @@ def default_version(api_url: str) -> str:
 
 
 def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str, str]:
-    """Return the headers that every call carries."""
     common = {
         "Accept": accept,
         "User-Agent": USER_AGENT,
@@ -234,7 +233,6 @@ def job_seen(job: JSON) -> Job:
 
 
 def artifact_seen(artifact: JSON) -> RemoteArtifact:
-    """Return what an artifact object says."""
     return RemoteArtifact(
         id=int(artifact["id"]),
         name=plain(artifact["name"]),

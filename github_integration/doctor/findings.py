@@ -69,7 +69,6 @@ def broken_off(exc: errors.GitHubError) -> Finding:
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """Return the findings for programs."""
     listed = list(findings)
     counted = Counter(finding.level for finding in listed)
     counts = {level.value: counted[level] for level in Level}

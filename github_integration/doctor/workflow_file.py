@@ -35,8 +35,6 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class WorkflowFile:
-    """One workflow file as written."""
-
     name: str
     triggers: dict[str, JSON]
     run_name: str
@@ -44,7 +42,6 @@ class WorkflowFile:
     jobs: dict[str, dict[str, JSON]]
 
     def takes(self, event_type: str) -> bool:
-        """Return whether a repository_dispatch of this type starts it."""
         if "repository_dispatch" not in self.triggers:
             return False
         types = _mapping(self.triggers["repository_dispatch"]).get("types")
@@ -52,7 +49,6 @@ class WorkflowFile:
 
 
 def read(name: str, text: str) -> WorkflowFile:
-    """Read a file. Raise Unreadable."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as exc:
@@ -88,7 +84,6 @@ def _text(value: JSON) -> str:
 
 
 def by_file(about: About, file: WorkflowFile, spell: Spell) -> Iterator[Finding]:
-    """Check a file that a workflow_dispatch spell starts."""
     if "workflow_dispatch" not in file.triggers:
         yield about.problem(
             "trigger",

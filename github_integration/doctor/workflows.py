@@ -23,7 +23,6 @@ STATES = {
 
 
 def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
-    """Check one spell."""
     about = About(f"Spell {spell.key}")
     if not spell.active:
         hint = "To have it castable, set its `active`."

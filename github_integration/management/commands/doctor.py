@@ -30,13 +30,11 @@ class Command(BaseCommand):
     requires_system_checks = []  # what they would say is among the findings
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what to check, and how to show it."""
         parser.add_argument("--spell", metavar="KEY", help="of all spells only this one, active or not")
         parser.add_argument("--ping", action="store_true", help="have GitHub send a webhook again, and judge by it")
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *, spell: str | None, ping: bool, json: bool, **options: object) -> None:
-        """Print what was found; end with 1 if there is a problem."""
         found = list(examine(spell, ping=ping))
         self.stdout.write(findings.as_json(found) if json else findings.as_text(found))
         if any(finding.level == Level.PROBLEM for finding in found):
@@ -69,7 +67,6 @@ SEEN_ON_GITHUB = ("spell.E001", "spell.E002", "spell.W001")
 
 
 def settings_refused() -> Iterator[Finding]:
-    """Check what keeps web and workers from starting."""
     for message in run_checks():
         if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
             yield About("Settings").problem(
