@@ -7,8 +7,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from core import safe_http
+from github_integration.auth import private_key
 from github_integration.errors import NotConfigured
-from github_integration.tokens import private_key
 from spellplatform.env import host_of, problem_of_public_url
 from webhooks.inbox import LEAST_DAYS
 

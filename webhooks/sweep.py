@@ -22,9 +22,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from core.queue.due import DueQuerySet
-from github_integration import errors, wire
-from github_integration.client import github
-from github_integration.wire import LoggedDelivery
+from github_integration import errors
+from github_integration.api import github
+from github_integration.wire import LoggedDelivery, SentDelivery
 from webhooks.handlers import HANDLERS
 from webhooks.inbox import Malformed, take_in
 from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
@@ -178,15 +178,14 @@ class Step:
     def read_page(self) -> None:
         """Read one page of the log, and note what is missing."""
         under_way = self.round
-        lines, following = github().deliveries(under_way.cursor)
-        seen = [line for entry in lines if (line := wire.delivery_logged(entry)) is not None]
+        lines, following = github().app.deliveries(under_way.cursor)
         wanted = [
             line
-            for line in seen
+            for line in lines
             if line.event in HANDLERS and line.delivered_at >= under_way.since and len(line.guid) <= GUID_CHARS
         ]
         under_way.note(wanted, held=held(wanted))
-        at_the_end = bool(seen) and seen[-1].delivered_at < under_way.since
+        at_the_end = bool(lines) and lines[-1].delivered_at < under_way.since
         if at_the_end or following in ("", under_way.cursor):
             under_way.all_listed()
         else:
@@ -206,7 +205,7 @@ class Step:
     def recover(self, line: LoggedDelivery) -> None:
         """Fetch one delivery and take it in. Raise GitHubError; if it may be about this one alone, put it off."""
         try:
-            self.recovered += take_in(guid=line.guid, event=line.event, body=payload_of(github().delivery(line.id)))
+            self.recovered += take_in(guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id)))
             self.round.recovered(line)
         except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
             logger.warning("delivery not recovered", extra={"guid": line.guid, "why": f"{type(exc).__name__}: {exc}"})
@@ -225,13 +224,11 @@ def held(lines: Iterable[LoggedDelivery]) -> set[str]:
     return set(Delivery.objects.filter(guid__in=[line.guid for line in lines]).values_list("guid", flat=True))
 
 
-def payload_of(shown: wire.JSON) -> bytes:
+def payload_of(delivery: SentDelivery) -> bytes:
     """Return what GitHub sent, or would have sent; raise Malformed."""
-    request = shown.get("request")
-    payload = request.get("payload") if isinstance(request, dict) else None
-    if not isinstance(payload, dict):
+    if delivery.payload is None:
         raise Malformed("GitHub shows no payload")
-    return json.dumps(payload).encode()
+    return json.dumps(delivery.payload).encode()
 
 
 def possible() -> bool:
