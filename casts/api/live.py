@@ -24,7 +24,7 @@ from casts.api.problems import of_error, problem
 from casts.api.views import cast_answer
 from casts.models import Artifact, Cast
 from casts.offload import in_thread, rendered
-from casts.openings import Opening, Wish, openings, wish_of
+from casts.openings import StreamRequest, StreamStart, openings, stream_request
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024
@@ -124,14 +124,14 @@ def position(request: HttpRequest) -> int | None:
     return int(given)
 
 
-async def opened(request: HttpRequest, cast_id: str, after: int | None) -> Opening:
+async def opened(request: HttpRequest, cast_id: str, after: int | None) -> StreamStart:
     """Return what a stream begins with; raise what says why it may not."""
     name = streams.topic_name(cast_id)
-    wish = None if name is None else wish_of(request, name, after)
-    if wish is None:  # a session, or nothing that would open a cast
+    wanted = None if name is None else stream_request(request, name, after)
+    if wanted is None:  # a session, or nothing that would open a cast
         cast = await in_thread(request, readable_cast, request, cast_id)
-        wish = Wish(cast.pk, None, after)
-    return await openings().open(request, wish)
+        wanted = StreamRequest(cast.pk, None, after)
+    return await openings().open(request, wanted)
 
 
 # What a page may send and read by CORS, beyond what always may be: resuming a stream, revalidating a copy, digests.
