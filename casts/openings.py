@@ -8,6 +8,7 @@ under way waits for the next, and a round asks once for all of them.
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from dataclasses import dataclass
 
@@ -18,13 +19,20 @@ from accounts import keys
 from accounts.errors import SpellError
 from accounts.models import ApiKey
 from casts import streams
-from casts.api.authentication import CastNotFound, bearer, check_link, require
+from casts.api.authentication import CastNotFound, bearer, check_link, readable_cast, require
+from casts.api.problems import Malformed
 from casts.events import ENDED_BY
 from casts.models import FINAL, Cast, CastEvent
 from casts.offload import in_thread
 from casts.streams import Frame
 
 BATCH_SIZE = 500  # streams that one round asks for
+STREAM_HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    # The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
+    "Content-Type": "text/event-stream; charset=utf-8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,11 @@ class StreamStart:
     first: list[Frame]
     after: int
     final: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come: the cast has ended, and the caller has its end."""
+        return self.final and not self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +72,30 @@ class CastHead:
         return self.status in FINAL
 
 
-def stream_request(request: HttpRequest, cast_id: uuid.UUID, after: int | None) -> StreamRequest | None:
-    """Return what a request asks for; None if only its session can tell who asks. Raise Unauthorized."""
-    token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
-    if token is not None:
-        check_link(str(cast_id), token)
-        return StreamRequest(cast_id, None, after)
-    secret = bearer(request)
-    return None if secret is None else StreamRequest(cast_id, secret, after)
+def position(request: HttpRequest) -> int | None:
+    """Return the number of the last event that the client has, None if it has none; raise Malformed."""
+    # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
+    given = request.headers.get("Last-Event-ID") or (request.META.get("QUERY_STRING") and request.GET.get("after"))
+    if given is None or given == "":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", given):
+        raise Malformed(f"The last event's number is a whole number, as our ids are; not {given[:20]!r}.")
+    return int(given)
+
+
+async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
+    """Return what a request asks for; raise Malformed or Unauthorized."""
+    after, name = position(request), streams.topic_name(cast_id)
+    if name is not None:
+        token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
+        if token is not None:
+            check_link(str(name), token)
+            return StreamRequest(name, None, after)
+        if (secret := bearer(request)) is not None:
+            return StreamRequest(name, secret, after)
+    # A session, or nothing that would open a cast.
+    cast = await in_thread(request, readable_cast, request, cast_id)
+    return StreamRequest(cast.pk, None, after)
 
 
 class Openings:
