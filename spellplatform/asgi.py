@@ -35,9 +35,9 @@ with refusing():
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
 from casts.api import openapi  # noqa: E402 - likewise
-from casts.api.headers import API_HEADERS, number_request  # noqa: E402 - likewise
-from casts.api.problems import problem  # noqa: E402 - likewise
 from casts.live.asgi import Receive, Scope, Send, asks_for_events, event_stream  # noqa: E402 - likewise
+from core.api.headers import API_HEADERS, number_request  # noqa: E402 - likewise
+from core.api.problems import problem  # noqa: E402 - likewise
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ApiHandler(ASGIHandler):
     """Django's handler without the thread that it keeps for each request.
 
     That thread carries sessions and other synchronous middleware. A `Prefer: wait` request would hold it for as long as
-    it is open. API views bring their own threads, for as long as they compute (casts.offload).
+    it is open. API views bring their own threads, for as long as they compute (core.db.threads).
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -75,7 +75,7 @@ class ApiHandler(ASGIHandler):
         """Do what Django's handler does, in one task besides the caller's, and without its signals.
 
         Their receivers look after database connections, each time in a thread of its own; ours are given back when
-        the work in a thread is done (casts.offload).
+        the work in a thread is done (core.db.threads).
         """
         try:
             with closing(await self.read_body(receive)) as body_file:

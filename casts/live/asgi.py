@@ -20,13 +20,13 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from accounts.errors import SpellError
-from casts.api.cors import by_link, let_pages_read
-from casts.api.headers import add_headers, number_request
-from casts.api.problems import of_error
 from casts.openings import STREAM_HEADERS, StreamStart, openings, stream_request
 from casts.paths import CastIdConverter
 from casts.streams import Subscriber, hub, stream
+from core.api.cors import by_link, let_pages_read
+from core.api.headers import add_headers, number_request
+from core.api.problems import of_error
+from core.errors import SpellError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

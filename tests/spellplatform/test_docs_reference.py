@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from accounts.errors import SpellError
 from accounts.models import SCOPES, usual_scopes
 from casts import spellfile
 from casts.api import callback_serializers as c
@@ -17,6 +16,7 @@ from casts.api import urls  # noqa: F401 - imports every view, and with them eve
 from casts.attention import REASONS
 from casts.collecting import ENDED_BY_US
 from casts.models import Cast, CastStatus
+from core.errors import SpellError
 from github_integration.models import Installation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ CONFIGURATION, API, SETUP = page("configuration.md"), page("api.md"), page("gith
 OPERATIONS = page("operations.md")
 SOURCES = [
     file
-    for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
+    for folder in ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform")
     for file in (ROOT / folder).rglob("*.py")
     if not {"local", "demo", "migrations"} & set(file.relative_to(ROOT).parts)
 ]

@@ -9,7 +9,7 @@ import structlog
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
-from casts.api.problems import request_id
+from core.api.problems import request_id
 
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
