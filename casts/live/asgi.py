@@ -17,7 +17,6 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from casts.openings import STREAM_HEADERS, StreamStart, openings, stream_request
@@ -31,6 +30,7 @@ from core.errors import SpellError
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Response = HttpResponse | StreamingHttpResponse
 
 PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
 
@@ -51,7 +51,6 @@ async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
             headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
             if start is None:
-                assert isinstance(response, HttpResponse)
                 await send({"type": "http.response.body", "body": response.content})
             else:
                 parts = stream(subscriber, start.first, after=start.after)
@@ -84,13 +83,13 @@ async def until_left(receive: Receive) -> NoReturn:
     raise RequestAborted
 
 
-async def answer(scope: Scope, subscriber: Subscriber) -> tuple[HttpResponseBase, StreamStart | None]:
+async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, StreamStart | None]:
     """Return a request's answer, with all its headers, and what its stream begins with if there is one."""
     set_script_prefix(get_script_prefix(scope))
     request = ASGIRequest(scope, BytesIO())
     number = number_request(request.headers.get("X-Request-Id", ""))
     start: StreamStart | None = None
-    response: HttpResponseBase
+    response: Response
     try:
         linked = by_link(request)
         try:
