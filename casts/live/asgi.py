@@ -19,9 +19,9 @@ from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from casts.openings import STREAM_HEADERS, StreamStart, openings, stream_request
+from casts.live.hub import Subscriber, hub, stream
+from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
 from casts.paths import CastIdConverter
-from casts.streams import Subscriber, hub, stream
 from core.api.cors import by_link, let_pages_read
 from core.api.headers import add_headers, number_request
 from core.api.problems import of_error

@@ -1,0 +1,189 @@
+"""The API's views that wait or stream: they hold no thread and no database connection while they do."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+from django.core.files.base import File
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.response import Response
+
+from casts.api.authentication import readable_cast
+from casts.api.views import cast_answer
+from casts.live import hub
+from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
+from casts.models import Artifact, Cast
+from core.api.cors import open_to_pages
+from core.api.etags import is_current
+from core.api.problems import Malformed, of_error, problem
+from core.db.threads import in_thread, rendered
+from core.errors import SpellError
+
+MAX_WAIT = 60  # seconds
+FILE_CHUNK = 256 * 1024
+
+
+class ArtifactNotFound(SpellError):
+    """The cast has no such artifact."""
+
+    code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
+
+
+class ArtifactExpired(SpellError):
+    """It was there; its retention has passed."""
+
+    code, status, title = "ARTIFACT_EXPIRED", 410, "Artifact expired"
+
+
+class ArtifactNotReady(SpellError):
+    """It is still being copied from GitHub."""
+
+    code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
+
+
+def wait_seconds(request: HttpRequest) -> int:
+    """Return N of `Prefer: wait=N` (RFC 7240), 0 without it; raise Malformed for an N that is none."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait":
+            value = value.strip().strip('"')
+            if not re.fullmatch(r"[0-9]{1,4}", value) or not 1 <= int(value) <= MAX_WAIT:
+                raise Malformed(f"Prefer: wait=N takes whole seconds from 1 to {MAX_WAIT}; not {value[:20]!r}.")
+            return int(value)
+    return 0
+
+
+def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
+    """Make a blocking view of one cast obey `Prefer: wait=N`: answer when the cast ends, or when N has passed."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        try:
+            seconds = wait_seconds(request)
+        except SpellError as exc:
+            return of_error(exc)
+        response = await in_thread(request, rendered, view, request, **kwargs)
+        shown = getattr(response, "data", None)
+        if (
+            not seconds
+            or response.status_code not in (200, 201, 202)
+            or not isinstance(shown, dict)
+            or "final" not in shown
+        ):
+            return response
+        if not shown["final"]:
+            with hub.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:
+                # It may have ended before we subscribed; what ends it afterwards, we are told.
+                response = await in_thread(request, answer_again, shown["cast_id"], response)
+                if not getattr(response, "data", shown)["final"]:
+                    await hub.wait_until_final(subscriber, seconds)
+                    response = await in_thread(request, answer_again, shown["cast_id"], response)
+        response["Preference-Applied"] = f"wait={seconds}"
+        return response
+
+    return run
+
+
+def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
+    """Return the cast as it is now, with the status and Location that the first answer had."""
+    cast = Cast.objects.select_related("spell").get(pk=cast_id)
+    after = cast_answer(cast, status=before.status_code)
+    for name in ("accepted_renderer", "accepted_media_type", "renderer_context"):
+        setattr(after, name, getattr(before, name))
+    for name in ("Location", "Idempotent-Replayed"):
+        if name in before.headers:
+            after[name] = before.headers[name]
+    after.render()
+    return after
+
+
+@open_to_pages
+async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
+    """Stream a cast's events where Django serves them: to its test client, by `runserver`, by another ASGI server.
+
+    Our own application leaves them to `casts.live.asgi`, and to this all that is no GET.
+    """
+    if request.method != "GET":
+        return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
+    try:
+        wanted = await stream_request(request, cast_id)
+        start = await openings().open(request, wanted)
+    except SpellError as exc:
+        return of_error(exc)
+    if start.over:
+        return HttpResponse(status=204)
+    return StreamingHttpResponse(followed(request, replace(wanted, after=start.after)), headers=STREAM_HEADERS)
+
+
+async def followed(request: HttpRequest, wanted: StreamRequest) -> AsyncIterator[bytes]:
+    """Yield a stream. It subscribes when it is first read from, so a client who left before leaves nothing behind."""
+    with hub.hub().subscribe(wanted.cast_id) as subscriber:
+        start = await openings().open(request, wanted)
+        async for part in hub.stream(subscriber, start.first, after=start.after):
+            yield part
+
+
+@open_to_pages
+async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpResponseBase:
+    """Send our copy of one artifact, byte for byte, with its digest."""
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "METHOD_NOT_ALLOWED", "Read artifacts with GET.", headers={"Allow": "GET, HEAD"})
+    try:
+        found, file = await in_thread(request, opened_artifact, request, cast_id, name)
+    except SpellError as exc:
+        return of_error(exc)
+    digest, etag = bytes.fromhex(found.sha256), f'"{found.sha256}"'
+    response: HttpResponseBase
+    if is_current(request.headers.get("If-None-Match", ""), etag):
+        file.close()
+        return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
+    if request.method == "HEAD":  # a gigabyte is not read to be thrown away
+        file.close()
+        response = HttpResponse(content_type="application/octet-stream")
+    else:
+        response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
+    response["Content-Length"] = str(found.size_bytes)
+    response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
+    response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
+    """Return a stored artifact and its open file; raise what says why there is none."""
+    cast = readable_cast(request, cast_id)
+    found = cast.artifacts.filter(name=name).first()
+    match found:
+        case None:
+            raise ArtifactNotFound(
+                f"This cast has no artifact {name!r}. GET {request.path.rsplit('/', 2)[0]} lists them."
+            )
+        case Artifact(state=Artifact.State.EXPIRED):
+            raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
+        case Artifact(state=Artifact.State.FAILED):
+            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote GitHub
+            raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
+        case Artifact(state=Artifact.State.PENDING):
+            raise ArtifactNotReady(
+                f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"}
+            )
+    return found, found.file.open("rb")
+
+
+async def file_chunks(request: HttpRequest, file: File[bytes]) -> AsyncIterator[bytes]:
+    """Yield a file's bytes, read in threads, then close it."""
+    try:
+        while chunk := await in_thread(request, file.read, FILE_CHUNK):
+            yield chunk
+    finally:
+        file.close()
