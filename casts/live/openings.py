@@ -84,7 +84,7 @@ def position(request: HttpRequest) -> int | None:
 
 
 async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
-    """Return what a request asks for; raise Malformed or Unauthorized."""
+    """Return what a request asks for; raise SpellError if that or who asks can't be told, or may not be."""
     after, name = position(request), hub.topic_name(cast_id)
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None

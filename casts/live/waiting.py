@@ -121,15 +121,32 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
         return of_error(exc)
     if start.over:
         return HttpResponse(status=204)
-    return StreamingHttpResponse(followed(request, replace(wanted, after=start.after)), headers=STREAM_HEADERS)
+    return StreamingHttpResponse(EventBody(request, replace(wanted, after=start.after)), headers=STREAM_HEADERS)
 
 
-async def followed(request: HttpRequest, wanted: StreamRequest) -> AsyncIterator[bytes]:
-    """Yield a stream. It subscribes when it is first read from, so a client who left before leaves nothing behind."""
-    with hub.hub().subscribe(wanted.cast_id) as subscriber:
-        start = await openings().open(request, wanted)
-        async for part in hub.stream(subscriber, start.first, after=start.after):
-            yield part
+class EventBody:
+    """What Django reads a stream from. It subscribes with the first part, in the event loop that reads."""
+
+    def __init__(self, request: HttpRequest, wanted: StreamRequest) -> None:
+        self.request, self.wanted = request, wanted
+        self.subscriber = hub.Subscriber()
+        self.hub: hub.Hub | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the stream's parts."""
+        self.hub = hub.hub()
+        self.hub.add(self.wanted.cast_id, self.subscriber)
+        try:
+            start = await openings().open(self.request, self.wanted)
+            async for part in hub.stream(self.subscriber, start.first, after=start.after):
+                yield part
+        finally:
+            self.hub.remove(self.subscriber)
+
+    def close(self) -> None:
+        """Unsubscribe; Django calls this from another thread, and leaves what it was reading to the garbage."""
+        if self.hub is not None and not self.hub.loop.is_closed():
+            self.hub.loop.call_soon_threadsafe(self.hub.remove, self.subscriber)
 
 
 @open_to_pages
