@@ -196,7 +196,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# The API and the streams: no cookies, and nothing that would need a thread of its own (spellplatform.asgi).
+# The API: no cookies, and nothing that would need a thread of its own (spellplatform.asgi). Event streams pass no
+# middleware; casts.live.asgi does what these two do.
 API_MIDDLEWARE = [
     "spellplatform.middleware.RequestIdMiddleware",
     "spellplatform.middleware.ApiHeadersMiddleware",
