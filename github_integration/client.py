@@ -1,4 +1,7 @@
-"""HTTP to GitHub: authorization, timeouts, and only those retries that are safe (docs/architecture.md: dispatch)."""
+"""HTTP to GitHub: authorization, timeouts, and only those retries that are safe.
+
+Which those are: docs/explanation/architecture.md, “Dispatch: once, and provably”.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """All settings, read once from the environment (and from `.env` beside manage.py, if there is one).
 
-Every name is explained in docs/configuration.md; a test keeps that page complete.
+Every name is explained in docs/reference/configuration.md; a test keeps that page complete.
 """
 
 import os
@@ -52,7 +52,7 @@ def database(url: str) -> dict[str, Any]:
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             why = f"The folder of the SQLite file can't be made: {exc.strerror}."
-            raise BadSetting(f"{why} See DATABASE_URL and VAR_DIR in docs/configuration.md.") from None
+            raise BadSetting(f"{why} See DATABASE_URL and VAR_DIR in docs/reference/configuration.md.") from None
         # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
         config["OPTIONS"] = {
             "timeout": 20,  # seconds that a statement waits for a lock

@@ -24,7 +24,7 @@ def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
         yield ABOUT.problem(
             "credentials",
             "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
-            mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/github-actions-setup.md, steps 1 and 4.",
+            mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/how-to/github-actions-setup.md, steps 1 and 4.",
         )
         return None
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -18,18 +17,17 @@ from casts.attention import REASONS
 from casts.collecting import ENDED_BY_US
 from casts.models import Cast, CastStatus
 from github_integration.models import Installation
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.pages import DOCS, PAGES, ROOT
 
 
 def page(name: str) -> str:
     """Return a page; comments in its examples, which begin like headings, are moved to the right."""
-    text = (ROOT / "docs" / name).read_text()
+    text = (DOCS / name).read_text()
     return re.sub(r"^```.*?^```$", lambda m: m[0].replace("\n#", "\n #"), text, flags=re.DOTALL | re.MULTILINE)
 
 
-CONFIGURATION, API, SETUP = page("configuration.md"), page("api.md"), page("github-actions-setup.md")
-OPERATIONS = page("operations.md")
+CONFIGURATION, API = page("reference/configuration.md"), page("reference/api.md")
+SETUP, OPERATIONS = page("how-to/github-actions-setup.md"), page("how-to/operations.md")
 SOURCES = [
     file
     for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
@@ -110,8 +108,7 @@ def test_documented_defaults_are_the_real_ones():
 
 
 def test_no_page_has_a_shell_or_a_service_manager_read_the_file():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in pages), re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in PAGES), re.DOTALL | re.MULTILINE):
         assert not re.search(r"(?:\.|source) (?:\./)?\.env|EnvironmentFile|--env-file", block), block
 
 

@@ -56,7 +56,9 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
         if key is not None and not spells:
             raise CommandError(f"There is no spell with the key {key!r}.")
         if not spells:
-            mend = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
+            mend = (
+                "manage.py loadspells spells.toml, or the admin. See docs/reference/configuration.md, “Spells as TOML”."
+            )
             yield About("Spells").warning("any", "There are no active spells.", mend=mend)
     try:
         yield from on_github(spells, ping=ping)
@@ -73,7 +75,7 @@ def settings_refused() -> Iterator[Finding]:
     for message in run_checks():
         if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
             yield About("Settings").problem(
-                str(message.id), message.msg, mend=message.hint or "See docs/configuration.md, “Settings”."
+                str(message.id), message.msg, mend=message.hint or "See docs/reference/configuration.md, “Settings”."
             )
 
 
