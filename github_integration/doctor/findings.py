@@ -55,9 +55,7 @@ class About:
 
 def broken_off(exc: errors.GitHubError) -> Finding:
     """Say that GitHub could not be asked any further."""
-    mend = (
-        "See https://www.githubstatus.com, and try again later. If it lasts, see docs/how-to/github-actions-setup.md."
-    )
+    mend = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/how-to/troubleshooting.md."
     if isinstance(exc, errors.NotConfigured):
         mend = "See docs/how-to/github-actions-setup.md, step 4."
     elif isinstance(exc, errors.RateLimited):

@@ -35,7 +35,7 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
-        mend = "See the problems above, if there are any; else docs/how-to/github-actions-setup.md, Troubleshooting."
+        mend = "See the problems above, if there are any; else docs/how-to/troubleshooting.md."
         yield about.problem("GitHub's answer", f"GitHub: {exc}", mend=mend)
 
 

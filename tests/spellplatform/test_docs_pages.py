@@ -22,6 +22,7 @@ from tests.pages import DOCS, PAGES, ROOT, name_of
 from webhooks.handlers import HANDLERS
 
 SETUP = DOCS / "how-to" / "github-actions-setup.md"
+WRITE = DOCS / "how-to" / "write-a-spell.md"
 API = DOCS / "reference" / "api.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -134,8 +135,8 @@ def test_every_json_block_is_json(page: Path):
         json.loads(text)
 
 
-def test_the_workflow_of_the_setup_page_is_castable():
-    [text] = blocks(SETUP, "yaml")
+def test_the_workflow_of_the_page_on_writing_spells_is_castable():
+    [text] = blocks(WRITE, "yaml")
     workflow: dict[Any, Any] = yaml.safe_load(text)
     assert "[cast:${{ inputs.cast_id }}]" in workflow["run-name"]
     on = workflow[True]  # YAML 1.1 reads `on` as a boolean

@@ -56,9 +56,7 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
         if key is not None and not spells:
             raise CommandError(f"There is no spell with the key {key!r}.")
         if not spells:
-            mend = (
-                "manage.py loadspells spells.toml, or the admin. See docs/reference/configuration.md, “Spells as TOML”."
-            )
+            mend = "manage.py loadspells spells.toml, or the admin. See docs/how-to/write-a-spell.md."
             yield About("Spells").warning("any", "There are no active spells.", mend=mend)
     try:
         yield from on_github(spells, ping=ping)
