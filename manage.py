@@ -36,7 +36,7 @@ def main() -> None:
     except DatabaseError as exc:
         if connection.connection is not None:
             raise
-        from accounts.commands import unusable
+        from core.commands import unusable
 
         sys.exit(unusable(exc))  # there was no connecting at all, so nothing of ours is to blame
 

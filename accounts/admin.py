@@ -13,8 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import console, keys
-from accounts.console import ConsoleAdmin, ReadOnlyAdmin, badge, code, column, inside, moment, money, table
+from accounts import keys
 from accounts.models import (
     SCOPES,
     Account,
@@ -27,6 +26,8 @@ from accounts.models import (
     month_of,
     usual_scopes,
 )
+from core.admin import base
+from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, badge, code, column, inside, moment, money, table
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
@@ -86,7 +87,7 @@ class AccountAdmin(ConsoleAdmin):
         """List the newest account events, such as budget thresholds."""
         newest = account.events.all()[:10]
         rows = [(moment(e.at), e.kind, ", ".join(f"{k} {v}" for k, v in e.data.items())) for e in newest]
-        return table(("When", "What", "Facts"), rows) if rows else console.NOTHING
+        return table(("When", "What", "Facts"), rows) if rows else base.NOTHING
 
     @admin.display(description="cap this month")
     def cap(self, account: Account) -> str:
@@ -112,7 +113,7 @@ class AccountAdmin(ConsoleAdmin):
     def see_also(self, account: Account) -> SafeString | str:
         """Link to what belongs to the account."""
         if account._state.adding:
-            return console.NOTHING
+            return base.NOTHING
         return format_html(
             "{} · {} · {}",
             inside("admin:casts_cast_changelist", "casts", account__id__exact=account.pk),
@@ -317,6 +318,6 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
     ) -> tuple[QuerySet[LedgerEntry], bool]:
         """Look a cast's id up as such."""
-        if cast_id := console.uuid_in(search_term):
+        if cast_id := base.uuid_in(search_term):
             return queryset.filter(cast_id=cast_id), False
         return super().get_search_results(request, queryset, search_term)

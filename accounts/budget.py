@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
-from accounts.statements import Rows, execute, insert
+from core.db.statements import Rows, execute, insert
 
 Kind = LedgerEntry.Kind
 THRESHOLDS = (50, 80, 100)  # percent of a cap

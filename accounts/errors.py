@@ -1,31 +1,6 @@
-"""What can go wrong for a caller. Floor 1 owns the family so that every floor can raise from it."""
+"""What can go wrong for a caller who pays."""
 
-from typing import Any
-
-
-class SpellError(Exception):
-    """Something the caller can mend; the API renders it as a problem (RFC 9457)."""
-
-    code = "INTERNAL"
-    status = 500
-    title = "Internal error"
-
-    def __init__(self, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
-        super().__init__(detail)
-        self.headers = headers or {}
-        self.extra = extra
-
-
-class Unauthorized(SpellError):
-    """No key, or one that does not open anything."""
-
-    code, status, title = "UNAUTHORIZED", 401, "Not authenticated"
-
-
-class Forbidden(SpellError):
-    """A good key that may not do this."""
-
-    code, status, title = "FORBIDDEN", 403, "Not allowed"
+from core.errors import SpellError
 
 
 class BudgetExceeded(SpellError):

@@ -14,9 +14,9 @@ import zlib
 
 from django.utils import timezone
 
-from accounts.errors import Forbidden, Unauthorized
 from accounts.models import Account, ApiKey, usual_scopes
-from accounts.statements import Rows
+from core.db.statements import Rows
+from core.errors import Forbidden, Unauthorized
 
 MARK = "sk_live_spl_"
 RANDOM_CHARS, TAIL_CHARS, PREFIX_CHARS = 30, 6, 20

@@ -19,7 +19,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.console import (
+from accounts.keys import MARK
+from accounts.models import LedgerEntry
+from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
+from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
+from casts.models import TARGET, Artifact, Cast, Spell
+from core.admin.base import (
     NOTHING,
     ConsoleAdmin,
     ReadOnlyAdmin,
@@ -41,12 +46,8 @@ from accounts.console import (
     uuid_in,
     workers_own,
 )
-from accounts.keys import MARK
-from accounts.models import LedgerEntry
-from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
-from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
-from casts.documents import DocumentField, TextAt
-from casts.models import TARGET, Artifact, Cast, Spell
+from core.db.documents import DocumentField, TextAt
+from core.strict_json import storable
 
 if TYPE_CHECKING:
     SpellModelForm = forms.ModelForm[Spell]
@@ -84,7 +85,7 @@ class JSONText(forms.JSONField):
         """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
         try:
             parsed = super().to_python(value)
-            results.storable(parsed)
+            storable(parsed)
         except (ValueError, RecursionError) as exc:
             raise forms.ValidationError("This can't be stored: %(why)s", params={"why": str(exc)}) from exc
         return parsed

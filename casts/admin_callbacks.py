@@ -11,11 +11,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.console import ReadOnlyAdmin, chosen
-from accounts.errors import SpellError
 from casts import callbacks, lifecycle
 from casts.attention_callbacks import CallbackTroubles
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint
+from core.admin.base import ReadOnlyAdmin, chosen
+from core.errors import SpellError
 
 if TYPE_CHECKING:
     TriesInline = admin.TabularInline[CallbackAttempt, Callback]

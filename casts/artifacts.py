@@ -17,10 +17,11 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from casts import lifecycle, wakeups
-from casts.due import DueQuerySet, batches
+from casts import lifecycle
 from casts.models import Artifact, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
+from core.queue import wakeups
+from core.queue.due import DueQuerySet, batches
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from accounts.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
-from accounts.console import code, inside, spaced
-from casts.ids import first_id
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
+from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
+from core.admin.base import code, inside, spaced
+from core.ids import first_id
 
 UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
 PATIENCE = dt.timedelta(minutes=5)

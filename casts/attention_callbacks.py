@@ -8,7 +8,9 @@ from typing import Any
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from accounts.attention import (
+from casts import callbacks
+from casts.models import Callback, CallbackEndpoint
+from core.admin.attention import (
     OLDEST,
     RECENT,
     Row,
@@ -21,9 +23,7 @@ from accounts.attention import (
     may,
     trouble_filter,
 )
-from accounts.console import code, inside
-from casts import callbacks
-from casts.models import Callback, CallbackEndpoint
+from core.admin.base import code, inside
 
 MANY_TRIES = 3  # the third comes after five minutes: by then it is no hiccup
 LONGEST_TRIED = sum(callbacks.SCHEDULE, dt.timedelta())

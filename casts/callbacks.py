@@ -20,11 +20,11 @@ from django.db import transaction
 from django.db.models import Count, F
 from django.utils import timezone
 
-from accounts.errors import SpellError
 from accounts.models import Account
-from casts import wakeups
-from casts.due import DueQuerySet
 from casts.models import Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
+from core.errors import SpellError
+from core.queue import wakeups
+from core.queue.due import DueQuerySet
 
 State = Callback.State
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts.statements import insert
-from casts import wakeups
 from casts.models import Artifact, Cast, CastEvent
+from core.db.statements import insert
+from core.queue import wakeups
+from core.times import stamp
 
 ENDED_BY = "ended"  # the kind of the last event that streams deliver
 
@@ -74,11 +75,6 @@ def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def stamp(moment: dt.datetime | None) -> str | None:
-    """Return a time in RFC 3339, in UTC and milliseconds, as the whole API writes it."""
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
-
-
 def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
     """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock.
 
@@ -86,7 +82,7 @@ def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
     """
     insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
     cast_id: uuid.UUID = cast.pk
-    transaction.on_commit(lambda: wakeups.cast_has_news(cast_id))
+    transaction.on_commit(lambda: wakeups.has_news(cast_id))
 
 
 def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
@@ -94,4 +90,4 @@ def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str
     made = [CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by) for cast in casts]
     CastEvent.objects.bulk_create(made)
     for event in made:
-        transaction.on_commit(partial(wakeups.cast_has_news, event.cast_id))
+        transaction.on_commit(partial(wakeups.has_news, event.cast_id))

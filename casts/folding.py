@@ -17,9 +17,9 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from casts.events import stamp
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation
+from core.times import stamp
 
 # Strict: two words of one rank and one second would leave it to chance which of them stays.
 RANK = {"requested": 0, "queued": 1, "pending": 2, "waiting": 3, "in_progress": 4, "completed": 5}

@@ -18,10 +18,10 @@ from typing import Any
 from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
-from accounts.errors import SpellError
 from accounts.models import Account
-from accounts.statements import Rows, execute, insert
 from casts.models import Cast, IdempotencyRecord
+from core.db.statements import Rows, execute, insert
+from core.errors import SpellError
 
 KEPT = dt.timedelta(days=7)
 FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII

@@ -22,12 +22,13 @@ from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import ApiKey
-from accounts.statements import Rows, insert, update
-from casts import callbacks, events, folding, slots, wakeups
-from casts.due import batches
-from casts.ids import uuid7
+from casts import callbacks, events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of
+from core.db.statements import Rows, insert, update
+from core.ids import uuid7
+from core.queue import wakeups
+from core.queue.due import batches
 
 logger = logging.getLogger(__name__)
 

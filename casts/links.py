@@ -14,7 +14,8 @@ from functools import cache, lru_cache
 from django.conf import settings
 from django.core import signing
 from django.urls import get_script_prefix, reverse
-from django.utils.http import urlencode
+
+from core.urls import absolute
 
 NOBODY = uuid.UUID(int=0)  # stands for an id in a path
 
@@ -41,11 +42,6 @@ def opens(cast_id: uuid.UUID | str, token: str) -> bool:
     except signing.BadSignature:
         return False
     return True
-
-
-def absolute(path: str, **query: str) -> str:
-    """Return a path of ours as clients reach it."""
-    return settings.PUBLIC_URL + path + (f"?{urlencode(query)}" if query else "")
 
 
 def _path(name: str, cast_id: uuid.UUID | str) -> str:

@@ -14,10 +14,10 @@ from django.db.models.functions import Coalesce, NullIf
 from django.urls import reverse
 
 from accounts.models import Account, ApiKey
-from casts import schemas
-from casts.documents import DocumentField
-from casts.due import DueRow
-from casts.ids import uuid7
+from core import json_schema
+from core.db.documents import DocumentField
+from core.ids import uuid7
+from core.queue.due import DueRow
 
 JSON = Any
 
@@ -25,8 +25,8 @@ JSON = Any
 def valid_schema(schema: object) -> None:
     """Refuse what is not a JSON Schema (2020-12), and references that would leave the document."""
     try:
-        schemas.check(schema)
-    except schemas.BadSchema as exc:
+        json_schema.check(schema)
+    except json_schema.BadSchema as exc:
         raise ValidationError(exc.problems) from exc
 
 

@@ -15,14 +15,14 @@ from django.db.models import F
 from django.http import HttpRequest
 
 from accounts import keys
-from accounts.errors import SpellError
 from accounts.models import ApiKey
 from casts import streams
 from casts.api.authentication import CastNotFound, bearer, check_link, require
 from casts.events import ENDED_BY
 from casts.models import FINAL, Cast, CastEvent
-from casts.offload import in_thread
 from casts.streams import Frame
+from core.db.threads import in_thread
+from core.errors import SpellError
 
 MOST = 500  # in one round
 

@@ -9,10 +9,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.errors import SpellError
-from casts import events, wording
+from casts import wording
 from casts.api.authentication import readable_cast
 from casts.api.representation import cast_out
+from core.errors import SpellError
+from core.times import stamp
 
 HTML_STATUS = {401: 403}  # a browser would ask for a password on 401
 
@@ -33,7 +34,7 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
         "shown": shown,
         "page": wording.page_state(shown, now, show_input=cast.spell.show_input),
         "last_seq": cast.last_seq,
-        "now": events.stamp(now),
+        "now": stamp(now),
     }
     response = render(request, "casts/progress.html", context)
     response["Cache-Control"] = "no-store"

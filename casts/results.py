@@ -9,14 +9,12 @@ import zipfile
 import zlib
 from typing import IO, Any
 
-from casts import schemas
 from casts.models import Artifact
+from core import json_schema
+from core.strict_json import storable
 
 ARTIFACT, MEMBER = "spell-result", "result.json"
 MAX_BYTES = 256 * 1024  # of JSON; a zip that claims less and holds more is cut off while reading
-
-# Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.
-MAX_DEPTH = 100
 
 Problems = list[dict[str, str]]
 
@@ -35,7 +33,7 @@ def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any,
         return output, []
     if output is None:
         return None, [{"pointer": "/output", "detail": f"The run left no {MEMBER} in an artifact named {ARTIFACT}."}]
-    return output, schemas.violations(schema, output, at="/output")
+    return output, json_schema.violations(schema, output, at="/output")
 
 
 # What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError, an offset that
@@ -86,23 +84,3 @@ def unpacked(stored: IO[bytes]) -> bytes | None:
         return None
     except UNPACKING as exc:
         raise Unreadable(f"{MEMBER} can't be unpacked: {exc}.") from exc
-
-
-def storable(value: Any) -> None:
-    """Raise ValueError, saying what is wrong, for JSON that can't be kept: NUL, lone surrogates, NaN, deep nesting."""
-    layer, depth = [value], 0
-    while layer := [inner for inner in layer if isinstance(inner, dict | list)]:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-        layer = [child for inner in layer for child in (inner.values() if isinstance(inner, dict) else inner)]
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError as exc:
-        raise ValueError("it holds NaN, Infinity, or a number too large for 64-bit floating point") from exc
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError("it holds half of a surrogate pair, which is not a character") from exc
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("it holds a NUL character (\\u0000), which can't be stored")

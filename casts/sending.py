@@ -13,10 +13,12 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from casts import callbacks, events, safe_http
+from casts import callbacks
 from casts.api.representation import cast_out
-from casts.due import DueQuerySet
 from casts.models import Callback, CallbackAttempt
+from core import safe_http
+from core.queue.due import DueQuerySet
+from core.times import stamp
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def message(callback: Callback) -> bytes:
     """Return the body: the cast as the API shows it, without its input. Links in it are made now: they expire."""
     shown = cast_out(callback.cast)
     del shown["input"]
-    body: dict[str, Any] = {"type": callback.type, "timestamp": events.stamp(callback.cast.finished_at), "data": shown}
+    body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(callback.cast.finished_at), "data": shown}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 

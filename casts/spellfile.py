@@ -10,9 +10,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
-from casts import results
-from casts.documents import DocumentField
 from casts.models import Spell
+from core.db.documents import DocumentField
+from core.strict_json import storable
 
 FIELDS = (
     *("name", "description", "active", "runtime", "repository", "workflow_file", "ref", "event_type"),
@@ -121,7 +121,7 @@ def misfit(field: Any, value: Any) -> str:
         return f"Write one of {', '.join(choices)}; not {value[:40]!r}." if choices and value not in choices else ""
     if isinstance(field, DocumentField):
         try:
-            results.storable(value)
+            storable(value)
         except (TypeError, ValueError) as exc:
             return f"This is not JSON: {exc}."
     return ""

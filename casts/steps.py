@@ -10,9 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from casts import collecting, lifecycle, slots
-from casts.due import DueQuerySet
 from casts.models import Cast, CastStatus
 from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+from core.queue.due import DueQuerySet
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from django.conf import settings
 from django.db import connection, connections
 from django.db.models import F, Max, QuerySet
 
-from casts import disclosure, lifecycle, links, wakeups
+from casts import disclosure, lifecycle, links
 from casts.events import ENDED_BY
 from casts.models import CastEvent
+from core.queue import wakeups
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.console import NOTHING, ReadOnlyAdmin, badge, chosen, column, moment
+from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, moment
 from github_integration import quota
 from github_integration.attention import InstallationTroubles
 from github_integration.models import PERSONAL, Installation

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.attention import Section, Trouble, User, buttons, listed, may, trouble_filter
 from casts.models import Spell
+from core.admin.attention import Section, Trouble, User, buttons, listed, may, trouble_filter
 from github_integration.models import PERSONAL, Installation
 from github_integration.quota import FAILURES_BEFORE_PAUSE, is_paused
 

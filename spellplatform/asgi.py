@@ -37,7 +37,7 @@ from django.core.management import call_command  # noqa: E402 - needs a set-up D
 
 from casts.api import openapi  # noqa: E402 - likewise
 from casts.api.live import EventStream  # noqa: E402 - likewise
-from casts.api.problems import problem  # noqa: E402 - likewise
+from core.api.problems import problem  # noqa: E402 - likewise
 from spellplatform.middleware import API_HEADERS, number_request  # noqa: E402 - likewise
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class ApiHandler(ASGIHandler):
     """Django's handler without the thread that it keeps for each request.
 
     That thread carries sessions and other synchronous middleware. A stream or a `Prefer: wait` request would hold it
-    for as long as it is open. API views bring their own threads, for as long as they compute (casts.offload).
+    for as long as it is open. API views bring their own threads, for as long as they compute (core.db.threads).
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -77,7 +77,7 @@ class ApiHandler(ASGIHandler):
         """Do what Django's handler does, in one task besides the caller's, and without its signals.
 
         Their receivers look after database connections, each time in a thread of its own; ours are given back when
-        the work in a thread is done (casts.offload). It is what an open stream mostly consists of.
+        the work in a thread is done (core.db.threads). It is what an open stream mostly consists of.
         """
         try:
             body_file = await self.read_body(receive)

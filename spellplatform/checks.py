@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from casts import safe_http
+from core import safe_http
 from github_integration.errors import NotConfigured
 from github_integration.tokens import private_key
 from spellplatform.env import host_of, problem_of_public_url

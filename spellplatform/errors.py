@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from casts.api.problems import not_found, problem, server_error
+from core.api.problems import not_found, problem, server_error
 
 
 def _is_api(request: HttpRequest) -> bool:

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from casts.api.problems import request_id
+from core.api.problems import request_id
 
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 

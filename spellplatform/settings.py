@@ -66,7 +66,7 @@ def database(url: str) -> dict[str, Any]:
             # A server that is gone without a word is noticed in seconds, not in hours.
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
-            "prepare_threshold": 5,  # the statements of accounts.statements are prepared at their sixth use
+            "prepare_threshold": 5,  # the statements of core.db.statements are prepared at their sixth use
             **config.get("OPTIONS", {}),
         }
     return config
@@ -98,7 +98,7 @@ SPELL_RUNTIMES = {
     "workflow_dispatch": "github_integration.runtime.WorkflowDispatch",
     "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
 }
-# What `runworker` works off: dotted paths to casts.work.Work implementations.
+# What `runworker` works off: dotted paths to core.queue.worker.Work implementations.
 WORK = [
     "casts.steps.CastWork",
     "casts.artifacts.ArtifactWork",
@@ -115,7 +115,7 @@ RUN_KNOWN = ["webhooks.inbox.run_known"]
 SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
-# accounts.attention.Section for a user, or None if this one may not see it.
+# core.admin.attention.Section for a user, or None if this one may not see it.
 ATTENTION = [
     "casts.attention.workers",
     "casts.attention.stuck_casts",
@@ -176,6 +176,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "spellplatform",
+    "core",
     "accounts",
     "casts",
     "github_integration",
@@ -254,10 +255,10 @@ CONTENT_SECURITY_POLICY = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["casts.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["casts.api.authentication.HasScope"],
-    "DEFAULT_PARSER_CLASSES": ["casts.api.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "casts.api.problems.render",
+    "EXCEPTION_HANDLER": "core.api.problems.render",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

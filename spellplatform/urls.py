@@ -4,11 +4,11 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from accounts import attention
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import problems
-from casts.offload import offloaded
 from casts.pages import progress
+from core.admin import attention
+from core.api import problems
+from core.db.threads import offloaded
 from webhooks.views import github
 
 admin.site.site_header = admin.site.site_title = "Spell Platform"

@@ -46,11 +46,11 @@ MUTATIONS = [
     # Moves.
     Mutation("_move: from any status", LIFECYCLE, ", status__in=ALLOWED_FROM[to])", ")", (MOVES, MACHINE)),
     Mutation(
-        "mine: without the token", "casts/due.py", "token=self.token, lease_until", "lease_until", (MOVES, MACHINE)
+        "mine: without the token", "core/queue/due.py", "token=self.token, lease_until", "lease_until", (MOVES, MACHINE)
     ),
     Mutation(
         "mine: without the lease",
-        "casts/due.py",
+        "core/queue/due.py",
         "token=self.token, lease_until__isnull=False)",
         "token=self.token)",
         (MOVES,),

@@ -32,7 +32,7 @@ from casts.models import (
 from github_integration.models import Installation, RecentRuns
 from webhooks.models import Delivery, DeliverySweep
 
-OURS = ("accounts", "casts", "github_integration", "webhooks")
+OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
 # A zone that is not UTC, and microseconds.
 MOMENT = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
 TEXT = 'it\'s 100 % "so" \\ ☃ %s'

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
 from django.utils.safestring import SafeString
 
-from accounts.console import (
+from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
     badge,

@@ -7,8 +7,8 @@ from typing import Any
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from accounts.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
-from accounts.console import code, inside, spaced
+from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
+from core.admin.base import code, inside, spaced
 from webhooks.models import Delivery
 
 MANY_TRIES = 9  # about seven minutes: a run's id is mostly learnt within a second

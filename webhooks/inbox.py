@@ -13,10 +13,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from accounts.statements import insert
-from casts import wakeups
-from casts.due import DueQuerySet, batches
 from casts.models import Cast
+from core.db.statements import insert
+from core.queue import wakeups
+from core.queue.due import DueQuerySet, batches
 from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
 from webhooks.models import Delivery

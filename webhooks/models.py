@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from casts.due import DueRow
+from core.queue.due import DueRow
 
 GUID_CHARS = 64
 

@@ -21,7 +21,7 @@ from django.db import DataError
 from django.db.models import F
 from django.utils import timezone
 
-from casts.due import DueQuerySet
+from core.queue.due import DueQuerySet
 from github_integration import errors, wire
 from github_integration.client import github
 from github_integration.wire import LoggedDelivery

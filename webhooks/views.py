@@ -7,7 +7,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from casts.api.problems import problem
+from core.api.problems import problem
 from webhooks.inbox import Malformed, take_in
 from webhooks.models import GUID_CHARS
 from webhooks.signature import signature_matches

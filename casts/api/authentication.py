@@ -13,11 +13,11 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts import keys
-from accounts.errors import Forbidden, SpellError, Unauthorized
 from accounts.models import Account, ApiKey
-from accounts.statements import Rows
 from casts import links
 from casts.models import Cast
+from core.db.statements import Rows
+from core.errors import Forbidden, SpellError, Unauthorized
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, by its setting

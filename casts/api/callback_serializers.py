@@ -6,9 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from casts import events
 from casts.api.serializers import StrictCharField, StrictSerializer, valid_callback_url
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
+from core.times import stamp
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -139,9 +139,9 @@ def endpoint_out(endpoint: CallbackEndpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "types": endpoint.types,
         "active": endpoint.active,
-        "disabled_at": events.stamp(endpoint.disabled_at),
+        "disabled_at": stamp(endpoint.disabled_at),
         "disabled_reason": endpoint.disabled_reason or None,
-        "created_at": events.stamp(endpoint.created_at),
+        "created_at": stamp(endpoint.created_at),
     }
 
 
@@ -161,18 +161,18 @@ def callback_out(callback: Callback) -> dict[str, Any]:
         "url": callback.url,
         "state": callback.state,
         "tries": callback.attempts,
-        "next_try_at": events.stamp(callback.due_at) if pending else None,
+        "next_try_at": stamp(callback.due_at) if pending else None,
         "last_status": callback.last_status,
         "last_error": callback.last_error or None,
-        "created_at": events.stamp(callback.created_at),
-        "delivered_at": events.stamp(callback.delivered_at),
+        "created_at": stamp(callback.created_at),
+        "delivered_at": stamp(callback.delivered_at),
     }
 
 
 def try_out(attempt: CallbackAttempt) -> dict[str, Any]:
     """Return one try as the API shows it."""
     return {
-        "at": events.stamp(attempt.at),
+        "at": stamp(attempt.at),
         "url": attempt.url,
         "status_code": attempt.status_code,
         "error": attempt.error or None,

@@ -16,15 +16,15 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
-from accounts.errors import SpellError
 from casts import streams
 from casts.api.authentication import readable_cast
-from casts.api.etags import is_current
-from casts.api.problems import of_error, problem
 from casts.api.views import cast_answer
 from casts.models import Artifact, Cast
-from casts.offload import in_thread, rendered
 from casts.openings import Opening, Wish, openings, wish_of
+from core.api.etags import is_current
+from core.api.problems import of_error, problem
+from core.db.threads import in_thread, rendered
+from core.errors import SpellError
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024

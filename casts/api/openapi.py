@@ -10,8 +10,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
-from casts.api.etags import etag_of, is_current
-from casts.api.problems import problem
+from core.api.etags import etag_of, is_current
+from core.api.problems import problem
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json"
 _rendering = threading.Lock()

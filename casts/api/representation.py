@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from accounts.statements import Rows
 from casts import disclosure, events, links, slots
 from casts.models import Artifact, Cast, Spell
 from casts.streams import with_links
+from core.db.statements import Rows
+from core.times import stamp
 
 
 def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
@@ -20,8 +21,8 @@ def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "spell_key": cast.spell.key,
         "spell_name": cast.spell.name,
         "cost_cents": cast.cost_cents,
-        "created_at": events.stamp(cast.created_at),
-        "expires_at": events.stamp(cast.expires_at),
+        "created_at": stamp(cast.created_at),
+        "expires_at": stamp(cast.expires_at),
         **shown,
         "retry_of": str(cast.retry_of_id) if cast.retry_of_id else None,
         "queue_position": position(cast),

@@ -11,10 +11,10 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import SCOPES
-from casts import safe_http, schemas
-from casts.api.parsers import InputTooLarge
-from casts.api.problems import InvalidInput
 from casts.models import CastStatus, Spell
+from core import json_schema, safe_http
+from core.api.parsers import InputTooLarge
+from core.api.problems import InvalidInput
 
 METADATA_KEYS, METADATA_KEY_CHARS, METADATA_CHARS = 50, 100, 500
 # GitHub takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
@@ -128,9 +128,9 @@ class CastRequest(StrictSerializer):
 
 def checked_input(spell: Spell, given: Any) -> Any:
     """Return the input with the schema's defaults; raise ValidationError listing every violation, or InputTooLarge."""
-    filled = schemas.with_defaults(spell.input_schema, given)
+    filled = json_schema.with_defaults(spell.input_schema, given)
     check_size(json.dumps(filled, ensure_ascii=False, separators=(",", ":")))
-    if problems := schemas.violations(spell.input_schema, filled, at="/input"):
+    if problems := json_schema.violations(spell.input_schema, filled, at="/input"):
         raise InvalidInput(
             f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
         )

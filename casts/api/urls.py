@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from casts import paths  # noqa: F401 - registers the converters
 from casts.api import callback_views, live, openapi, views
-from casts.offload import offloaded, rendered
+from core.db.threads import offloaded, rendered
 
 app_name = "api"
 # Our own scripts and styles, and none from elsewhere; the page sets a few styles on its elements.

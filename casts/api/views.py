@@ -22,18 +22,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import budget, keys
-from accounts.errors import Forbidden, SpellError
 from accounts.models import Account, ApiKey
-from accounts.statements import Rows
 from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
-from casts.api.etags import etag_of, is_current
-from casts.api.problems import CONTENT_TYPE
 from casts.api.representation import cast_out, casts_out, spell_out
-from casts.documents import TextAt
-from casts.links import absolute, cast_url
+from casts.links import cast_url
 from casts.models import Cast, CastStatus, Spell
+from core.api.etags import etag_of, is_current
+from core.api.problems import CONTENT_TYPE
+from core.db.documents import TextAt
+from core.db.statements import Rows
+from core.errors import Forbidden, SpellError
+from core.urls import absolute
 
 
 class SpellNotFound(SpellError):

@@ -1,5 +1,5 @@
 
-import casts.ids
+import core.ids
 import casts.models
 import django.core.validators
 import django.db.models.deletion
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('attempts', models.PositiveIntegerField(default=0, editable=False)),
                 ('token', models.PositiveBigIntegerField(default=0, editable=False)),
-                ('id', models.UUIDField(default=casts.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('input', models.JSONField()),
                 ('metadata', models.JSONField(default=dict)),
                 ('callback_url', models.URLField(blank=True, max_length=2000)),

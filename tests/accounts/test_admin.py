@@ -10,9 +10,10 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from accounts import budget, keys
-from accounts.errors import BudgetExceeded, Unauthorized
+from accounts.errors import BudgetExceeded
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod, LedgerEntry, Membership, month_of
-from casts.ids import uuid7
+from core.errors import Unauthorized
+from core.ids import uuid7
 from tests.console import HOSTILE, ended_cast, listed, page, queries, refuses_changes, shown
 
 KEYS = "/admin/accounts/apikey/"

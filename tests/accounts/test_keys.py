@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import keys
-from accounts.errors import Unauthorized
 from accounts.models import SCOPES, Account, ApiKey
+from core.errors import Unauthorized
 from tests.casts.client import Api, problem
 
 FORM = re.compile(r"sk_live_spl_[0-9A-Za-z]{36}")

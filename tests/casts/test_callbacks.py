@@ -14,11 +14,13 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from accounts.models import Account, ApiKey
-from casts import callbacks, events, lifecycle, safe_http, sending
+from casts import callbacks, lifecycle, sending
 from casts.models import Artifact, Callback, CallbackAttempt, CallbackEndpoint, Cast, CastStatus, Spell
 from casts.sending import CallbackWork
 from casts.steps import CastWork
-from casts.work import Worker
+from core import safe_http
+from core.queue.worker import Worker
+from core.times import stamp
 from tests.casts.receivers import Receiver, claim, ended, make_due, receiver, work_off
 
 State = Callback.State
@@ -48,7 +50,7 @@ def test_the_end_of_a_cast_reaches_its_endpoint_signed(inbox, endpoint, api_key,
     [got] = inbox.got
     message = got.verified(endpoint.secrets[0])
     assert message["type"] == "cast.succeeded"
-    assert message["timestamp"] == events.stamp(cast.finished_at)
+    assert message["timestamp"] == stamp(cast.finished_at)
     data = message["data"]
     assert (data["cast_id"], data["status"], data["output"]) == (str(cast.pk), "succeeded", {"greeting": "hello"})
     assert (data["metadata"], data["cost_cents"], data["final"]) == ({"order": "42"}, 5, True)

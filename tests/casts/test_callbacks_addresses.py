@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from casts import safe_http
-from casts.safe_http import BadAddress, Unreached
+from core import safe_http
+from core.safe_http import BadAddress, Unreached
 from tests.casts.receivers import Receiver, receiver
 
 PUBLIC = "93.184.215.14"

@@ -13,9 +13,9 @@ from django.db import connection, models
 from django.utils.http import urlencode
 
 from casts import streams
-from casts.documents import DocumentField, TextAt
 from casts.models import Cast, CastEvent, IdempotencyRecord, Spell
 from casts.runtime import Observation, RemoteArtifact
+from core.db.documents import DocumentField, TextAt
 from github_integration.runtime import inputs_of
 from tests.casts.conftest import step
 from tests.casts.receivers import receiver, work_off

@@ -39,7 +39,7 @@ import json, sys
 import django
 django.setup()
 from django.db import connection
-from casts.documents import TextAt
+from core.db.documents import TextAt
 from casts.models import Cast, CastEvent, IdempotencyRecord, Spell
 
 with connection.cursor() as cursor:

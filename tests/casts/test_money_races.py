@@ -25,9 +25,9 @@ from accounts.models import Account, AccountEvent, BudgetPeriod, LedgerEntry
 from casts import collecting, lifecycle, slots
 from casts.api.views import CreateCast
 from casts.models import Cast, CastEvent, IdempotencyRecord, Spell
-from casts.offload import rendered
 from casts.runtime import Observation
 from casts.steps import CastWork
+from core.db.threads import rendered
 from tests.casts.client import Api
 from tests.casts.conftest import LEASE, claim, history, ledger
 from tests.casts.fake import jobs_of

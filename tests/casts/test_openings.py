@@ -11,12 +11,12 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from accounts import keys
-from accounts.errors import Forbidden, Unauthorized
 from accounts.models import Account
 from casts import lifecycle, openings
 from casts.api.authentication import CastNotFound
 from casts.openings import Opening, Wish, openings_for
 from casts.runtime import Observation
+from core.errors import Forbidden, Unauthorized
 from tests.casts.conftest import claim
 
 pytestmark = pytest.mark.django_db

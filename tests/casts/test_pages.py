@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from casts import lifecycle, links
-from casts.ids import uuid7
 from casts.models import Cast, Spell
 from casts.runtime import Job, Observation, Step
+from core.ids import uuid7
 from tests.casts.conftest import claim
 
 
@@ -139,5 +139,5 @@ def test_ids_sort_by_time_and_are_hard_to_guess(monkeypatch):
     assert {i.version for i in ids} == {7}
     assert {i.variant for i in ids} == {"specified in RFC 4122"}
     moments = iter([1_000_000_000_000_000_000, 1_000_000_000_001_000_000])
-    monkeypatch.setattr("casts.ids.time.time_ns", lambda: next(moments))
+    monkeypatch.setattr("core.ids.time.time_ns", lambda: next(moments))
     assert uuid7() < uuid7()

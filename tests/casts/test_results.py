@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from casts import results
 from casts.models import Artifact
+from core.strict_json import storable
 
 
 class Stored:
@@ -198,7 +199,7 @@ def test_any_bytes_named_result_json_are_read_or_refused(content):
     with suppress(results.Unreadable):
         output, problems = read(content, file_name="result.json")
         assert problems == []
-        results.storable(output)
+        storable(output)
 
 
 def test_the_errors_that_unpackers_raise_are_the_ones_we_know():

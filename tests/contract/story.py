@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
-from casts import ids, lifecycle
+from casts import lifecycle
 from casts.artifacts import ArtifactWork
 from casts.models import Artifact, Callback, Cast, CastStatus, Spell
 from casts.runtime import (
@@ -36,6 +36,7 @@ from casts.runtime import (
     RunGone,
     Step,
 )
+from core import ids
 from tests.casts import fake
 from tests.casts.conftest import LEASE, Clock, step
 from tests.casts.fake import FakeRuntime

@@ -16,8 +16,8 @@ from django.utils import timezone
 from accounts.models import Account
 from casts import callbacks, lifecycle
 from casts.attention import REASONS
-from casts.ids import first_id
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast
+from core.ids import first_id
 from github_integration.models import Installation
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, running_cast, shown
 from webhooks.models import Delivery

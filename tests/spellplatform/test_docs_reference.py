@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from accounts.errors import SpellError
 from accounts.models import SCOPES, usual_scopes
 from casts import spellfile
 from casts.api import callback_serializers as c
@@ -16,6 +15,7 @@ from casts.api import urls  # noqa: F401 - imports every view, and with them eve
 from casts.attention import REASONS
 from casts.collecting import ENDED_BY_US
 from casts.models import Cast, CastStatus
+from core.errors import SpellError
 from github_integration.models import Installation
 from tests.pages import DOCS, PAGES, ROOT
 
@@ -31,7 +31,7 @@ SPELLS, OPERATIONS = page("reference/spells-toml.md"), page("how-to/operations.m
 HOW_TO = "".join(page.read_text() for page in PAGES if page.parent.name == "how-to")
 SOURCES = [
     file
-    for folder in ("accounts", "casts", "github_integration", "webhooks", "spellplatform")
+    for folder in ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform")
     for file in (ROOT / folder).rglob("*.py")
     if not {"local", "demo", "migrations"} & set(file.relative_to(ROOT).parts)
 ]

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import keys
-from accounts.commands import DatabaseCommand
 from accounts.models import SCOPES, Account, usual_scopes
+from core.commands import DatabaseCommand
 
 MAX_DAYS = 36_500
 

@@ -4,8 +4,8 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts.budget import recounted
-from accounts.commands import DatabaseCommand
 from accounts.models import BudgetPeriod, BudgetScope
+from core.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from accounts.commands import DatabaseCommand
 from casts import spellfile
+from core.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):

@@ -15,9 +15,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts import keys
-from accounts.errors import Unauthorized
 from accounts.models import SCOPES, Account, ApiKey, Membership
 from casts import spellfile
+from core.errors import Unauthorized
 from spellplatform.demo import environment, receive, spells_file, tour
 from spellplatform.demo.processes import NotStarted, Processes
 

@@ -1,4 +1,4 @@
-"""The worker's loop: claim what is due, step it, say when to look again. Knows no cast; every kind of row is alike."""
+"""The worker's loop: claim what is due, step it, say when to look again. Every kind of row is alike to it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django.db import close_old_connections, connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts import wakeups
-from casts.due import DueQuerySet, DueRow
-from casts.offload import database_kept
+from core.db.threads import database_kept
+from core.queue import wakeups
+from core.queue.due import DueQuerySet, DueRow
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casts import schemas
-from casts.schemas import BadSchema, check, violations, with_defaults
+from core import json_schema
+from core.json_schema import BadSchema, check, violations, with_defaults
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_formats_are_checked():
 
 
 def test_pointers_escape_what_pointers_must():
-    assert schemas.pointer([]) == ""
-    assert schemas.pointer(["a/b", "c~d", 0, ""]) == "/a~1b/c~0d/0/"
+    assert json_schema.pointer([]) == ""
+    assert json_schema.pointer(["a/b", "c~d", 0, ""]) == "/a~1b/c~0d/0/"
 
 
 def test_a_compiled_schema_is_not_another_ones():

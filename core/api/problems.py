@@ -16,8 +16,8 @@ from django.urls import Resolver404, resolve
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from accounts.errors import SpellError
-from casts import schemas
+from core import json_schema
+from core.errors import SpellError
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
         return [
             found
             for name, sub in detail.items()
-            for found in violations(sub, at if name == "non_field_errors" else at + schemas.pointer([name]))
+            for found in violations(sub, at if name == "non_field_errors" else at + json_schema.pointer([name]))
         ]
     if isinstance(detail, list):
         return [found for sub in detail for found in violations(sub, at)]

@@ -1,4 +1,4 @@
-"""Run the worker: due casts, artifact copies, deliveries that failed to apply."""
+"""Run the worker: it steps whatever kinds of rows the setting WORK names."""
 
 import logging
 import signal
@@ -9,8 +9,8 @@ from types import FrameType
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from accounts.commands import why_unready
-from casts.work import Worker
+from core.commands import why_unready
+from core.queue.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ LOOK_SECONDS = 2.0  # between looks at a database that is not ready
 
 
 class Command(BaseCommand):
-    help = "Step due casts, artifacts and deliveries until SIGTERM or SIGINT; then finish the steps under way."
+    help = "Step what is due, until SIGTERM or SIGINT; then finish the steps under way."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the number of threads."""

@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
-from accounts.statements import Rows
+from core.db.statements import Rows
 
 
 @cache

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from accounts.statements import Rows, insert, update
 from casts.models import Cast, CastEvent
+from core.db.statements import Rows, insert, update
 from tests.one_of_each import OURS, one_of_each
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from accounts.errors import SpellError
-from casts import results
+from core.errors import SpellError
+from core.strict_json import storable
 
 BODY_MAX_BYTES = 1024 * 1024
 GZIP = b"\x1f\x8b"  # what compressed data begins with, and no JSON
@@ -82,7 +82,7 @@ class StrictJSONParser(BaseParser):
         except ValueError as exc:
             raise ParseError(f"The request body is not JSON: {exc}.") from exc
         try:
-            results.storable(body)
+            storable(body)
         except RecursionError as exc:
             raise ParseError("The request body is nested too deeply.") from exc
         except ValueError as exc:

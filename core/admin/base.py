@@ -43,7 +43,7 @@ class ConsoleAdmin(AnyAdmin):
     show_full_result_count = False  # a second COUNT(*) on every search
 
     class Media:
-        css = {"all": ["accounts/admin.css"]}
+        css = {"all": ["core/admin.css"]}
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Leave "delete selected" out: what may go goes one by one, and each model says which may."""

@@ -16,10 +16,10 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from casts import wakeups, work
 from casts.models import Cast
 from casts.runtime import Observation
-from casts.work import Worker
+from core.queue import wakeups, worker
+from core.queue.worker import Worker
 from tests.casts.conftest import history, ledger
 
 ROOT = Path(__file__).parents[2]
@@ -41,22 +41,22 @@ class Scripted:
 @pytest.fixture
 def working(settings, monkeypatch):
     """Start workers with a scripted step; all are stopped, and must stop, at the end."""
-    settings.WORK = ["tests.casts.test_work.Scripted"]
-    monkeypatch.setattr(work, "LOOK_SECONDS", 0.1)
+    settings.WORK = ["tests.core.test_worker.Scripted"]
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.1)
     started: list[tuple[Worker, threading.Thread]] = []
 
     def start(step=None, *, threads=2, lease=30.0):
         if step is not None:
             monkeypatch.setattr(Scripted, "step_with", staticmethod(step))
-        worker = Worker(threads=threads, lease_seconds=lease)
-        thread = threading.Thread(target=worker.run, name="worker")
+        made = Worker(threads=threads, lease_seconds=lease)
+        thread = threading.Thread(target=made.run, name="worker")
         thread.start()
-        started.append((worker, thread))
-        return worker, thread
+        started.append((made, thread))
+        return made, thread
 
     yield start
-    for worker, _ in started:
-        worker.stop()
+    for one, _ in started:
+        one.stop()
     for _, thread in started:
         thread.join(15)
         assert not thread.is_alive()
@@ -88,7 +88,7 @@ def test_a_cast_goes_from_accepted_to_ended(make_cast, settings, working, runtim
 
 
 def test_a_cast_accepted_while_the_worker_waits_is_taken_at_once(make_cast, working, monkeypatch):
-    monkeypatch.setattr(work, "LOOK_SECONDS", 3.0)
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 3.0)
     taken = []
     working(lambda row: taken.append(row.pk))
     time.sleep(0.3)
@@ -123,13 +123,13 @@ def test_a_step_that_raises_costs_its_row_some_time_and_nobody_else_anything(mak
     until(lambda: done == [good.pk])
     until(lambda: Cast.objects.get(pk=bad.pk).lease_until is None)
     bad.refresh_from_db()
-    assert dt.timedelta(seconds=5) < bad.due_at - timezone.now() <= work.AFTER_A_BUG
+    assert dt.timedelta(seconds=5) < bad.due_at - timezone.now() <= worker.AFTER_A_BUG
     assert "a bug in a step" in caplog.text
 
 
 def test_a_database_that_goes_away_does_not_end_the_worker(cast, working, monkeypatch, caplog):
     done, failures = [], iter(range(2))
-    claim, until_due = work.DueQuerySet.claim, work.DueQuerySet.seconds_until_due
+    claim, until_due = worker.DueQuerySet.claim, worker.DueQuerySet.seconds_until_due
 
     def sometimes(method):
         def call(self, **given):
@@ -139,12 +139,12 @@ def test_a_database_that_goes_away_does_not_end_the_worker(cast, working, monkey
 
         return call
 
-    monkeypatch.setattr(work.DueQuerySet, "claim", sometimes(claim))
+    monkeypatch.setattr(worker.DueQuerySet, "claim", sometimes(claim))
     working(lambda row: done.append(row.pk))
     until(lambda: done)
     failures = iter(range(2))
-    monkeypatch.setattr(work.DueQuerySet, "claim", claim)
-    monkeypatch.setattr(work.DueQuerySet, "seconds_until_due", sometimes(until_due))
+    monkeypatch.setattr(worker.DueQuerySet, "claim", claim)
+    monkeypatch.setattr(worker.DueQuerySet, "seconds_until_due", sometimes(until_due))
     time.sleep(0.5)
     Cast.due_rows().wake(pk=cast.pk)
     until(lambda: len(done) == 2)
@@ -307,7 +307,7 @@ def test_a_wake_up_that_can_not_be_sent_is_no_error(monkeypatch, make_cast, capl
 
     with monkeypatch.context() as patch:
         patch.setattr(connection, "cursor", refuse)
-        wakeups.cast_has_news(Cast().pk)
+        wakeups.has_news(Cast().pk)
         wakeups.work_is_due()
     assert "wake-up not sent" in caplog.text
 

@@ -45,7 +45,7 @@ class Button:
 class Row:
     """One of the rows in trouble."""
 
-    what: str  # text, or a link made by accounts.console
+    what: str  # text, or a link made by core.admin.base
     since: dt.datetime | None
     why: str = ""
     buttons: tuple[Button, ...] = ()

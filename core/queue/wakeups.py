@@ -1,4 +1,4 @@
-"""Learning quickly that something changed: for streams which cast, for workers that a row has become due.
+"""Learning quickly that something changed: for streams what has news, for workers that a row has become due.
 
 Postgres tells by LISTEN/NOTIFY. The NOTIFY goes out after the commit, because inside a transaction it takes a lock
 that serializes all commits. SQLite tells by `PRAGMA data_version`, which costs microseconds. Neither is relied upon:
@@ -32,9 +32,9 @@ RECONNECT_SECONDS = 1.0
 FLUSH_SECONDS = 1.0  # at most, for the last wake-ups when a process ends
 
 
-def cast_has_news(cast_id: uuid.UUID) -> None:
-    """Tell every listener, after the commit, that a cast has a new event."""
-    _notify(NEWS, str(cast_id))
+def has_news(of: uuid.UUID) -> None:
+    """Tell every listener, after the commit, that there is something new of what this id names."""
+    _notify(NEWS, str(of))
 
 
 def work_is_due() -> None:

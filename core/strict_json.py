@@ -1,0 +1,27 @@
+"""JSON that every database and client takes."""
+
+import json
+from typing import Any
+
+# Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.
+MAX_DEPTH = 100
+
+
+def storable(value: Any) -> None:
+    """Raise ValueError, saying what is wrong, for JSON that can't be kept: NUL, lone surrogates, NaN, deep nesting."""
+    layer, depth = [value], 0
+    while layer := [inner for inner in layer if isinstance(inner, dict | list)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        layer = [child for inner in layer for child in (inner.values() if isinstance(inner, dict) else inner)]
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as exc:
+        raise ValueError("it holds NaN, Infinity, or a number too large for 64-bit floating point") from exc
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("it holds half of a surrogate pair, which is not a character") from exc
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("it holds a NUL character (\\u0000), which can't be stored")
