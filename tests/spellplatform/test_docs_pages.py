@@ -73,6 +73,23 @@ def test_every_link_leads_somewhere(page: Path):
             assert anchor in anchors(file), f"{name_of(page)} links {target}; there are {sorted(anchors(file))}"
 
 
+def test_every_page_of_the_documentation_is_in_its_index_and_the_index_in_the_readme():
+    index = DOCS / "index.md"
+    listed = {(DOCS / target.partition("#")[0]).resolve() for target in links(index)} | {index}
+    assert {page for page in PAGES if page.is_relative_to(DOCS)} == listed
+    assert "docs/index.md" in links(ROOT / "README.md")
+
+
+def test_the_glossary_has_each_word_once_in_order_and_names_what_there_is():
+    table = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]*)\|$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    words = [word.lower() for word, _ in table[1:]]  # the first line is the head
+    assert len(words) > 30
+    assert words == sorted(set(words))
+    code = "\n".join(file.read_text() for file in ROOT.glob("*/**/*.py") if file.parts[len(ROOT.parts)][0] != ".")
+    for name in re.findall(r"`(\w+)`", " ".join(names for _, names in table)):
+        assert re.search(rf"^class {name}\b", code, re.MULTILINE), name
+
+
 def test_every_page_that_the_code_names_exists_with_the_section_it_quotes():
     folders = [f for f in ROOT.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name not in LEFT_BEHIND]
     files = [*ROOT.glob("*.py"), ROOT / "Makefile", ROOT / "pyproject.toml"]
