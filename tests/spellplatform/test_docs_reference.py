@@ -97,7 +97,7 @@ def test_documented_defaults_are_the_real_ones():
     for name, expression in read_anywhere().items():
         if expression is None or any(isinstance(node, ast.Name | ast.JoinedStr) for node in ast.walk(expression)):
             continue  # depends on another setting; the table says so in words
-        value = eval(compile(ast.Expression(expression), "default", "eval"))
+        value = eval(compile(ast.Expression(expression), "<default>", "eval"))
         if value in ("", None, []):
             assert documented[name] == "—", name
         elif isinstance(value, bool):
