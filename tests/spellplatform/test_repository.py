@@ -1,4 +1,4 @@
-"""What stands beside the code and no program of ours reads: hooks and templates say what they must."""
+"""What stands beside the code and no program of ours reads: CI, hooks and templates say what they must."""
 
 from __future__ import annotations
 
@@ -11,12 +11,32 @@ import yaml
 
 from tests.pages import ROOT
 
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 
 
 def read(file: Path) -> dict[Any, Any]:
     found: dict[Any, Any] = yaml.safe_load(file.read_text())
     return found
+
+
+def test_every_action_of_ci_is_one_commit_with_its_version_beside():
+    used = re.findall(r"uses: (.*)", WORKFLOW.read_text())
+    assert used
+    for line in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+    assert len({line.partition("@")[0] for line in used}) == len(set(used))  # one version of each
+
+
+def test_a_job_of_ci_may_do_only_what_it_says():
+    workflow = read(WORKFLOW)
+    assert workflow["permissions"] == {}
+    assert set(workflow["jobs"]) == {"lint", "sqlite", "postgres", "browser", "chaos"}
+    for name, job in workflow["jobs"].items():
+        assert job["permissions"] == {"contents": "read"}, name
+        assert job["timeout-minutes"] <= 30, name
+        checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+        assert [step["with"] for step in checkouts] == [{"persist-credentials": False}], name
 
 
 def test_the_hooks_of_a_commit_are_what_make_lint_runs():
