@@ -21,8 +21,9 @@ from django.utils.safestring import SafeString
 
 from accounts.keys import MARK
 from accounts.models import LedgerEntry
-from casts import admin_callbacks, artifacts, lifecycle, results  # noqa: F401 - admin_callbacks: importing registers it
 from casts.attention import ArtifactTroubles, CastTroubles, SpellTroubles
+from casts.execution import artifacts
+from casts.lifecycle import moves
 from casts.models import TARGET, Artifact, Cast, Spell
 from core.admin.base import (
     NOTHING,
@@ -238,7 +239,7 @@ class CastAdmin(ReadOnlyAdmin):
     def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         """Wake them: a worker takes them up as soon as it can."""
         keys = chosen(queryset)
-        woken = lifecycle.wake_all(keys, by=request.user.get_username())
+        woken = moves.wake_all(keys, by=request.user.get_username())
         self.record(request, woken, "Look now.")
         self.report(request, "Casts that a worker looks at now", done=len(woken), of=len(keys), others="have ended")
 
@@ -247,7 +248,7 @@ class CastAdmin(ReadOnlyAdmin):
         """Do what POST /casts/{id}/cancel does, for each, but say that the operator did."""
         keys, by = chosen(queryset), request.user.get_username()
         before = set(Cast.objects.filter(pk__in=keys, cancel_requested_at=None).values_list("pk", flat=True))
-        cancelled = [lifecycle.cancel(key, by=by) for key in keys]
+        cancelled = [moves.cancel(key, by=by) for key in keys]
         asked = sum(cast.cancel_requested_at is not None for cast in cancelled)
         ours = [cast.pk for cast in cancelled if cast.cancel_reason == "cancelled_by_operator" and cast.pk in before]
         self.record(request, ours, "Cancel.")

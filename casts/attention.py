@@ -1,6 +1,6 @@
 """What needs an operator on floor 2: queues that nobody works off, stuck casts, artifacts that did not come in.
 
-Callbacks are in `casts.attention_callbacks`. A trouble is defined once, as an annotation of its rows (`trouble`, a
+Callbacks are in `casts.callbacks.attention`. A trouble is defined once, as an annotation of its rows (`trouble`, a
 word; `since`): the page counts by it, and the admin's lists filter by it.
 """
 

@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run, in one attempt. Neither `status` nor `started_at` says that it began: see `casts.folding`."""
+    """One job of a run, in one attempt. Neither `status` nor `started_at` says that it began: see `folding`."""
 
     id: int
     name: str

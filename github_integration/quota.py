@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.models import Cast, CastStatus
 from casts.runtime import NotNow
 from github_integration.models import PERSONAL, Installation
@@ -151,7 +151,7 @@ def wake_waiting(installation_id: int, *, by: str = "") -> int:
     waiting = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
     if installation_id != PERSONAL:  # the personal token serves every spell, whatever installation it names
         waiting = waiting.through_installation(installation_id)
-    return len(lifecycle.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
+    return len(moves.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
 
 
 def answered(before: Installation, told: Told | None) -> None:

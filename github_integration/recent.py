@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.models import OPEN, Cast
 from casts.runtime import NotNow, Observation
 from github_integration import quota, wire
@@ -118,4 +118,4 @@ def _wake_ended(repository: str, found: list[wire.JSON]) -> None:
     ended = [run["id"] for run in found if run.get("status") == "completed"]
     unaware = Cast.objects.filter(repository__iexact=repository, run_id__in=ended, run_finished_at=None)
     if keys := list(unaware.filter(status__in=OPEN).values_list("pk", flat=True)):
-        lifecycle.wake_all(keys)
+        moves.wake_all(keys)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.utils import timezone
 
-from casts import folding, lifecycle
+from casts.lifecycle import folding, moves
 from casts.models import Artifact, Cast
 from casts.runtime import (
     AccessLost,
@@ -127,7 +127,7 @@ class WorkflowRuntime:
 
     def belongs(self, cast: Cast, seen: Observation) -> bool:
         """Whether a listed run carries the cast's token and no other, and may be its own."""
-        return lifecycle.TOKEN.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
+        return moves.TOKEN.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         """Ask for the run and its jobs, or take the run from the list that all casts share; see casts.runtime.Runtime.

@@ -36,7 +36,7 @@ with refusing():
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
 from casts.api import openapi  # noqa: E402 - likewise
-from casts.api.live import EventStream  # noqa: E402 - likewise
+from casts.live.waiting import EventStream  # noqa: E402 - likewise
 from core.api.problems import problem  # noqa: E402 - likewise
 from spellplatform.middleware import API_HEADERS, number_request  # noqa: E402 - likewise
 

@@ -65,9 +65,9 @@ def post_worker_init(worker: Any) -> None:
     worker.loop.create_server = tracking
 
     def on_term() -> None:
-        from casts import streams
+        from casts.live import hub
 
-        streams.stop()
+        hub.stop()
         worker.handle_exit_signal()
         for connection in list(connections):
             # gunicorn's own mark, and no public one; without it, it would only take `graceful_timeout` longer.

@@ -100,11 +100,11 @@ SPELL_RUNTIMES = {
 }
 # What `runworker` works off: dotted paths to core.queue.worker.Work implementations.
 WORK = [
-    "casts.steps.CastWork",
-    "casts.artifacts.ArtifactWork",
+    "casts.execution.steps.CastWork",
+    "casts.execution.artifacts.ArtifactWork",
     "webhooks.inbox.DeliveryWork",
     "webhooks.sweep.SweepWork",
-    "casts.sending.CallbackWork",
+    "casts.callbacks.delivery.CallbackWork",
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
@@ -112,7 +112,7 @@ WORK = [
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
-SWEEPS = ["casts.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
+SWEEPS = ["casts.lifecycle.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
 # core.admin.attention.Section for a user, or None if this one may not see it.
@@ -123,7 +123,7 @@ ATTENTION = [
     "github_integration.attention.installations",
     "casts.attention.missing_artifacts",
     "webhooks.attention.failing_deliveries",
-    "casts.attention_callbacks.failing_callbacks",
+    "casts.callbacks.attention.failing_callbacks",
 ]
 
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000, least=1)  # GitHub takes 65,535 in all

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from casts import paths  # noqa: F401 - registers the converters
-from casts.pages import progress
+from casts.pages.progress import progress
 from core.admin import attention
 from core.api import problems
 from core.db.threads import offloaded

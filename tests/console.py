@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus, Spell
 from casts.runtime import Job, Observation, Run, Step
 from webhooks import inbox
@@ -36,16 +36,16 @@ def claimed(cast: Cast) -> Cast:
 
 def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str = "") -> Cast:
     """Accept a cast and follow its run into its first step."""
-    cast = claimed(lifecycle.accept(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
-    lifecycle.intend_dispatch(cast)
+    cast = claimed(moves.accept(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
+    moves.intend_dispatch(cast)
     run_id = next(run_ids)
     url = url or f"https://github.com/{cast.repository}/actions/runs/{run_id}"
-    lifecycle.dispatched(cast, Run(run_id, url))
+    moves.dispatched(cast, Run(run_id, url))
     now = timezone.now().replace(microsecond=0)
     steps = (Step(text, 1, "in_progress", started_at=now), Step("Tidy up", 2, "queued"))
     job = Job(run_id + 1, "spell", "in_progress", started_at=now, steps=steps)
     seen = {"title": f"{text} {cast.correlation}", "url": url, "run_started_at": now, "updated_at": now}
-    lifecycle.observe(cast.pk, Observation(cast.repository, run_id, status="in_progress", jobs=(job,), **seen))
+    moves.observe(cast.pk, Observation(cast.repository, run_id, status="in_progress", jobs=(job,), **seen))
     return claimed(cast)
 
 
@@ -61,7 +61,7 @@ def ended_cast(api_key: ApiKey, spell: Spell, *, failed: bool = False, text: str
     status, reason = (CastStatus.FAILED, "run_failed") if failed else (CastStatus.SUCCEEDED, "succeeded")
     error = {"reason": reason, "log_tail": [text]} if failed else None
     output = {"greeting": f"Hello {text}"}
-    assert lifecycle.end(cast, status, reason=reason, message=f"Done: {text}", error=error, output=output, charge=True)
+    assert moves.end(cast, status, reason=reason, message=f"Done: {text}", error=error, output=output, charge=True)
     return Cast.objects.get(pk=cast.pk)
 
 

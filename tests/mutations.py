@@ -21,13 +21,13 @@ from pathlib import Path
 from tests.postgres import a_postgres
 
 ROOT = Path(__file__).resolve().parent.parent
-LIFECYCLE, SLOTS = "casts/lifecycle.py", "casts/slots.py"
-BUDGET, IDEMPOTENCY = "accounts/budget.py", "casts/idempotency.py"
-MACHINE, RACES = "tests/casts/test_money_machine.py", "tests/casts/test_money_races.py"
-CANCEL, STEPS = "tests/casts/test_cancel.py", "tests/casts/test_steps.py"
-MOVES = "tests/casts/test_lifecycle.py"
+LIFECYCLE, SLOTS = "casts/lifecycle/moves.py", "casts/lifecycle/slots.py"
+BUDGET, IDEMPOTENCY = "accounts/budget.py", "casts/lifecycle/idempotency.py"
+MACHINE, RACES = "tests/casts/lifecycle/test_money_machine.py", "tests/casts/lifecycle/test_money_races.py"
+CANCEL, STEPS = "tests/casts/lifecycle/test_cancel.py", "tests/casts/execution/test_steps.py"
+MOVES = "tests/casts/lifecycle/test_moves.py"
 SCOPES, LEDGER = "tests/accounts/test_scopes_of_budget.py", "tests/accounts/test_ledger.py"
-ONCE, LINE = "tests/casts/test_idempotency.py", "tests/casts/test_slots.py"
+ONCE, LINE = "tests/casts/lifecycle/test_idempotency.py", "tests/casts/lifecycle/test_slots.py"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ MUTATIONS = [
     ),
     Mutation(
         "run_out: no last look",
-        "casts/steps.py",
+        "casts/execution/steps.py",
         "return give_up(cast, reason) if cast.cancel_requested_at is not None else run_out(cast)",
         "return give_up(cast, reason)",
         (STEPS,),

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.runtime import Observation
 from github_integration import quota, wire
 from github_integration.models import Installation
@@ -68,12 +68,12 @@ def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Ou
 
     `judged` tells, where nobody is known to have the run, whether it was found before that nobody will.
     """
-    changed = lifecycle.absorb(seen)
+    changed = moves.absorb(seen)
     if changed is None:
-        if not judged() and lifecycle.may_be_ours(seen):
+        if not judged() and moves.may_be_ours(seen):
             return Outcome.PENDING
         # Its cast may have learnt of it between the two questions.
-        changed = lifecycle.absorb(seen)
+        changed = moves.absorb(seen)
     if changed is None:
         return Outcome.NOT_OURS
     return Outcome.APPLIED if changed else Outcome.NOTHING_NEW

@@ -4,7 +4,9 @@ from django.urls import path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import callback_views, live, openapi, views
+from casts.api import openapi, views
+from casts.callbacks import views as callback_views
+from casts.live import waiting
 from core.db.threads import offloaded, rendered
 
 app_name = "api"
@@ -20,13 +22,13 @@ def docs(request: HttpRequest) -> HttpResponseBase:
 
 
 urlpatterns = [
-    path("cast", live.waitable(views.CreateCast.as_view()), name="cast-create"),
-    path("casts", live.waitable(views.Casts.as_view()), name="casts"),
-    path("casts/<cast_id:cast_id>", live.waitable(views.OneCast.as_view()), name="cast"),
+    path("cast", waiting.waitable(views.CreateCast.as_view()), name="cast-create"),
+    path("casts", waiting.waitable(views.Casts.as_view()), name="casts"),
+    path("casts/<cast_id:cast_id>", waiting.waitable(views.OneCast.as_view()), name="cast"),
     path("casts/<cast_id:cast_id>/cancel", offloaded(views.CancelCast.as_view()), name="cast-cancel"),
-    path("casts/<cast_id:cast_id>/retry", live.waitable(views.RetryCast.as_view()), name="cast-retry"),
-    path("casts/<cast_id:cast_id>/events", live.events, name="cast-events"),
-    path("casts/<cast_id:cast_id>/artifacts/<text:name>", live.artifact, name="cast-artifact"),
+    path("casts/<cast_id:cast_id>/retry", waiting.waitable(views.RetryCast.as_view()), name="cast-retry"),
+    path("casts/<cast_id:cast_id>/events", waiting.events, name="cast-events"),
+    path("casts/<cast_id:cast_id>/artifacts/<text:name>", waiting.artifact, name="cast-artifact"),
     path("spells", offloaded(views.Spells.as_view()), name="spells"),
     path("spells/<text:spell_key>", offloaded(views.OneSpell.as_view()), name="spell"),
     path("budget", offloaded(views.Budget.as_view()), name="budget"),

@@ -23,12 +23,12 @@ from rest_framework.views import APIView
 
 from accounts import budget, keys
 from accounts.models import Account, ApiKey
-from casts import idempotency, lifecycle
 from casts.api import serializers as s
 from casts.api.authentication import ApiRequest, visible_cast
-from casts.api.representation import cast_out, casts_out, spell_out
+from casts.lifecycle import idempotency, moves
 from casts.links import cast_url
 from casts.models import Cast, CastStatus, Spell
+from casts.representation import cast_out, casts_out, spell_out
 from core.api.etags import etag_of, is_current
 from core.api.problems import CONTENT_TYPE
 from core.db.documents import TextAt
@@ -162,7 +162,7 @@ class CreateCast(APIView):
             request,
             route="cast",
             payload=request.data,
-            accept=lambda first: lifecycle.accept(api_key=request.auth, spell=spell, first=first, **wanted),
+            accept=lambda first: moves.accept(api_key=request.auth, spell=spell, first=first, **wanted),
             status=201,
         )
 
@@ -262,7 +262,7 @@ class CancelCast(APIView):
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else GitHub is asked; may be repeated."""
         cast = visible_cast(cast_id, of=request.auth.account)
-        return Response(cast_out(lifecycle.cancel(cast.pk)), status=202)
+        return Response(cast_out(moves.cancel(cast.pk)), status=202)
 
 
 class RetryCast(APIView):
@@ -283,7 +283,7 @@ class RetryCast(APIView):
             request,
             route=f"retry:{before.pk}",
             payload={},
-            accept=lambda first: lifecycle.accept(
+            accept=lambda first: moves.accept(
                 api_key=request.auth,
                 spell=spell,
                 input=s.checked_input(spell, before.input),

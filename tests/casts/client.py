@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from django.test import Client
 
-from casts import streams
+from casts.live import hub
 from tests import described
 
 # One for all: each would read the static files' names anew. It keeps no cookies, as the API sets none.
@@ -165,10 +165,10 @@ def run(scene: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await asyncio.wait_for(scene, 30)
         finally:
-            streams.stop()
+            hub.stop()
 
     try:
         return asyncio.run(whole())
     finally:
-        if streams._hub is not None and streams._hub._thread is not None:
-            streams._hub._thread.join(10)
+        if hub._hub is not None and hub._hub._thread is not None:
+            hub._hub._thread.join(10)

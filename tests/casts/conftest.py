@@ -12,10 +12,10 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey, BudgetPeriod, LedgerEntry
-from casts import lifecycle
 from casts import runtime as runtimes
+from casts.execution.steps import CastWork
+from casts.lifecycle import moves
 from casts.models import Cast, CastEvent, Spell
-from casts.steps import CastWork
 from tests.casts.client import Api
 from tests.casts.fake import FakeRuntime
 
@@ -67,7 +67,7 @@ def make_cast(api_key: ApiKey, spell: Spell) -> Callable[..., Cast]:
     """Accept a cast; any of lifecycle.accept's arguments may be given."""
 
     def make(**given: Any) -> Cast:
-        return lifecycle.accept(**{"api_key": api_key, "spell": spell, "input": {"name": "Ada"}} | given)
+        return moves.accept(**{"api_key": api_key, "spell": spell, "input": {"name": "Ada"}} | given)
 
     return make
 

@@ -15,9 +15,9 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from accounts.models import ApiKey
-from casts import lifecycle
+from casts.callbacks.delivery import CallbackWork
+from casts.lifecycle import moves
 from casts.models import Callback, Cast, CastStatus, Spell
-from casts.sending import CallbackWork
 
 LEASE = dt.timedelta(seconds=30)
 
@@ -105,9 +105,9 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
 
 def ended(api_key: ApiKey, spell: Spell, status: CastStatus = CastStatus.SUCCEEDED, **fields: Any) -> Cast:
     """Cast, and end it as the worker would."""
-    cast = lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
+    cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
     [held] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
-    assert lifecycle.end(held, status, reason="tests", message="Done.", output={"greeting": "hello"}, charge=True)
+    assert moves.end(held, status, reason="tests", message="Done.", output={"greeting": "hello"}, charge=True)
     return Cast.objects.select_related("spell").get(pk=cast.pk)
 
 

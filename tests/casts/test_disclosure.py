@@ -13,7 +13,8 @@ from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
-from casts import disclosure, lifecycle, links
+from casts import disclosure, links
+from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
 from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
 from tests import console
@@ -241,7 +242,7 @@ def test_an_artifact_that_could_not_be_copied_quotes_nobody(hidden, spell, make_
 def test_what_the_spell_says_is_left_as_it_is(hidden, make_cast, api):
     """Input and output are the caller's and the author's: nothing is taken out of them."""
     cast = make_cast(spell=hidden, input={"name": "demo/spells"})
-    lifecycle.observe(cast.pk, Observation(cast.repository, 9, status="in_progress"))
+    moves.observe(cast.pk, Observation(cast.repository, 9, status="in_progress"))
     Cast.objects.filter(pk=cast.pk).update(output={"cast.yml": "demo/spells"})
     shown = api.get(f"/casts/{cast.pk}").json()
     assert (shown["input"], shown["output"]) == ({"name": "demo/spells"}, {"cast.yml": "demo/spells"})

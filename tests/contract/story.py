@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
-from casts import lifecycle
-from casts.artifacts import ArtifactWork
+from casts.execution.artifacts import ArtifactWork
+from casts.lifecycle import moves
 from casts.models import Artifact, Callback, Cast, CastStatus, Spell
 from casts.runtime import (
     AccessLost,
@@ -377,7 +377,7 @@ class Story:
         assert cast.status_reason == "never_ran", cast.message
         self.history(cast, "a run of which nothing ran")
         cast = self.cast()
-        lifecycle.cancel(cast.pk, by="an operator")
+        moves.cancel(cast.pk, by="an operator")
         self.history(cast, "cancelled by an operator")
         for what, spell, download in (
             ("a result that breaks the schema", "strict", RESULT),

@@ -9,10 +9,10 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.models import Artifact, Cast
 from tests.casts.conftest import LEASE, claim
-from tests.casts.test_lifecycle import together
+from tests.casts.lifecycle.test_moves import together
 from webhooks.models import Delivery
 
 
@@ -83,7 +83,7 @@ def test_a_row_given_back_for_nothing_waits_to_be_woken(cast, clock):
 @pytest.mark.parametrize("again", [None, 3600])
 def test_a_wake_up_during_a_lease_is_not_lost(cast, clock, again):
     [row] = take()
-    lifecycle.wake(cast.pk)
+    moves.wake(cast.pk)
     assert take() == []  # still held
     row.give_back(again and clock.now + dt.timedelta(seconds=again))
     assert len(take()) == 1
@@ -115,18 +115,18 @@ def test_a_dead_holders_row_is_due_again_and_his_token_is_worth_nothing(cast, cl
         lambda: dead.extend(LEASE),
         lambda: dead.give_back(clock.now),
         lambda: dead.give_back(None),
-        lambda: lifecycle.intend_dispatch(dead),
-        lambda: lifecycle.request_cancel(dead, reason="x"),
-        lambda: lifecycle.end(dead, "failed", reason="x", message="x", charge=True),
+        lambda: moves.intend_dispatch(dead),
+        lambda: moves.request_cancel(dead, reason="x"),
+        lambda: moves.end(dead, "failed", reason="x", message="x", charge=True),
     ):
         before = Cast.objects.values().get()
         assert not write()
         assert Cast.objects.values().get() == before
     for write in (
-        lambda: lifecycle.take_back_intent(dead, tried=False),
-        lambda: lifecycle.wait_for(dead, reason="x", message="x"),
-        lambda: lifecycle.dispatched(dead, None),
-        lambda: lifecycle.note_cancel_asked(dead, forced=True),
+        lambda: moves.take_back_intent(dead, tried=False),
+        lambda: moves.wait_for(dead, reason="x", message="x"),
+        lambda: moves.dispatched(dead, None),
+        lambda: moves.note_cancel_asked(dead, forced=True),
     ):
         before = Cast.objects.values().get()
         write()
@@ -230,10 +230,10 @@ def test_rows_that_nobody_takes_are_told_from_rows_that_somebody_holds(make_cast
 def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
     casts = [make_cast() for _ in range(5)]
     Cast.objects.update(due_at=clock.now + dt.timedelta(hours=1))
-    lifecycle.cancel(casts[0].pk)
+    moves.cancel(casts[0].pk)
     held = claim(casts[1])
-    assert len(lifecycle.wake_all([cast.pk for cast in casts])) == 4
-    assert lifecycle.wake_all([]) == []
+    assert len(moves.wake_all([cast.pk for cast in casts])) == 4
+    assert moves.wake_all([]) == []
     assert {row.pk for row in take()} == {cast.pk for cast in casts[2:]}
     assert held.give_back(clock.now + dt.timedelta(hours=1))  # its claim held all the while
     assert [row.pk for row in take()] == [held.pk]
@@ -242,4 +242,4 @@ def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
 @pytest.mark.django_db(transaction=True)
 def test_two_who_wake_many_at_once_do_not_wait_for_each_other(make_cast):
     keys = [make_cast().pk for _ in range(30)]
-    assert together(4, lambda i: len(lifecycle.wake_all(keys[::-1] if i % 2 else keys))) == [30] * 4
+    assert together(4, lambda i: len(moves.wake_all(keys[::-1] if i % 2 else keys))) == [30] * 4

@@ -78,7 +78,7 @@ def test_a_cast_goes_from_accepted_to_ended(make_cast, settings, working, runtim
     )
     settings.CAST_LOOK_MIN_SECONDS = 0.01
     casts = [make_cast() for _ in range(5)]
-    settings.WORK = ["casts.steps.CastWork", "casts.artifacts.ArtifactWork"]
+    settings.WORK = ["casts.execution.steps.CastWork", "casts.execution.artifacts.ArtifactWork"]
     working(threads=4)
     until(lambda: Cast.objects.filter(status="succeeded").count() == 5)
     for cast in casts:

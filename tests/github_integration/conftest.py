@@ -12,7 +12,7 @@ import pytest
 import responses as doubles_of_http
 
 from accounts.models import ApiKey
-from casts import lifecycle
+from casts.lifecycle import moves
 from casts.models import Cast
 from github_integration import client
 from github_integration.client import GitHub
@@ -86,7 +86,7 @@ def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
 
     def make(*, spell: dict[str, Any] | None = None, input: Any = None, **fields: Any) -> Cast:
         number = Cast.objects.count()
-        made = lifecycle.accept(
+        made = moves.accept(
             api_key=api_key, spell=make_spell(f"greet{number}", **(spell or {})), input=input or {"name": "Ada"}
         )
         Cast.objects.filter(pk=made.pk).update(**{"dispatch_started_at": STARTED} | fields)

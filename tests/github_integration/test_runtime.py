@@ -14,6 +14,7 @@ from django.utils import timezone
 from responses import matchers
 from urllib3.exceptions import NewConnectionError
 
+from casts.execution.steps import CastWork
 from casts.models import Artifact, Cast, CastStatus
 from casts.runtime import (
     Annotation,
@@ -26,7 +27,6 @@ from casts.runtime import (
     RunGone,
     runtime_of,
 )
-from casts.steps import CastWork
 from github_integration import client, identity, runtime
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch

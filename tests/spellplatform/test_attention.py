@@ -14,8 +14,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account
-from casts import callbacks, lifecycle
 from casts.attention import REASONS
+from casts.callbacks import outbox
+from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast
 from core.ids import first_id
 from github_integration.models import Installation
@@ -34,7 +35,7 @@ def make_stuck(api_key, spell):
     """Accept a cast that is queued since an hour, and is to be looked at in a minute; any column may be given."""
 
     def make(spell=spell, **columns):
-        cast = lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+        cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
         usual = {"created_at": ago(hours=1), "due_at": ago(minutes=-1), "message": "GitHub said so."}
         Cast.objects.filter(pk=cast.pk).update(**usual | columns)
         return Cast.objects.get(pk=cast.pk)
@@ -277,7 +278,7 @@ def test_what_has_moved_on_meanwhile_is_left_alone(admin_client, make_stuck):
     cast = make_stuck(status_reason="rate_limited")
     text = page(admin_client, PAGE)
     assert f"/admin/casts/cast/?id__exact={cast.pk}" in text
-    lifecycle.cancel(cast.pk)
+    moves.cancel(cast.pk)
     before = Cast.objects.values().get()
     form = {"select_across": 1, "index": 0, "_selected_action": "all", "back": "attention"}
     one, group = (
@@ -320,14 +321,14 @@ def make_sent(api_key, spell):
 
     def make(answers, spell=spell):
         for answer in answers:
-            cast = claimed(lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Ada"}))
-            lifecycle.intend_dispatch(cast)
+            cast = claimed(moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"}))
+            moves.intend_dispatch(cast)
             if answer == "y":
-                lifecycle.dispatched(cast, None)
+                moves.dispatched(cast, None)
             else:
                 reason = "dispatch_refused" if answer == "n" else "dispatch_lost"
                 message = f"GitHub said {Cast.objects.count()}"
-                lifecycle.end(cast, "failed", reason=reason, message=message, charge=False)
+                moves.end(cast, "failed", reason=reason, message=message, charge=False)
 
     return make
 
@@ -489,11 +490,11 @@ def test_failing_callbacks_are_shown_by_account_and_sent_again(admin_client, mak
 
 
 def test_an_endpoint_that_switched_itself_off_is_a_hint(admin_client, account):
-    made = callbacks.add_endpoint(account, url="https://example.com/hook", types=["cast.failed"])
-    callbacks.disable(made, why="Switched off by an operator.")
+    made = outbox.add_endpoint(account, url="https://example.com/hook", types=["cast.failed"])
+    outbox.disable(made, why="Switched off by an operator.")
     assert "hint" not in seen(admin_client)
-    callbacks.enable(made)
-    callbacks.disable(made, why=callbacks.ANSWERED_GONE)
+    outbox.enable(made)
+    outbox.disable(made, why=outbox.ANSWERED_GONE)
     assert "Endpoint was disabled: the receiver answered 410 Gone" in seen(admin_client)
     assert pressed(admin_client, "Enable") == "Enabled 1 endpoints."
     assert CallbackEndpoint.objects.get().active
@@ -515,9 +516,9 @@ def all_trouble(make_stuck, make_artifact, make_delivery, make_callback, make_sp
             make_artifact("pending")
             make_delivery(error=text, repository=text, action=text[:40])
             make_callback(last_error=text, url=f"https://x/{text}")
-            callbacks.disable(
+            outbox.disable(
                 CallbackEndpoint.objects.create(account_id=Account.objects.first().pk, url=text, secrets=[]),
-                why=callbacks.ANSWERED_GONE,
+                why=outbox.ANSWERED_GONE,
             )
         for number in range(100, 100 + count):
             soon = ago(minutes=-5)

@@ -16,8 +16,8 @@ from django.core.management import get_commands
 from django.test import Client
 from django.urls import Resolver404, resolve
 
-from casts import spellfile
 from casts.models import Spell
+from casts.spells import toml
 from tests.pages import DOCS, PAGES, ROOT, name_of
 from webhooks.handlers import HANDLERS
 
@@ -141,7 +141,7 @@ def test_every_spell_file_loads(page: Path, tmp_path: Path):
     for number, text in enumerate(blocks(page, "toml")):
         file = tmp_path / f"{number}.toml"
         file.write_text(text)
-        created, updated = spellfile.load(file)
+        created, updated = toml.load(file)
         assert set(created + updated) == set(tomllib.loads(text))
         assert Spell.objects.filter(key__in=created + updated, active=True).exists()
 

@@ -8,13 +8,13 @@ import re
 import pytest
 
 from accounts.models import SCOPES, usual_scopes
-from casts import spellfile
-from casts.api import callback_serializers as c
 from casts.api import serializers as s
 from casts.api import urls  # noqa: F401 - imports every view, and with them every error
 from casts.attention import REASONS
-from casts.collecting import ENDED_BY_US
+from casts.callbacks import serializers as c
+from casts.execution.finish import ENDED_BY_US
 from casts.models import Cast, CastStatus
+from casts.spells import toml
 from core.errors import SpellError
 from github_integration.models import Installation
 from tests.pages import DOCS, PAGES, ROOT
@@ -120,7 +120,7 @@ def test_the_how_to_pages_name_real_settings_only():
 
 
 def test_every_field_of_a_spell_file_is_documented_and_no_other():
-    assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == list(spellfile.FIELDS)
+    assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == list(toml.FIELDS)
 
 
 def test_every_scope_is_documented_and_no_other():

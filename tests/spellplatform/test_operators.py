@@ -9,7 +9,9 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from casts import callbacks, collecting, lifecycle
+from casts.callbacks import outbox
+from casts.execution import finish
+from casts.lifecycle import moves
 from casts.models import Artifact, Callback, Cast, CastEvent
 from casts.runtime import Failure, Observation, Run
 from github_integration.models import Installation
@@ -50,7 +52,7 @@ def by_operators(cast: Cast) -> list[tuple[str, str]]:
 
 
 def accepted(api_key, spell) -> Cast:
-    return lifecycle.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+    return moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
 
 
 def test_a_cast_that_waits_is_cancelled_by_the_operator_and_says_so(operator, api_key, spell, secret):
@@ -77,8 +79,8 @@ def test_a_running_cast_is_cancelled_by_the_operator_and_ends_so(operator, api_k
     assert f"{WHO} Cancel." in shown(page(operator, f"/admin/casts/cast/{cast.pk}/history/"))
 
     end = Observation(cast.repository, cast.run_id, status="completed", conclusion="cancelled")
-    lifecycle.observe(cast.pk, end)
-    collecting.finish(claimed(cast), Failure(), ran=True)
+    moves.observe(cast.pk, end)
+    finish.finish(claimed(cast), Failure(), ran=True)
     told = Api(secret).get(f"/casts/{cast.pk}").json()
     assert (told["status"], told["status_reason"]) == ("cancelled", "cancelled_by_operator")
     assert WHO not in json.dumps(list(CastEvent.objects.values_list("data", flat=True)))
@@ -116,7 +118,7 @@ def test_copying_again_is_noted_at_the_artifact_and_the_cast(operator, api_key, 
 
 
 def test_sending_again_is_noted_at_the_callback_and_the_cast(operator, api_key, spell, account):
-    endpoint = callbacks.add_endpoint(account, url="https://example.com/hook", types=["cast.succeeded"])
+    endpoint = outbox.add_endpoint(account, url="https://example.com/hook", types=["cast.succeeded"])
     cast, other = ended_cast(api_key, spell), ended_cast(api_key, spell)
     free, under_way = Callback.objects.get(cast=cast), Callback.objects.get(cast=other)
     Callback.objects.filter(pk=under_way.pk).update(lease_until=timezone.now())
@@ -160,8 +162,8 @@ def test_many_are_noted_without_a_query_for_each(operator, api_key, spell, djang
 
 def test_a_worker_is_not_an_operator(api_key, spell):
     cast = claimed(accepted(api_key, spell))
-    lifecycle.intend_dispatch(cast)
-    lifecycle.dispatched(cast, Run(5, "https://github.example/runs/5"))
-    lifecycle.wake_all([cast.pk])
+    moves.intend_dispatch(cast)
+    moves.dispatched(cast, Run(5, "https://github.example/runs/5"))
+    moves.wake_all([cast.pk])
     assert by_operators(cast) == []
     assert Artifact.objects.count() == LogEntry.objects.count() == 0

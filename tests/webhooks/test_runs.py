@@ -11,9 +11,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import BudgetPeriod
-from casts import lifecycle
+from casts.execution.steps import CastWork
+from casts.lifecycle import moves
 from casts.models import Cast
-from casts.steps import CastWork
 from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
@@ -305,7 +305,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert row.due_at is not None
     assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(inbox.WAIT_SECONDS, abs=2)
     assert (row.error, row.applied_at) == ("", None)
-    assert lifecycle.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
+    assert moves.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
     row.refresh_from_db()
     assert (row.outcome, row.due_at, row.lease_until) == (Outcome.APPLIED, None, None)
@@ -320,7 +320,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
     cast = make_cast(dispatched_at=None)
     for action in ACTIONS:
         assert tell(run_event(cast, action, title="greet")) == Outcome.PENDING
-    lifecycle.give_run(cast.pk, cast.repository, 42, "")
+    moves.give_run(cast.pk, cast.repository, 42, "")
     assert work_off() == 3
     assert set(Delivery.objects.values_list("outcome", flat=True)) <= {Outcome.APPLIED, Outcome.NOTHING_NEW}
     assert finish(cast, settings).status == "succeeded"
@@ -329,7 +329,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
 def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(dispatched_at=None)
     assert tell(run_event(cast, "requested", title="another", run_id=99)) == Outcome.PENDING
-    lifecycle.give_run(cast.pk, cast.repository, 42, "")
+    moves.give_run(cast.pk, cast.repository, 42, "")
     work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.NOT_OURS, None)

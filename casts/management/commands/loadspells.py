@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from casts import spellfile
+from casts.spells import toml
 from core.commands import DatabaseCommand
 
 
@@ -19,7 +19,7 @@ class Command(DatabaseCommand):
     def handle(self, *, file: Path, **options: object) -> None:
         """Load it and say what changed."""
         try:
-            created, updated = spellfile.load(file)
-        except spellfile.BadSpellFile as exc:
+            created, updated = toml.load(file)
+        except toml.BadSpellFile as exc:
             raise CommandError(f"Nothing was loaded.\n{exc}") from exc
         self.stdout.write(f"created: {', '.join(created) or 'none'}; updated: {', '.join(updated) or 'none'}")

@@ -1,5 +1,5 @@
 // Keeps the progress page as fresh as its cast's event stream. What a run produced is only ever written as text.
-// The words are those of casts/wording.py, which renders the page's first state; a test compares the two.
+// The words are those of casts/pages/presenter.py, which renders the page's first state; a test compares the two.
 
 const page = document.querySelector("#cast");
 const connection = document.querySelector("#connection");

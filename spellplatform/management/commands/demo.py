@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey, Membership
-from casts import spellfile
+from casts.spells import toml
 from core.errors import Unauthorized
 from spellplatform.demo import environment, receive, spells_file, tour
 from spellplatform.demo.processes import NotStarted, Processes
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         """Bring the database up to date; return an API key and the admin's password, those of the last start if any."""
         call_command("migrate", verbosity=0, stdout=io.StringIO())
         account, _ = Account.objects.get_or_create(name=ACCOUNT, defaults={"monthly_cap_cents": CAP_CENTS})
-        spellfile.load(spells_file())
+        toml.load(spells_file())
         file = settings.VAR_DIR / "login.json"  # the database keeps only hashes of these two
         kept = environment.read(file)
         key, password = kept.get("key", ""), kept.get("password") or secrets.token_urlsafe(9)

@@ -1,0 +1,154 @@
+"""Sending callbacks from the due loop: one try per step, its answer into the log, and the time of the next."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from casts.callbacks import outbox
+from casts.models import Callback, CallbackAttempt
+from casts.representation import cast_out
+from core import safe_http
+from core.queue.due import DueQuerySet
+from core.times import stamp
+
+logger = logging.getLogger(__name__)
+
+State = Callback.State
+GONE = 410
+EXCERPT_CHARS, ERROR_CHARS = 1000, 500
+USER_AGENT = "Spell-Platform-Callbacks/1"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one try came to."""
+
+    status: int | None = None
+    error: str = ""
+    for_good: bool = False  # another try can't do better
+    retry_after: str = ""
+    excerpt: str = ""
+
+    @property
+    def delivered(self) -> bool:
+        """2xx, and nothing else."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class CallbackWork:
+    """Callbacks that are due, for the worker."""
+
+    thread_share = 0.5  # of the worker's threads at most: receivers may be slow, casts must go on
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of callbacks."""
+        return outbox.CallbackQueue(Callback)
+
+    def step(self, row: Callback) -> dt.datetime | None:
+        """Try once to deliver; return when to try again."""
+        callback = row.mine().select_related("account", "endpoint", "cast__spell").first()
+        if callback is None or callback.state != State.PENDING:
+            return None
+        if callback.endpoint is not None and not callback.endpoint.active:
+            callback.mine().update(state=State.DISABLED, last_error="Its endpoint is disabled.")
+            return None
+        if callback.attempts > len(outbox.SCHEDULE):  # a worker died with each try that is not in the log
+            callback.mine().update(state=State.FAILED, last_error="Its tries ended without a result.")
+            return None
+        url = callback.endpoint.url if callback.endpoint else callback.url
+        at, began = timezone.now(), time.monotonic()
+        outcome = send(callback, url)
+        took = int((time.monotonic() - began) * 1000)
+        attempt = CallbackAttempt(
+            callback=callback,
+            at=at,
+            url=url,
+            status_code=outcome.status,
+            error=outcome.error[:ERROR_CHARS],
+            duration_ms=took,
+            response_excerpt=outcome.excerpt,
+        )
+        return record(callback, attempt, outcome)
+
+
+def message(callback: Callback) -> bytes:
+    """Return the body: the cast as the API shows it, without its input. Links in it are made now: they expire."""
+    shown = cast_out(callback.cast)
+    del shown["input"]
+    body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(callback.cast.finished_at), "data": shown}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def send(callback: Callback, url: str) -> Outcome:
+    """Sign and POST it once."""
+    body, timestamp = message(callback), int(time.time())
+    keys = callback.endpoint.secrets if callback.endpoint else outbox.secrets_of(callback.account)
+    headers = [
+        ("Content-Type", "application/json"),
+        ("User-Agent", USER_AGENT),
+        ("webhook-id", callback.id),
+        ("webhook-timestamp", str(timestamp)),
+        ("webhook-signature", outbox.signature(keys, message=callback.id, timestamp=timestamp, body=body)),
+    ]
+    try:
+        answer = safe_http.post(url, body, headers, seconds=settings.CALLBACK_TIMEOUT_SECONDS)
+    except safe_http.BadAddress as exc:
+        return Outcome(error=f"Not called. {exc}", for_good=True)
+    except safe_http.Unreached as exc:
+        return Outcome(error=str(exc))
+    # A database keeps no NUL in text.
+    excerpt = answer.excerpt.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:EXCERPT_CHARS]
+    return Outcome(answer.status, error_of(answer.status), answer.status == GONE, answer.retry_after, excerpt)
+
+
+def error_of(status: int) -> str:
+    """Return what is wrong with an answer, nothing if it is 2xx."""
+    if 200 <= status < 300:
+        return ""
+    if 300 <= status < 400:
+        return f"It answered {status}; redirects are not followed. Set the address it leads to."
+    if status == GONE:
+        return "It answered 410: nobody wants this any more."
+    return f"It answered {status}; only 2xx counts as delivered."
+
+
+def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt.datetime | None:
+    """Write one try down, if the claim still holds, and what it means for the callback; return when to try again."""
+    wait = None
+    if outcome.delivered:
+        state = State.DELIVERED
+    elif outcome.status == GONE:
+        state = State.DISABLED
+    elif outcome.for_good:
+        state = State.FAILED
+    else:
+        wait = outbox.wait_before_next(callback.attempts, retry_after=outcome.retry_after)
+        state = State.FAILED if wait is None else State.PENDING
+    with transaction.atomic():
+        now = timezone.now()
+        if not callback.mine().update(
+            state=state,
+            url=attempt.url,
+            last_status=outcome.status,
+            last_error=attempt.error,
+            delivered_at=now if outcome.delivered else None,
+        ):
+            return None
+        attempt.save()
+        if outcome.status == GONE and callback.endpoint is not None:
+            outbox.disable(callback.endpoint, why=outbox.ANSWERED_GONE)
+    facts = {"callback": callback.id, "cast_id": str(callback.cast_id), "state": state, "status": outcome.status}
+    if state in (State.FAILED, State.DISABLED):
+        logger.warning("callback given up", extra=facts | {"why": attempt.error})
+    else:
+        logger.info("callback tried", extra=facts | {"try": callback.attempts, "ms": attempt.duration_ms})
+    return None if wait is None else now + wait

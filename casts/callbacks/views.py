@@ -1,0 +1,209 @@
+"""The API of callbacks: endpoints and their secrets, the delivery log, and sending again."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import ApiKey
+from casts.api.authentication import ApiRequest
+from casts.api.views import PROBLEMS, BadQuery, CastPages, once_each
+from casts.callbacks import outbox
+from casts.callbacks import serializers as c
+from casts.models import Callback, CallbackEndpoint, CallbackType
+
+NO_STORE = {"Cache-Control": "no-store"}
+OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
+
+
+class CallbackPages(CastPages):
+    """Newest first; ids sort by time."""
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return where the page begins; raise BadQuery for a cursor that we never gave."""
+        try:
+            cursor = CursorPagination.decode_cursor(self, request)
+            if cursor is None or cursor.position is None or OUR_ID.fullmatch(str(cursor.position)):
+                return cursor
+        except NotFound:
+            pass
+        raise BadQuery("This cursor is not one of ours; take it from `next` or `previous` of a page.")
+
+
+def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
+    """Return one of the account's endpoints; raise EndpointNotFound."""
+    endpoints = key.account.callback_endpoints.filter(deleted_at=None)
+    found = endpoints.filter(pk=endpoint_id).first() if OUR_ID.fullmatch(endpoint_id) else None
+    if found is None:
+        raise outbox.EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
+    return found
+
+
+def callback_of(key: ApiKey, callback_id: str) -> Callback:
+    """Return one of the account's callbacks; raise CallbackNotFound."""
+    log = key.account.callbacks.select_related("endpoint")
+    found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
+    if found is None:
+        raise outbox.CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
+    return found
+
+
+class Endpoints(APIView):
+    scopes = {"GET": "callbacks", "POST": "callbacks"}
+
+    @extend_schema(operation_id="list_callback_endpoints", responses={200: c.EndpointList, **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """The addresses that are called when a cast of the account ends."""
+        endpoints = request.auth.account.callback_endpoints.filter(deleted_at=None)
+        return Response({"results": [c.endpoint_out(endpoint) for endpoint in endpoints]})
+
+    @extend_schema(
+        operation_id="create_callback_endpoint", request=c.NewEndpoint, responses={201: c.EndpointMade, **PROBLEMS}
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """Have an address called when a cast of the account ends. Keep the secret: it verifies the calls."""
+        body = c.NewEndpoint(data=request.data)
+        body.is_valid(raise_exception=True)
+        wanted = {"types": list(CallbackType.values), **body.validated_data}
+        endpoint = outbox.add_endpoint(request.auth.account, **wanted)
+        shown = c.endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
+        return Response(shown, status=201, headers=NO_STORE)
+
+
+class OneEndpoint(APIView):
+    scopes = {"GET": "callbacks", "PATCH": "callbacks", "DELETE": "callbacks"}
+
+    @extend_schema(operation_id="get_callback_endpoint", responses={200: c.EndpointLine, **PROBLEMS})
+    def get(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """One endpoint."""
+        return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
+
+    @extend_schema(
+        operation_id="change_callback_endpoint", request=c.EndpointChange, responses={200: c.EndpointLine, **PROBLEMS}
+    )
+    def patch(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """Change an endpoint, stop it, or start it again. What is still to be sent goes to the new address."""
+        endpoint = endpoint_of(request.auth, endpoint_id)
+        body = c.EndpointChange(data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        outbox.change_endpoint(endpoint, **body.validated_data)
+        return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
+
+    @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
+    def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """Delete an endpoint; the log of what was sent there stays."""
+        outbox.delete(endpoint_of(request.auth, endpoint_id))
+        return Response(status=204)
+
+
+class EndpointSecret(APIView):
+    scopes = {"GET": "callbacks"}
+
+    @extend_schema(operation_id="get_callback_endpoint_secret", responses={200: c.Secrets, **PROBLEMS})
+    def get(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """What messages to this endpoint are signed with."""
+        return Response(c.secrets_out(endpoint_of(request.auth, endpoint_id).secrets), headers=NO_STORE)
+
+
+class RotateEndpointSecret(APIView):
+    scopes = {"POST": "callbacks"}
+
+    @extend_schema(
+        operation_id="rotate_callback_endpoint_secret", request=c.Rotation, responses={200: c.Secrets, **PROBLEMS}
+    )
+    def post(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
+        endpoint = endpoint_of(request.auth, endpoint_id)
+        body = c.Rotation(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(c.secrets_out(outbox.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
+
+
+class AccountSecret(APIView):
+    scopes = {"GET": "keys"}
+
+    @extend_schema(operation_id="get_callback_secret", responses={200: c.Secrets, **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """What calls to a cast's own callback_url are signed with."""
+        return Response(c.secrets_out(outbox.secrets_of(request.auth.account)), headers=NO_STORE)
+
+
+class RotateAccountSecret(APIView):
+    scopes = {"POST": "keys"}
+
+    @extend_schema(operation_id="rotate_callback_secret", request=c.Rotation, responses={200: c.Secrets, **PROBLEMS})
+    def post(self, request: ApiRequest) -> Response:
+        """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
+        body = c.Rotation(data=request.data)
+        body.is_valid(raise_exception=True)
+        secrets = outbox.rotate_account(request.auth.account, **body.validated_data)
+        return Response(c.secrets_out(secrets), headers=NO_STORE)
+
+
+class Callbacks(APIView):
+    scopes = {"GET": "callbacks"}
+
+    @extend_schema(
+        operation_id="list_callbacks",
+        parameters=[
+            OpenApiParameter("cast", uuid.UUID),
+            OpenApiParameter("endpoint", str),
+            OpenApiParameter("state", str, enum=Callback.State.values),
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("page_size", int),
+        ],
+        responses={200: c.CallbackPage, **PROBLEMS},
+    )
+    def get(self, request: ApiRequest) -> Response:
+        """The delivery log: what was and will be sent, newest first."""
+        pages = CallbackPages()
+        page: list[Callback] = pages.paginate_queryset(self.filtered(request), request, view=self) or []
+        return pages.get_paginated_response([c.callback_out(callback) for callback in page])
+
+    def filtered(self, request: ApiRequest) -> Any:
+        """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
+        found = request.auth.account.callbacks.all()
+        for name, value in once_each(request).items():
+            if name == "cast":
+                try:
+                    found = found.filter(cast=uuid.UUID(value))
+                except ValueError as exc:
+                    raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
+            elif name == "endpoint":
+                if not OUR_ID.fullmatch(value):
+                    raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
+                found = found.filter(endpoint=value)
+            elif name == "state":
+                if value not in Callback.State.values:
+                    raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
+                found = found.filter(state=value)
+            elif name not in ("cursor", "page_size"):
+                raise BadQuery(f"There is no filter {name!r}; use cast, endpoint, state, cursor and page_size.")
+        return found
+
+
+class OneCallback(APIView):
+    scopes = {"GET": "callbacks"}
+
+    @extend_schema(operation_id="get_callback", responses={200: c.CallbackDetail, **PROBLEMS})
+    def get(self, request: ApiRequest, callback_id: str) -> Response:
+        """One message, with every try to deliver it."""
+        return Response(c.detail_out(callback_of(request.auth, callback_id)))
+
+
+class ReplayCallback(APIView):
+    scopes = {"POST": "callbacks"}
+
+    @extend_schema(operation_id="replay_callback", request=None, responses={202: c.CallbackDetail, **PROBLEMS})
+    def post(self, request: ApiRequest, callback_id: str) -> Response:
+        """Send a message again, now, with the same webhook-id; its schedule begins anew."""
+        callback = outbox.send_again(callback_of(request.auth, callback_id))
+        return Response(c.detail_out(callback), status=202)

@@ -1,0 +1,199 @@
+"""Our copies of what runs leave behind: stream in, compare the digest, keep, and delete when retention ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import secrets
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from casts.lifecycle import moves
+from casts.models import Artifact, Cast
+from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
+from core.queue import wakeups
+from core.queue.due import DueQuerySet, batches
+
+logger = logging.getLogger(__name__)
+
+State = Artifact.State
+NAME_CHARS = 300
+SPOOL_BYTES = 1024 * 1024  # larger artifacts go to a temporary file while their digest is taken
+RETRY_SECONDS = (5, 30, 120, 600, 3600)
+
+
+class ArtifactWork:
+    """Copies that were not in when their cast ended, and copies whose retention is over."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of artifacts."""
+        return Artifact.due_rows()
+
+    def step(self, row: Artifact) -> dt.datetime | None:
+        """Copy or expire one artifact; return when to look again."""
+        if row.state == State.STORED:
+            if row.expires_at is not None and row.expires_at > timezone.now():
+                return row.expires_at
+            expire(row)
+            return None
+        if row.state != State.PENDING:
+            return None
+        try:
+            copy(row)
+        except AccessLost as exc:
+            fail(row, str(exc))
+            return None
+        except NotNow as exc:
+            wait = RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1]
+            return exc.retry_at or timezone.now() + dt.timedelta(seconds=wait)
+        row.refresh_from_db(fields=["expires_at"])
+        return row.expires_at
+
+
+def list_left(cast: Cast) -> None:
+    """Note what a claimed cast's run has left, to be copied. Raise NotNow when GitHub can't tell."""
+    for remote in runtime_of(cast).artifacts(cast):
+        if remote.expired:
+            continue
+        about: dict[str, object] = {"remote_id": remote.id, "remote_digest": remote.digest}
+        if len(remote.name) > NAME_CHARS:  # Postgres would refuse it, and with it all the others
+            about |= {"state": State.FAILED, "error": f"Its name is longer than {NAME_CHARS} characters."}
+        Artifact.objects.get_or_create(cast=cast, name=remote.name[:NAME_CHARS], defaults=about)
+
+
+def bring_in(cast: Cast) -> bool:
+    """Copy what was listed; True when none is left to copy. Raise NotNow when GitHub can't."""
+    trouble: NotNow | None = None
+    for artifact in cast.artifacts.filter(state=State.PENDING):
+        try:
+            copy(artifact)
+        except NotNow as exc:  # one that can't be copied holds back none of the others
+            trouble = exc
+    if trouble is not None:
+        raise trouble
+    return not cast.artifacts.filter(state=State.PENDING).exists()
+
+
+def leave_to_copier(cast: Cast) -> None:
+    """Hand what is still pending to ArtifactWork, which tries on after the cast has ended."""
+    cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
+
+
+def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.UUID]:
+    """Have ArtifactWork copy these now, also ones that failed for good; return which.
+
+    What is stored or expired stays as it is. So does a cast that has ended: its copies come in, its output does not.
+    `by`: the operator who wants it, for the casts' histories.
+    """
+    woken: list[uuid.UUID] = []
+    for some in batches(artifact_ids):
+        with transaction.atomic():
+            chosen = Artifact.due_rows().filter(state__in=(State.PENDING, State.FAILED)).locked(some)
+            found = dict(chosen.values_list("pk", "cast_id"))
+            chosen.filter(state=State.FAILED).update(state=State.PENDING, error="")
+            chosen.filter(lease_until=None).update(attempts=0)  # the waits between tries begin anew
+            chosen.wake()
+            if by:
+                moves.note_operator(sorted(set(found.values())), "artifacts_copied_again", by=by)
+            transaction.on_commit(wakeups.work_is_due)
+        woken += found
+    return woken
+
+
+def copy(artifact: Artifact) -> None:
+    """Copy one pending artifact into our storage; what can't ever be copied is marked failed, with the reason."""
+    try:
+        download = runtime_of(artifact.cast).download(artifact)
+    except ArtifactGone:
+        fail(artifact, "It is no longer on GitHub.")
+        return
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        digest, size = hashlib.sha256(), 0
+        for chunk in download.chunks:
+            size += len(chunk)
+            if size > settings.ARTIFACT_MAX_BYTES:
+                fail(artifact, f"It is larger than {settings.ARTIFACT_MAX_BYTES} bytes, the cap for one artifact.")
+                return
+            digest.update(chunk)
+            with storing(artifact):
+                spool.write(chunk)
+        found = f"sha256:{digest.hexdigest()}"
+        if artifact.remote_digest.startswith("sha256:") and artifact.remote_digest != found:
+            raise NotNow(f"artifact {artifact.name} arrived damaged: {found}, not {artifact.remote_digest}")
+        spool.seek(0)
+        zipped = spool.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # by content: an unzipped upload has the same URL
+        spool.seek(0)
+        stored = store(artifact, File(spool))
+    now = timezone.now()
+    kept = Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
+        state=State.STORED,
+        file=stored,
+        file_name=f"{artifact.name}.zip" if zipped else artifact.name,
+        size_bytes=size,
+        sha256=digest.hexdigest(),
+        stored_at=now,
+        expires_at=(expires_at := now + dt.timedelta(days=artifact.cast.spell.artifact_retention_days)),
+        due_at=expires_at,
+        error="",
+    )
+    if kept:
+        tidy(artifact, stored)
+    else:  # somebody else's copy was first
+        default_storage.delete(stored)
+
+
+@contextmanager
+def storing(artifact: Artifact) -> Iterator[None]:
+    """Take a full disk, or storage that is away, as a reason to try again later."""
+    try:
+        yield
+    except OSError as exc:
+        raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
+
+
+def store(artifact: Artifact, content: File[bytes]) -> str:
+    """Write the bytes and return their name in our storage; a try that fails leaves nothing there."""
+    name = f"{artifact.cast_id}/{artifact.pk}-{secrets.token_hex(4)}"
+    with storing(artifact):
+        try:
+            return default_storage.save(name, content)
+        except BaseException:
+            default_storage.delete(name)
+            raise
+
+
+def tidy(artifact: Artifact, stored: str) -> None:
+    """Delete what workers that died left of this artifact; one that is still at it will find that it came too late."""
+    folder = str(artifact.cast_id)
+    with suppress(OSError):  # some bytes too many are kept, nothing worse
+        for name in default_storage.listdir(folder)[1]:
+            if name.startswith(f"{artifact.pk}-") and f"{folder}/{name}" != stored:
+                default_storage.delete(f"{folder}/{name}")
+
+
+def fail(artifact: Artifact, why: str) -> None:
+    """Note that an artifact can't be copied, ever."""
+    Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
+        state=State.FAILED, error=why[:500], due_at=None
+    )
+    logger.warning(
+        "artifact not copied", extra={"cast_id": str(artifact.cast_id), "artifact": artifact.name, "why": why}
+    )
+
+
+def expire(artifact: Artifact) -> None:
+    """Delete a copy whose retention has passed; the row stays and answers 410."""
+    name = artifact.file.name
+    with transaction.atomic():
+        Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")
+    if name:
+        default_storage.delete(name)

@@ -1,0 +1,235 @@
+"""The end of a cast whose run has ended: copy its artifacts, learn why it failed, read its result, settle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from casts.execution import artifacts, results
+from casts.lifecycle import moves
+from casts.models import Artifact, Cast, CastStatus
+from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, runtime_of
+
+logger = logging.getLogger(__name__)
+
+RETRY = dt.timedelta(seconds=3)
+GONE_WAIT = dt.timedelta(seconds=15)  # a run that has just ended may be unknown to some of GitHub's servers
+LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be listed counts as one that left none
+# How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
+SUCCESS = ("success", "neutral")
+RUN_FAULT = ("failure", "timed_out")
+
+
+def collect(cast: Cast) -> dt.datetime | None:
+    """Bring in what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, end without.
+
+    What it left must be known for that: else it would end without a result that exists, and nobody would copy it later.
+    """
+    assert cast.run_finished_at is not None
+    patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
+    unlisted, settled, failure, again = True, False, Failure(), timezone.now() + RETRY
+    ran: bool | None = None
+    try:
+        ran = has_run(cast)
+        artifacts.list_left(cast)
+        unlisted = False
+        complete = artifacts.bring_in(cast)
+        if needs_explaining(cast):
+            failure = runtime_of(cast).failure(cast)
+        settled = complete
+    except NotNow as exc:
+        logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        if unlisted and vanished(cast):
+            message = "The run has ended and no longer exists on GitHub; what it left can't be had."
+            gone: dict[str, Any] = {"reason": "run_deleted", "message": message}
+            moves.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=gone, charge=False)
+            return None
+        again = min(exc.retry_at or again, timezone.now() + 10 * RETRY)
+    except Exception:
+        logger.exception("the run's end could not be read", extra={"cast_id": str(cast.pk)})
+        unlisted = False  # a bug of ours does not pass with time
+    if not settled and (patient or (unlisted and may_be_listed(cast))):
+        return again
+    artifacts.leave_to_copier(cast)
+    try:
+        finish(cast, failure, ran=ran)
+    except OSError as exc:
+        logger.exception("the stored result can't be read", extra={"cast_id": str(cast.pk)})
+        if patient:
+            return timezone.now() + RETRY
+        message = "The run succeeded, but its result could not be read from our storage."
+        why = exc.strerror or type(exc).__name__  # str() names the file, and so the server's folders
+        error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": why}]}
+        moves.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
+    return None
+
+
+def vanished(cast: Cast) -> bool:
+    """Whether somebody deleted the run before it could be asked what it left, or why it failed.
+
+    One that was cancelled has nothing more to tell.
+    """
+    assert cast.run_finished_at is not None
+    if conclusion_of(cast) == "cancelled" or timezone.now() < cast.run_finished_at + GONE_WAIT:
+        return False
+    try:
+        runtime_of(cast).observe(cast, closely=True)
+    except RunGone:
+        return True
+    except NotNow:
+        pass
+    return False
+
+
+def may_be_listed(cast: Cast) -> bool:
+    """Whether there is any point in waiting for the list: there was none before, and the run still exists."""
+    assert cast.run_finished_at is not None
+    if cast.artifacts.exists() or timezone.now() > cast.run_finished_at + LIST_WAIT:
+        return False
+    try:
+        runtime_of(cast).observe(cast, closely=True)
+    except (RunGone, AccessLost):
+        return False
+    except NotNow:
+        pass
+    return True
+
+
+def has_run(cast: Cast) -> bool | None:
+    """Whether any step of any job of the ended run has begun; None if nobody can say. Raise NotNow.
+
+    Asks for the jobs unless all are known to have ended and one to have begun: a webhook told of the run's end, and
+    theirs may be late or lost. After a re-run in any case: of jobs that were not run again nothing may have been told.
+    """
+    all_ended = bool(cast.jobs) and all(job["status"] == "completed" for job in cast.jobs)
+    if all_ended and cast.started_at is not None and (cast.observation or {}).get("attempt", 1) == 1:
+        return True
+    try:
+        seen = runtime_of(cast).observe(cast, closely=True)
+    except RunGone:
+        return True if cast.started_at is not None else None
+    moves.observe(cast.pk, seen)
+    cast.refresh_from_db(fields=["status", "jobs", "observation", "started_at"])
+    if cast.started_at is not None or seen.jobs is None:
+        return True
+    if conclusion_of(cast) in (*SUCCESS, *RUN_FAULT) and any(job.status != "completed" for job in seen.jobs):
+        raise NotNow("GitHub says that the run has ended, and not yet what became of its jobs")
+    return False
+
+
+def conclusion_of(cast: Cast) -> str:
+    """Return the run's conclusion as GitHub gave it."""
+    return str((cast.observation or {}).get("conclusion") or "unknown")
+
+
+def needs_explaining(cast: Cast) -> bool:
+    """Whether the run ended in a way that its jobs may say more about: not as asked by us, and not well."""
+    conclusion = conclusion_of(cast)
+    return conclusion not in SUCCESS and not (conclusion == "cancelled" and cast.cancel_reason)
+
+
+def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
+    """End the cast by its run's conclusion. `ran`: see `has_run`; what is not known to have run is not charged."""
+    conclusion = conclusion_of(cast)
+    own_limit = failure.timed_out and conclusion in ("failure", "cancelled")
+    if conclusion == "cancelled" and not own_limit:
+        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github", said(failure))
+    elif conclusion in SUCCESS:
+        finish_success(cast, ran=ran is not False)
+    else:
+        reason, message = why_failed(conclusion, failure, ran=ran, own_limit=own_limit)
+        own = said(failure)
+        error: dict[str, Any] = {"reason": reason, "message": own or message, "failed_job": failure.job or None}
+        error |= {"failed_step": failure.step or None, "log_tail": list(failure.log_tail), "run_url": cast.run_url}
+        error["annotations"] = [annotation_line(one) for one in failure.annotations]
+        charge = (own_limit or conclusion in RUN_FAULT) and ran is True and cast.spell.charge_failed_runs
+        message = f"{message.removesuffix('.')}: {own}" if own else message
+        moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge)
+
+
+def why_failed(conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool) -> tuple[str, str]:
+    """Return the reason and our own sentence for it."""
+    reason, message = conclusion, f"The run ended as {conclusion} on GitHub."
+    if ran is False and (own_limit or conclusion in RUN_FAULT):
+        reason = "never_ran"
+        message = "GitHub ended the run before any step of it had begun."
+    elif own_limit or conclusion == "timed_out":
+        reason = "timed_out"
+        message = "It ran longer than its workflow allows, and GitHub ended it."
+    elif conclusion == "failure":
+        reason = "run_failed"
+        message = "The run failed" + (f" in step {failure.step!r}." if failure.step else ".")
+    return reason, message
+
+
+def said(failure: Failure) -> str:
+    """Return what the step, or who runs it, said was wrong: its first error, in one line; blank if it said nothing."""
+    errors = [one.message for one in failure.annotations if one.level == "error"]
+    return " ".join(errors[0].split()) if errors else ""
+
+
+def annotation_line(one: Annotation) -> dict[str, Any]:
+    """Return an annotation as an error shows it."""
+    return {
+        "level": one.level,
+        "title": one.title or None,
+        "message": one.message,
+        "file": one.file or None,
+        "line": one.line,
+    }
+
+
+def finish_success(cast: Cast, *, ran: bool) -> None:
+    """End a cast whose run succeeded, unless its result can't be read or breaks the spell's promise.
+
+    A run of which every job was skipped is not charged.
+    """
+    kept = cast.artifacts.filter(name=results.ARTIFACT).first()
+    result = kept if kept is not None and kept.state == Artifact.State.STORED else None
+    still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
+    output: Any = None
+    problems: results.Problems = []
+    message = ""
+    try:
+        output, problems = results.read(result, cast.spell.output_schema)
+        if problems:
+            message = "The run succeeded, but its result does not keep to the spell's output schema."
+        if problems and result is None and kept is not None:
+            raise results.Unreadable(f"The artifact {results.ARTIFACT} could not be copied: {kept.error}")
+    except results.Unreadable as exc:
+        message = f"The run succeeded, but its result can't be read. {exc}"
+        problems = [{"pointer": "/output", "detail": str(exc)}]
+    if problems and not (result is None and still_coming):
+        error = {"reason": "output_invalid", "message": message, "errors": problems}
+        charge = ran and cast.spell.charge_failed_runs
+        moves.end(
+            cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, output=output, charge=charge
+        )
+        return
+    message = "Done." if not still_coming else "Done; some artifacts are still being copied."
+    moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, output=output, charge=ran)
+
+
+ENDED_BY_US = {
+    "expired": (CastStatus.FAILED, "It was not started in time."),
+    "timed_out": (CastStatus.FAILED, "It ran longer than the spell allows and was cancelled."),
+    "cancelled_by_caller": (CastStatus.CANCELLED, "Cancelled, as asked."),
+    "cancelled_by_operator": (CastStatus.CANCELLED, "Cancelled by the operator."),
+    "cancelled_on_github": (CastStatus.CANCELLED, "The run was cancelled on GitHub."),
+}
+
+
+def end_cancelled(cast: Cast, reason: str, own: str = "") -> None:
+    """End a cast whose run was cancelled, or never came, for `reason`; `own` is what GitHub said about it.
+
+    A run that took too long is its own fault, if it had begun.
+    """
+    status, message = ENDED_BY_US[reason]
+    message = f"{message.removesuffix('.')}: {own}" if own else message
+    charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
+    error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
+    moves.end(cast, status, reason=reason, message=message, error=error, charge=charge)

@@ -1,0 +1,288 @@
+"""What is done with a due cast: look at the world, compare, move. Every step may be repeated, interrupted or late."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import random
+
+from django.conf import settings
+from django.utils import timezone
+
+from casts.execution import finish
+from casts.lifecycle import moves, slots
+from casts.models import Cast, CastStatus
+from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+from core.queue.due import DueQuerySet
+
+logger = logging.getLogger(__name__)
+
+MAX_DISPATCHES = 3
+SEARCH_EVERY = dt.timedelta(seconds=2)
+SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
+SOON = dt.timedelta(seconds=5)
+TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
+GONE_SECONDS = 15.0
+CLOSE_LOOK_EVERY = 4  # looks
+SEEN = (
+    *("status", "run_id", "observation", "jobs", "started_at", "run_finished_at"),
+    *("cancel_requested_at", "cancel_reason"),
+)
+CONFIRM_SECONDS = 10.0  # after a deadline, while GitHub can't be asked whether the run has begun, or ended, meanwhile
+WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
+
+
+class CastWork:
+    """Due casts, for the worker."""
+
+    def rows(self) -> DueQuerySet:
+        """Return the queue of casts."""
+        return Cast.due_rows()
+
+    def step(self, row: Cast) -> dt.datetime | None:
+        """Move one cast on; return when to look again."""
+        cast = Cast.objects.select_related("spell", "account").get(pk=row.pk)
+        cast.token, cast.lease_until = row.token, row.lease_until
+        try:
+            again = step(cast)
+        except AccessLost as exc:
+            end_failed(cast, exc.reason, str(exc))
+            return None
+        except NotNow as exc:
+            if exc.reason:
+                moves.wait_for(cast, reason=exc.reason, message=str(exc))
+            again = exc.retry_at or timezone.now() + SOON
+        # A rate limit may last an hour; our own deadline is kept all the same.
+        limit = deadline(cast)
+        return min(again, limit) if again and limit and limit > timezone.now() else again
+
+
+def step(cast: Cast) -> dt.datetime | None:
+    """Move a claimed cast on by what is known of it; return when to look again (None: never)."""
+    if cast.final:
+        return None
+    if cast.run_finished_at is not None:
+        return finish.collect(cast)
+    if (reason := overdue(cast)) is not None:
+        return give_up(cast, reason) if cast.cancel_requested_at is not None else run_out(cast)
+    if cast.run_id is not None:
+        return look(cast)
+    if cast.dispatch_started_at is not None:
+        return search(cast)
+    return dispatch(cast)
+
+
+def dispatch(cast: Cast) -> dt.datetime | None:
+    """Start the cast's run, once: intent first, then the call, then the answer."""
+    if (turn := wait_for_turn(cast)) is not None:
+        if turn > timezone.now() + WORTH_TELLING:
+            message = f"Waiting its turn: GitHub limits how fast runs may be started. It comes at {turn:%H:%M:%S} UTC."
+            moves.wait_for(cast, reason="waiting_for_turn", message=message)
+        return turn
+    # If we stop here, whoever takes over when the lease is out looks for the run until long after this.
+    before = timezone.now() + dt.timedelta(seconds=settings.WORKER_LEASE_SECONDS)
+    intended = moves.intend_dispatch(cast)
+    if isinstance(intended, slots.Wait):
+        message = (
+            f"Waiting for a free slot: {intended.max_running} may run at once, and it is number {intended.position}."
+        )
+        moves.wait_for(cast, reason="waiting_for_slot", message=message)
+        return timezone.now() + SLOT_LOOK
+    if not intended:
+        return timezone.now() + SOON
+    try:
+        run = runtime_of(cast).start(cast, before=before)
+    except DispatchRefused as exc:
+        end_failed(cast, "dispatch_refused", str(exc), message=f"GitHub refused to start the run: {exc}")
+        return None
+    except NotNow:
+        moves.take_back_intent(cast, tried=False)
+        raise
+    except OutcomeUnknown as exc:
+        logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        moves.lose_answer(cast)
+        moves.wait_for(
+            cast,
+            reason="confirming_dispatch",
+            message="GitHub's answer was lost; looking for the run it may have started.",
+        )
+        return timezone.now()
+    moves.dispatched(cast, run)
+    cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
+    return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
+
+
+def wait_for_turn(cast: Cast) -> dt.datetime | None:
+    """Return when this cast's turn to start comes, None if it is now. A turn that is waited for stays the cast's."""
+    turn = cast.turn_at
+    if turn is None or turn + TURN_KEPT < timezone.now():
+        turn = runtime_of(cast).book(cast)
+    if turn > timezone.now():
+        if turn != cast.turn_at:
+            cast.mine().update(turn_at=turn)
+        return turn
+    if cast.turn_at is not None:
+        cast.mine().update(turn_at=None)
+    return None
+
+
+def search(cast: Cast) -> dt.datetime | None:
+    """Look for the run of a cast that was, or may have been, dispatched without the answer naming it.
+
+    Only looks that were answered count as absence: while GitHub is away nothing is proved.
+    """
+    if found_run(cast):
+        return timezone.now()
+    now = timezone.now()
+    if cast.searched_since is None:
+        cast.mine().update(searched_since=now)
+        return now + SEARCH_EVERY
+    waited, enough = now - cast.searched_since, dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
+    if waited < enough:
+        return now + min(max(SEARCH_EVERY, waited / 2), enough / 5)
+    accepted = cast.dispatched_at is not None
+    if not accepted and cast.spell.carries_token and cast.dispatch_attempts < MAX_DISPATCHES:
+        # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
+        moves.take_back_intent(cast, tried=True)
+        return now
+    message = (
+        f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow "
+        "on the default branch listen for this event, with the token in its run-name?"
+        if accepted
+        else "GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found."
+    )
+    end_failed(cast, "dispatch_lost", message)
+    return None
+
+
+def found_run(cast: Cast) -> bool:
+    """Look for the run of a cast that was dispatched and knows none, and bind it. Raise NotNow while nobody knows."""
+    moves.lose_answer(cast)  # whoever dispatched it has no claim any more: if an answer comes, it comes too late
+    seen = runtime_of(cast).find(cast)
+    if seen is None or moves.cast_behind(seen) != cast.pk:
+        return False
+    moves.observe(cast.pk, seen)
+    return True
+
+
+def look(cast: Cast) -> dt.datetime | None:
+    """Ask GitHub about the run, in case no webhook tells us. Its steps are asked for while somebody follows it."""
+    try:
+        # A list may lag for long: every few looks the run itself is asked for.
+        seen = runtime_of(cast).observe(cast, closely=followed(cast) or cast.attempts % CLOSE_LOOK_EVERY == 0)
+    except RunGone:
+        return end_deleted(cast)
+    moves.observe(cast.pk, seen)
+    return timezone.now() + look_interval(cast)
+
+
+def end_deleted(cast: Cast) -> dt.datetime | None:
+    """End a cast whose run GitHub doesn't know, unless that may pass: a new run may be unknown to some of its servers.
+
+    One that was seen before is known to all of them, once it is a few seconds old.
+    """
+    patience = GONE_SECONDS if cast.observation is not None else settings.CAST_LOST_SECONDS
+    if cast.dispatch_started_at is not None and age(cast) < patience:
+        return timezone.now() + SOON
+    end_failed(cast, "run_deleted", "The run no longer exists on GitHub; somebody deleted it.")
+    return None
+
+
+def end_failed(cast: Cast, reason: str, why: str, *, message: str = "") -> None:
+    """End a cast that failed through no fault of its run: nothing is charged."""
+    error = {"reason": reason, "message": why}
+    moves.end(cast, CastStatus.FAILED, reason=reason, message=message or why, error=error, charge=False)
+
+
+def age(cast: Cast) -> float:
+    """Return the seconds since the cast's dispatch began."""
+    return (timezone.now() - (cast.dispatch_started_at or cast.created_at)).total_seconds()
+
+
+def look_interval(cast: Cast) -> dt.timedelta:
+    """Return how long to wait between looks: a quarter of the run's age, so that long runs cost few looks.
+
+    Less while somebody follows the cast live or wants its end. A little by chance, so that casts of one moment part.
+    """
+    seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
+    if followed(cast) or cast.cancel_requested_at is not None:
+        seconds = min(seconds, settings.CAST_LOOK_WATCHED_SECONDS)
+    return dt.timedelta(seconds=seconds * random.uniform(0.8, 1.0))  # noqa: S311 - to spread, not to hide
+
+
+def followed(cast: Cast) -> bool:
+    """Whether somebody follows the cast live."""
+    return cast.watched_until is not None and cast.watched_until > timezone.now()
+
+
+def overdue(cast: Cast) -> str | None:
+    """Return why the cast must be ended now, if a deadline of ours has passed or somebody asked."""
+    if cast.cancel_requested_at is not None:
+        return cast.cancel_reason
+    limit = deadline(cast)
+    if limit is None or timezone.now() < limit:
+        return None
+    return "expired" if cast.started_at is None else "timed_out"
+
+
+def deadline(cast: Cast) -> dt.datetime | None:
+    """Return when the cast must have started, or ended, by our own rules."""
+    if cast.run_finished_at is not None:
+        return None
+    if cast.started_at is not None:
+        return cast.started_at + dt.timedelta(seconds=cast.spell.timeout_seconds)
+    return cast.expires_at
+
+
+def run_out(cast: Cast) -> dt.datetime | None:
+    """End a cast whose time is up, unless a last look tells that its run has begun, or ended, in time."""
+    limit = deadline(cast)
+    try:
+        if cast.run_id is not None:
+            moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+        elif cast.dispatch_started_at is not None:
+            found_run(cast)
+    except RunGone:
+        return end_deleted(cast)
+    except NotNow as exc:
+        soon = timezone.now() + SOON
+        if limit is not None and soon < limit + dt.timedelta(seconds=CONFIRM_SECONDS):
+            return min(exc.retry_at or soon, soon)
+    cast.refresh_from_db(fields=SEEN)  # what the look may have changed; the claim stays the one we have
+    if cast.final or cast.run_finished_at is not None:
+        return timezone.now()
+    reason = overdue(cast)
+    return timezone.now() if reason is None else give_up(cast, reason)
+
+
+def give_up(cast: Cast, reason: str) -> dt.datetime | None:
+    """End a cast before its run's own end: ask GitHub to cancel, then force it, then end without GitHub."""
+    now = timezone.now()
+    grace = dt.timedelta(seconds=settings.CAST_CANCEL_GRACE_SECONDS)
+    moves.request_cancel(cast, reason=reason)
+    asked_at = cast.cancel_requested_at or now
+    if cast.dispatch_started_at is None or now - asked_at > 2 * grace:
+        finish.end_cancelled(cast, reason)
+        return None
+    force = now - asked_at > grace
+    try:
+        if cast.run_id is None:
+            if found_run(cast):
+                return now
+        else:
+            if (cast.cancel_forced_at if force else cast.cancel_asked_at) is None:
+                runtime_of(cast).cancel(cast, force=force)
+                moves.note_cancel_asked(cast, forced=force)
+            moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+    except RunGone:
+        if cast.observation is None and age(cast) < GONE_SECONDS:
+            return now + SOON
+        if reason == "timed_out":
+            return end_deleted(cast)
+        finish.end_cancelled(cast, reason)
+        return None
+    except NotNow as exc:
+        logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        if exc.retry_at is not None:  # when it may be asked again, but no later than our end
+            return min(exc.retry_at, asked_at + 2 * grace)
+    return now + min(SOON, grace / 4)

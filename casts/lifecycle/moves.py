@@ -1,0 +1,540 @@
+"""Every move a cast can make. Each is one guarded UPDATE in a transaction that also appends the event and moves the
+money; the row count answers "did I do it, or did someone else?". No network call happens in here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from accounts import budget
+from accounts.models import ApiKey
+from casts.callbacks import outbox
+from casts.lifecycle import events, folding, slots
+from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
+from casts.runtime import Observation, Run, runtime_of
+from core.db.statements import Rows, insert, update
+from core.ids import uuid7
+from core.queue import wakeups
+from core.queue.due import batches
+
+logger = logging.getLogger(__name__)
+
+# Deliveries can arrive out of order: a queued cast may finish, a finished one never goes back.
+ALLOWED_FROM = {
+    CastStatus.QUEUED: (CastStatus.QUEUED,),
+    CastStatus.RUNNING: (CastStatus.QUEUED, CastStatus.RUNNING),
+    CastStatus.SUCCEEDED: OPEN,
+    CastStatus.FAILED: OPEN,
+    CastStatus.CANCELLED: OPEN,
+}
+TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
+# Dispatched, and its run is not known.
+RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
+# A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
+TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
+MESSAGE_CHARS = 500
+WATCH_LASTS = dt.timedelta(minutes=3)
+FOLDED = ("id", "key", "carries_token")  # what folding needs of a spell
+LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
+LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
+
+
+# What a cast has learnt from its run, to be forgotten with it.
+LEARNT_OF_A_RUN = (
+    *("run_attempt", "observation", "run_finished_at", "started_at"),
+    *("cancel_asked_at", "cancel_forced_at"),
+)
+
+
+def accept(
+    *,
+    api_key: ApiKey,
+    spell: Spell,
+    input: Any,
+    ttl_seconds: int | None = None,
+    callback_url: str = "",
+    metadata: dict[str, Any] | None = None,
+    retry_of: Cast | None = None,
+    first: Callable[[Cast], None] | None = None,
+) -> Cast:
+    """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid.
+
+    `first` is called with the cast before it is stored, in the same transaction.
+    """
+    now = timezone.now()
+    cast = Cast(
+        id=uuid7(),
+        account=api_key.account,
+        api_key=api_key,
+        spell=spell,
+        retry_of=retry_of,
+        input=input,
+        metadata=metadata or {},
+        callback_url=callback_url,
+        cost_cents=spell.price_cents,
+        repository=spell.target_repository,
+        created_at=now,
+        expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
+        due_at=now,
+        last_seq=1,
+    )
+    with transaction.atomic():
+        if first is not None:
+            first(cast)
+        insert(cast)
+        events.append(cast, "accepted", at=now)
+        # Last: it locks the account's counter, for which all other casts of the account wait.
+        budget.hold(
+            api_key.account,
+            cast_id=cast.pk,
+            cents=spell.price_cents,
+            at=now,
+            api_key_id=api_key.pk,
+            spell_key=spell.key,
+        )
+        transaction.on_commit(wakeups.work_is_due)
+    return cast  # the worker finds it: a queued cast is its own outbox entry
+
+
+def intend_dispatch(cast: Cast) -> bool | slots.Wait:
+    """Commit, before the call, that this attempt is about to dispatch, and take a slot for it.
+
+    False if the claim no longer holds; a Wait if a limit on running casts is reached.
+    """
+    with transaction.atomic():
+        limited = slots.lock(cast)
+        if limited and (wait := slots.wait_of(cast)) is not None:
+            return wait
+        changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
+        done = changed.update(
+            dispatch_started_at=timezone.now(),
+            dispatched_at=None,
+            answer_lost_at=None,
+            searched_since=None,
+            turn_at=None,
+            dispatch_attempts=F("dispatch_attempts") + 1,
+        )
+        if limited and done:
+            slots.took(cast)
+            # A turn taken out of order changes who is next: with a slot left, it may be somebody who sleeps.
+            transaction.on_commit(lambda: _offer_slot(cast), robust=True)
+        return bool(done)
+
+
+def take_back_intent(cast: Cast, *, tried: bool) -> None:
+    """Note that the announced dispatch certainly started nothing, so that it may be tried again later.
+
+    `tried`: it may have reached GitHub, and counts as one of the cast's dispatches.
+    """
+    attempts = F("dispatch_attempts") - (0 if tried else 1)
+    cast.mine().filter(run_id=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
+
+
+def dispatched(cast: Cast, run: Run | None) -> None:
+    """Note GitHub's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
+    now = timezone.now()
+    with transaction.atomic():
+        cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
+        if run is None:
+            _run_known(cast.repository, None, cast.correlation)
+        elif not give_run(cast.pk, cast.repository, run.id, run.url):
+            _correct_run(cast.pk, run)
+        _move(
+            cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
+            CastStatus.QUEUED,
+            "dispatched",
+            status_reason="waiting_for_runner",
+            message="Sent to GitHub; waiting for a runner.",
+            progress=10,
+        )
+
+
+def lose_answer(cast: Cast) -> None:
+    """Note that no answer to the dispatch is to be expected any more: now a title may tell which run is the cast's."""
+    silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
+    with transaction.atomic():
+        if silent.update(answer_lost_at=timezone.now()):
+            _run_known(cast.repository, None, cast.correlation)
+
+
+def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
+    """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
+
+    After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
+    """
+    for path in settings.RUN_KNOWN:
+        transaction.on_commit(partial(import_string(path), repository, run_id, token), robust=True)
+
+
+def wait_for(cast: Cast, *, reason: str, message: str) -> None:
+    """Say publicly what a queued cast is waiting for; silent when it was already said."""
+    queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
+    _move(queued, CastStatus.QUEUED, "waiting", status_reason=reason, message=message[:MESSAGE_CHARS])
+
+
+def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
+    """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
+
+    `guessed`: only its title says so, and GitHub's answer may still name another one.
+    """
+    try:
+        with transaction.atomic():
+            bound = Cast.objects.filter(pk=cast_id, repository__iexact=repository, run_id=None, status__in=OPEN).update(
+                run_id=run_id, run_url=url, run_guessed=guessed
+            )
+    except IntegrityError:
+        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": run_id})
+        return False
+    if bound:
+        _run_known(repository, run_id)
+    return bool(bound)
+
+
+def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
+    """Put the run that GitHub's answer named in the place of one that only a title had told of.
+
+    Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
+    """
+    cast = LOCKED.first(cast_id)
+    if cast is None or (cast.run_id == named.id and not cast.run_guessed):
+        return
+    if cast.run_id == named.id:
+        Cast.objects.filter(pk=cast_id).update(run_guessed=False)
+        return
+    extra = {"cast_id": str(cast_id), "run_id": cast.run_id, "named": named.id}
+    if cast.final or not cast.run_guessed:
+        logger.error("an answer named another run than the cast's", extra=extra)
+        return
+    logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
+    changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
+    # Back to queued, the one time that a status goes back: nothing is known to have begun.
+    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_id": named.id, "run_url": named.url}
+    changes |= {"status": CastStatus.QUEUED}
+    changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
+    try:
+        with transaction.atomic():
+            Cast.objects.filter(pk=cast_id).update(**changes)
+    except IntegrityError:
+        logger.error("run belongs to another cast", extra=extra)
+        return
+    for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
+        transaction.on_commit(partial(default_storage.delete, stored), robust=True)
+    Artifact.objects.filter(cast=cast_id).delete()
+    message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
+    _move(
+        Cast.objects.filter(pk=cast_id),
+        CastStatus.QUEUED,
+        "run_corrected",
+        status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
+        message=message,
+    )
+    _run_known(cast.repository, named.id)
+    transaction.on_commit(wakeups.work_is_due)
+
+
+def cast_behind(seen: Observation) -> uuid.UUID | None:
+    """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
+
+    A title counts only where GitHub's answer can't name the run, and for a run that its runtime says may be the cast's.
+    """
+    known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
+    if owner := known.first():
+        return owner
+    tokens = TOKEN.findall(seen.title)
+    if len(tokens) != 1:
+        return None
+    waiting = Cast.objects.select_related("spell").filter(TITLE_MAY_TELL, pk=tokens[0]).first()
+    if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
+        give_run(waiting.pk, seen.repository, seen.run_id, seen.url, guessed=True)
+    # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
+    return known.first()
+
+
+CANDIDATES = 50  # casts without a run that one message is held against
+
+
+def may_be_ours(seen: Observation) -> bool:
+    """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
+    runless = Cast.objects.select_related("spell").filter(RUNLESS, repository__iexact=seen.repository)
+    candidates = runless.order_by("dispatch_started_at")
+    tokens = TOKEN.findall(seen.title)
+    if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
+        candidates = candidates[:1]
+    elif tokens:
+        candidates = candidates.filter(pk=tokens[0])[: len(tokens) == 1]
+    else:  # without a token it can only be one that the answer will name
+        unanswered = candidates.filter(dispatched_at=None, answer_lost_at=None, spell__carries_token=False)
+        candidates = unanswered[:CANDIDATES]
+    return any(runtime_of(cast).may_own(cast, seen) for cast in candidates)
+
+
+def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
+    """Fold one observation into its cast; return whether anything public changed.
+
+    Any order and any repetition gives the same end: see `casts.lifecycle.folding`.
+    """
+    with transaction.atomic(savepoint=False):
+        if (cast := LOCKED.first(cast_id)) is None:
+            raise Cast.DoesNotExist
+        return _fold(cast, seen)
+
+
+def absorb(seen: Observation) -> bool | None:
+    """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
+    with transaction.atomic(savepoint=False):
+        same_number = LOCKED_BY_RUN.all(seen.run_id)
+        cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
+        if cast is None and (cast_id := cast_behind(seen)) is not None:
+            cast = LOCKED.first(cast_id)
+        return None if cast is None else _fold(cast, seen)
+
+
+def _fold(cast: Cast, seen: Observation) -> bool:
+    """Fold an observation into a cast whose row is locked."""
+    if cast.final:
+        return _note_rerun(cast, seen)
+    changes = folding.fold(cast, seen)
+    if not changes:
+        return False
+    if folding.needs_look(cast, changes):
+        changes["due_at"] = min(cast.due_at or timezone.now(), timezone.now())
+        transaction.on_commit(wakeups.work_is_due)
+    public = any(name in changes and getattr(cast, name) != changes[name] for name in folding.PUBLIC)
+    kind = _kind_of(cast, changes)
+    for name, value in changes.items():
+        setattr(cast, name, value)
+    if public:
+        changes["last_seq"] = cast.last_seq = cast.last_seq + 1
+    if not update(cast, changes, only="status IN ('queued', 'running')"):
+        return False
+    if public:
+        events.append(cast, kind, at=timezone.now())
+    if not cast.spell.carries_token and TOKEN.search(seen.title) and cast.correlation in seen.title:
+        Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
+    return public
+
+
+def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
+    if "run_finished_at" in changes:
+        return "run_finished"
+    if changes.get("step_name", cast.step_name) != cast.step_name:
+        return "step"
+    return "observed"
+
+
+def _note_rerun(cast: Cast, seen: Observation) -> bool:
+    """A re-run on GitHub after the end is a line in the history, nothing else."""
+    if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
+        return False
+    Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
+    cast.refresh_from_db(fields=["last_seq"])
+    events.append(cast, "rerun_on_github", at=timezone.now())
+    return True
+
+
+def wake(cast_id: uuid.UUID) -> None:
+    """Have a worker look at this cast now."""
+    Cast.due_rows().filter(status__in=OPEN).wake(pk=cast_id)
+    transaction.on_commit(wakeups.work_is_due)
+
+
+def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str = "") -> list[uuid.UUID]:
+    """Have workers look at these casts now; return those that are open. Their turns at GitHub stay as they are.
+
+    `by`: the operator who wants it, which goes into their histories as an event of this `kind`.
+    """
+    woken: list[uuid.UUID] = []
+    for some in batches(cast_ids):
+        with transaction.atomic():
+            still_open = Cast.due_rows().filter(status__in=OPEN).locked(some)
+            found = list(still_open.values_list("pk", flat=True))
+            still_open.wake()
+            if by:
+                note_operator(found, kind, by=by)
+            transaction.on_commit(wakeups.work_is_due)
+        woken += found
+    return woken
+
+
+def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
+    """Put it into the histories of casts, also of ones that have ended, that an operator did something to them."""
+    with transaction.atomic():
+        Cast.due_rows().locked(list(cast_ids)).update(last_seq=F("last_seq") + 1)
+        noted = Cast.objects.filter(pk__in=cast_ids).order_by("pk").select_related("spell")
+        events.append_to_each(noted.prefetch_related("artifacts"), kind, at=timezone.now(), by=by)
+
+
+def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
+    """Note that somebody follows these casts live, so that they are looked at more often; return what to note again.
+
+    Once when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over. Those whose rows
+    somebody else is writing at this moment are left out.
+    """
+    now = timezone.now()
+    soon = now + dt.timedelta(seconds=settings.CAST_LOOK_WATCHED_SECONDS)
+    with transaction.atomic():
+        # In order, and without waiting for anybody: two processes that note many casts must not block each other.
+        running = Cast.objects.filter(pk__in=cast_ids, status__in=OPEN, run_finished_at=None).order_by("pk")
+        mine = running
+        if connection.features.has_select_for_update_skip_locked:
+            mine = mine.select_for_update(skip_locked=True, no_key=True)
+        found = list(mine.values_list("pk", flat=True))
+        # Also one whose run is still looked for, and one that a worker holds: it comes back as it says, or by then.
+        # One that was not sent waits for what no follower hurries: a limit, a slot, its turn.
+        sent = Q(dispatch_started_at__isnull=False, due_at__gt=soon)
+        hurry = Case(When(sent | Q(due_at=None, lease_until__isnull=False), then=Value(soon)), default=F("due_at"))
+        # In one UPDATE: for a row that the same transaction has changed before, Postgres checks its references anew.
+        Cast.objects.filter(pk__in=found).update(
+            watched_until=now + WATCH_LASTS, **({"due_at": hurry} if arrived else {})
+        )
+    if len(found) == len(cast_ids):
+        return set()
+    return set(running.values_list("pk", flat=True)) - set(found)
+
+
+def request_cancel(cast: Cast, *, reason: str) -> bool:
+    """Commit, before GitHub is asked, that this cast is to be cancelled and why; False if that was settled before."""
+    return bool(
+        cast.mine()
+        .filter(status__in=OPEN, cancel_requested_at=None)
+        .update(cancel_requested_at=timezone.now(), cancel_reason=reason)
+    )
+
+
+def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
+    """Cancel a cast for its caller, or for the operator `by`.
+
+    At once if nothing was dispatched yet, else GitHub is asked and has the last word. Idempotent; a cast that has
+    ended stays as it ended.
+    """
+    now = timezone.now()
+    reason = "cancelled_by_operator" if by else "cancelled_by_caller"
+    with transaction.atomic():
+        asked = Cast.objects.filter(pk=cast_id, status__in=OPEN, cancel_requested_at=None, run_finished_at=None).update(
+            cancel_requested_at=now, cancel_reason=reason
+        )
+        if asked:
+            # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
+            undispatched = Cast.objects.filter(pk=cast_id, dispatch_started_at=None)
+            ended = _end(
+                undispatched,
+                CastStatus.CANCELLED,
+                reason=reason,
+                message="Cancelled by the operator." if by else "Cancelled, as asked.",
+                charge=False,
+                by=by,
+            )
+            if not ended:
+                _move(
+                    Cast.objects.filter(pk=cast_id),
+                    CastStatus(Cast.objects.values_list("status", flat=True).get(pk=cast_id)),
+                    "cancel_requested",
+                    by=by,
+                    status_reason="cancelling",
+                    message="Cancelling, as the operator asked." if by else "Cancelling, as asked.",
+                )
+                wake(cast_id)
+    return Cast.objects.select_related("spell").get(pk=cast_id)
+
+
+def end(
+    cast: Cast,
+    status: CastStatus,
+    *,
+    reason: str,
+    message: str,
+    error: dict[str, Any] | None = None,
+    output: Any = None,
+    charge: bool,
+) -> bool:
+    """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
+    return _end(cast.mine(), status, reason=reason, message=message, error=error, output=output, charge=charge)
+
+
+def _end(
+    which: QuerySet[Cast],
+    status: CastStatus,
+    *,
+    reason: str,
+    message: str,
+    error: dict[str, Any] | None = None,
+    output: Any = None,
+    charge: bool,
+    by: str = "",
+) -> bool:
+    with transaction.atomic():
+        moved = _move(
+            which,
+            status,
+            events.ENDED_BY,
+            by=by,
+            status_reason=reason,
+            message=message[:MESSAGE_CHARS],
+            progress=100,
+            step_name="",
+            error=error,
+            output=output,
+            charged_cents=F("cost_cents") if charge else 0,
+            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
+            due_at=None,
+            lease_until=None,
+        )
+        if moved is None:
+            return False
+        budget.settle(moved.pk, capture_cents=None if charge else 0)
+        outbox.owe(moved)
+        # After the commit: within it, two casts that end could wait for each other's rows.
+        transaction.on_commit(lambda: _offer_slot(moved), robust=True)
+    logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
+    return True
+
+
+def _offer_slot(cast: Cast) -> None:
+    """Wake who may start now. It runs after the commit, which stands if it fails: they look by themselves, later."""
+    for waiting in slots.next_in_line(cast):
+        wake(waiting.pk)
+
+
+def _move(which: QuerySet[Cast], to: CastStatus, kind: str, *, by: str = "", **changes: Any) -> Cast | None:
+    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None.
+
+    `by`: the operator who caused it.
+    """
+    with transaction.atomic():
+        pk = which.values_list("pk", flat=True).first()
+        if pk is None:
+            return None
+        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(
+            status=to, last_seq=F("last_seq") + 1, **changes
+        ):
+            return None
+        cast = Cast.objects.select_related("spell", "account").get(pk=pk)
+        events.append(cast, kind, at=timezone.now(), by=by)
+        return cast
+
+
+def history(cast_id: uuid.UUID, *, after: int) -> list[CastEvent]:
+    """Return a cast's events numbered above `after`, in order."""
+    return list(CastEvent.objects.filter(cast_id=cast_id, seq__gt=after).order_by("seq"))
+
+
+def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
+    """Put it into the history that GitHub was asked to cancel, or to force it."""
+    now = timezone.now()
+    cast.mine().update(**{"cancel_forced_at" if forced else "cancel_asked_at": now})
+    message = "Forcing GitHub to cancel the run." if forced else "Asked GitHub to cancel the run."
+    _move(cast.mine(), CastStatus(cast.status), "cancel_asked", status_reason="cancelling", message=message)

@@ -1,0 +1,368 @@
+"""Event streams: the table is the stream, one listener per process wakes many.
+
+The hub's one thread learns which casts have news, reads their new rows once, renders them once, and hands the bytes
+to all of this process's streams for that cast. A stream by itself costs no query, no thread and no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection, connections
+from django.db.models import F, Max, QuerySet
+
+from casts import disclosure, links
+from casts.lifecycle import moves
+from casts.lifecycle.events import ENDED_BY
+from casts.models import CastEvent
+from core.queue import wakeups
+
+logger = logging.getLogger(__name__)
+
+RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
+READ_AT_ONCE = 500
+LONGEST_TRANSACTION = 30.0  # seconds; the database ends those that idle for longer (settings.DATABASES)
+UNDER_WAY = 10_000  # so many numbers may be taken by transactions that have not committed yet
+WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
+WATCHED_AT_ONCE = 5000
+TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
+HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
+
+
+class Frame(NamedTuple):
+    """One event on the wire."""
+
+    seq: int
+    data: bytes
+    final: bool
+
+
+# What is no end of a line in SSE, and is one to clients that split text as Unicode has it (Python's splitlines).
+LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+
+
+def frames(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
+    """Yield the events that are wanted, each with what callers get of it."""
+    events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
+    masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
+    for event in events:
+        yield event, frame(event, masks.get(event.cast_id))
+
+
+def frame(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
+    """Render one event, with its links, and without its run if there is a mask.
+
+    Unnamed, so that `onmessage` gets it; the id is the event's number.
+    """
+    data = event.data if mask is None else disclosure.without_run(event.data, mask)
+    text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
+    text = text.translate(LINE_ENDS)
+    return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
+
+
+def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's data with addresses of its artifacts; those are made when read, because they expire."""
+    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
+    main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
+    return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
+
+
+class Subscriber:
+    """One stream's mailbox. Lives on the event loop."""
+
+    __slots__ = ("_wake", "closed", "frames", "topic", "write")
+
+    def __init__(self) -> None:
+        self.topic: uuid.UUID | None = None  # the cast it is told of
+        self.frames: list[Frame] = []
+        self.closed = False
+        self.write: Callable[[bytes], None] | None = None  # puts bytes on the wire, for a stream that waits
+        self._wake: asyncio.Future[None] | None = None
+
+    def beat(self) -> None:
+        """Have a stream that waits send a heartbeat: by itself if it can't be done without waking it."""
+        if self._wake is not None and not self.frames:
+            if self.write is not None:
+                self.write(HEARTBEAT_FRAME)
+            else:
+                self.deliver(())
+
+    def deliver(self, frames: Iterable[Frame]) -> None:
+        """Add frames and wake the stream."""
+        self.frames.extend(frames)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def close(self) -> None:
+        """Have the stream end: this process stops, the client reconnects to another."""
+        self.closed = True
+        self.deliver(())
+
+    async def next(self) -> list[Frame]:
+        """Return what has come, waiting for it; empty after a heartbeat or when closed."""
+        if not self.frames and not self.closed:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+            self._wake = None
+        came, self.frames = self.frames, []
+        return came
+
+
+@dataclass(slots=True)
+class Topic:
+    """One cast that somebody in this process watches. `seq` is the last event that was handed out for it."""
+
+    seq: int = 0
+    subscribers: set[Subscriber] = field(default_factory=set)
+
+
+class Window:
+    """The end of the event table, in which something new may still appear; by the rows' numbers.
+
+    On Postgres a transaction may commit after others that took later numbers; on SQLite only one writes at a time.
+    """
+
+    def __init__(self) -> None:
+        self.lasts = (
+            0.0 if connection.vendor == "sqlite" else LONGEST_TRANSACTION + 2 * settings.STREAM_FALLBACK_SECONDS
+        )
+        newest = CastEvent.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        self.marks = deque([(time.monotonic(), max(0, newest - UNDER_WAY))])
+
+    @property
+    def begin(self) -> int:
+        """The number above which to look."""
+        return self.marks[0][1]
+
+    def advance(self, newest: int) -> None:
+        """Note the highest number that was seen (0: none), and leave behind what is settled by now."""
+        now = time.monotonic()
+        self.marks.append((now, max(newest, self.marks[-1][1])))
+        while len(self.marks) > 1 and self.marks[1][0] <= now - self.lasts:
+            self.marks.popleft()
+
+
+class Hub:
+    """All streams of one process, on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.topics: dict[uuid.UUID, Topic] = {}
+        self.stopping = False
+        self._window: Window | None = None
+        self._look_at = 0.0  # time.monotonic(); when to look without having been told
+        self._arrived: deque[uuid.UUID] = deque()  # watched since the last time we told; two threads use it
+        self._listener: wakeups.Listener | None = None
+        self._told_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._beat: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def subscribe(self, cast_id: uuid.UUID) -> Iterator[Subscriber]:
+        """Receive a cast's frames. Subscribe first, read the table second: nothing can fall in between."""
+        subscriber = Subscriber()
+        self.add(cast_id, subscriber)
+        try:
+            yield subscriber
+        finally:
+            self.remove(subscriber)
+
+    def add(self, cast_id: uuid.UUID, subscriber: Subscriber) -> None:
+        """Have a subscriber told of a cast from now on, until it is removed."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
+            self._thread.start()
+            self._heartbeat()
+        if self.stopping:
+            subscriber.close()
+        if (topic := self.topics.get(cast_id)) is None:
+            topic = self.topics[cast_id] = Topic()
+            self._arrived.append(cast_id)
+            if self._listener is not None:
+                self._listener.interrupt()
+        subscriber.topic = cast_id
+        topic.subscribers.add(subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more. May be called twice."""
+        cast_id, subscriber.topic = subscriber.topic, None
+        if cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
+            topic.subscribers.discard(subscriber)
+            if not topic.subscribers:
+                del self.topics[cast_id]
+
+    def stop(self) -> None:
+        """Close every stream, in order: called when the process is told to stop."""
+        self.stopping = True
+        for topic in self.topics.values():
+            for subscriber in topic.subscribers:
+                subscriber.close()
+
+    def _heartbeat(self) -> None:
+        # One timer for all streams: ten thousand of their own would cost more than the streams.
+        self._beat = self.loop.call_later(settings.STREAM_HEARTBEAT_SECONDS, self._heartbeat)
+        for topic in self.topics.values():
+            for subscriber in topic.subscribers:
+                subscriber.beat()
+
+    def _listen(self) -> None:
+        listener = self._listener = wakeups.listener(wakeups.NEWS)
+        while not self.stopping and not self.loop.is_closed():
+            try:
+                sleep = max(0.0, self._look_at - time.monotonic())
+                told = listener.wait(min(sleep, TELL_AGAIN) if self._arrived else sleep)
+                if told is None or time.monotonic() >= self._look_at:  # anything may have come
+                    self._look()
+                else:
+                    self._read({uuid.UUID(t) for t in told})
+                self._tell_watched()
+            except Exception:
+                if self.loop.is_closed():  # the process ends; there is nobody left to tell
+                    break
+                logger.exception("the event hub's look failed")
+                connections.close_all()
+                threading.Event().wait(1)
+        listener.close()
+        connections.close_all()
+
+    @property
+    def window(self) -> Window:
+        """The part of the event table to look at; used by the hub's thread alone."""
+        if self._window is None:
+            self._window = Window()
+        return self._window
+
+    def _look(self) -> None:
+        """Find what no wake-up told of: in one query, whose cost depends on what is new and not on who watches."""
+        self._look_at = time.monotonic() + settings.STREAM_FALLBACK_SECONDS
+        newer = list(CastEvent.objects.filter(pk__gt=self.window.begin).values_list("pk", "cast_id", "seq"))
+        unseen = [
+            pk for pk, cast_id, seq in newer if (topic := self.topics.get(cast_id)) is not None and seq > topic.seq
+        ]
+        for some in _chunks(unseen, READ_AT_ONCE):
+            self._hand_over(CastEvent.objects.filter(pk__in=some))
+        self.window.advance(max((pk for pk, _, _ in newer), default=0))
+
+    def _read(self, cast_ids: set[uuid.UUID]) -> None:
+        """Read the news of these casts, as far as somebody watches them."""
+        for some in _chunks([one for one in cast_ids if one in self.topics], READ_AT_ONCE):
+            self._hand_over(CastEvent.objects.filter(cast__in=some, pk__gt=self.window.begin))
+
+    def _hand_over(self, events: QuerySet[CastEvent]) -> None:
+        """Render events, once for all of their streams, and give them to the event loop."""
+        found: dict[uuid.UUID, list[Frame]] = {}
+
+        def wanted(event: CastEvent) -> bool:
+            topic = self.topics.get(event.cast_id)
+            return topic is not None and event.seq > topic.seq
+
+        for event, rendered in frames(events.order_by("cast_id", "seq"), wanted):
+            found.setdefault(event.cast_id, []).append(rendered)
+        if found:
+            self.loop.call_soon_threadsafe(self._hand_out, found)
+
+    def _tell_watched(self) -> None:
+        """Have the worker look more often at what is followed here: newcomers at once, all others each minute."""
+        arrived = {self._arrived.popleft() for _ in range(len(self._arrived))}
+        for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
+            self._arrived.extend(moves.watch(some, arrived=True))
+        if time.monotonic() - self._told_at > WATCHED_EVERY:
+            self._told_at = time.monotonic()
+            for some in _chunks(list(self.topics), WATCHED_AT_ONCE):
+                moves.watch(some, arrived=False)
+
+    def _hand_out(self, found: dict[uuid.UUID, list[Frame]]) -> None:
+        for cast_id, frames in found.items():
+            if (topic := self.topics.get(cast_id)) is not None:
+                topic.seq = max(topic.seq, frames[-1].seq)
+                for subscriber in topic.subscribers:
+                    subscriber.deliver(frames)
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def topic_name(cast_id: str) -> uuid.UUID | None:
+    """Return the id that a path names, None if it names none."""
+    try:
+        return uuid.UUID(cast_id)
+    except ValueError:
+        return None
+
+
+_hub: Hub | None = None
+
+
+def hub() -> Hub:
+    """Return the hub of the running event loop."""
+    global _hub
+    loop = asyncio.get_running_loop()
+    if _hub is None or _hub.loop is not loop:
+        _hub = Hub(loop)
+    return _hub
+
+
+def stop() -> None:
+    """Close this process's streams, if it has any."""
+    if _hub is not None:
+        _hub.stop()
+
+
+def restarting() -> bytes:
+    """Return what a stream ends with when its process stops: not the end of its cast, come back for the rest.
+
+    Named, so that `onmessage` does not get it, and without an id, so that the position stays. All in one moment would
+    be a rush.
+    """
+    return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311
+
+
+async def stream(
+    subscriber: Subscriber, first: list[Frame], *, after: int, done: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
+    try:
+        yield RETRY_FRAME
+        while True:
+            while first:
+                seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
+                if seq <= after:
+                    continue  # read from the table and told by the hub as well
+                after = seq
+                yield data
+                del data
+                if final:
+                    return
+            if subscriber.closed:
+                yield restarting()
+                return
+            first = await subscriber.next()
+            if not first and not subscriber.closed:
+                yield HEARTBEAT_FRAME
+    finally:
+        done()
+
+
+async def wait_until_final(subscriber: Subscriber, seconds: float) -> None:
+    """Return when the final frame has come, or after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not subscriber.closed:
+                if any(one.final for one in await subscriber.next()):
+                    return
+    except TimeoutError:
+        return

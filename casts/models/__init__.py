@@ -1,0 +1,53 @@
+"""What is cast: spells, casts, their events, their artifacts and their callbacks."""
+
+from casts.models.artifact import Artifact
+from casts.models.callback import (
+    Callback,
+    CallbackAttempt,
+    CallbackEndpoint,
+    CallbackType,
+    endpoint_id,
+    every_callback_type,
+    message_id,
+)
+from casts.models.cast import (
+    FINAL,
+    OPEN,
+    Cast,
+    CastEvent,
+    CastStatus,
+    IdempotencyRecord,
+    SpellTurn,
+)
+from casts.models.spell import (
+    TARGET,
+    Spell,
+    standard_retention,
+    standard_timeout,
+    standard_ttl,
+    valid_schema,
+)
+
+__all__ = [
+    "FINAL",
+    "OPEN",
+    "TARGET",
+    "Artifact",
+    "Callback",
+    "CallbackAttempt",
+    "CallbackEndpoint",
+    "CallbackType",
+    "Cast",
+    "CastEvent",
+    "CastStatus",
+    "IdempotencyRecord",
+    "Spell",
+    "SpellTurn",
+    "endpoint_id",
+    "every_callback_type",
+    "message_id",
+    "standard_retention",
+    "standard_timeout",
+    "standard_ttl",
+    "valid_schema",
+]

@@ -1,0 +1,46 @@
+"""What runs leave."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from casts.models.cast import Cast
+from core.queue.due import DueRow
+
+
+class Artifact(DueRow):
+    """Our copy of one artifact of a cast's run."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"  # still to be copied
+        STORED = "stored"
+        FAILED = "failed"  # can't be copied; `error` says why
+        EXPIRED = "expired"  # our retention has passed; the bytes are gone
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="artifacts", db_index=False)
+    name = models.CharField(max_length=300)
+    remote_id = models.BigIntegerField()
+    remote_digest = models.CharField(max_length=80, blank=True)  # "sha256:<hex>", as GitHub gives it
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    error = models.CharField(max_length=500, blank=True)
+    file = models.FileField(max_length=300, blank=True)
+    file_name = models.CharField(max_length=310, blank=True)  # what a download is called
+    size_bytes = models.PositiveBigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    stored_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("name",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index("cast", name="artifact_missing", condition=Q(state__in=["pending", "failed"])),
+        ]
+        constraints = [models.UniqueConstraint(fields=["cast", "name"], name="one_artifact_per_name")]
+
+    def __str__(self) -> str:
+        return self.name

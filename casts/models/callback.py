@@ -1,0 +1,113 @@
+"""Who is called when a cast ends, and what is owed to them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Account
+from casts.models.cast import Cast
+from core.ids import uuid7
+from core.queue.due import DueRow
+
+
+class CallbackType(models.TextChoices):
+    """What receivers are told."""
+
+    SUCCEEDED = "cast.succeeded"
+    FAILED = "cast.failed"
+    CANCELLED = "cast.cancelled"
+
+
+def endpoint_id() -> str:
+    """Return a new endpoint's id."""
+    return f"ep_{uuid7().hex}"
+
+
+def message_id() -> str:
+    """Return a new callback's id, which is also its `webhook-id`; sorts by time."""
+    return f"msg_{uuid7().hex}"
+
+
+def every_callback_type() -> list[str]:
+    """Return all types."""
+    return list(CallbackType.values)
+
+
+class CallbackEndpoint(models.Model):
+    """An address that an account wants called when its casts end. Deleted ones stay, for the log."""
+
+    id = models.CharField(max_length=40, primary_key=True, default=endpoint_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="callback_endpoints")
+    url = models.CharField(max_length=2000)
+    description = models.CharField(max_length=200, blank=True)
+    types = models.JSONField(default=every_callback_type, help_text="Which messages it gets.")
+    secrets = models.JSONField(editable=False)  # newest first; two during a rotation
+    active = models.BooleanField(default=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = [models.Index(fields=["account", "active"], name="endpoint_by_account")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Callback(DueRow):
+    """One message owed to one receiver: a queued cast's end on its way out. See casts.callbacks.outbox."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"  # to be tried at due_at
+        DELIVERED = "delivered"
+        FAILED = "failed"  # given up; `last_error` says why
+        DISABLED = "disabled"  # the receiver is gone, or was switched off
+
+    id = models.CharField(max_length=40, primary_key=True, default=message_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="callbacks")
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="callbacks")
+    # Null: the cast's own callback_url, signed with the account's secret.
+    endpoint = models.ForeignKey(CallbackEndpoint, on_delete=models.CASCADE, null=True, related_name="callbacks")
+    url = models.CharField(max_length=2000)  # where the last try went, or the first will go
+    type = models.CharField(max_length=40, choices=CallbackType)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    last_error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index(fields=["account", "-id"], name="callback_by_account"),
+            models.Index("created_at", name="callback_undelivered", condition=Q(state__in=["pending", "failed"])),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["cast", "endpoint"], name="one_callback_per_endpoint"),
+            models.UniqueConstraint(fields=["cast"], condition=Q(endpoint=None), name="one_callback_to_its_own_url"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class CallbackAttempt(models.Model):
+    """One try to deliver a callback, and what came back."""
+
+    callback = models.ForeignKey(Callback, on_delete=models.CASCADE, related_name="tries")
+    at = models.DateTimeField()
+    url = models.CharField(max_length=2000)
+    status_code = models.PositiveSmallIntegerField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+    duration_ms = models.PositiveIntegerField()
+    response_excerpt = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.status_code or self.error}"

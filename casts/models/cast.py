@@ -1,0 +1,200 @@
+"""Casts, their history, their order, and the answers to repeated requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce, NullIf
+from django.urls import reverse
+
+from accounts.models import Account, ApiKey
+from casts.models.spell import Spell
+from core.db.documents import DocumentField
+from core.ids import uuid7
+from core.queue.due import DueRow
+
+
+class CastStatus(models.TextChoices):
+    """Five words, closed set (design: states)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = (CastStatus.QUEUED, CastStatus.RUNNING)
+FINAL = (CastStatus.SUCCEEDED, CastStatus.FAILED, CastStatus.CANCELLED)
+
+
+class CastQuerySet(models.QuerySet["Cast"]):
+    def of(self, account: Account) -> CastQuerySet:
+        """Return one account's casts; every other account's are not found."""
+        return self.filter(account=account)
+
+    def with_installation(self) -> CastQuerySet:
+        """Annotate the App's installation that each goes through, the setting filled in; 0 if there is none."""
+        named, default = NullIf("spell__installation_id", Value(0)), settings.GITHUB_APP_INSTALLATION_ID or 0
+        return self.annotate(installation=Coalesce(named, Value(default), output_field=models.BigIntegerField()))
+
+    def through_installation(self, installation_id: int) -> CastQuerySet:
+        """Return those that go through one installation."""
+        with_it: Any = self.with_installation()
+        found: CastQuerySet = with_it.filter(installation=installation_id)
+        return found
+
+
+class Cast(DueRow):
+    """One request to run a spell. Written by `casts.lifecycle.moves` alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    # No index of its own where another index begins with it: each costs every insert, and may mislead the planner.
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="casts", db_index=False)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
+    spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries", db_index=False)
+    input = DocumentField()
+    metadata = DocumentField(default=dict)
+    callback_url = models.URLField(max_length=2000, blank=True)
+    cost_cents = models.PositiveIntegerField()
+
+    status = models.CharField(max_length=10, choices=CastStatus, default=CastStatus.QUEUED)
+    status_reason = models.CharField(max_length=40, default="accepted")
+    message = models.CharField(max_length=500, default="Accepted; waiting for a worker.")
+    progress = models.PositiveSmallIntegerField(default=0)  # percent
+    step_name = models.CharField(max_length=300, blank=True)
+    last_seq = models.PositiveIntegerField(default=0)
+
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()  # not started by then: expired
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    # Dispatch: the intent is committed before the call, the answer after it.
+    dispatch_attempts = models.PositiveSmallIntegerField(default=0)
+    dispatch_started_at = models.DateTimeField(null=True)
+    dispatched_at = models.DateTimeField(null=True)
+    answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
+    searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
+    turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
+    watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
+    # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
+    repository = models.CharField(max_length=140)
+    run_id = models.BigIntegerField(null=True)
+    # Known by its title alone: an answer that names another one wins. With a default in the database, so that processes
+    # of the release before can go on while an update is under way.
+    run_guessed = models.BooleanField(default=False, db_default=False)
+    run_attempt = models.PositiveIntegerField(null=True)
+    run_url = models.URLField(max_length=500, blank=True)
+    observation = DocumentField(null=True)
+    jobs = DocumentField(default=list)
+    run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
+    cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
+    cancel_forced_at = models.DateTimeField(null=True)
+
+    error = DocumentField(null=True)
+    output = DocumentField(null=True)
+    charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
+
+    objects = CastQuerySet.as_manager()
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+        indexes = [
+            *DueRow.Meta.indexes,
+            models.Index(fields=["account", "-id"], name="cast_by_account"),
+            models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
+            models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
+            models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
+            models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
+        ]
+        constraints = [
+            # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
+            models.UniqueConstraint(fields=["run_id", "repository"], name="one_cast_per_run"),
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in CastStatus]), name="cast_status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)
+                | Q(status__in=[s.value for s in OPEN], finished_at=None),
+                name="cast_final_iff_finished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended, for good."""
+        return self.status in FINAL
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from the run's start to the cast's end, once both are known."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(0, int((self.finished_at - self.started_at).total_seconds() * 1000))
+
+    @property
+    def correlation(self) -> str:
+        """The token that the workflow's run-name carries."""
+        return f"[cast:{self.pk}]"
+
+    def get_absolute_url(self) -> str:
+        """Return the progress page's path."""
+        return reverse("cast-page", args=[self.pk])
+
+
+class SpellTurn(models.Model):
+    """When an account last got a slot of a spell with `max_running`; see casts.lifecycle.slots."""
+
+    spell = models.ForeignKey(Spell, on_delete=models.CASCADE)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    served_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["spell", "account"], name="one_turn_per_account")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.spell} {self.served_at}"
+
+
+class CastEvent(models.Model):
+    """One line of a cast's history. `data` is the whole state after it: what SSE streams, but for casts.disclosure."""
+
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="events", db_index=False)
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40)
+    data = DocumentField()
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150, blank=True, default="", db_default="")  # the operator; callers don't see it
+
+    class Meta:
+        ordering = ("cast_id", "seq")
+        constraints = [models.UniqueConstraint(fields=["cast", "seq"], name="one_event_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class IdempotencyRecord(models.Model):
+    """The answer to one Idempotency-Key; see casts.lifecycle.idempotency."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, db_index=False)
+    route = models.CharField(max_length=60)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    body = DocumentField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "route", "key"], name="one_answer_per_key")]
+        indexes = [models.Index("created_at", name="idempotency_age")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.key}"

@@ -1,0 +1,41 @@
+"""The progress page: the state as it is, kept live by a small script, readable without."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from casts.api.authentication import readable_cast
+from casts.pages import presenter
+from casts.representation import cast_out
+from core.errors import SpellError
+from core.times import stamp
+
+HTML_STATUS = {401: 403}  # a browser would ask for a password on 401
+
+
+@require_safe
+def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
+    """Show one cast to whoever has its link, or is logged in as a member of its account."""
+    try:
+        cast = readable_cast(request, str(cast_id))
+    except SpellError as exc:
+        if exc.status == 401 and "token" not in request.GET:
+            return redirect(f"/admin/login/?next={request.path}")
+        status = HTML_STATUS.get(exc.status, exc.status)
+        return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
+    shown, now = cast_out(cast), timezone.now()
+    context = {
+        "cast": cast,
+        "shown": shown,
+        "page": presenter.page_state(shown, now, show_input=cast.spell.show_input),
+        "last_seq": cast.last_seq,
+        "now": stamp(now),
+    }
+    response = render(request, "casts/progress.html", context)
+    response["Cache-Control"] = "no-store"
+    return response

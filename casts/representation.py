@@ -1,0 +1,89 @@
+"""How casts and spells look on the wire."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from casts import disclosure, links
+from casts.lifecycle import events, slots
+from casts.live.hub import with_links
+from casts.models import Artifact, Cast, Spell
+from core.db.statements import Rows
+from core.times import stamp
+
+
+def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
+    """Return a cast as the API shows it; `artifacts` are the cast's, if they have been read already."""
+    shown = with_links(cast.pk, disclosure.public(cast, events.snapshot(cast, artifacts)))
+    return {
+        "cast_id": str(cast.pk),
+        "spell_key": cast.spell.key,
+        "spell_name": cast.spell.name,
+        "cost_cents": cast.cost_cents,
+        "created_at": stamp(cast.created_at),
+        "expires_at": stamp(cast.expires_at),
+        **shown,
+        "retry_of": str(cast.retry_of_id) if cast.retry_of_id else None,
+        "queue_position": position(cast),
+        "input": cast.input,
+        "metadata": cast.metadata,
+        "callback_url": cast.callback_url or None,
+        "progress_url": links.progress_url(cast.pk),
+        "events_url": links.events_url(cast.pk),
+    }
+
+
+def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+    """Return casts as the API shows them, in this order; in two queries, however many they are."""
+    casts = {cast.pk: cast for cast in LISTED.among(ids)}
+    artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
+    for artifact in ARTIFACTS.among(list(artifacts)) if artifacts else ():
+        artifacts[artifact.cast_id].append(artifact)
+    return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
+
+
+# What of a cast and its spell all this is made of; the rest of a row takes as long again to read.
+SHOWN = (
+    *(
+        "id",
+        "account_id",
+        "spell_id",
+        "retry_of_id",
+        "input",
+        "metadata",
+        "callback_url",
+        "cost_cents",
+        "charged_cents",
+        "repository",
+    ),
+    *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
+    *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
+)
+SHOWN_OF_SPELL = ("id", "key", "name", "max_running", "show_run", "repository", "workflow_file")
+LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
+ARTIFACTS = Rows(Artifact, "cast")
+
+
+def position(cast: Cast) -> int | None:
+    """Return a cast's place in the line for a slot, None if it waits for none."""
+    if cast.status_reason != "waiting_for_slot" or cast.final:
+        return None
+    wait = slots.wait_of(cast)
+    return wait.position if wait else 1
+
+
+def spell_out(spell: Spell) -> dict[str, Any]:
+    """Return a spell as the API shows it: what a caller needs, not where it runs."""
+    return {
+        "spell_key": spell.key,
+        "name": spell.name,
+        "description": spell.description,
+        "input_schema": spell.input_schema,
+        "output_schema": spell.output_schema,
+        "price_cents": spell.price_cents,
+        "ttl_seconds": spell.ttl_seconds,
+        "timeout_seconds": spell.timeout_seconds,
+        "artifact_retention_days": spell.artifact_retention_days,
+    }

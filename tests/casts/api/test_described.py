@@ -1,0 +1,80 @@
+"""The API's description is true: of casts in every state, and of what any client is told.
+
+All other tests' answers are held against it too (tests/conftest.py); here are those that might be missing there.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from casts.lifecycle import moves
+from casts.models import Artifact, Cast, CastStatus
+from tests import described
+from tests.casts.client import asked, run
+from tests.casts.conftest import claim
+
+OUTPUTS = [None, 0, 1.5, "text", True, [], [None], {}, {"a": {"b": None}}]
+
+
+def ended(cast, **how):
+    row = claim(cast)
+    moves.end(row, **{"status": CastStatus.SUCCEEDED, "reason": "succeeded", "message": "Done.", "charge": True} | how)
+    return Cast.objects.get(pk=cast.pk)
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=str)
+def test_any_output_is_as_described(api, cast, output):
+    ended(cast, output=output)
+    assert api.get(f"/casts/{cast.pk}").json()["output"] == output
+
+
+@pytest.mark.parametrize("status", [CastStatus.FAILED, CastStatus.CANCELLED])
+@pytest.mark.parametrize("error", [None, {"reason": "r", "message": "m", "errors": [{"pointer": "", "detail": "d"}]}])
+def test_every_end_is_as_described(api, cast, status, error):
+    ended(cast, status=status, reason="run_failed", error=error, charge=False)
+    shown = api.get(f"/casts/{cast.pk}").json()
+    assert (shown["status"], shown["error"], shown["final"]) == (status, error, True)
+
+
+@pytest.mark.parametrize("state", Artifact.State.values)
+def test_artifacts_in_every_state_are_as_described(api, cast, state):
+    Artifact.objects.create(cast=cast, name="report é 100 %", remote_id=5, state=state)
+    Cast.objects.filter(pk=cast.pk).update(run_finished_at=cast.created_at)
+    [shown] = api.get(f"/casts/{cast.pk}").json()["artifacts"]
+    assert shown["state"] == state
+
+
+@pytest.mark.parametrize("url", ["https://example.com/ü?x=é", "https://münchen.example/", "https://example.com/a|b"])
+def test_a_callback_address_that_is_taken_is_as_described(api, spell, url):
+    answer = api.post("/cast", {"spell_key": "greet", "input": {"name": "Ada"}, "callback_url": url})
+    assert answer.status_code in (201, 422)
+    if answer.status_code == 201:
+        assert answer.json()["callback_url"] == url
+
+
+@pytest.mark.django_db(transaction=True)  # streams read in threads of their own
+@pytest.mark.parametrize("output", OUTPUTS, ids=str)
+def test_any_event_is_as_described(cast, secret, output):
+    ended(cast, output=output)
+
+    async def scene():
+        path = f"/api/v1/casts/{cast.pk}/events?after=0"
+        async with asked(path, Authorization=f"Bearer {secret}") as stream:
+            return await stream.events()
+
+    events = run(scene())
+    assert events[-1][1]["output"] == output
+
+
+def test_a_field_that_is_not_described_is_noticed(api, cast):
+    answer = api.get(f"/casts/{cast.pk}")
+    path = f"/api/v1/casts/{cast.pk}"
+    for wrong in ({"new": 1}, {"progress": 101}, {"status": "done"}, {"created_at": "today"}, {"steps": [{}]}):
+        with pytest.raises(AssertionError, match="is not as described"):
+            described.check("GET", path, 200, answer["Content-Type"], json.dumps(answer.json() | wrong).encode())
+    with pytest.raises(AssertionError, match="may not answer 202"):
+        described.check("GET", path, 202, answer["Content-Type"], answer.content)
+    with pytest.raises(AssertionError, match="comes as text/html"):
+        described.check("GET", path, 404, "text/html", b"")

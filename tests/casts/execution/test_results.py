@@ -1,0 +1,217 @@
+"""`result.json` of the artifact `spell-result`: the one thing that is unpacked, with tongs."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import json
+import lzma
+import struct
+import zipfile
+import zlib
+from contextlib import suppress
+
+import pytest
+from django.core.files.base import ContentFile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from casts.execution import results
+from casts.models import Artifact
+from core.strict_json import storable
+
+
+class Stored:
+    """A stored artifact's bytes, without a database."""
+
+    def __init__(self, content: bytes, *, name: str = "spell-result", file_name: str = "spell-result.zip") -> None:
+        self.name, self.file_name = name, file_name
+        self.file = ContentFile(content)
+
+
+def zipped(method=zipfile.ZIP_DEFLATED, **members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, content in (members or {"result.json": b"{}"}).items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def result(content, method=zipfile.ZIP_DEFLATED):
+    return zipped(method, **{"result.json": content})
+
+
+def read(content, schema=None, **names):
+    return results.read(Stored(content, **names), schema)
+
+
+def unreadable(content, schema=None):
+    with pytest.raises(results.Unreadable) as told:
+        read(content, schema)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("value", [{"greeting": "Hello, Ada"}, [], 5, "text", None, {"größe": "🧙"}])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_the_result_is_read_out_of_the_zip(value, method):
+    assert read(result(json.dumps(value), method)) == (value, [])
+
+
+@pytest.mark.parametrize("names", [{"file_name": "result.json"}, {"name": "result.json", "file_name": "result.json"}])
+def test_an_unzipped_upload_is_read_as_it_is(names):
+    assert read(b'{"a": 1}', **names) == ({"a": 1}, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_as_powershell_writes_it_is_no_part_of_the_text(encoding):
+    value = {"größe": "🧙", "text": "\ufeff inside it stays"}
+    assert read(result(json.dumps(value, ensure_ascii=False).encode(encoding))) == (value, [])
+
+
+def test_other_files_are_not_results():
+    assert read(zipped(**{"other.json": b'{"a": 1}', "deep/result.json": b"{}"})) == (None, [])
+    assert read(b'{"a": 1}', file_name="spell-result") == (None, [])
+    assert results.read(None, None) == (None, [])
+
+
+def test_a_missing_result_breaks_a_schema_and_nothing_else():
+    for absent in (None, Stored(zipped(other=b""))):
+        [broken] = results.read(absent, {"type": "object"})[1]
+        assert "result.json" in broken["detail"]
+        assert "spell-result" in broken["detail"]
+
+
+def test_what_breaks_the_output_schema_is_told_by_its_place():
+    schema = {"properties": {"a": {"type": "integer"}, "b": {"items": {"type": "string"}}}, "required": ["c"]}
+    output, problems = read(result(b'{"a": "x", "b": ["y", 1]}'), schema)
+    assert output == {"a": "x", "b": ["y", 1]}
+    assert sorted(p["pointer"] for p in problems) == ["/output", "/output/a", "/output/b/1"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"Hello",
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": "\\u0000"}',
+        b'{"\\u0000": 1}',
+        b'{"a": "\\ud800"}',
+        b"\xff\xfe",
+        b'{"a": "\xff"}',
+        b"9" * 5000,
+        b"[" * 101 + b"]" * 101,
+        b"[" * 300 + b"]" * 300,
+        b"[" * 990 + b"]" * 990,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+    ],
+)
+def test_what_is_no_json_that_we_can_keep_is_a_problem_with_or_without_schema(content):
+    for schema in (None, {}, {"type": "object"}):
+        assert unreadable(result(content), schema).startswith("result.json ")
+
+
+def test_text_that_only_looks_like_nul_is_fine():
+    assert read(result(b'{"a": "\\\\u0000"}')) == ({"a": "\\u0000"}, [])
+
+
+def test_the_largest_result_is_read_and_one_byte_more_is_not():
+    most = b'"' + b"x" * (results.MAX_BYTES - 2) + b'"'
+    assert read(result(most))[1] == []
+    assert "larger than" in unreadable(result(most[:-1] + b'x"'))
+
+
+def test_a_bomb_is_cut_off_while_it_is_read():
+    bomb = result(b" " * 100 * 1024 * 1024)
+    assert len(bomb) < 400_000
+    assert "larger than" in unreadable(bomb)
+
+
+def test_a_bomb_that_lies_about_its_size_is_cut_off_too():
+    bomb = bytearray(result(b" " * 10 * 1024 * 1024))
+    for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = bomb.index(mark) + offset
+        bomb[at : at + 4] = struct.pack("<I", 2)
+    assert unreadable(bytes(bomb))
+
+
+def damaged(content):
+    """A zip whose table is whole and whose data is not."""
+    packed = bytearray(content)
+    start = packed.index(b"result.json") + len("result.json")
+    packed[start : start + 12] = b"\x00\xff" * 6
+    return bytes(packed)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_is_a_problem_and_never_an_exception(method):
+    assert "can't be unpacked" in unreadable(damaged(result(b'{"a": "' + b"x" * 100 + b'"}', method)))
+
+
+def test_an_encrypted_member_is_a_problem():
+    packed = bytearray(result(b"{}"))
+    packed[packed.index(b"PK\x03\x04") + 6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    assert "can't be unpacked" in unreadable(bytes(packed))
+
+
+def test_an_unknown_compression_is_a_problem():
+    packed = bytearray(result(b"{}"))
+    packed[packed.index(b"PK\x03\x04") + 8] = 77
+    packed[packed.index(b"PK\x01\x02") + 10] = 77
+    assert "can't be unpacked" in unreadable(bytes(packed))
+
+
+def test_an_offset_before_the_beginning_is_a_problem():
+    packed = bytearray(result(b"{}"))
+    at = packed.index(b"PK\x05\x06") + 16
+    packed[at : at + 4] = struct.pack("<I", 0xFFFF)  # where its table begins
+    assert "can't be unpacked" in unreadable(bytes(packed))
+
+
+GOOD = [result(b'{"a": "' + b"xyz" * 20 + b'"}', method) for method in (0, 8, 12, 14)]
+
+
+@given(
+    st.sampled_from(GOOD),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
+    st.data(),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_broken_zip_stops_a_cast_from_ending(content, changes, data):
+    broken = bytearray(content)
+    for place, value in changes:
+        broken[place % len(broken)] = value
+    cut = data.draw(st.integers(0, len(broken)))
+    for candidate in (bytes(broken), bytes(broken[:cut])):
+        with suppress(results.Unreadable):
+            assert read(candidate)[1] == []
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_any_bytes_named_result_json_are_read_or_refused(content):
+    with suppress(results.Unreadable):
+        output, problems = read(content, file_name="result.json")
+        assert problems == []
+        storable(output)
+
+
+def test_the_errors_that_unpackers_raise_are_the_ones_we_know():
+    """What stands in `load`'s except clause, from the sources: a new Python that raises others should show here."""
+    with pytest.raises(zlib.error):
+        zlib.decompress(b"nonsense")
+    with pytest.raises(OSError, match="Invalid data"):
+        bz2.decompress(b"nonsense")
+    with pytest.raises(lzma.LZMAError):
+        lzma.decompress(b"nonsense", lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1}])
+
+
+def test_the_fake_artifact_has_what_the_real_one_has():
+    fields = {field.name for field in Artifact._meta.get_fields()}
+    assert {"name", "file", "file_name"} <= fields

@@ -1,0 +1,141 @@
+"""Streams that are opened together: asked for at once, answered each for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+from django.db import connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+
+from accounts import keys
+from accounts.models import Account
+from casts.api.authentication import CastNotFound
+from casts.lifecycle import moves
+from casts.live import openings
+from casts.live.openings import Opening, Wish, openings_for
+from casts.runtime import Observation
+from core.errors import Forbidden, Unauthorized
+from tests.casts.conftest import claim
+
+pytestmark = pytest.mark.django_db
+
+
+def seqs(opening):
+    assert isinstance(opening, Opening), opening
+    return [frame.seq for frame in opening.first]
+
+
+def events(make_cast, n):
+    cast = make_cast()
+    for number in range(n - 1):
+        held = claim(cast)
+        moves.wait_for(held, reason="waiting_for_github", message=f"{number}")
+        held.give_back(None)
+    cast.refresh_from_db()
+    assert cast.last_seq == n
+    return cast
+
+
+def test_each_position_gets_what_follows_it_and_none_the_newest(make_cast, secret):
+    cast = events(make_cast, 5)
+    wishes = [Wish(cast.pk, secret, after) for after in (None, 0, 3, 4, 5, 9)]
+    assert [seqs(opening) for opening in openings_for(wishes)] == [[5], [1, 2, 3, 4, 5], [4, 5], [5], [], []]
+    assert [opening.after for opening in openings_for(wishes)] == [4, 0, 3, 4, 5, 5]
+
+
+def test_of_an_ended_cast_it_is_the_end_whatever_follows_it(make_cast, secret):
+    cast = make_cast()
+    moves.observe(cast.pk, Observation(cast.repository, 7, status="in_progress", attempt=1))
+    moves.end(claim(cast), "succeeded", reason="succeeded", message="Done.", charge=True)
+    moves.observe(cast.pk, Observation(cast.repository, 7, attempt=2, status="queued"))
+    cast.refresh_from_db()
+    assert cast.last_seq == 4  # a re-run's note is the last line
+    got = openings_for([Wish(cast.pk, secret, after) for after in (None, 0, 2, 3, 4)])
+    assert [seqs(opening) for opening in got] == [[3, 4], [1, 2, 3, 4], [3, 4], [], []]
+    assert all(opening.final for opening in got)
+
+
+def test_each_is_refused_for_its_own_reason(make_cast, account, secret):
+    mine = make_cast()
+    _, foreign = keys.create(Account.objects.create(name="another"), name="k")
+    _, narrow = keys.create(account, name="k", scopes=["spells:read"])
+    good, other, missing, scopeless, wrong, link = openings_for(
+        [
+            Wish(mine.pk, secret, None),
+            Wish(mine.pk, foreign, None),
+            Wish(uuid.uuid4(), secret, None),
+            Wish(mine.pk, narrow, None),
+            Wish(mine.pk, "sk_live_spl_nonsense", None),
+            Wish(mine.pk, None, None),
+        ]
+    )
+    assert seqs(good) == seqs(link) == [1]
+    assert [type(error) for error in (other, missing, scopeless, wrong)] == [
+        CastNotFound,
+        CastNotFound,
+        Forbidden,
+        Unauthorized,
+    ]
+
+
+def test_many_cost_as_many_queries_as_one(make_cast, secret):
+    casts = [events(make_cast, 2) for _ in range(20)]
+
+    def queries(wishes):
+        openings_for([Wish(casts[0].pk, secret, None)])  # the key's last use is written
+        with CaptureQueriesContext(connection) as asked:
+            openings_for(wishes)
+        return len(asked)
+
+    kinds = [None, 0]
+    assert queries([Wish(casts[0].pk, secret, after) for after in kinds]) == queries(
+        [Wish(cast.pk, secret, after) for cast in casts for after in kinds]
+    )
+
+
+def test_who_comes_during_a_round_is_asked_for_in_the_next(monkeypatch):
+    rounds = []
+
+    def answer(wishes):
+        rounds.append(len(wishes))
+        return [Opening([], 0, False) for _ in wishes]
+
+    monkeypatch.setattr(openings, "openings_for", answer)
+    request = RequestFactory().get("/")
+
+    async def scene():
+        waiting = [
+            asyncio.create_task(openings.openings().open(request, Wish(uuid.uuid4(), None, None))) for _ in range(1200)
+        ]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert sum(isinstance(one, Opening) for one in done) == 1199
+        await openings.openings().open(request, Wish(uuid.uuid4(), None, None))
+
+    asyncio.run(scene())
+    assert sum(rounds) >= 1200
+    assert max(rounds) <= openings.MOST
+    assert len(rounds) <= 5
+
+
+def test_a_round_that_fails_fails_for_its_own_and_the_next_one_goes_on(monkeypatch):
+    answers = [RuntimeError("the database is away"), None]
+
+    def answer(wishes):
+        if (error := answers.pop(0)) is not None:
+            raise error
+        return [Opening([], 0, False) for _ in wishes]
+
+    monkeypatch.setattr(openings, "openings_for", answer)
+    request = RequestFactory().get("/")
+
+    async def scene():
+        with pytest.raises(RuntimeError, match="away"):
+            await openings.openings().open(request, Wish(uuid.uuid4(), None, None))
+        assert isinstance(await openings.openings().open(request, Wish(uuid.uuid4(), None, None)), Opening)
+
+    asyncio.run(scene())

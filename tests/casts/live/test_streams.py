@@ -1,0 +1,490 @@
+"""Event streams through the server's own door: snapshot, live, resumed, ended, and who may see them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from contextlib import AsyncExitStack
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import Account, ApiKey
+from casts import links
+from casts.lifecycle import moves
+from casts.live import hub
+from casts.models import Cast
+from casts.runtime import Job, Observation, Step
+from tests.casts.client import asked, run
+from tests.casts.conftest import claim, history
+from tests.casts.fake import jobs_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(settings):
+    settings.STREAM_FALLBACK_SECONDS = 0.1  # how long the hub's thread may take to end with its test
+    settings.STREAM_HEARTBEAT_SECONDS = 30
+
+
+async def do(work, *args, **kwargs):
+    """Do blocking work as another process would: in a thread, with a connection of its own."""
+
+    def inside():
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await asyncio.get_running_loop().run_in_executor(None, inside)
+
+
+def begin(cast):
+    moves.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
+
+
+def progress(cast, number):
+    steps = tuple(Step(f"step {i}", i, "completed" if i < number else "in_progress") for i in range(1, number + 1))
+    moves.observe(cast.pk, Observation(cast.repository, 1, jobs=(Job(1, "job", "in_progress", steps=steps),)))
+
+
+def finish(cast):
+    moves.end(claim(cast), "succeeded", reason="succeeded", message="Done.", output={"a": 1}, charge=True)
+
+
+def rerun(cast):
+    moves.observe(cast.pk, Observation(cast.repository, 1, attempt=2, status="queued"))
+
+
+def path_of(cast, query=""):
+    return f"/api/v1/casts/{cast.pk}/events{query}"
+
+
+@pytest.fixture
+def watch(cast, secret):
+    """Open the cast's stream with an API key."""
+
+    def start(query="", **headers):
+        return asked(path_of(cast, query), Authorization=f"Bearer {secret}", **headers)
+
+    return start
+
+
+def test_a_stream_has_its_form_and_its_headers(cast, watch):
+    async def scene():
+        async with watch() as stream:
+            assert stream.status == 200
+            assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+            assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+            assert stream.headers["X-Accel-Buffering"] == "no"
+            assert "Content-Length" not in stream.headers
+            assert await stream.next() == b"retry: 2000\n\n"
+            frame = await stream.next()
+            assert frame.startswith(b'id: 1\ndata: {"')
+            assert frame.endswith(b"}\n\n")
+            assert frame.count(b"\n") == 3
+            assert b"event:" not in frame
+
+    run(scene())
+
+
+def test_a_stream_begins_with_the_state_goes_on_live_and_ends_with_the_cast(cast, watch):
+    begin(cast)
+
+    async def scene():
+        async with watch() as stream:
+            number, data = await stream.event()
+            assert (number, data["status"], data["final"]) == (2, "running", False)
+            for step in (1, 2):
+                await do(progress, cast, step)
+                number, data = await stream.event()
+                assert (number, data["step"]) == (2 + step, f"step {step}")
+            await do(finish, cast)
+            number, data = await stream.event()
+            assert (number, data["status"], data["final"], data["output"]) == (5, "succeeded", True, {"a": 1})
+            assert await stream.next() is None
+
+    run(scene())
+
+
+def test_a_stream_resumes_exactly_after_the_last_event_seen(cast, watch):
+    begin(cast), progress(cast, 1), progress(cast, 2)
+
+    async def scene():
+        ways = [(last, way) for last in range(4) for way in (watch(Last_Event_ID=f"{last}"), watch(f"?after={last}"))]
+        async with AsyncExitStack() as held:
+            opened = [(last, await held.enter_async_context(way)) for last, way in ways]
+            await do(finish, cast)
+            for last, stream in opened:
+                assert [number for number, _ in await stream.events()] == list(range(last + 1, 6))
+
+    run(scene())
+
+
+def test_a_reconnect_resumes_where_it_is_not_where_its_address_began(cast, watch):
+    begin(cast)
+    finish(cast)
+
+    async def scene():
+        async with watch("?after=0", Last_Event_ID="2") as stream:
+            assert [number for number, _ in await stream.events()] == [3]
+
+    run(scene())
+
+
+def test_a_new_stream_of_an_ended_cast_is_its_last_state_alone(cast, watch):
+    begin(cast), finish(cast), rerun(cast)
+
+    async def scene():
+        async with watch() as stream:
+            events = await stream.events()
+            assert [(number, data["final"]) for number, data in events] == [(3, True)]
+        async with watch("?after=0") as stream:
+            assert [number for number, _ in await stream.events()] == [1, 2, 3]
+
+    run(scene())
+
+
+def test_who_has_the_end_gets_204_which_stops_a_browser(cast, watch):
+    begin(cast), finish(cast), rerun(cast)
+    assert history(cast) == ["accepted", "observed", "ended", "rerun_on_github"]
+
+    async def scene():
+        for after in ("3", "4", "999999999"):
+            async with watch(Last_Event_ID=after) as stream:
+                assert stream.status == 204
+                assert await stream.body() == b""
+
+    run(scene())
+
+
+def test_a_position_that_is_none_is_400(cast, watch):
+    async def scene():
+        for wrong in ("x", "-1", "1.5", "1e3", "٣", "9999999999", "1 2", "0x1", "%00"):
+            async with watch(f"?after={wrong}") as answer:
+                assert answer.status == 400
+                assert answer.headers["Content-Type"] == "application/problem+json"
+                assert (await answer.json())["code"] == "MALFORMED_REQUEST"
+        async with watch(Last_Event_ID="x") as answer:
+            assert answer.status == 400
+        async with watch("?after=", Last_Event_ID="") as stream:  # what a browser without one may send
+            assert (await stream.event())[0] == 1
+
+    run(scene())
+
+
+def test_news_comes_by_a_wake_up_and_not_by_looking(cast, watch, settings):
+    settings.STREAM_FALLBACK_SECONDS = 3
+
+    async def scene():
+        async with watch() as stream:
+            await stream.event()
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            await do(begin, cast)
+            await stream.event()
+            assert time.monotonic() - began < 1.5
+            settings.STREAM_FALLBACK_SECONDS = 0.1
+            await do(finish, cast)
+            await stream.event()
+
+    run(scene())
+
+
+def test_a_position_beyond_the_history_misses_nothing_that_comes(cast, watch):
+    """A client may hold a number of a database that was restored from a backup; the end must reach it."""
+
+    async def scene():
+        async with watch("?after=999999999") as boaster, watch() as honest:
+            await boaster.next()
+            assert (await honest.event())[0] == 1
+            await do(begin, cast)
+            assert (await honest.event())[0] == 2
+            assert (await boaster.event())[0] == 2
+            await do(finish, cast)
+            assert [n for n, _ in await honest.events()] == [3]
+            assert [n for n, _ in await boaster.events()] == [3]
+
+    run(scene())
+
+
+def test_many_watch_one_cast_and_all_see_all_of_it(cast, watch):
+    async def one(after):
+        async with watch(f"?after={after}") as stream:
+            return [number for number, _ in await stream.events()]
+
+    async def scene():
+        watching = [asyncio.create_task(one(i % 3)) for i in range(10)]
+        for number in range(1, 6):
+            await do(progress, cast, number)
+            watching.append(asyncio.create_task(one(0)))
+        await do(finish, cast)
+        seen = await asyncio.gather(*watching)
+        assert {tuple(numbers) for numbers in seen} <= {tuple(range(first, 8)) for first in (1, 2, 3)}
+        assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkeypatch):
+    looks, look = [], hub.Hub._look
+    monkeypatch.setattr(hub.Hub, "_look", lambda hub: looks.append(1) or look(hub))
+
+    async def scene():
+        async with AsyncExitStack() as held:
+            for _ in range(20):
+                await (await held.enter_async_context(watch())).event()
+            await asyncio.sleep(0.2)  # the newcomers are told of
+            looks.clear()
+            await asyncio.sleep(0.55)  # five times the fallback
+            assert 1 <= len(looks) <= 6
+
+    run(scene())
+
+
+def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(cast, make_cast, watch, monkeypatch):
+    told = []
+    monkeypatch.setattr(moves, "watch", lambda ids, *, arrived: told.append((arrived, ids)) or set())
+    monkeypatch.setattr(hub, "WATCHED_EVERY", 0.3)
+
+    async def scene():
+        async with watch() as first, watch() as second:
+            await first.event()
+            await second.event()
+            await asyncio.sleep(0.6)
+        told.append("left")
+        await asyncio.sleep(0.6)
+
+    run(scene())
+    assert told.count((True, [cast.pk])) == 1  # once for both
+    assert (False, [cast.pk]) in told
+    assert told[-1] == "left"
+
+
+def test_a_heartbeat_goes_out_without_waking_a_stream_that_waits_and_leaves_a_busy_one_alone():
+    async def run() -> list[bytes]:
+        subscriber, written = hub.Subscriber(), []
+        subscriber.write = written.append
+        subscriber.beat()  # nobody waits yet: what comes first comes first
+        waiting = asyncio.create_task(subscriber.next())
+        await asyncio.sleep(0)
+        subscriber.beat()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        subscriber.deliver([hub.Frame(1, b"news", False)])
+        subscriber.beat()  # it is about to send
+        assert [frame.seq for frame in await waiting] == [1]
+        return written
+
+    assert asyncio.run(run()) == [hub.HEARTBEAT_FRAME]
+
+
+def test_a_heartbeat_is_a_comment(cast, watch, settings):
+    settings.STREAM_HEARTBEAT_SECONDS = 0.1
+
+    async def scene():
+        async with watch() as stream:
+            assert await stream.next() == b"retry: 2000\n\n"
+            await stream.event()
+            assert [await stream.next() for _ in range(3)] == [b": heartbeat\n\n"] * 3
+
+    run(scene())
+
+
+def test_a_missed_wake_up_only_delays(cast, watch, monkeypatch, settings):
+    settings.STREAM_FALLBACK_SECONDS = 0.2
+
+    class Deaf:
+        def wait(self, timeout):
+            time.sleep(timeout)
+            return set()
+
+        def interrupt(self):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(hub.wakeups, "listener", lambda channel: Deaf())
+
+    async def scene():
+        async with watch() as stream:
+            await stream.event()
+            await do(finish, cast)
+            assert (await stream.event())[1]["final"]
+
+    run(scene())
+
+
+def test_a_hub_whose_look_fails_looks_again(cast, watch, monkeypatch, caplog):
+    frame, broken = hub.frame, iter([True])
+
+    def sometimes(event, mask):
+        if event.kind == "ended" and next(broken, False):
+            raise RuntimeError("a bug while rendering")
+        return frame(event, mask)
+
+    monkeypatch.setattr(hub, "frame", sometimes)
+
+    async def scene():
+        async with watch() as stream:
+            await stream.event()
+            await do(finish, cast)
+            assert (await stream.event())[1]["final"]
+
+    run(scene())
+    assert "a bug while rendering" in caplog.text
+
+
+def test_stopping_closes_every_stream_in_order_and_new_ones_at_once(cast, watch):
+    async def scene():
+        async with watch() as first, watch() as second:
+            await first.event(), await second.event()
+            hub.stop()
+            for stream in (first, second):
+                last = (await stream.next()).decode()
+                assert re.fullmatch(r"retry: [0-9]{3,4}\nevent: restarting\ndata: \{\}\n\n", last)
+                assert await stream.next() is None
+            async with watch() as late:
+                assert late.status == 200
+                assert [number for number, _ in await late.events()] == [1]
+
+    run(scene())
+
+
+def test_a_client_that_hangs_up_leaves_nothing_behind(cast, watch):
+    async def scene():
+        for _ in range(3):
+            async with watch() as stream:
+                await stream.event()
+                assert len(hub.hub().topics[cast.pk].subscribers) == 1
+            for _ in range(100):
+                if not hub.hub().topics:
+                    break
+                await asyncio.sleep(0.01)
+            assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_an_artifact_in_an_event_has_its_address(make_cast, secret):
+    cast = make_cast()
+    begin(cast)
+    Cast.objects.filter(pk=cast.pk).update(run_finished_at=timezone.now())
+    cast.artifacts.create(name="log", remote_id=1)
+    cast.artifacts.create(name="spell-result", remote_id=2, state="stored", sha256="ab" * 32, size_bytes=5)
+    finish(cast)
+
+    async def scene():
+        async with asked(path_of(cast), Authorization=f"Bearer {secret}") as stream:
+            _, data = await stream.event()
+        assert data["artifact_url"] == data["artifacts"][1]["url"]
+        assert data["artifact_url"].startswith(
+            f"http://testserver/api/v1/casts/{cast.pk}/artifacts/spell-result?token="
+        )
+        assert data["artifacts"][1]["digest"] == f"sha256:{'ab' * 32}"
+        assert data["artifacts"][0]["state"] == "pending"
+
+    run(scene())
+
+
+# --- who may watch ----------------------------------------------------------------------------------------------------
+
+
+async def status_of(path, **headers):
+    async with asked(path, **headers) as answer:
+        if answer.status != 200:
+            assert answer.headers["Content-Type"] == "application/problem+json"
+        return answer.status
+
+
+def test_a_stream_needs_a_key_a_session_or_a_token(cast):
+    async def scene():
+        assert await status_of(path_of(cast)) == 401
+        assert await status_of(path_of(cast), Authorization="Bearer nonsense") == 401
+        assert await status_of(path_of(cast), Cookie="sessionid=nonsense") == 401
+        assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_another_accounts_stream_is_not_found(cast):
+    _, other = keys.create(Account.objects.create(name="Other"), name="theirs")
+
+    async def scene():
+        assert await status_of(path_of(cast), Authorization=f"Bearer {other}") == 404
+        assert await status_of(f"/api/v1/casts/{uuid.uuid4()}/events", Authorization=f"Bearer {other}") == 404
+        assert await status_of("/api/v1/casts/nonsense/events", Authorization=f"Bearer {other}") == 404
+        assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_a_key_needs_the_scope_to_read(cast, api_key, secret):
+    ApiKey.objects.update(scopes=["casts:write", "keys"])
+
+    async def scene():
+        assert await status_of(path_of(cast), Authorization=f"Bearer {secret}") == 403
+
+    run(scene())
+
+
+def test_a_casts_own_link_opens_its_stream_and_no_other(cast, make_cast):
+    other, token = make_cast(), links.token_for(cast.pk)
+
+    async def scene():
+        opened = links.events_url(cast.pk).removeprefix("http://testserver")
+        assert await status_of(opened) == 200
+        assert await status_of(path_of(cast, f"?token={token}")) == 200
+        for wrong in (token[:-1], token + "x", "", "nonsense", token.swapcase(), "%C3%A9", "a.b", "%00"):
+            assert await status_of(path_of(cast, f"?token={wrong}")) == 401
+        assert await status_of(path_of(other, f"?token={token}")) == 401
+
+    run(scene())
+
+
+def test_a_link_opens_for_its_days_and_no_longer(cast, settings):
+    settings.LINK_DAYS = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.core.signing.time.time", lambda: timezone.now().timestamp() - 86_400 + 60)
+        fresh = links.token_for(cast.pk)
+        patch.setattr("django.core.signing.time.time", lambda: timezone.now().timestamp() - 86_400 - 60)
+        old = links.token_for(cast.pk)
+
+    async def scene():
+        assert await status_of(path_of(cast, f"?token={fresh}")) == 200
+        assert await status_of(path_of(cast, f"?token={old}")) == 401
+
+    run(scene())
+
+
+def test_a_member_who_is_logged_in_watches_and_others_do_not(cast, account, django_user_model):
+    def cookie(username, **fields):
+        browser = Client()
+        browser.force_login(django_user_model.objects.create_user(username, **fields))
+        return f"sessionid={browser.cookies['sessionid'].value}"
+
+    member, stranger, operator = cookie("member"), cookie("stranger"), cookie("operator", is_staff=True)
+    account.members.add(django_user_model.objects.get(username="member"))
+
+    async def scene():
+        assert await status_of(path_of(cast), Cookie=member) == 200
+        assert await status_of(path_of(cast), Cookie=operator) == 200
+        assert await status_of(path_of(cast), Cookie=stranger) == 404
+
+    run(scene())
+
+
+def test_only_get_opens_a_stream(watch):
+    async def scene():
+        async with watch(method="POST") as answer:
+            assert answer.status == 405
+            assert answer.headers["Allow"] == "GET"
+
+    run(scene())
