@@ -7,3 +7,9 @@ class BudgetExceeded(SpellError):
     """The account's monthly cap would be passed by this cast."""
 
     code, status, title = "BUDGET_CAP_EXCEEDED", 402, "Budget cap exceeded"
+
+
+class KeyNotFound(SpellError):
+    """No such key in this account."""
+
+    code, status, title = "KEY_NOT_FOUND", 404, "API key not found"

@@ -10,11 +10,13 @@ import datetime as dt
 import time
 import uuid
 from functools import cache, lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.core import signing
 from django.urls import get_script_prefix, reverse
 
+from casts import links
 from core.urls import absolute
 
 NOBODY = uuid.UUID(int=0)  # stands for an id in a path
@@ -71,3 +73,10 @@ def events_url(cast_id: uuid.UUID) -> str:
 def artifact_url(cast_id: uuid.UUID, name: str) -> str:
     """Return one artifact's address, with a token."""
     return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id))
+
+
+def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's data with addresses of its artifacts; those are made when read, because they expire."""
+    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
+    main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
+    return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rest_framework.response import Response
+
 from casts import disclosure, links
 from casts.lifecycle import events, slots
-from casts.live.hub import with_links
-from casts.models import Artifact, Cast, Spell
+from casts.links import with_links
+from casts.models import Artifact, Cast
+from core.api.etags import etag_of, is_current
 from core.db.statements import Rows
 from core.times import stamp
 
@@ -74,16 +78,12 @@ def position(cast: Cast) -> int | None:
     return wait.position if wait else 1
 
 
-def spell_out(spell: Spell) -> dict[str, Any]:
-    """Return a spell as the API shows it: what a caller needs, not where it runs."""
-    return {
-        "spell_key": spell.key,
-        "name": spell.name,
-        "description": spell.description,
-        "input_schema": spell.input_schema,
-        "output_schema": spell.output_schema,
-        "price_cents": spell.price_cents,
-        "ttl_seconds": spell.ttl_seconds,
-        "timeout_seconds": spell.timeout_seconds,
-        "artifact_retention_days": spell.artifact_retention_days,
-    }
+def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Response:
+    """Return a cast with its ETag, or 304. Links in it are signed anew each time, so they don't count."""
+    shown = cast_out(cast)
+    steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
+    steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
+    etag = etag_of(json.dumps(steady, sort_keys=True).encode())
+    if is_current(if_none_match, etag):
+        return Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
+    return Response(shown, status=status, headers={"ETag": etag, "Cache-Control": "private, no-cache"})

@@ -26,3 +26,27 @@ class Forbidden(SpellError):
     """A good key that may not do this."""
 
     code, status, title = "FORBIDDEN", 403, "Not allowed"
+
+
+class BadQuery(SpellError):
+    """A query parameter that can't be used."""
+
+    code, status, title = "VALIDATION_ERROR", 422, "Not valid"
+
+
+class InputTooLarge(SpellError):
+    """More than we take."""
+
+    code, status, title = "INPUT_TOO_LARGE", 413, "Input too large"
+
+
+class UnsupportedBody(SpellError):
+    """A body in another form than ours."""
+
+    code, status, title = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type"
+
+
+class InvalidInput(SpellError):
+    """Understood, and against the rules; `errors` lists every place."""
+
+    code, status, title = "VALIDATION_ERROR", 422, "Not valid"

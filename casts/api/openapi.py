@@ -50,7 +50,7 @@ async def schema(request: HttpRequest) -> HttpResponse:
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """API keys are bearer tokens."""
 
-    target_class = "casts.api.authentication.ApiKeyAuthentication"
+    target_class = "accounts.api.authentication.ApiKeyAuthentication"
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:

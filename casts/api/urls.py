@@ -3,8 +3,9 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
+from accounts.api import keys, usage
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import openapi, views
+from casts.api import budget, casts, openapi, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
 from core.db.threads import offloaded, rendered
@@ -22,19 +23,19 @@ def docs(request: HttpRequest) -> HttpResponseBase:
 
 
 urlpatterns = [
-    path("cast", waiting.waitable(views.CreateCast.as_view()), name="cast-create"),
-    path("casts", waiting.waitable(views.Casts.as_view()), name="casts"),
-    path("casts/<cast_id:cast_id>", waiting.waitable(views.OneCast.as_view()), name="cast"),
-    path("casts/<cast_id:cast_id>/cancel", offloaded(views.CancelCast.as_view()), name="cast-cancel"),
-    path("casts/<cast_id:cast_id>/retry", waiting.waitable(views.RetryCast.as_view()), name="cast-retry"),
+    path("cast", waiting.waitable(casts.CreateCast.as_view()), name="cast-create"),
+    path("casts", waiting.waitable(casts.Casts.as_view()), name="casts"),
+    path("casts/<cast_id:cast_id>", waiting.waitable(casts.OneCast.as_view()), name="cast"),
+    path("casts/<cast_id:cast_id>/cancel", offloaded(casts.CancelCast.as_view()), name="cast-cancel"),
+    path("casts/<cast_id:cast_id>/retry", waiting.waitable(casts.RetryCast.as_view()), name="cast-retry"),
     path("casts/<cast_id:cast_id>/events", waiting.events, name="cast-events"),
     path("casts/<cast_id:cast_id>/artifacts/<text:name>", waiting.artifact, name="cast-artifact"),
-    path("spells", offloaded(views.Spells.as_view()), name="spells"),
-    path("spells/<text:spell_key>", offloaded(views.OneSpell.as_view()), name="spell"),
-    path("budget", offloaded(views.Budget.as_view()), name="budget"),
-    path("usage", offloaded(views.Usage.as_view()), name="usage"),
-    path("keys", offloaded(views.Keys.as_view()), name="keys"),
-    path("keys/<int:key_id>", offloaded(views.OneKey.as_view()), name="key"),
+    path("spells", offloaded(spells.Spells.as_view()), name="spells"),
+    path("spells/<text:spell_key>", offloaded(spells.OneSpell.as_view()), name="spell"),
+    path("budget", offloaded(budget.Budget.as_view()), name="budget"),
+    path("usage", offloaded(usage.Usage.as_view()), name="usage"),
+    path("keys", offloaded(keys.Keys.as_view()), name="keys"),
+    path("keys/<int:key_id>", offloaded(keys.OneKey.as_view()), name="key"),
     path("callbacks", offloaded(callback_views.Callbacks.as_view()), name="callbacks"),
     path("callbacks/secret", offloaded(callback_views.AccountSecret.as_view()), name="callback-secret"),
     path(

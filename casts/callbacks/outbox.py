@@ -21,8 +21,8 @@ from django.db.models import Count, F
 from django.utils import timezone
 
 from accounts.models import Account
+from casts.errors import CallbackInFlight, EndpointDisabled, TooManyEndpoints
 from casts.models import Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
-from core.errors import SpellError
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 
@@ -52,36 +52,6 @@ TYPES = {
     CastStatus.FAILED: CallbackType.FAILED,
     CastStatus.CANCELLED: CallbackType.CANCELLED,
 }
-
-
-class CallbackNotFound(SpellError):
-    """No such callback in this account."""
-
-    code, status, title = "CALLBACK_NOT_FOUND", 404, "Callback not found"
-
-
-class EndpointNotFound(SpellError):
-    """No such endpoint in this account."""
-
-    code, status, title = "ENDPOINT_NOT_FOUND", 404, "Endpoint not found"
-
-
-class TooManyEndpoints(SpellError):
-    """Every cast would be told to each of them."""
-
-    code, status, title = "TOO_MANY_ENDPOINTS", 409, "Too many endpoints"
-
-
-class EndpointDisabled(SpellError):
-    """What is sent to it would not be sent."""
-
-    code, status, title = "ENDPOINT_DISABLED", 409, "Endpoint is disabled"
-
-
-class CallbackInFlight(SpellError):
-    """It is being sent at this moment."""
-
-    code, status, title = "CALLBACK_IN_FLIGHT", 409, "Callback is being sent"
 
 
 class CallbackQueue(DueQuerySet):

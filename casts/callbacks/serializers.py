@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from casts.api.serializers import StrictCharField, StrictSerializer, valid_callback_url
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
+from core.api.fields import StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
 
 

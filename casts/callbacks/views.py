@@ -13,12 +13,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
-from casts.api.authentication import ApiRequest
-from casts.api.views import PROBLEMS, BadQuery, CastPages, once_each
 from casts.callbacks import outbox
 from casts.callbacks import serializers as c
+from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
+from core.api.openapi import PROBLEMS
+from core.api.pagination import CastPages, once_each
+from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
 OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
@@ -43,7 +46,7 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
     endpoints = key.account.callback_endpoints.filter(deleted_at=None)
     found = endpoints.filter(pk=endpoint_id).first() if OUR_ID.fullmatch(endpoint_id) else None
     if found is None:
-        raise outbox.EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
+        raise EndpointNotFound(f"There is no endpoint {endpoint_id[:64]} in this account.")
     return found
 
 
@@ -52,7 +55,7 @@ def callback_of(key: ApiKey, callback_id: str) -> Callback:
     log = key.account.callbacks.select_related("endpoint")
     found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
     if found is None:
-        raise outbox.CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
+        raise CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
     return found
 
 

@@ -19,32 +19,14 @@ from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from accounts.models import Account
+from casts.errors import KeyReused, MalformedKey, TwinInFlight
 from casts.models import Cast, IdempotencyRecord
 from core.db.statements import Rows, execute, insert
-from core.errors import SpellError
 
 KEPT = dt.timedelta(days=7)
 FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
 ANSWERED = Rows(IdempotencyRecord, "account", "route", "key")
 TWIN_WAIT_MS = 2000  # a transaction that takes longer belongs to a process in trouble
-
-
-class MalformedKey(SpellError):
-    """Not a usable Idempotency-Key."""
-
-    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"
-
-
-class KeyReused(SpellError):
-    """The key has been used for another request."""
-
-    code, status, title = "IDEMPOTENCY_KEY_REUSED", 422, "Idempotency-Key used for another request"
-
-
-class TwinInFlight(SpellError):
-    """A request with this key is being worked on."""
-
-    code, status, title = "IDEMPOTENCY_CONFLICT", 409, "The same request is in progress"
 
 
 def key_of(headers: Mapping[str, str], account: Account) -> str | None:

@@ -23,9 +23,10 @@ from django.conf import settings
 from django.db import connection, connections
 from django.db.models import F, Max, QuerySet
 
-from casts import disclosure, links
+from casts import disclosure
 from casts.lifecycle import moves
 from casts.lifecycle.events import ENDED_BY
+from casts.links import with_links
 from casts.models import CastEvent
 from core.queue import wakeups
 
@@ -70,13 +71,6 @@ def frame(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
     text = text.translate(LINE_ENDS)
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
-
-
-def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's data with addresses of its artifacts; those are made when read, because they expire."""
-    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
-    main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
-    return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
 
 
 class Subscriber:

@@ -15,8 +15,10 @@ from django.db.models import F
 from django.http import HttpRequest
 
 from accounts import keys
+from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
-from casts.api.authentication import CastNotFound, bearer, check_link, require
+from casts.access import check_link
+from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live import hub
 from casts.live.hub import Frame

@@ -16,11 +16,11 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
-from casts.api.authentication import readable_cast
-from casts.api.views import cast_answer
+from casts.access import readable_cast
 from casts.live import hub
 from casts.live.openings import Opening, Wish, openings, wish_of
 from casts.models import Artifact, Cast
+from casts.representation import cast_answer
 from core.api.etags import is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread, rendered

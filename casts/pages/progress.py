@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from casts.api.authentication import readable_cast
+from casts.access import readable_cast
 from casts.pages import presenter
 from casts.representation import cast_out
 from core.errors import SpellError

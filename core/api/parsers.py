@@ -11,7 +11,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from core.errors import SpellError
+from core.errors import InputTooLarge, UnsupportedBody
 from core.strict_json import storable
 
 BODY_MAX_BYTES = 1024 * 1024
@@ -28,18 +28,6 @@ def check_form(request: Request) -> None:
     charset = options.get("charset", "utf-8").strip().lower()
     if charset not in UTF_8:
         raise UnsupportedBody(f"Bodies in {charset[:20]} are not taken. Encode its JSON in UTF-8.")
-
-
-class InputTooLarge(SpellError):
-    """More than we take."""
-
-    code, status, title = "INPUT_TOO_LARGE", 413, "Input too large"
-
-
-class UnsupportedBody(SpellError):
-    """A body in another form than ours."""
-
-    code, status, title = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type"
 
 
 def no_constant(name: str) -> Any:

@@ -131,9 +131,3 @@ def is_ours(path: str) -> bool:
         return resolve(path).func is not not_found
     except Resolver404:
         return False
-
-
-class InvalidInput(SpellError):
-    """Understood, and against the rules; `errors` lists every place."""
-
-    code, status, title = "VALIDATION_ERROR", 422, "Not valid"

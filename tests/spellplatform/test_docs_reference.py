@@ -7,9 +7,13 @@ import re
 
 import pytest
 
+from accounts.api import keys, usage
 from accounts.models import SCOPES, usual_scopes
+from casts.api import (
+    budget,
+    urls,  # noqa: F401 - imports every view, and with them every error
+)
 from casts.api import serializers as s
-from casts.api import urls  # noqa: F401 - imports every view, and with them every error
 from casts.attention import REASONS
 from casts.callbacks import serializers as c
 from casts.execution.finish import ENDED_BY_US
@@ -177,11 +181,11 @@ def test_every_status_and_reason_is_documented_and_no_other():
     [
         ("The cast", s.CastLine),
         ("Artifacts", s.ArtifactLine),
-        ("Budget", s.BudgetLine),
-        ("Budget", s.InnerPeriodLine),
-        ("Usage", s.UsageLine),
-        ("Usage", s.UsageDay),
-        ("Managing keys", s.KeyMade),
+        ("Budget", budget.BudgetLine),
+        ("Budget", budget.InnerPeriodLine),
+        ("Usage", usage.UsageLine),
+        ("Usage", usage.UsageDay),
+        ("Managing keys", keys.KeyMade),
         ("Callbacks", c.EndpointMade),
         ("Callbacks", c.CallbackLine),
         ("Callbacks", c.Secrets),
@@ -194,7 +198,7 @@ def test_every_field_of_an_answer_is_shown(title: str, serializer: type[s.serial
 
 
 @pytest.mark.parametrize(
-    ("title", "serializer"), [("POST /api/v1/cast", s.CastRequest), ("PATCH /api/v1/budget", s.NewCap)]
+    ("title", "serializer"), [("POST /api/v1/cast", s.CastRequest), ("PATCH /api/v1/budget", budget.NewCap)]
 )
 def test_every_field_of_a_request_is_documented(title: str, serializer: type[s.serializers.Serializer]):
     assert {row[0].strip("`") for row in rows(section(API, title))} == set(serializer().fields)

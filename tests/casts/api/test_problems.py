@@ -10,7 +10,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
-from casts.api import authentication
+from casts import access
 from casts.lifecycle import moves
 from casts.live import openings, waiting
 from casts.models import Cast
@@ -142,7 +142,7 @@ def logged(caplog):
     [
         ((moves, "accept"), "POST", "/cast"),
         ((Cast.objects, "of"), "GET", "/casts"),
-        ((authentication.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
+        ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
         ((waiting, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
     ],
@@ -162,7 +162,7 @@ def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, mon
     ("where", "method", "path"),
     [
         ((moves, "accept"), "POST", "/cast"),
-        ((authentication.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
+        ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_failure_after_the_hold_takes_the_hold_back(api, spell, monkeypatch):
 def test_the_api_handler_answers_failures_alike(secret, cast, monkeypatch, logged, settings):
     settings.STREAM_FALLBACK_SECONDS = 0.1
     monkeypatch.setattr(openings, "openings_for", fail)
-    monkeypatch.setattr(authentication.BY_ID, "first", fail)
+    monkeypatch.setattr(access.BY_ID, "first", fail)
 
     async def scene():
         for path in (f"/casts/{cast.pk}", f"/casts/{cast.pk}/events"):

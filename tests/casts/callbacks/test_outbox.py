@@ -16,6 +16,7 @@ from standardwebhooks import WebhookVerificationError
 from accounts.models import Account, ApiKey
 from casts.callbacks import delivery, outbox
 from casts.callbacks.delivery import CallbackWork
+from casts.errors import CallbackInFlight, EndpointDisabled, TooManyEndpoints
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackAttempt, CallbackEndpoint, Cast, CastStatus, Spell
@@ -429,7 +430,7 @@ def test_sending_again_hurries_one_that_waits(inbox, endpoint, api_key, spell):
 def test_what_is_being_sent_is_not_sent_again(inbox, endpoint, api_key, spell):
     ended(api_key, spell)
     row = claim()
-    with pytest.raises(outbox.CallbackInFlight):
+    with pytest.raises(CallbackInFlight):
         outbox.send_again(row)
 
 
@@ -437,10 +438,10 @@ def test_nothing_is_sent_again_to_a_disabled_or_deleted_endpoint(inbox, endpoint
     ended(api_key, spell)
     work_off()
     outbox.disable(endpoint, why="tests")
-    with pytest.raises(outbox.EndpointDisabled, match="disabled"):
+    with pytest.raises(EndpointDisabled, match="disabled"):
         outbox.send_again(Callback.objects.get())
     outbox.delete(endpoint)
-    with pytest.raises(outbox.EndpointDisabled, match="deleted"):
+    with pytest.raises(EndpointDisabled, match="deleted"):
         outbox.send_again(Callback.objects.get())
     endpoint.refresh_from_db()
     assert endpoint.secrets == []
@@ -546,7 +547,7 @@ def test_callbacks_leave_half_of_the_threads_to_casts(db):
 def test_an_account_has_twenty_endpoints_at_most(account):
     for number in range(20):
         outbox.add_endpoint(account, url=f"https://example.com/{number}", types=["cast.failed"])
-    with pytest.raises(outbox.TooManyEndpoints):
+    with pytest.raises(TooManyEndpoints):
         outbox.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
 
 

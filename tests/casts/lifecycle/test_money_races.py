@@ -22,7 +22,7 @@ from django.utils import timezone
 from accounts import budget, keys
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, AccountEvent, BudgetPeriod, LedgerEntry
-from casts.api.views import CreateCast
+from casts.api.casts import CreateCast
 from casts.execution import finish
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves, slots

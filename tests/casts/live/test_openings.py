@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import keys
 from accounts.models import Account
-from casts.api.authentication import CastNotFound
+from casts.errors import CastNotFound
 from casts.lifecycle import moves
 from casts.live import openings
 from casts.live.openings import Opening, Wish, openings_for

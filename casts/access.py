@@ -3,84 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
 
 from accounts import keys
-from accounts.models import Account, ApiKey
+from accounts.models import Account
 from casts import links
 from casts.models import Cast
 from core.db.statements import Rows
-from core.errors import Forbidden, SpellError, Unauthorized
+from core.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # it imports this module, by its setting
+    pass  # it imports this module, by its setting
+from accounts.api.authentication import HOW, bearer, require
+from casts.errors import CastNotFound
 
 BY_ID = Rows(Cast, "id", related="spell")
-HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."
-
-
-class CastNotFound(SpellError):
-    """No such cast, or another account's, which is the same to the caller."""
-
-    code, status, title = "CAST_NOT_FOUND", 404, "Cast not found"
-
-
-class ApiRequest(Request):
-    """DRF's request, with what authentication attached."""
-
-    auth: ApiKey
-
-
-def bearer(request: HttpRequest | Request) -> str | None:
-    """Return the request's API key, or None if it carries no Authorization; raise Unauthorized for another scheme."""
-    header = request.headers.get("Authorization", "")
-    if not header:
-        return None
-    scheme, _, secret = header.partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthorized(HOW)
-    return secret.strip()
-
-
-class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer sk_live_spl_…`."""
-
-    def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey]:
-        """Return the key; raise Unauthorized."""
-        secret = bearer(request)
-        if secret is None:
-            raise Unauthorized(HOW)
-        key = keys.authenticate(secret)
-        return key, key
-
-    def authenticate_header(self, request: Request) -> str:
-        """Return what a 401 asks for."""
-        return 'Bearer realm="spell-platform"'
-
-
-def require(key: ApiKey, scope: str) -> None:
-    """Raise Forbidden unless the key has this scope."""
-    if scope not in key.scopes:
-        raise Forbidden(f"This API key lacks the scope {scope}; it has {', '.join(key.scopes)}.", required_scope=scope)
-
-
-class HasScope(BasePermission):
-    """The key has the scope that the view names for this method."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Raise Forbidden, naming the scope, if it is missing."""
-        scopes: dict[str, str] = getattr(view, "scopes", {})
-        method = "GET" if request.method in ("HEAD", "OPTIONS") else str(request.method)
-        if method in scopes:
-            require(cast(ApiKey, request.auth), scopes[method])
-        return True
 
 
 def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:

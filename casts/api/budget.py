@@ -1,0 +1,102 @@
+"""The month's money, and its caps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import budget
+from accounts.api.authentication import ApiRequest
+from accounts.errors import KeyNotFound
+from accounts.models import Account
+from casts.errors import SpellNotFound
+from casts.models import Spell
+from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer
+from core.api.openapi import PROBLEMS
+
+
+class NewCap(StrictSerializer):
+    """A change of a cap."""
+
+    cap_cents = StrictIntegerField(min_value=0, max_value=2**62, allow_null=True, help_text="null: no cap; 0: nothing.")
+    scope = serializers.ChoiceField(choices=["account", "key", "spell"], default="account")
+    key_id = StrictIntegerField(required=False, help_text="With scope key.")
+    spell_key = StrictCharField(max_length=64, required=False, help_text="With scope spell.")
+
+    @property
+    def partial(self) -> bool:
+        """False: one cap is replaced as a whole, though by PATCH, for which drf-spectacular would say otherwise."""
+        return False
+
+    @partial.setter
+    def partial(self, value: bool) -> None:
+        """Leave it so."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take exactly what the scope needs."""
+        needed = {"key": "key_id", "spell": "spell_key"}.get(attrs["scope"])
+        for name in ("key_id", "spell_key"):
+            if (name in attrs) != (name == needed):
+                wrong = f"Scope {attrs['scope']} " + ("needs it." if name == needed else "does not take it.")
+                raise serializers.ValidationError({name: [wrong]})
+        return attrs
+
+
+class PeriodLine(serializers.Serializer[Any]):
+    """One month's money, in cents."""
+
+    month = serializers.DateField()
+    cap_cents = serializers.IntegerField(allow_null=True)
+    held_cents = serializers.IntegerField()
+    captured_cents = serializers.IntegerField()
+    remaining_cents = serializers.IntegerField(allow_null=True)
+    resets_at = serializers.DateTimeField()
+
+
+class InnerPeriodLine(PeriodLine):
+    """A cap within the account."""
+
+    scope = serializers.CharField()
+    ref = serializers.CharField()
+
+
+class BudgetLine(PeriodLine):
+    """This month's money of the account, and the caps within it."""
+
+    caps = InnerPeriodLine(many=True)
+
+
+class Budget(APIView):
+    scopes = {"GET": "budget:read", "PATCH": "budget:write"}
+
+    @extend_schema(operation_id="get_budget", responses={200: BudgetLine, **PROBLEMS})
+    def get(self, request: ApiRequest) -> Response:
+        """This month's caps, what is held and what was spent."""
+        return Response(budget_out(request.auth.account))
+
+    @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetLine, **PROBLEMS})
+    def patch(self, request: ApiRequest) -> Response:
+        """Change a cap: the account's, or within it one API key's or one spell's. null lifts it, 0 stops everything."""
+        body = NewCap(data=request.data)
+        body.is_valid(raise_exception=True)
+        account = request.auth.account
+        wanted = body.validated_data
+        ref = str(wanted.get("key_id") or wanted.get("spell_key") or "")
+        if wanted["scope"] == "key" and not account.api_keys.filter(pk=wanted["key_id"]).exists():
+            raise KeyNotFound(f"There is no API key {ref} in this account.")
+        if wanted["scope"] == "spell" and not Spell.objects.filter(key=ref).exists():
+            raise SpellNotFound(f"There is no spell {ref!r}.")
+        budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
+        return Response(budget_out(account))
+
+
+def budget_out(account: Account) -> dict[str, Any]:
+    """Return the account's month, and the caps within it."""
+    period = budget.current(account)
+    inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
+    inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
+    return {**PeriodLine(period).data, "caps": InnerPeriodLine(inner, many=True).data}

@@ -1,0 +1,21 @@
+"""The one way in: how a cast is placed."""
+
+from __future__ import annotations
+
+from accounts.models import ApiKey
+from casts.errors import SpellNotFound
+from casts.models import Spell
+from core.db.statements import Rows
+from core.errors import Forbidden
+
+SPELL = Rows(Spell, "key")
+
+
+def castable(key: ApiKey, spell_key: str) -> Spell:
+    """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
+    spell = SPELL.first(spell_key)
+    if spell is not None and spell.active:
+        if key.allows_spell(spell_key):
+            return spell
+        raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
+    raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")

@@ -1,0 +1,74 @@
+"""What callers are told went wrong with spells, casts, artifacts and callbacks."""
+
+from typing import TYPE_CHECKING
+
+from core.errors import SpellError
+
+if TYPE_CHECKING:
+    pass  # it imports this module, by its setting
+
+
+class SpellNotFound(SpellError):
+    """No such spell for this key."""
+
+    code, status, title = "SPELL_NOT_FOUND", 404, "Spell not found"
+
+
+class CastNotFinal(SpellError):
+    """The cast is still open."""
+
+    code, status, title = "CAST_NOT_FINAL", 409, "Cast has not ended"
+
+
+class CastNotFound(SpellError):
+    """No such cast, or another account's, which is the same to the caller."""
+
+    code, status, title = "CAST_NOT_FOUND", 404, "Cast not found"
+
+
+class CallbackNotFound(SpellError):
+    """No such callback in this account."""
+
+    code, status, title = "CALLBACK_NOT_FOUND", 404, "Callback not found"
+
+
+class EndpointNotFound(SpellError):
+    """No such endpoint in this account."""
+
+    code, status, title = "ENDPOINT_NOT_FOUND", 404, "Endpoint not found"
+
+
+class TooManyEndpoints(SpellError):
+    """Every cast would be told to each of them."""
+
+    code, status, title = "TOO_MANY_ENDPOINTS", 409, "Too many endpoints"
+
+
+class EndpointDisabled(SpellError):
+    """What is sent to it would not be sent."""
+
+    code, status, title = "ENDPOINT_DISABLED", 409, "Endpoint is disabled"
+
+
+class CallbackInFlight(SpellError):
+    """It is being sent at this moment."""
+
+    code, status, title = "CALLBACK_IN_FLIGHT", 409, "Callback is being sent"
+
+
+class MalformedKey(SpellError):
+    """Not a usable Idempotency-Key."""
+
+    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"
+
+
+class KeyReused(SpellError):
+    """The key has been used for another request."""
+
+    code, status, title = "IDEMPOTENCY_KEY_REUSED", 422, "Idempotency-Key used for another request"
+
+
+class TwinInFlight(SpellError):
+    """A request with this key is being worked on."""
+
+    code, status, title = "IDEMPOTENCY_CONFLICT", 409, "The same request is in progress"

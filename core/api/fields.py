@@ -1,0 +1,87 @@
+"""Fields that take what they say and nothing else, and how problems look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from core import safe_http
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses names that it does not know: a misspelt option must not be ignored.
+
+    null for a field that may be left out is as good as leaving it out: many clients write all fields that they know.
+    Not in a change of something (`partial`), where it might as well mean to take away what is there.
+    """
+
+    null_counts: tuple[str, ...] = ()  # fields that may be left out and for which null is a value
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, of which the optional ones take null."""
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.allow_null = field.allow_null or not (field.required or self.partial)
+        return fields
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check for unknown names, leave out nulls, then as usual."""
+        unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
+        if unknown:
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError({name: [f"Not known here. Known: {known}."] for name in sorted(unknown)})
+        if isinstance(data, dict) and not self.partial:
+            optional = {name for name, field in self.fields.items() if not field.required} - set(self.null_counts)
+            data = {name: value for name, value in data.items() if value is not None or name not in optional}
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """An integer; not text that looks like one, and not true."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse what is not a JSON integer."""
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictCharField(serializers.CharField):
+    """Text; not a number or a boolean that could be read as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is not a JSON string."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+def valid_callback_url(url: str) -> None:
+    """Refuse, at once and with the reason, an address that would never be called."""
+    try:
+        safe_http.target_of(url)
+    except safe_http.BadAddress as exc:
+        raise serializers.ValidationError(str(exc)) from exc
+
+
+class ProblemPlace(serializers.Serializer[Any]):
+    """What is wrong at one place of a request's body."""
+
+    pointer = serializers.CharField(help_text="JSON Pointer (RFC 6901); blank for the whole body.")
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
+    """What went wrong (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    request_id = serializers.CharField()
+
+
+# Declared here because a serializer class has a property of this name.
+Problem._declared_fields["errors"] = ProblemPlace(many=True, required=False)
