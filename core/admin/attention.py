@@ -1,4 +1,4 @@
-"""The operator's view of trouble: what is stuck, since when, why, and the buttons that mend it.
+"""The operator's view of trouble: what is stuck, since when, why, and the buttons that fix it.
 
 Each floor tells its own trouble: `settings.ATTENTION` names functions that return a Section, as WORK names queues. A
 button presses an action of the admin's own lists, for the rows that the list's filter finds at that moment: there is
@@ -37,7 +37,7 @@ User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
 @dataclass(frozen=True)
 class Button:
-    """What mends it: an action of an admin list, for the rows that the list shows at `path`."""
+    """What fixes it: an action of an admin list, for the rows that the list shows at `path`."""
 
     label: str
     action: str
