@@ -90,6 +90,7 @@ class RemoteArtifact:
     size_bytes: int
     digest: str = ""  # "sha256:<hex>", blank if not known
     expired: bool = False
+    made_at: dt.datetime | None = None
 
 
 @dataclass

@@ -68,7 +68,6 @@ class InstallationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="requests left this hour")
     def requests(self, installation: Installation) -> str:
-        """Return what GitHub last told of its primary rate limit."""
         if installation.rate_limit is None:
             return NOTHING
         return f"{installation.rate_remaining:,} of {installation.rate_limit:,}"

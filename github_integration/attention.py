@@ -48,7 +48,7 @@ def installation_trouble(row: Installation, *, allowed: bool) -> Trouble:
     since: dt.datetime | None = None
     if row.removed_at:
         state, since = "is gone: the App was uninstalled, or the id is wrong", row.removed_at
-        advice = "Install the App again, or mend the id in the spells or in GITHUB_APP_INSTALLATION_ID. Then resume."
+        advice = "Install the App again, or correct the id in the spells or in GITHUB_APP_INSTALLATION_ID. Then resume."
     elif row.suspended_at:
         state, since = "is suspended", row.suspended_at
         advice = "Its owner must end that on GitHub. It is tried again each minute."

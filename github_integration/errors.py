@@ -26,7 +26,7 @@ class GitHubError(Exception):
 
 
 class NotConfigured(GitHubError):
-    """We have no credentials, or ones that can't be read; the message says which setting to mend."""
+    """We have no credentials, or ones that can't be read; the message says which setting to correct."""
 
 
 class Unavailable(GitHubError):

@@ -6,7 +6,7 @@ import logging
 import time
 
 from github_integration import errors, quota
-from github_integration.client import github
+from github_integration.api import github
 from github_integration.models import Installation
 
 logger = logging.getLogger(__name__)

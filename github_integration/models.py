@@ -42,7 +42,7 @@ class Installation(models.Model):
     rate_remaining = models.PositiveIntegerField(null=True, blank=True)
     rate_reset_at = models.DateTimeField(null=True, blank=True)
 
-    # How far the turns to dispatch reach that were given out (quota.book), and what was spent on looks (quota.spend).
+    # How far ahead starts are booked (quota.book), and what was spent on looks (quota.spend).
     dispatches_booked_until = models.DateTimeField(null=True, blank=True)
     looks_booked_until = models.DateTimeField(null=True, blank=True)
     # When the last of those who were put off asks again.

@@ -1,4 +1,4 @@
-"""What an installation may ask of GitHub, shared by all processes: pauses, and turns for what is to be spread.
+"""What an installation may ask of GitHub, shared by all processes: pauses, and the pace of what is to be spread.
 
 Sources: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api and
 https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.conf import settings
@@ -20,6 +19,7 @@ from casts.lifecycle import moves
 from casts.models import Cast, CastStatus
 from casts.runtime import NotNow
 from github_integration.models import PERSONAL, Installation
+from github_integration.wire import RateLimit
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +32,14 @@ LONGEST_OUTAGE_PAUSE = 60.0
 DISPATCH_POINTS = 5  # of the points a minute; a GET costs 1
 DISPATCH_SHARE, LOOK_SHARE = 2 / 3, 1 / 3  # of the points a minute
 DISPATCH_BURST, LOOK_BURST = 20, 60  # calls at once, after a quiet time
-REACH = dt.timedelta(hours=1)  # so far ahead turns to dispatch are kept
+REACH = dt.timedelta(hours=1)  # so far ahead starts are booked
 ASK_AGAIN_EVERY = dt.timedelta(milliseconds=20)
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 
-NOTHING_AMISS: dict[str, object] = {
+HEALTHY: dict[str, object] = {
     **{"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0},
     **{"paused_until": None, "pause_reason": "", "pause_message": ""},
 }
-
-
-@dataclass(frozen=True)
-class Told:
-    """What an answer told of the primary rate limit."""
-
-    limit: int
-    remaining: int
-    reset_at: dt.datetime
 
 
 def known(installation_id: int) -> Installation:
@@ -58,7 +49,6 @@ def known(installation_id: int) -> Installation:
 
 
 def is_paused(installation: Installation) -> bool:
-    """Whether GitHub must not be asked for it now."""
     return installation.paused_until is not None and installation.paused_until > timezone.now()
 
 
@@ -132,7 +122,7 @@ def resume(installation_id: int, *, by: str) -> int | None:
     kept_back = ~Q(pause_reason="") | Q(paused_until__isnull=False) | Q(failures__gt=0) | Q(unnamed_limits__gt=0)
     kept_back |= Q(suspended_at__isnull=False) | Q(removed_at__isnull=False)
     held = Installation.objects.filter(kept_back, pk=installation_id)
-    if not held.update(**NOTHING_AMISS, updated_at=timezone.now()):
+    if not held.update(**HEALTHY, updated_at=timezone.now()):
         return None
     logger.warning("installation resumed by an operator", extra={"installation": installation_id, "by": by})
     return wake_waiting(installation_id, by=by)
@@ -141,7 +131,7 @@ def resume(installation_id: int, *, by: str) -> int | None:
 def suspension_ended(installation_id: int) -> None:
     """Note GitHub's word that an installation is no longer suspended; other reasons to leave it alone stay."""
     Installation.objects.filter(pk=installation_id, pause_reason=Installation.Pause.SUSPENDED).update(
-        **NOTHING_AMISS, updated_at=timezone.now()
+        **HEALTHY, updated_at=timezone.now()
     )
     wake_waiting(installation_id)
 
@@ -154,13 +144,13 @@ def wake_waiting(installation_id: int, *, by: str = "") -> int:
     return len(moves.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
 
 
-def answered(before: Installation, told: Told | None) -> None:
+def answered(before: Installation, latest: RateLimit | None) -> None:
     """Note that a call succeeded: what kept us away is over. Writes nothing while all goes well and little changes."""
     changes: dict[str, object] = {}
     if before.suspended_at or before.removed_at or before.unnamed_limits or before.failures or before.pause_reason:
-        changes = dict(NOTHING_AMISS)
-    if told is not None and is_news(before, told):
-        changes |= {"rate_limit": told.limit, "rate_remaining": told.remaining, "rate_reset_at": told.reset_at}
+        changes = dict(HEALTHY)
+    if latest is not None and differs_enough(before, latest):
+        changes |= {"rate_limit": latest.limit, "rate_remaining": latest.remaining, "rate_reset_at": latest.reset_at}
     if changes:
         # What was noted meanwhile is newer than our answer: it stays.
         Installation.objects.filter(pk=before.pk, updated_at=before.updated_at).update(
@@ -168,28 +158,28 @@ def answered(before: Installation, told: Told | None) -> None:
         )
 
 
-def is_news(before: Installation, told: Told) -> bool:
-    """Whether what GitHub tells of its limit differs by more than a hundredth from what is stored."""
-    if before.rate_limit != told.limit or before.rate_remaining is None or before.rate_reset_at != told.reset_at:
+def differs_enough(before: Installation, latest: RateLimit) -> bool:
+    """Whether a rate limit is another one, or differs by a hundredth of it or more from what is stored."""
+    if before.rate_limit != latest.limit or before.rate_remaining is None or before.rate_reset_at != latest.reset_at:
         return True
-    return abs(before.rate_remaining - told.remaining) * 100 >= told.limit
+    return abs(before.rate_remaining - latest.remaining) * 100 >= latest.limit
 
 
-class Turn(NamedTuple):
-    """When a call may be made, if the turn was kept for it; else when to ask for one again."""
+class PacedStart(NamedTuple):
+    """When a run may be started, if that time is kept for the caller; else when to ask again."""
 
     at: dt.datetime
     kept: bool
 
 
-def book(installation_id: int) -> Turn:
-    """Return when a run may be started, and keep that turn for the caller unless the line is too long.
+def book(installation_id: int) -> PacedStart:
+    """Return when a run may be started, and keep that time for the caller unless the line is too long.
 
-    Turns are as far apart as the limits need when many are asked for; after a quiet time some may go at once. Who gets
+    Starts are as far apart as the limits need when many are asked for; after a quiet time some may go at once. Who gets
     none comes back one after the other: with a hundred thousand in line, asking again would be all that workers do.
     """
     if not settings.GITHUB_POINTS_PER_MINUTE:
-        return Turn(timezone.now(), kept=True)
+        return PacedStart(timezone.now(), kept=True)
     apart = dt.timedelta(seconds=DISPATCH_POINTS * 60 / (settings.GITHUB_POINTS_PER_MINUTE * DISPATCH_SHARE))
     known(installation_id)
     with transaction.atomic():
@@ -201,9 +191,9 @@ def book(installation_id: int) -> Turn:
         if until >= now + REACH:
             again = max(row.dispatches_asked_until or now, now + REACH / 2) + ASK_AGAIN_EVERY
             this.update(dispatches_asked_until=again)
-            return Turn(again, kept=False)
+            return PacedStart(again, kept=False)
         this.update(dispatches_booked_until=until + apart)
-        return Turn(max(now, until - DISPATCH_BURST * min(apart, dt.timedelta(seconds=1))), kept=True)
+        return PacedStart(max(now, until - DISPATCH_BURST * min(apart, dt.timedelta(seconds=1))), kept=True)
 
 
 def spend(installation_id: int, calls: int = 1) -> None:

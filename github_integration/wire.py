@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from requests.utils import parse_header_links
+
 from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, Step
 from github_integration import errors
 
@@ -33,7 +35,6 @@ def default_version(api_url: str) -> str:
 
 
 def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str, str]:
-    """Return the headers that every call carries."""
     common = {
         "Accept": accept,
         "User-Agent": USER_AGENT,
@@ -134,12 +135,21 @@ def rate_limit_end(head: Mapping[str, str], *, now: dt.datetime) -> dt.datetime 
     return now + dt.timedelta(seconds=min(max(wait, 1.0), LONGEST_WAIT))
 
 
-def rate_told(head: Mapping[str, str]) -> tuple[int, int, dt.datetime] | None:
-    """Return (limit, remaining, reset time) of the primary rate limit, None if an answer doesn't tell."""
+@dataclass(frozen=True)
+class RateLimit:
+    """The primary rate limit: requests an hour, those left of them, and when they are given out anew."""
+
+    limit: int
+    remaining: int
+    reset_at: dt.datetime
+
+
+def rate_limit_of(head: Mapping[str, str]) -> RateLimit | None:
+    """Return what an answer's headers tell of the primary rate limit, None if they don't."""
     names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
     told = [head.get(name, "") for name in names]
     reset_at = moment(int(told[2])) if all(value.isdecimal() for value in told) else None
-    return None if reset_at is None else (int(told[0]), int(told[1]), reset_at)
+    return None if reset_at is None else RateLimit(int(told[0]), int(told[1]), reset_at)
 
 
 def unknown_key(error: errors.GitHubError) -> bool:
@@ -223,13 +233,13 @@ def job_seen(job: JSON) -> Job:
 
 
 def artifact_seen(artifact: JSON) -> RemoteArtifact:
-    """Return what an artifact object says."""
     return RemoteArtifact(
         id=int(artifact["id"]),
         name=plain(artifact["name"]),
         size_bytes=int(artifact.get("size_in_bytes") or 0),
         digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
+        made_at=moment(artifact.get("created_at")),
     )
 
 
@@ -242,6 +252,8 @@ class LoggedDelivery:
     event: str
     delivered_at: dt.datetime
     installation: int | None
+    status: str = ""  # in GitHub's words; "pending" while it is under way
+    status_code: int = 0  # what the receiver answered, 0 if nothing
 
 
 def delivery_logged(line: JSON) -> LoggedDelivery | None:
@@ -257,16 +269,30 @@ def delivery_logged(line: JSON) -> LoggedDelivery | None:
         event=plain(line.get("event")),
         delivered_at=delivered_at,
         installation=installation if type(installation) is int else None,
+        status=plain(line.get("status")),
+        status_code=code if type(code := line.get("status_code")) is int else 0,
     )
 
 
-NEXT_LINK = re.compile(r'<([^>]*)>\s*;[^,<]*\brel="?next\b', re.IGNORECASE)
+@dataclass(frozen=True)
+class SentDelivery:
+    """What GitHub sent, or would have sent, and where to; `payload` is None if it shows none."""
+
+    url: str
+    payload: dict[str, Any] | None
+
+
+def delivery_sent(shown: JSON) -> SentDelivery:
+    """Return what one line of the delivery log, asked for by itself, says of what was sent."""
+    request = shown.get("request")
+    payload = request.get("payload") if isinstance(request, dict) else None
+    return SentDelivery(url=plain(shown.get("url")), payload=payload if isinstance(payload, dict) else None)
 
 
 def next_cursor(link: str) -> str:
     """Return the cursor of the next page from a Link header, blank on the last one."""
-    found = NEXT_LINK.search(link)
-    return parse_qs(urlsplit(found[1]).query).get("cursor", [""])[0] if found else ""
+    address = next((one["url"] for one in parse_header_links(link) if one.get("rel", "").lower() == "next"), "")
+    return parse_qs(urlsplit(address).query).get("cursor", [""])[0]
 
 
 LOG_TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?")

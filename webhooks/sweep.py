@@ -1,7 +1,7 @@
 """The delivery sweep: GitHub sends no webhook twice by itself, but keeps a log, and what never reached us is in it.
 
 A round reads the log from its newest line back to where the last one began, notes what we do not hold, and then takes
-that in, oldest first, through the same door as what is delivered. It goes in steps of bounded work; how far it has come
+that in, oldest first, by the same function as what is delivered. It goes in steps of bounded work; how far it has come
 is in the one row that is claimed for each step, so one worker sweeps at a time and another can go on.
 """
 
@@ -22,11 +22,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from core.queue.due import DueQuerySet
-from github_integration import errors, wire
-from github_integration.client import github
-from github_integration.wire import LoggedDelivery
+from github_integration import errors
+from github_integration.api import github
+from github_integration.wire import LoggedDelivery, SentDelivery
 from webhooks.handlers import HANDLERS
-from webhooks.inbox import Malformed, take_in
+from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Step:
             self.read_page()
             pages += 1
         if self.round.listed:
-            self.take_in_missing()
+            self.receive_missing()
 
     def in_time(self) -> bool:
         """Whether the step may go on."""
@@ -178,21 +178,20 @@ class Step:
     def read_page(self) -> None:
         """Read one page of the log, and note what is missing."""
         under_way = self.round
-        lines, following = github().deliveries(under_way.cursor)
-        seen = [line for entry in lines if (line := wire.delivery_logged(entry)) is not None]
+        lines, following = github().app.deliveries(under_way.cursor)
         wanted = [
             line
-            for line in seen
+            for line in lines
             if line.event in HANDLERS and line.delivered_at >= under_way.since and len(line.guid) <= GUID_CHARS
         ]
         under_way.note(wanted, held=held(wanted))
-        at_the_end = bool(seen) and seen[-1].delivered_at < under_way.since
+        at_the_end = bool(lines) and lines[-1].delivered_at < under_way.since
         if at_the_end or following in ("", under_way.cursor):
             under_way.all_listed()
         else:
             under_way.cursor = following
 
-    def take_in_missing(self) -> None:
+    def receive_missing(self) -> None:
         """Take in what is missing, oldest first."""
         missing = self.round.missing
         came_meanwhile = held(missing[-FETCHES_PER_STEP:])
@@ -206,7 +205,9 @@ class Step:
     def recover(self, line: LoggedDelivery) -> None:
         """Fetch one delivery and take it in. Raise GitHubError; if it may be about this one alone, put it off."""
         try:
-            self.recovered += take_in(guid=line.guid, event=line.event, body=payload_of(github().delivery(line.id)))
+            self.recovered += receive_delivery(
+                guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id))
+            )
             self.round.recovered(line)
         except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
             logger.warning("delivery not recovered", extra={"guid": line.guid, "why": f"{type(exc).__name__}: {exc}"})
@@ -225,13 +226,11 @@ def held(lines: Iterable[LoggedDelivery]) -> set[str]:
     return set(Delivery.objects.filter(guid__in=[line.guid for line in lines]).values_list("guid", flat=True))
 
 
-def payload_of(shown: wire.JSON) -> bytes:
+def payload_of(delivery: SentDelivery) -> bytes:
     """Return what GitHub sent, or would have sent; raise Malformed."""
-    request = shown.get("request")
-    payload = request.get("payload") if isinstance(request, dict) else None
-    if not isinstance(payload, dict):
+    if delivery.payload is None:
         raise Malformed("GitHub shows no payload")
-    return json.dumps(payload).encode()
+    return json.dumps(delivery.payload).encode()
 
 
 def possible() -> bool:

@@ -50,7 +50,7 @@ ADD_CALLBACK = Insert(Callback)
 # --- What is owed ----------------------------------------------------------------------------------------------
 
 
-def owe(cast: Cast) -> None:
+def enqueue(cast: Cast) -> None:
     """Note, in the transaction that ends a cast, whom to tell: each endpoint that wants it, and its callback_url."""
     now, kind = timezone.now(), TYPES[CastStatus(cast.status)]
     endpoints = ENDPOINTS.all(account_id=cast.account_id)

@@ -22,7 +22,6 @@ from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import ApiKey
-from casts.callbacks import outbox
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of
@@ -541,7 +540,8 @@ def _end(
     assert ended is not None
     events.append(ended, events.ENDED_BY, at=now, by=by)
     budget.settle(ended.pk, capture_cents=charged_cents)
-    outbox.owe(ended)
+    for path in settings.CAST_ENDED:
+        import_string(path)(ended)
     # After the commit: within it, two casts that end could wait for each other's rows.
     transaction.on_commit(lambda: _offer_slot(ended), robust=True)
     logger.info("cast ended", extra={"cast_id": str(ended.pk), "status": status, "reason": reason})

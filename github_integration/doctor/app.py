@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub
+from github_integration.details import AppDetails
 from github_integration.doctor.findings import About, Finding
 
 ABOUT = About("GitHub App")
 RANK = {"read": 1, "write": 2, "admin": 3}
 
 
-def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
+def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
     """Prove who we are; return the App, None if there is none or it could not be asked."""
     if github.personal_token:
         yield _personal(github)
@@ -24,16 +25,16 @@ def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
         yield ABOUT.problem(
             "credentials",
             "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
-            mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/github-actions-setup.md, steps 1 and 4.",
+            hint="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/how-to/github-actions-setup.md, steps 1 and 4.",
         )
         return None
     try:
-        app = github.app()
+        app = github.app.details()
     except errors.NotConfigured as exc:
         yield ABOUT.problem(
             "private key",
             str(exc),
-            mend="Give GITHUB_APP_PRIVATE_KEY the absolute path of the .pem file that the App's page made under "
+            hint="Give GITHUB_APP_PRIVATE_KEY the absolute path of the .pem file that the App's page made under "
             "“Generate a private key”, readable by this user.",
         )
         return None
@@ -42,24 +43,24 @@ def credentials(github: GitHub) -> Generator[Finding, None, JSON | None]:
         yield _refused(github, exc)
         return None
     yield ABOUT.ok("private key", "readable")
-    yield ABOUT.ok("GITHUB_APP_ID", f"GitHub knows us as “{app.get('name')}” (App ID {app.get('id')})")
+    yield ABOUT.ok("GITHUB_APP_ID", f"GitHub knows us as “{app.name}” (App ID {app.id})")
     return app
 
 
 def _personal(github: GitHub) -> Finding:
     about = About("Personal token")
     try:
-        left = (github.rate_limit().get("resources") or {}).get("core") or {}
+        left = github.calls_left()
     except errors.NotFound:  # Enterprise Server without rate limits
-        left = {}
+        left = None
     except errors.AuthFailed as exc:
         return about.problem(
             "GITHUB_TOKEN",
             f"GitHub: {exc}. It is wrong, has expired, or is another server's.",
-            mend="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
+            hint="Make a new one under https://github.com/settings/personal-access-tokens, for the spells' "
             "repositories, with Actions: read and write. Or set GITHUB_APP_ID: then the token is not used.",
         )
-    calls = f"; {left['remaining']} calls are left in this hour" if "remaining" in left else ""
+    calls = "" if left is None else f"; {left} calls are left in this hour"
     return about.ok("GITHUB_TOKEN", f"GitHub takes it{calls}. It does not tell what the token may do")
 
 
@@ -69,19 +70,19 @@ def _refused(github: GitHub, exc: errors.GitHubError) -> Finding:
         return ABOUT.problem(
             "GITHUB_APP_ID",
             f"GitHub: {exc}. {clock}, and the App's proof of who it is lives for minutes only.",
-            mend="Set the clock, and keep it right with NTP (timedatectl set-ntp true). Then run the doctor again.",
+            hint="Set the clock, and keep it right with NTP (timedatectl set-ntp true). Then run the doctor again.",
         )
     if isinstance(exc, errors.AuthFailed):
         return ABOUT.problem(
             "GITHUB_APP_ID",
             f"GitHub: {exc}. The key is one, but not of the App {github.app_id}; or it was deleted there.",
-            mend="Set GITHUB_APP_PRIVATE_KEY and GITHUB_APP_ID of the same App. Its page, under “Private keys”, lists "
+            hint="Set GITHUB_APP_PRIVATE_KEY and GITHUB_APP_ID of the same App. Its page, under “Private keys”, lists "
             "the keys that count, and makes new ones.",
         )
     return ABOUT.problem(
         "GITHUB_APP_ID",
         f"GitHub: {exc}. There is no App {github.app_id} at {github.api_url}.",
-        mend="Set GITHUB_APP_ID to the “App ID” at the top of the App's page. On Enterprise Server and ghe.com, "
+        hint="Set GITHUB_APP_ID to the “App ID” at the top of the App's page. On Enterprise Server and ghe.com, "
         "GITHUB_API_URL must name that server; old ones know no client ID.",
     )
 
@@ -105,10 +106,10 @@ def listed(permissions: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
 
 
-def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
+def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
     """Compare what the App asks of those who install it with what the spells need."""
     spells = list(spells)
-    asked, wanted = app.get("permissions") or {}, needed(spells)
+    asked, wanted = app.permissions, needed(spells)
     page = f"{settings_page(app)} → Permissions & events → Repository permissions"
     for name, level in (missing := short_of(wanted, asked)).items():
         why = {
@@ -118,7 +119,7 @@ def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
         yield ABOUT.problem(
             f"permission {name}",
             f"The App asks for {name}: {asked.get(name, 'nothing')}, and needs {level}. {why}",
-            mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
+            hint=f"{page}: {name.capitalize()}, {_access(level)}. Then accept the change on each installation's page.",
         )
     for name in wanted:
         if name not in missing:
@@ -129,7 +130,7 @@ def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
                 f"permission {name}",
                 "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
                 "a run that never began.",
-                mend=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
+                hint=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
             )
         else:
             yield ABOUT.ok(f"permission {name}", asked[name])
@@ -137,7 +138,7 @@ def permissions(app: JSON, spells: Iterable[Spell]) -> Iterator[Finding]:
         yield ABOUT.warning(
             "permission contents",
             "The App may change files, and no spell needs that: only repository_dispatch does.",
-            mend=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
+            hint=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
         )
 
 
@@ -145,10 +146,10 @@ def _access(level: str) -> str:
     return "read and write" if level == "write" else "read-only"
 
 
-def settings_page(app: JSON) -> str:
+def settings_page(app: AppDetails) -> str:
     """Return the address of the App's settings, or words for it where GitHub doesn't say enough."""
-    owner, page = app.get("owner") or {}, urlsplit(str(app.get("html_url") or ""))
-    if not (owner.get("login") and app.get("slug") and page.netloc):
+    page = urlsplit(app.url)
+    if not (app.owner and app.slug and page.netloc):
         return "The App's settings"
-    of = f"/organizations/{owner['login']}" if owner.get("type") == "Organization" else ""
-    return f"{page.scheme}://{page.netloc}{of}/settings/apps/{app['slug']}"
+    of = f"/organizations/{app.owner}" if app.owned_by_organization else ""
+    return f"{page.scheme}://{page.netloc}{of}/settings/apps/{app.slug}"

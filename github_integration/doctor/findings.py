@@ -25,13 +25,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked. `mend` says what to do, and is blank only if it is all right."""
+    """One thing that was checked. `hint` says how to fix it, and is blank only if it is all right."""
 
     level: Level
     subject: str
     check: str
     message: str
-    mend: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,32 +44,31 @@ class About:
         """All is as it should be."""
         return Finding(Level.OK, self.subject, check, message)
 
-    def warning(self, check: str, message: str, *, mend: str) -> Finding:
+    def warning(self, check: str, message: str, *, hint: str) -> Finding:
         """Casts work, but less well than they could; or it could not be checked."""
-        return Finding(Level.WARNING, self.subject, check, message, mend)
+        return Finding(Level.WARNING, self.subject, check, message, hint)
 
-    def problem(self, check: str, message: str, *, mend: str) -> Finding:
+    def problem(self, check: str, message: str, *, hint: str) -> Finding:
         """Something that was set up can't work like this."""
-        return Finding(Level.PROBLEM, self.subject, check, message, mend)
+        return Finding(Level.PROBLEM, self.subject, check, message, hint)
 
 
 def broken_off(exc: errors.GitHubError) -> Finding:
     """Say that GitHub could not be asked any further."""
-    mend = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/github-actions-setup.md."
+    hint = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/how-to/troubleshooting.md."
     if isinstance(exc, errors.NotConfigured):
-        mend = "See docs/github-actions-setup.md, step 4."
+        hint = "See docs/how-to/github-actions-setup.md, step 4."
     elif isinstance(exc, errors.RateLimited):
-        mend = f"Try again after {exc.retry_at:%Y-%m-%d %H:%M:%S} UTC. Casts wait for that by themselves."
+        hint = f"Try again after {exc.retry_at:%Y-%m-%d %H:%M:%S} UTC. Casts wait for that by themselves."
     elif isinstance(exc, errors.NotSent):
-        mend = (
+        hint = (
             "Is there a network, and is GITHUB_API_URL right? A proxy goes into HTTPS_PROXY, the certificate of an "
             "authority of your own into REQUESTS_CA_BUNDLE. Casts wait meanwhile, and go on by themselves."
         )
-    return About("GitHub").problem("asking it", f"{exc}. Nothing further was checked.", mend=mend)
+    return About("GitHub").problem("asking it", f"{exc}. Nothing further was checked.", hint=hint)
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """Return the findings for programs."""
     listed = list(findings)
     counted = Counter(finding.level for finding in listed)
     counts = {level.value: counted[level] for level in Level}
@@ -93,8 +92,8 @@ def as_text(findings: Iterable[Finding]) -> str:
 def _lines(finding: Finding, checks: int) -> Iterator[str]:
     head = f"  {finding.level.value:<9}{finding.check:<{checks}}  "
     yield from _wrapped(head, finding.message)
-    if finding.mend:
-        yield from _wrapped(" " * len(head) + "mend: ", finding.mend)
+    if finding.hint:
+        yield from _wrapped(" " * len(head) + "fix: ", finding.hint)
 
 
 def _wrapped(head: str, text: str) -> list[str]:

@@ -6,10 +6,13 @@ from collections.abc import Generator, Iterable, Iterator
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub, Repository
+from github_integration.details import AppDetails, RepositoryDetails
 from github_integration.doctor.app import listed, needed, short_of
 from github_integration.doctor.findings import About, Finding
 from github_integration.models import PERSONAL
+
+UNKNOWN = "an unknown account"
 
 
 def used(default: int | None, spells: Iterable[Spell]) -> list[int]:
@@ -17,95 +20,92 @@ def used(default: int | None, spells: Iterable[Spell]) -> list[int]:
     return sorted({i for i in (default, *(spell.target_installation for spell in spells)) if i})
 
 
-def check(github: GitHub, app: JSON, number: int, spells: Iterable[Spell]) -> Iterator[Finding]:
+def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell]) -> Iterator[Finding]:
     """Check one installation: it exists, works, and its owner has accepted what the App asks for."""
     about = About(f"Installation {number}")
     try:
-        installation = github.installation(number)
+        installation = github.app.installation(number)
     except errors.NotFound:
-        known = ", ".join(f"{one['id']} ({_owner(one)})" for one in github.installations()) or "none"
+        known = ", ".join(f"{one.id} ({one.account or UNKNOWN})" for one in github.app.installations()) or "none"
         yield about.problem(
             "exists",
             f"The App has no such installation. It has: {known}.",
-            mend="Set GITHUB_APP_INSTALLATION_ID, or the spell's installation_id, to one of these; or install the App "
+            hint="Set GITHUB_APP_INSTALLATION_ID, or the spell's installation_id, to one of these; or install the App "
             "(its page → Install App). The number is the end of the installation's address.",
         )
         return
-    page = installation.get("html_url") or "the installation's page"
-    yield about.ok("exists", f"of {_owner(installation)}")
-    if installation.get("suspended_at"):
+    owner, page = installation.account or UNKNOWN, installation.url or "the installation's page"
+    yield about.ok("exists", f"of {owner}")
+    if installation.suspended_at:
         yield about.problem(
             "state",
-            f"Suspended since {installation['suspended_at']}: nothing can be started, and no webhooks are sent.",
-            mend=f"Its owner presses “Unsuspend” at the end of {page}.",
+            f"Suspended since {installation.suspended_at}: nothing can be started, and no webhooks are sent.",
+            hint=f"Its owner presses “Unsuspend” at the end of {page}.",
         )
     else:
         yield about.ok("state", "not suspended")
-    granted = installation.get("permissions") or {}
-    missing = short_of(app.get("permissions") or {}, granted)
+    granted = installation.permissions
+    missing = short_of(app.permissions, granted)
     if not missing:
         yield about.ok("permissions", f"{listed(granted)}; the owner has accepted all that the App asks for")
         return
     message = f"Granted is {listed(granted) or 'nothing'}; the App asks for {listed(missing)} by now."
-    mend = f"The owner ({_owner(installation)}) opens {page}, “Review request”, and accepts the new permissions."
+    hint = f"The owner ({owner}) opens {page}, “Review request”, and accepts the new permissions."
     here = [spell for spell in spells if spell.target_installation == number]
     if missing.keys() & short_of(needed(here), granted).keys():
-        yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", mend=mend)
+        yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", hint=hint)
     else:
-        yield about.warning("permissions", f"{message} No spell here needs that.", mend=mend)
+        yield about.warning("permissions", f"{message} No spell here needs that.", hint=hint)
 
 
-def of_spell(github: GitHub, spell: Spell) -> int:
-    """Return whose token starts this spell, PERSONAL also if nobody's does."""
-    return PERSONAL if github.personal_token else (spell.target_installation or PERSONAL)
+def repository_of(github: GitHub, spell: Spell) -> Repository:
+    """Return a spell's repository, asked through the installation that starts it, PERSONAL also if none does."""
+    installation = PERSONAL if github.personal_token else (spell.target_installation or PERSONAL)
+    return github.repository(installation, spell.target_repository)
 
 
-def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None, JSON | None]:
+def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None, RepositoryDetails | None]:
     """Check that a spell's repository is there and open to us; return it, None if it isn't."""
-    name, number = spell.target_repository, of_spell(github, spell)
+    repository = repository_of(github, spell)
+    name, number = repository.name, repository.installation
     if not name:
-        mend = "Name it as owner/name in the spell's `repository`, or in GITHUB_REPOSITORY for all spells."
-        yield about.problem("repository", "None is named.", mend=mend)
+        hint = "Name it as owner/name in the spell's `repository`, or in GITHUB_REPOSITORY for all spells."
+        yield about.problem("repository", "None is named.", hint=hint)
         return None
     if not github.personal_token:
         try:
-            actual = github.repository_installation(name)["id"]
+            actual = github.app.installation_of(name).id
         except errors.NotFound:
             yield about.problem(
                 "repository",
                 f"The App is not installed on {name}; or there is no such repository.",
-                mend=f"Compare the name. Then: the installation's page → Repository access → add {name}.",
+                hint=f"Compare the name. Then: the installation's page → Repository access → add {name}.",
             )
             return None
         if actual != number:
             names = f"the settings say {number}" if number else "none is set"
-            mend = f"Set the spell's installation_id, or GITHUB_APP_INSTALLATION_ID, to {actual}."
-            yield about.problem("repository", f"{name} belongs to installation {actual}; {names}.", mend=mend)
+            hint = f"Set the spell's installation_id, or GITHUB_APP_INSTALLATION_ID, to {actual}."
+            yield about.problem("repository", f"{name} belongs to installation {actual}; {names}.", hint=hint)
             return None
     try:
-        found = github.repository(number, name)
+        found = repository.details()
     except (errors.NotFound, errors.Refused) as exc:
         whose = "GITHUB_TOKEN must be allowed to see it" if github.personal_token else "the App must be installed on it"
-        yield about.problem("repository", f"{name}: GitHub: {exc}", mend=f"Compare the name; {whose}. Was it renamed?")
+        yield about.problem("repository", f"{name}: GitHub: {exc}", hint=f"Compare the name; {whose}. Was it renamed?")
         return None
     yield _state(about, name, found)
     return found
 
 
-def _state(about: About, name: str, found: JSON) -> Finding:
-    full_name = str(found.get("full_name") or name)
+def _state(about: About, name: str, found: RepositoryDetails) -> Finding:
+    full_name = found.full_name or name
     if full_name.lower() != name.lower():
         return about.problem(
             "repository",
             f"{name} is called {full_name} now. GitHub forwards questions there, but no starts.",
-            mend=f"Write {full_name} in the spell's `repository`, or in GITHUB_REPOSITORY.",
+            hint=f"Write {full_name} in the spell's `repository`, or in GITHUB_REPOSITORY.",
         )
-    if found.get("archived"):
-        mend = f"{found.get('html_url') or name} → Settings → Danger zone → Unarchive; or use another repository."
-        return about.problem("repository", f"{name} is archived: nothing can be started there.", mend=mend)
+    if found.archived:
+        hint = f"{found.url or name} → Settings → Danger zone → Unarchive; or use another repository."
+        return about.problem("repository", f"{name} is archived: nothing can be started there.", hint=hint)
     return about.ok("repository", full_name)
-
-
-def _owner(installation: JSON) -> str:
-    account = installation.get("account") or {}
-    return str(account.get("login") or account.get("slug") or "an unknown account")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import App, GitHub, Repository
 
 
 def asking_once(github: GitHub) -> GitHub:
@@ -15,24 +15,29 @@ def asking_once(github: GitHub) -> GitHub:
 
 
 class _Remembering:
-    def __init__(self, github: GitHub) -> None:
-        self._github = github
+    """Stands for a GitHub, its App or one of its repositories."""
+
+    def __init__(self, asked: GitHub | App | Repository) -> None:
+        self._asked = asked
         self._known: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._github, name)
-        return self._asking(name, found) if callable(found) else found
+        found = getattr(self._asked, name)
+        if isinstance(found, App):
+            return self._once((name,), lambda: found)
+        if not callable(found):
+            return found
+        return lambda *args, **options: self._once(
+            (name, args, tuple(options.items())), lambda: found(*args, **options)
+        )
 
-    def _asking(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def ask(*args: Any, **options: Any) -> Any:
-            key = (name, args, tuple(options.items()))
-            if key not in self._known:
-                try:
-                    self._known[key] = call(*args, **options)
-                except errors.GitHubError as exc:
-                    self._known[key] = exc
-            if isinstance(self._known[key], errors.GitHubError):
-                raise self._known[key]
-            return self._known[key]
-
-        return ask
+    def _once(self, key: Any, ask: Callable[[], Any]) -> Any:
+        if key not in self._known:
+            try:
+                answer = ask()
+            except errors.GitHubError as exc:
+                answer = exc
+            self._known[key] = _Remembering(answer) if isinstance(answer, App | Repository) else answer
+        if isinstance(self._known[key], errors.GitHubError):
+            raise self._known[key]
+        return self._known[key]

@@ -35,8 +35,6 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class WorkflowFile:
-    """One workflow file as written."""
-
     name: str
     triggers: dict[str, JSON]
     run_name: str
@@ -44,7 +42,6 @@ class WorkflowFile:
     jobs: dict[str, dict[str, JSON]]
 
     def takes(self, event_type: str) -> bool:
-        """Return whether a repository_dispatch of this type starts it."""
         if "repository_dispatch" not in self.triggers:
             return False
         types = _mapping(self.triggers["repository_dispatch"]).get("types")
@@ -52,7 +49,6 @@ class WorkflowFile:
 
 
 def read(name: str, text: str) -> WorkflowFile:
-    """Read a file. Raise Unreadable."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as exc:
@@ -88,12 +84,11 @@ def _text(value: JSON) -> str:
 
 
 def by_file(about: About, file: WorkflowFile, spell: Spell) -> Iterator[Finding]:
-    """Check a file that a workflow_dispatch spell starts."""
     if "workflow_dispatch" not in file.triggers:
         yield about.problem(
             "trigger",
             f"{file.name} at {spell.target_ref} has no `on: workflow_dispatch`, so GitHub refuses to start it.",
-            mend=f"Add it, with the inputs {', '.join(OURS)}. {SAMPLE}",
+            hint=f"Add it, with the inputs {', '.join(OURS)}. {SAMPLE}",
         )
         return
     yield about.ok("trigger", "workflow_dispatch")
@@ -116,7 +111,7 @@ def _inputs(about: About, declared: dict[str, JSON], file: WorkflowFile, spell: 
         yield about.problem(
             "inputs",
             f"{file.name} does not declare {', '.join(missing)}, and GitHub refuses undeclared inputs.",
-            mend=f"{place}: declare {', '.join(missing)}, each with `type: string`. {SAMPLE}",
+            hint=f"{place}: declare {', '.join(missing)}, each with `type: string`. {SAMPLE}",
         )
     else:
         yield about.ok("inputs", ", ".join(OURS))
@@ -128,14 +123,14 @@ def _inputs(about: About, declared: dict[str, JSON], file: WorkflowFile, spell: 
             yield about.problem(
                 f"input {name}",
                 f"Its type is {_text(kind)!r}, and GitHub refuses values that don't fit it.",
-                mend=f"{place}.{name}: `type: string`.",
+                hint=f"{place}.{name}: `type: string`.",
             )
     for name, spec in declared.items():
         if name not in OURS and spec.get("required") is True and spec.get("default") is None:
             yield about.problem(
                 f"input {name}",
                 "It is required and has no default. We don't send it, so GitHub refuses the start.",
-                mend=f"{place}.{name}: give it a `default`, or `required: false`. Callers choose by input_data.",
+                hint=f"{place}.{name}: give it a `default`, or `required: false`. Callers choose by input_data.",
             )
 
 
@@ -156,7 +151,7 @@ def _jobs(about: About, file: WorkflowFile, check: str) -> Iterator[Finding]:
     if wrong:
         said = "; ".join(wrong[:SHOWN]) + ("; …" if len(wrong) > SHOWN else "")
         yield about.problem(
-            check, f"GitHub starts nothing of {file.name}: {said}.", mend=f"Mend the `jobs` of {file.name}. {SAMPLE}"
+            check, f"GitHub starts nothing of {file.name}: {said}.", hint=f"Correct the `jobs` of {file.name}. {SAMPLE}"
         )
 
 
@@ -167,7 +162,7 @@ def _names(needs: JSON) -> list[str]:
 def _run_name(about: About, file: WorkflowFile, spell: Spell, check: str) -> Finding:
     runtime = Spell.Runtime(spell.runtime)
     written, cast_id = WRITTEN[runtime], CAST_ID[runtime]
-    mend = f'{file.name}: `run-name: "{spell.key} {written}"`, in double quotes.'
+    hint = f'{file.name}: `run-name: "{spell.key} {written}"`, in double quotes.'
     holes = re.findall(r"\[cast:\$\{\{(.*?)\}\}\]", file.run_name, re.DOTALL)
     if any(cast_id.search(_dotted(hole)) for hole in holes):
         return about.ok(check, "carries the cast's id")
@@ -175,17 +170,17 @@ def _run_name(about: About, file: WorkflowFile, spell: Spell, check: str) -> Fin
         return about.warning(
             check,
             "It names the cast's id, but whether titles will hold `[cast:<id>]`, exactly so, can't be told from it.",
-            mend=mend,
+            hint=hint,
         )
     lost = f"Titles of runs of {file.name} don't carry `[cast:<id>]`"
     if runtime == Spell.Runtime.REPOSITORY_DISPATCH:
         message = f"{lost}, by which alone the run that an event started can be found: casts end as dispatch_lost."
-        return about.problem(check, message, mend=mend)
+        return about.problem(check, message, hint=hint)
     return about.warning(
         check,
         f"{lost}. If GitHub's answer to a start gets lost, the run can't be found, nor proved not to exist: the cast "
         "ends as dispatch_lost, instead of being started again safely. On Enterprise Server up to 3.20 all do.",
-        mend=mend,
+        hint=hint,
     )
 
 
@@ -208,7 +203,7 @@ def _concurrency(about: About, file: WorkflowFile, spell: Spell, check: str) -> 
             check if len(shared) == 1 else f"{check} ({where})",
             f"All casts share the group {group!r} of {where} in {file.name}: "
             + ("each one cancels the one that runs." if running else "one waits, and the next one cancels it."),
-            mend=f"{file.name}: `group: cast-{WRITTEN[Spell.Runtime(spell.runtime)][6:-1]}`, a group for each cast. To "
+            hint=f"{file.name}: `group: cast-{WRITTEN[Spell.Runtime(spell.runtime)][6:-1]}`, a group for each cast. To "
             "run one at a time, set the spell's max_running to 1.",
         )
     if not shared:

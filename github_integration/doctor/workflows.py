@@ -6,10 +6,11 @@ from collections.abc import Generator, Iterator
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import JSON, GitHub
+from github_integration.api import GitHub, Repository
+from github_integration.details import RepositoryDetails, WorkflowDetails
 from github_integration.doctor import workflow_file
 from github_integration.doctor.findings import OUTAGES, About, Finding
-from github_integration.doctor.installations import of_spell, reach
+from github_integration.doctor.installations import reach, repository_of
 from github_integration.doctor.workflow_file import Unreadable, WorkflowFile
 
 FOLDER = ".github/workflows/"
@@ -22,99 +23,96 @@ STATES = {
 
 
 def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
-    """Check one spell."""
     about = About(f"Spell {spell.key}")
     if not spell.active:
-        mend = "To have it castable, set its `active`."
-        yield about.warning("active", "It is not active, so nobody can cast it.", mend=mend)
+        hint = "To have it castable, set its `active`."
+        yield about.warning("active", "It is not active, so nobody can cast it.", hint=hint)
     try:
-        repository = yield from reach(github, about, spell)
-        if repository is not None:
+        found = yield from reach(github, about, spell)
+        if found is not None:
             by_event = spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
-            yield from (_by_event if by_event else _by_file)(github, about, spell, repository)
+            yield from (_by_event if by_event else _by_file)(repository_of(github, spell), about, spell, found)
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
-        mend = "See the problems above, if there are any; else docs/github-actions-setup.md, Troubleshooting."
-        yield about.problem("GitHub's answer", f"GitHub: {exc}", mend=mend)
+        hint = "See the problems above, if there are any; else docs/how-to/troubleshooting.md."
+        yield about.problem("GitHub's answer", f"GitHub: {exc}", hint=hint)
 
 
-def _by_file(github: GitHub, about: About, spell: Spell, repository: JSON) -> Iterator[Finding]:
-    if (yield from _workflow(github, about, spell, spell.target_workflow, repository)) is None:
+def _by_file(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
+    if not (yield from _workflow(repository, about, spell.target_workflow, found)):
         return
-    file = yield from _file(github, about, spell, spell.target_workflow, repository, ref=spell.target_ref)
+    file = yield from _file(repository, about, spell.target_workflow, found, ref=spell.target_ref)
     if file is not None:
         yield from workflow_file.by_file(about, file, spell)
 
 
-def _by_event(github: GitHub, about: About, spell: Spell, repository: JSON) -> Iterator[Finding]:
+def _by_event(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
     if spell.workflow_file:
-        if (yield from _workflow(github, about, spell, spell.workflow_file, repository)) is None:
+        if not (yield from _workflow(repository, about, spell.workflow_file, found)):
             return
-        file = yield from _file(github, about, spell, spell.workflow_file, repository)
+        file = yield from _file(repository, about, spell.workflow_file, found)
         if file is not None and (yield from _listens(about, file, spell)):
             yield from workflow_file.of_every_kind(about, file, spell)
         return
-    files = yield from _listeners(github, about, spell, repository)
+    files = yield from _listeners(repository, about, spell, found)
     for file in files:
         of = f" of {file.name}" if len(files) > 1 else ""
         yield from workflow_file.of_every_kind(about, file, spell, of=of)
 
 
 def _workflow(
-    github: GitHub, about: About, spell: Spell, name: str, repository: JSON
-) -> Generator[Finding, None, JSON | None]:
-    """Check that GitHub knows a workflow and would start it."""
-    branch = repository.get("default_branch") or "the default branch"
+    repository: Repository, about: About, name: str, found: RepositoryDetails
+) -> Generator[Finding, None, bool]:
+    """Check that GitHub knows a workflow and would start it; return whether it knows it."""
+    branch = found.default_branch or "the default branch"
     try:
-        found = github.workflow(of_spell(github, spell), spell.target_repository, name)
+        workflow = repository.workflow(name)
     except errors.NotFound:
         yield about.problem(
             "workflow",
-            f"{spell.target_repository} has no workflow {name} that GitHub knows of.",
-            mend=f"Push {FOLDER}{name} to {branch}, its default branch; or mend the spell's `workflow_file`, or "
+            f"{repository.name} has no workflow {name} that GitHub knows of.",
+            hint=f"Push {FOLDER}{name} to {branch}, its default branch; or correct the spell's `workflow_file`, or "
             "GITHUB_WORKFLOW_FILE.",
         )
-        return None
-    yield _active(about, name, found)
-    return found
+        return False
+    yield _active(about, name, workflow)
+    return True
 
 
-def _active(about: About, name: str, found: JSON) -> Finding:
-    state = str(found.get("state") or "active")
-    if state == "active":
+def _active(about: About, name: str, workflow: WorkflowDetails) -> Finding:
+    if workflow.state == "active":
         return about.ok("workflow", f"{name}, active")
     return about.problem(
         "workflow",
-        f"{name}: {STATES.get(state, 'It is not active')} ({state}). GitHub refuses to start it.",
-        mend=f"{_actions_page(found)} → {found.get('name') or name} → Enable workflow.",
+        f"{name}: {STATES.get(workflow.state, 'It is not active')} ({workflow.state}). GitHub refuses to start it.",
+        hint=f"{_actions_page(workflow)} → {workflow.name or name} → Enable workflow.",
     )
 
 
-def _actions_page(found: JSON) -> str:
-    home, cut, _ = str(found.get("html_url") or "").partition("/blob/")
+def _actions_page(workflow: WorkflowDetails) -> str:
+    home, cut, _ = workflow.url.partition("/blob/")
     return f"{home}/actions" if cut else "The repository's page → Actions"
 
 
 def _file(
-    github: GitHub, about: About, spell: Spell, name: str, repository: JSON, *, ref: str = ""
+    repository: Repository, about: About, name: str, found: RepositoryDetails, *, ref: str = ""
 ) -> Generator[Finding, None, WorkflowFile | None]:
     """Read a file at a ref, blank for the default branch."""
-    branch = str(repository.get("default_branch") or "")
+    branch = found.default_branch
     try:
-        text = github.workflow_text(of_spell(github, spell), spell.target_repository, name, ref=ref)
-        return workflow_file.read(name, text)
+        return workflow_file.read(name, repository.workflow_text(name, ref=ref))
     except Unreadable as exc:
-        yield about.problem("file", str(exc), mend=f"Mend {FOLDER}{name} on {ref or branch}.")
+        yield about.problem("file", str(exc), hint=f"Correct {FOLDER}{name} on {ref or branch}.")
     except errors.NotFound as exc:
         yield about.problem(
             "file",
             f"There is no {FOLDER}{name} at {ref or branch}: GitHub: {exc}",
-            mend=f"Push it there; or name the right branch or tag in the spell's `ref`, or GITHUB_WORKFLOW_REF. The "
+            hint=f"Push it there; or name the right branch or tag in the spell's `ref`, or GITHUB_WORKFLOW_REF. The "
             f"default branch is {branch}.",
         )
     except (errors.PermissionMissing, errors.Refused):
-        yield _left_out(github, about)
+        yield _left_out(repository.github, about)
     return None
 
 
@@ -126,7 +124,7 @@ def _left_out(github: GitHub, about: About) -> Finding:
         "file",
         "Not checked, because we may not read it: the trigger, the inputs, run-name and concurrency. Casts don't need "
         "this permission.",
-        mend=f"To have them checked: {where}. Else compare the file with the sample yourself.",
+        hint=f"To have them checked: {where}. Else compare the file with the sample yourself.",
     )
 
 
@@ -137,48 +135,62 @@ def _listens(about: About, file: WorkflowFile, spell: Spell) -> Generator[Findin
     yield about.problem(
         "trigger",
         f"{file.name} does not listen for {spell.event_type} on the default branch, so nothing starts.",
-        mend=f"{file.name}: `on: repository_dispatch: types: [{spell.event_type}]`; or mend the spell's `event_type`.",
+        hint=f"{file.name}: `on: repository_dispatch: types: [{spell.event_type}]`; or correct the spell's "
+        "`event_type`.",
     )
     return False
 
 
 def _listeners(
-    github: GitHub, about: About, spell: Spell, repository: JSON
+    repository: Repository, about: About, spell: Spell, found: RepositoryDetails
 ) -> Generator[Finding, None, list[WorkflowFile]]:
     """Return the active workflows that the spell's event starts; it should be one."""
-    active: list[tuple[JSON, WorkflowFile]] = []
-    disabled: list[tuple[JSON, WorkflowFile]] = []
-    for found in github.workflows(of_spell(github, spell), spell.target_repository):
-        path = str(found.get("path") or "")
-        if not path.startswith(FOLDER):  # GitHub's own, such as Dependabot's
+    active: list[WorkflowFile] = []
+    disabled: list[tuple[WorkflowDetails, WorkflowFile]] = []
+    for workflow in repository.workflows():
+        if not workflow.path.startswith(FOLDER):  # GitHub's own, such as Dependabot's
             continue
+        name = workflow.path.removeprefix(FOLDER)
         try:
-            text = github.workflow_text(of_spell(github, spell), spell.target_repository, path.removeprefix(FOLDER))
-            file = workflow_file.read(path.removeprefix(FOLDER), text)
+            file = workflow_file.read(name, repository.workflow_text(name))
         except (errors.NotFound, Unreadable):  # GitHub does not start those either
             continue
         except (errors.PermissionMissing, errors.Refused):
-            yield _left_out(github, about)
+            yield _left_out(repository.github, about)
             return []
-        if file.takes(spell.event_type):
-            (active if found.get("state") == "active" else disabled).append((found, file))
-    names = ", ".join(file.name for _, file in active)
+        if not file.takes(spell.event_type):
+            continue
+        if workflow.state == "active":
+            active.append(file)
+        else:
+            disabled.append((workflow, file))
+    yield from _trigger(about, spell, active, disabled, found.default_branch or "the default branch")
+    return active
+
+
+def _trigger(
+    about: About,
+    spell: Spell,
+    active: list[WorkflowFile],
+    disabled: list[tuple[WorkflowDetails, WorkflowFile]],
+    branch: str,
+) -> Iterator[Finding]:
+    names = ", ".join(file.name for file in active)
     if len(active) == 1:
         yield about.ok("trigger", f"{names} listens for {spell.event_type}")
     elif active:
         yield about.warning(
             "trigger",
             f"{names} all listen for {spell.event_type}: each cast starts all of them, and is bound to the first run.",
-            mend="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
+            hint="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
         )
     elif disabled:
-        yield _active(about, disabled[0][1].name, disabled[0][0])
+        workflow, file = disabled[0]
+        yield _active(about, file.name, workflow)
     else:
-        branch = repository.get("default_branch") or "the default branch"
         yield about.problem(
             "trigger",
             f"No workflow on {branch} listens for {spell.event_type}, so nothing starts, and GitHub says nothing.",
-            mend=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
-            f"{workflow_file.SAMPLE} Or mend the spell's `event_type`.",
+            hint=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
+            f"{workflow_file.SAMPLE} Or correct the spell's `event_type`.",
         )
-    return [file for _, file in active]

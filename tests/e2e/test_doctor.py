@@ -45,7 +45,7 @@ def other_secret(here: Platform) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("spell", ["greet", "count-words", "echo-event"])
-def test_healthy_platform_has_nothing_to_mend(here: Platform, spell: str):
+def test_healthy_platform_has_nothing_to_fix(here: Platform, spell: str):
     done = doctor(here, "--spell", spell, "--ping", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
@@ -66,7 +66,7 @@ def test_broken_spells_are_told_and_the_others_are_well(here: Platform):
     assert {level for (subject, _), level in found.items() if subject == "Spell gate"} == {"ok"}
     text = doctor(here)
     assert text.returncode == 1
-    assert "mend: Push .github/workflows/nothing.yml to " in text.stdout
+    assert "fix: Push .github/workflows/nothing.yml to " in text.stdout
     for secret in (SECRET, here.key, "ghs_", "PRIVATE KEY"):
         assert secret not in done.stdout + done.stderr + text.stdout + text.stderr
 
@@ -90,12 +90,12 @@ def test_wrong_webhook_secret_is_found_by_a_ping(here: Platform):
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
 )
-def test_wrong_setting_is_named_with_its_mend(here: Platform, settings: dict[str, str], said: str):
+def test_wrong_setting_is_named_with_its_fix(here: Platform, settings: dict[str, str], said: str):
     done = doctor(here, "--spell", "greet", **settings)
     assert done.returncode == 1, done.stdout + done.stderr
     text = " ".join(done.stdout.split())
     assert said in text
-    assert "mend:" in text
+    assert "fix:" in text
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -14,8 +14,8 @@ import responses as doubles_of_http
 from accounts.models import ApiKey
 from casts.lifecycle import moves
 from casts.models import Cast
-from github_integration import client
-from github_integration.client import GitHub
+from github_integration import auth, transport
+from github_integration.api import GitHub
 
 from .doubles import API, DATA
 
@@ -27,7 +27,8 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let the client's waits pass in no time; return them."""
     taken: list[float] = []
     clock = SimpleNamespace(sleep=taken.append, time=time.time, monotonic=time.monotonic)
-    monkeypatch.setattr(client, "time", clock)
+    monkeypatch.setattr(auth, "time", clock)
+    monkeypatch.setattr(transport, "time", clock)
     return taken
 
 

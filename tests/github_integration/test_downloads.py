@@ -11,7 +11,7 @@ import pytest
 import responses
 
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 
 from .doubles import API, REPO, Loopback, answer, free_port, loopback, reset
 
@@ -29,11 +29,11 @@ def to(blobs: Loopback, number: int = 1) -> bytes:
 
 
 def fetch(github: GitHub) -> bytes:
-    return b"".join(github.artifact_bytes(0, REPO, 5)[0])
+    return b"".join(github.repository(0, REPO).download(5).chunks)
 
 
 def log(github: GitHub, last_bytes: int = 1000) -> str:
-    return github.job_log(0, REPO, 9, last_bytes=last_bytes)
+    return github.repository(0, REPO).job_log(9, last_bytes=last_bytes)
 
 
 FETCHES = [fetch, log]
@@ -73,8 +73,8 @@ def test_paths_are_githubs(near: Any) -> None:
 
 def test_type_of_the_content_is_passed_on(near: Any) -> None:
     with loopback(answer(200, b"x", Content_Type="text/csv")) as blobs, loopback(to(blobs)) as api:
-        chunks, kind = near(api).artifact_bytes(0, REPO, 5)
-        assert (list(chunks), kind) == ([b"x"], "text/csv")
+        found = near(api).repository(0, REPO).download(5)
+        assert (list(found.chunks), found.content_type) == ([b"x"], "text/csv")
 
 
 def test_content_is_kept_as_stored_even_if_it_says_that_it_is_encoded(near: Any) -> None:
@@ -85,7 +85,7 @@ def test_content_is_kept_as_stored_even_if_it_says_that_it_is_encoded(near: Any)
 
 def test_big_artifact_comes_in_pieces(near: Any) -> None:
     with loopback(answer(200, ZIP * 4)) as blobs, loopback(to(blobs)) as api:
-        chunks = list(near(api).artifact_bytes(0, REPO, 5)[0])
+        chunks = list(near(api).repository(0, REPO).download(5).chunks)
     assert len(chunks) > 10
     assert b"".join(chunks) == ZIP * 4
 
@@ -97,7 +97,7 @@ def test_api_on_https_may_only_send_us_to_https(
     head = {} if location is None else {"Location": location}
     http.get(f"{API}/repos/{REPO}/actions/artifacts/5/zip", status=302, headers=head)
     with pytest.raises(errors.GitHubError, match="no usable download address"):
-        by_hand.artifact_bytes(0, REPO, 5)
+        by_hand.repository(0, REPO).download(5)
     assert len(http.calls) == 1
 
 
@@ -204,7 +204,7 @@ def test_storage_that_is_not_there_is_trouble(near: Any) -> None:
 
 def test_download_that_is_given_up_closes_its_connection(near: Any) -> None:
     with loopback(answer(200, ZIP * 10)) as blobs, loopback(to(blobs)) as api:
-        chunks: Iterator[bytes] = near(api).artifact_bytes(0, REPO, 5)[0]
+        chunks: Iterator[bytes] = near(api).repository(0, REPO).download(5).chunks
         next(chunks)
         chunks.close()  # type: ignore[attr-defined]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import random
@@ -13,11 +14,12 @@ import pytest
 import responses
 from responses import matchers
 
-from github_integration import errors
-from github_integration.client import GitHub
+from github_integration import errors, wire
+from github_integration.api import GitHub
+from github_integration.auth import Scope
 from github_integration.etags import Etags
 
-from .doubles import API, REPO, answer, loopback
+from .doubles import API, REPO, RUN_7, answer, loopback
 
 RUN = f"{API}/repos/{REPO}/actions/runs/7"
 JOBS = f"{RUN}/jobs"
@@ -43,11 +45,12 @@ class Tagged:
 
 
 def test_run_that_has_not_changed_is_sent_once_and_read_again(by_hand: GitHub, http: responses.RequestsMock) -> None:
-    run = Tagged(http, RUN, {"id": 7, "status": "queued", "display_title": "Zoë"})
-    assert [by_hand.run(0, REPO, 7) for _ in range(3)] == [run.body] * 3
+    run = Tagged(http, RUN, {"id": 7, "status": "queued", "event": "workflow_dispatch", "display_title": "Zoë"})
+    repository = by_hand.repository(0, REPO)
+    assert [repository.run(7) for _ in range(3)] == [wire.run_seen(REPO, run.body)] * 3
     assert run.statuses == [200, 304, 304]
     run.body = run.body | {"status": "completed"}
-    assert [by_hand.run(0, REPO, 7)["status"] for _ in range(2)] == ["completed"] * 2
+    assert [repository.run(7).status for _ in range(2)] == ["completed"] * 2
     assert run.statuses == [200, 304, 304, 200, 304]
 
 
@@ -57,7 +60,8 @@ def test_jobs_are_remembered_page_by_page(by_hand: GitHub, http: responses.Reque
         Tagged(http, JOBS, {"total_count": 150, "jobs": jobs[part]}, filter="latest", per_page=100, page=n)
         for n, part in ((1, slice(100)), (2, slice(100, None)))
     ]
-    assert by_hand.jobs(0, REPO, 7) == by_hand.jobs(0, REPO, 7) == jobs
+    repository = by_hand.repository(0, REPO)
+    assert repository.jobs(7) == repository.jobs(7) == tuple(wire.job_seen(job) for job in jobs)
     assert [page.statuses for page in pages] == [[200, 304]] * 2
 
 
@@ -66,9 +70,10 @@ def test_runs_their_newest_page_and_jobs_alone_are_asked_conditionally(
 ) -> None:
     runs = Tagged(http, f"{API}/repos/{REPO}/actions/runs", {"total_count": 0, "workflow_runs": []})
     artifacts = Tagged(http, f"{RUN}/artifacts", {"total_count": 0, "artifacts": []})
+    repository = by_hand.repository(0, REPO)
     for _ in range(2):
-        by_hand.runs(0, REPO, event="workflow_dispatch", page=2)
-        by_hand.artifacts(0, REPO, 7)
+        repository.runs(event="workflow_dispatch", page=2)
+        repository.artifacts(7)
     assert runs.statuses == artifacts.statuses == [200, 200]
     assert not any("If-None-Match" in request.headers for request in runs.asked + artifacts.asked)
 
@@ -77,12 +82,12 @@ def test_new_token_asks_anew_and_the_old_ones_answers_are_dropped(
     hub: GitHub, http: responses.RequestsMock, minting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Tagged(http, RUN, {"id": 7})
-    hub.run(1, REPO, 7)
-    key = (1, REPO, (("actions", "write"),))
-    first = hub.tokens.get(key)
-    hub.tokens.drop(key, first)
+    hub.repository(1, REPO).run(7)
+    scope = Scope(1, REPO, (("actions", "write"),))
+    first = hub.auth.access_tokens.get(scope)
+    hub.auth.access_tokens.drop(scope, first)
     assert hub.etags.get(first.value, f"/repos/{REPO}/actions/runs/7", {}) is None
-    assert (hub.run(1, REPO, 7), hub.run(1, REPO, 7)) == ({"id": 7}, {"id": 7})
+    assert [hub.repository(1, REPO).run(7) for _ in range(2)] == [RUN_7] * 2
     assert run.statuses == [200, 200, 304]
     assert "If-None-Match" not in run.asked[1].headers
 
@@ -94,8 +99,8 @@ def test_token_that_is_replaced_before_it_expires_takes_its_answers_along(
 
     minted = mint_into(http, lives=dt.timedelta(minutes=4))
     run = Tagged(http, RUN, {"id": 7})
-    hub.run(1, REPO, 7)
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
+    hub.repository(1, REPO).run(7)
     assert (len(minted), run.statuses) == (2, [200, 200])
     assert hub.etags.get("ghs_1", f"/repos/{REPO}/actions/runs/7", {}) is None
     assert hub.etags.get("ghs_2", f"/repos/{REPO}/actions/runs/7", {}) is not None
@@ -106,11 +111,11 @@ def test_401_in_answer_to_a_conditional_look_replaces_the_token_and_asks_plainly
 ) -> None:
     http.get(RUN, json={"id": 7}, headers={"ETag": '"a"'})
     http.get(RUN, json={"message": "Bad credentials"}, status=401)
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
     for _ in range(3):  # the token is fresh: it is waited for
         http.get(RUN, json={"message": "Bad credentials"}, status=401)
     http.get(RUN, json={"id": 8})
-    assert hub.run(1, REPO, 7) == {"id": 8}
+    assert hub.repository(1, REPO).run(7) == dataclasses.replace(RUN_7, run_id=8)
     sent = [call.request.headers for call in http.calls if call.request.url == RUN]
     assert (sent[-2]["If-None-Match"], sent[-2]["Authorization"]) == ('"a"', "Bearer ghs_1")
     assert ("If-None-Match" in sent[-1], sent[-1]["Authorization"]) == (False, "Bearer ghs_2")
@@ -120,12 +125,12 @@ def test_answer_without_etag_and_answer_that_is_no_object_are_not_remembered(
     by_hand: GitHub, http: responses.RequestsMock, naps: list[float]
 ) -> None:
     http.get(RUN, json={"id": 7})
-    by_hand.run(0, REPO, 7)
+    by_hand.repository(0, REPO).run(7)
     http.replace("GET", RUN, body="<html>a proxy</html>", headers={"ETag": '"p"'})
     with pytest.raises(errors.Unavailable):
-        by_hand.run(0, REPO, 7)
+        by_hand.repository(0, REPO).run(7)
     run = Tagged(http, JOBS, {"total_count": 0})
-    by_hand.jobs(0, REPO, 7)
+    by_hand.repository(0, REPO).jobs(7)
     assert not any("If-None-Match" in call.request.headers for call in http.calls)
     assert run.statuses == [200]
 
@@ -133,7 +138,7 @@ def test_answer_without_etag_and_answer_that_is_no_object_are_not_remembered(
 def test_304_that_we_did_not_ask_for_is_no_answer(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(RUN, status=304)
     with pytest.raises(errors.Unavailable, match="304"):
-        by_hand.run(0, REPO, 7)
+        by_hand.repository(0, REPO).run(7)
 
 
 def test_error_in_answer_to_a_conditional_look_is_an_error_and_forgets_nothing(
@@ -142,24 +147,28 @@ def test_error_in_answer_to_a_conditional_look_is_an_error_and_forgets_nothing(
     http.get(RUN, json={"id": 7}, headers={"ETag": '"a"'})
     http.get(RUN, json={"message": "Not Found"}, status=404)
     http.get(RUN, status=304, headers={"ETag": '"a"'})
-    by_hand.run(0, REPO, 7)
+    by_hand.repository(0, REPO).run(7)
     with pytest.raises(errors.NotFound):
-        by_hand.run(0, REPO, 7)
-    assert by_hand.run(0, REPO, 7) == {"id": 7}
+        by_hand.repository(0, REPO).run(7)
+    assert by_hand.repository(0, REPO).run(7) == RUN_7
 
 
 def test_moved_repositorys_run_is_remembered_too(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(RUN, status=301, headers={"Location": f"{API}/repositories/5/actions/runs/7"})
     run = Tagged(http, f"{API}/repositories/5/actions/runs/7", {"id": 7})
-    assert by_hand.run(0, REPO, 7) == by_hand.run(0, REPO, 7) == {"id": 7}
+    assert [by_hand.repository(0, REPO).run(7) for _ in range(2)] == [RUN_7] * 2
     assert run.statuses == [200, 304]
 
 
 def test_on_a_real_socket_the_connection_is_kept_after_a_304(make_github: Callable[..., GitHub]) -> None:
-    replies = answer(200, {"id": 7}, ETag='W/"1"'), answer(304, ETag='W/"1"', Content_Length="0"), answer(200, {})
+    replies = (
+        answer(200, {"id": 7}, ETag='W/"1"'),
+        answer(304, ETag='W/"1"', Content_Length="0"),
+        answer(200, {"id": 8}),
+    )
     with loopback(*replies) as server:
         github = make_github(api_url=server.url, personal_token="ghp_x")
-        assert [github.run(0, REPO, 7) for _ in range(3)] == [{"id": 7}, {"id": 7}, {}]
+        assert [github.repository(0, REPO).run(7).run_id for _ in range(3)] == [7, 7, 8]
         assert [asked.headers.get("if-none-match") for asked in server.asked] == [None, 'W/"1"', 'W/"1"']
         assert len({asked.connection for asked in server.asked}) == 1
 

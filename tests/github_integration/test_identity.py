@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from casts.models import Cast
 from casts.runtime import NotNow, Observation
-from github_integration import client, identity
+from github_integration import api, identity
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _app(settings: Any, http: responses.RequestsMock, naps: list[float]) -> Iterator[None]:
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
-    client.github.cache_clear()
+    api.github.cache_clear()
     identity._ask_at.clear()
     mint_into(http)
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
     identity._ask_at.clear()
 
 
@@ -46,7 +46,7 @@ def test_app_is_known_by_its_bot_and_asked_for_once(cast: Cast, http: responses.
 
 def test_personal_token_is_known_by_its_user(cast: Cast, http: responses.RequestsMock, settings: Any) -> None:
     settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     http.get(f"{API}/user", json={"login": "octocat"})
     WorkflowDispatch().book(cast)
     assert known(0) == "octocat"
@@ -118,7 +118,7 @@ def test_while_its_name_is_not_known_an_app_takes_nobodys_run_and_proves_nothing
 
 def test_a_personal_token_that_may_not_ask_for_its_user_takes_anybodys_run(cast: Cast, settings: Any) -> None:
     settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     assert WorkflowDispatch().may_own(cast, seen(cast, actor="mallory"))
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from casts.models import Cast
 from casts.runtime import AccessLost, NotNow, Run
-from github_integration import client, identity, quota
+from github_integration import api, identity, quota
 from github_integration.models import PERSONAL, Installation
 from github_integration.runtime import WorkflowDispatch
 
@@ -41,10 +41,10 @@ def _app(
     monkeypatch.setattr(identity, "learn", lambda installation: None)
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
     settings.GITHUB_POINTS_PER_MINUTE = 900
-    client.github.cache_clear()
+    api.github.cache_clear()
     mint_into(http)
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 def row(number: int = 1) -> Installation:
@@ -80,7 +80,7 @@ def test_rate_limit_of_one_cast_pauses_all_of_its_installation_in_every_process(
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "300"})
     first = refused(cast)
     sent = len(http.calls)
-    client.github.cache_clear()  # another process
+    api.github.cache_clear()  # another process
     second = refused(make_cast())
     assert "as GitHub says" in str(second)
     assert (second.reason, second.retry_at) == ("rate_limited", first.retry_at)
@@ -121,7 +121,7 @@ def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
     assert cast.due_at <= timezone.now()
     assert other.due_at == later
     assert row(2).paused_until == later
-    assert not any(getattr(row(), name) for name in quota.NOTHING_AMISS)
+    assert not any(getattr(row(), name) for name in quota.HEALTHY)
     assert quota.resume(1, by="") is None
     assert quota.resume(77, by="") is None
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "300"})
@@ -229,13 +229,13 @@ def test_what_is_noted_while_a_call_is_under_way_is_not_cleared_by_its_success()
     assert row().suspended_at is not None
 
 
-# --- turns -----------------------------------------------------------------------------------------------
+# --- pace ------------------------------------------------------------------------------------------------
 
 
 def book(count: int) -> list[float]:
     now = timezone.now()
-    turns = [quota.book(1) for _ in range(count)]
-    return [(turn.at - now).total_seconds() for turn in turns if turn.kept]
+    starts = [quota.book(1) for _ in range(count)]
+    return [(start.at - now).total_seconds() for start in starts if start.kept]
 
 
 def spent(count: int) -> tuple[int, list[float]]:
@@ -251,13 +251,13 @@ def spent(count: int) -> tuple[int, list[float]]:
 
 
 def test_a_few_dispatches_go_at_once_and_a_thousand_as_fast_as_github_permits() -> None:
-    turns = book(1000)
-    assert max(turns[: quota.DISPATCH_BURST]) < 1
-    assert turns == sorted(turns)
-    in_each_minute = [sum(minute * 60 <= turn < (minute + 1) * 60 for turn in turns) for minute in range(9)]
+    starts = book(1000)
+    assert max(starts[: quota.DISPATCH_BURST]) < 1
+    assert starts == sorted(starts)
+    in_each_minute = [sum(minute * 60 <= start < (minute + 1) * 60 for start in starts) for minute in range(9)]
     assert in_each_minute[1:8] == pytest.approx([120] * 7, abs=1)  # 600 of the 900 points
     assert max(in_each_minute) <= 120 + quota.DISPATCH_BURST
-    assert turns[-1] == pytest.approx((1000 - 20) / 2, abs=5)
+    assert starts[-1] == pytest.approx((1000 - 20) / 2, abs=5)
 
 
 def hour(*, left: int, minutes: int = 30) -> Installation:
@@ -332,13 +332,13 @@ def test_dispatches_and_looks_do_not_wait_for_each_other() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_two_processes_get_the_same_turn() -> None:
+def test_no_two_processes_start_at_the_same_time() -> None:
     quota.known(1)
     Installation.objects.update(dispatches_booked_until=timezone.now() + dt.timedelta(seconds=60))
-    turns: list[dt.datetime] = []
+    starts: list[dt.datetime] = []
 
     def work() -> None:
-        turns.extend(turn.at for _ in range(10) if (turn := quota.book(1)).kept)
+        starts.extend(start.at for _ in range(10) if (start := quota.book(1)).kept)
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -346,9 +346,9 @@ def test_no_two_processes_get_the_same_turn() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    turns.sort()
-    apart = [(b - a).total_seconds() for a, b in itertools.pairwise(turns)]
-    assert len(turns) == 40
+    starts.sort()
+    apart = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
+    assert len(starts) == 40
     assert min(apart) == pytest.approx(0.5, abs=0.001)
     assert max(apart) == pytest.approx(0.5, abs=0.001)
 
@@ -379,7 +379,7 @@ def test_small_changes_are_not_written(cast: Cast, http: responses.RequestsMock)
 
 def test_personal_token_has_limits_of_its_own(cast: Cast, settings: Any, http: responses.RequestsMock) -> None:
     settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     http.post(DISPATCH, json=SAID, status=429, headers={"Retry-After": "30"})
     refused(cast)
     assert quota.is_paused(row(PERSONAL))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,12 +14,12 @@ from django.utils import timezone
 from casts.lifecycle import moves
 from casts.models import Cast
 from casts.runtime import NotNow, RunGone
-from github_integration import client, identity, recent
+from github_integration import api, identity, recent, wire
 from github_integration.models import Installation, RecentRuns
 from github_integration.runtime import WorkflowDispatch
 
 from .conftest import mint_into
-from .doubles import API, REPO
+from .doubles import API, REPO, described
 
 RUNS = f"{API}/repos/{REPO}/actions/runs"
 pytestmark = pytest.mark.django_db
@@ -28,13 +29,13 @@ pytestmark = pytest.mark.django_db
 def _app(settings: Any, http: responses.RequestsMock, naps: list[float]) -> Iterator[None]:
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "1", ""
     settings.GITHUB_POINTS_PER_MINUTE = 900
-    client.github.cache_clear()
+    api.github.cache_clear()
     mint_into(http)
     http.get(f"{API}/app", json={"slug": "spells"})
     identity._ask_at.clear()
     yield
     identity._ask_at.clear()
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 def line(number: int, **fields: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def test_ten_casts_that_look_ask_once_and_another_process_does_not_ask_again(
 ) -> None:
     asked = listing(http, *(line(number, status="queued") for number in range(1, 11)))
     told = [WorkflowDispatch().observe(cast, closely=False) for cast in many[:5]]
-    client.github.cache_clear()  # another process
+    api.github.cache_clear()  # another process
     told += [WorkflowDispatch().observe(cast, closely=False) for cast in many[5:]]
     assert [seen.run_id for seen in told] == list(range(1, 11))
     assert asked.call_count == 1
@@ -194,6 +195,14 @@ def test_looks_are_put_off_when_requests_must_be_spared_and_ends_are_not(
     http.get(f"{RUNS}/1", json=line(1))
     http.get(f"{RUNS}/1/jobs", json={"total_count": 0, "jobs": []})
     WorkflowDispatch().observe(many[0], closely=True)
+
+
+@pytest.mark.parametrize("trigger", ["workflow_dispatch", "repository_dispatch", "push"])
+def test_run_that_is_kept_in_the_list_loses_nothing(trigger: str) -> None:
+    example = described("actions.get-workflow-run")["responses"]["200"]["examples"]["default"]
+    for run in (example, {"id": 7}, example | {"display_title": "x [cast:1]", "created_at": "2026-11-23T12:00:01.5Z"}):
+        seen = wire.run_seen(REPO, run | {"event": trigger})
+        assert wire.run_seen(REPO, json.loads(json.dumps(recent.row_of(seen)))) == seen
 
 
 def test_odd_lines_of_a_list_are_read_tolerantly(many: list[Cast], http: responses.RequestsMock) -> None:

@@ -27,7 +27,7 @@ from casts.runtime import (
     RunGone,
     runtime_of,
 )
-from github_integration import client, identity, runtime
+from github_integration import api, identity, runtime
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -46,16 +46,16 @@ pytestmark = pytest.mark.django_db
 def _github_com(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(identity, "learn", lambda installation: None)  # tests/github_integration/test_identity.py
     settings.GITHUB_API_URL, settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = API, "", "ghp_x"
-    client.github.cache_clear()
+    api.github.cache_clear()
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 @pytest.fixture
 def as_app(settings: Any, http: responses.RequestsMock) -> Any:
     """Be the App of the test settings, with installation 1, instead of a personal token."""
     settings.GITHUB_APP_ID = "1"
-    client.github.cache_clear()
+    api.github.cache_clear()
     return mint_into(http)
 
 
@@ -198,12 +198,12 @@ def test_404_says_what_to_check(
 
 
 @pytest.mark.parametrize("bad", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_INSTALLATION_ID"])
-def test_without_credentials_a_cast_waits_and_says_which_setting_to_mend(
+def test_without_credentials_a_cast_waits_and_says_which_setting_to_correct(
     cast: Cast, settings: Any, bad: str, http: responses.RequestsMock
 ) -> None:
     settings.GITHUB_TOKEN, settings.GITHUB_APP_ID = "", "1"
     setattr(settings, bad, None if bad.endswith("INSTALLATION_ID") else "")
-    client.github.cache_clear()
+    api.github.cache_clear()
     with pytest.raises(NotNow, match=bad) as caught:
         WorkflowDispatch().start(cast, before=LATER)
     assert caught.value.reason == "github_not_configured"
@@ -217,7 +217,7 @@ def test_token_that_lacks_a_permission_refuses_the_dispatch(
         WorkflowDispatch().start(cast, before=LATER)
 
 
-def test_key_that_github_does_not_take_is_the_operators_to_mend_so_the_cast_waits(
+def test_key_that_github_does_not_take_is_the_operators_to_fix_so_the_cast_waits(
     as_app: Any, cast: Cast, http: responses.RequestsMock
 ) -> None:
     hour_ahead = (timezone.now() + dt.timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -125,6 +125,7 @@ def test_published_examples_of_jobs_and_artifacts_are_read() -> None:
     first = wire.artifact_seen(listed[0])
     assert (first.id, first.name, first.size_bytes, first.expired) == (11, "Rails", 556, False)
     assert first.digest.startswith("sha256:")
+    assert first.made_at == wire.moment(listed[0]["created_at"]) is not None
 
 
 @pytest.mark.parametrize("missing", ["digest", "size_in_bytes", "expired", "created_at", "workflow_run"])
@@ -456,6 +457,7 @@ def test_published_lines_of_the_log_are_read() -> None:
     ] * 2
     assert seen[0] is not None
     assert seen[0].delivered_at == utc(2019, 6, 3, 0, 57, 16)
+    assert (seen[0].status, seen[0].status_code) == ("OK", 200)
 
 
 @pytest.mark.parametrize("change", [{"id": "1"}, {"id": True}, {"id": None}, {"guid": ""}, {"delivered_at": None}])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 
 from .conftest import REPOSITORY, Api
 
@@ -31,22 +31,22 @@ def test_looks_at_a_run_that_is_over_cost_nothing_and_say_the_same(
 ):
     run_id = api.start("quick.yml", {"cast_id": "looked at"})
     api.wait(run_id)
-    github = ours(**who)
-    first = github.run(77, REPOSITORY, run_id), github.jobs(77, REPOSITORY, run_id)
+    repository = ours(**who).repository(77, REPOSITORY)
+    first = repository.run(run_id), repository.jobs(run_id)
     before = used(api)
     for _ in range(5):
-        assert (github.run(77, REPOSITORY, run_id), github.jobs(77, REPOSITORY, run_id)) == first
+        assert (repository.run(run_id), repository.jobs(run_id)) == first
     assert used(api) == before
-    assert first[0]["status"] == "completed"
-    assert first[1][0]["steps"]
+    assert first[0].status == "completed"
+    assert first[1][0].steps
 
 
 def test_change_is_seen_at_once(api: Api, ours: Callable[..., GitHub]):
     run_id = api.start("slow.yml")
-    github = ours()
+    repository = ours().repository(77, REPOSITORY)
     api.wait(run_id, lambda run: run["status"] == "in_progress")
-    assert github.run(77, REPOSITORY, run_id)["status"] == "in_progress"
-    github.cancel(77, REPOSITORY, run_id, force=True)
+    assert repository.run(run_id).status == "in_progress"
+    repository.cancel(run_id, force=True)
     ended = api.wait(run_id)
-    assert github.run(77, REPOSITORY, run_id)["conclusion"] == ended["conclusion"] == "cancelled"
-    assert {job["conclusion"] for job in github.jobs(77, REPOSITORY, run_id)} == {"cancelled"}
+    assert repository.run(run_id).conclusion == ended["conclusion"] == "cancelled"
+    assert {job.conclusion for job in repository.jobs(run_id)} == {"cancelled"}

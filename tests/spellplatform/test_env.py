@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from github_integration.tokens import private_key
+from github_integration.auth import private_key
 from spellplatform.env import (
     BadSetting,
     Env,

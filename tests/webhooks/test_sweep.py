@@ -1,4 +1,4 @@
-"""The delivery sweep: what never reached us is found in GitHub's log, and taken in once, through the same door."""
+"""The delivery sweep: what never reached us is found in GitHub's log, and taken in once, by the same endpoint."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casts.models import Cast
-from github_integration import client
+from github_integration import api, transport
 from github_integration.models import Installation
 from webhooks import sweep
-from webhooks.inbox import take_in
+from webhooks.inbox import receive_delivery
 from webhooks.models import Delivery, DeliverySweep
 from webhooks.sweep import SweepWork, ensure
 
@@ -38,11 +38,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _github_com(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.GITHUB_API_URL = API
-    client.github.cache_clear()
+    api.github.cache_clear()
     clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=lambda seconds: None)
-    monkeypatch.setattr(client, "time", clock)
+    monkeypatch.setattr(transport, "time", clock)
     yield
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
             guid = log.add(event, payload, ago=age)
             arrived = chance.random() < 0.5
             if arrived:
-                take_in(guid=guid, event=event, body=json.dumps(payload).encode())
+                receive_delivery(guid=guid, event=event, body=json.dumps(payload).encode())
             if event != "push" and (arrived or age < sweep.REACH):
                 expected.add(guid)
                 lost += not arrived
@@ -260,7 +260,7 @@ def test_lost_suspension_does_not_undo_its_end_that_arrived(log: Log) -> None:
 def test_suspension_that_github_could_not_show_is_not_taken_in_after_its_end(log: Log) -> None:
     log.add("installation", about("suspend", "2026-11-23T12:00:00Z"), ago=2 * MINUTE)
     log.add("installation", about("unsuspend"), ago=MINUTE)
-    log.trouble["1000"] = [(500, {}, BROKEN)] * client.TRIES
+    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.TRIES
     step()
     finish()
     finish()
@@ -307,7 +307,7 @@ def test_lines_that_cannot_be_read_are_passed_over(log: Log) -> None:
 def test_delivery_that_github_fails_to_show_waits_for_the_next_round(log: Log) -> None:
     bad = log.add("ping", ping(), ago=2 * MINUTE)
     good = log.add("ping", ping(), ago=MINUTE)
-    log.trouble["1000"] = [(500, {}, BROKEN)] * client.TRIES
+    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.TRIES
     assert step() == pytest.approx(15, abs=1)
     assert "Server Error" in the_row().error
     finish()
@@ -367,7 +367,7 @@ def test_no_access_to_the_log_is_noted(log: Log, status: int) -> None:
 
 def test_key_that_cannot_be_read_is_noted(log: Log, settings: Any) -> None:
     settings.GITHUB_APP_PRIVATE_KEY = "/no/such/file.pem"
-    client.github.cache_clear()
+    api.github.cache_clear()
     assert step() == pytest.approx(15, abs=1)
     assert "GITHUB_APP_PRIVATE_KEY" in the_row().error
 
@@ -491,7 +491,7 @@ def test_without_app_or_when_switched_off_it_rests(log: Log, settings: Any, chan
     before = {name: getattr(settings, name) for name in changes}
     for name, value in changes.items():
         setattr(settings, name, value)
-    client.github.cache_clear()
+    api.github.cache_clear()
     with CaptureQueriesContext(connection) as asked:
         ensure()
     assert (len(asked), DeliverySweep.objects.count()) == (0, 0)
@@ -505,7 +505,7 @@ def test_without_app_or_when_switched_off_it_rests(log: Log, settings: Any, chan
     assert log.pages == []
     for name, value in before.items():
         setattr(settings, name, value)
-    client.github.cache_clear()
+    api.github.cache_clear()
     ensure()
     assert the_row().due_at is not None
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import github
+from github_integration.api import github
 from github_integration.doctor import app, findings, hook, installations, workflows
 from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once
@@ -25,18 +25,16 @@ PING_SECONDS = 15.0
 class Command(BaseCommand):
     help = (
         "Check the App, its installations, the webhook and every active spell's workflow on GitHub, and say how to "
-        "mend what is wrong. Changes nothing. Ends with code 1 if there is a problem."
+        "fix what is wrong. Changes nothing. Ends with code 1 if there is a problem."
     )
     requires_system_checks = []  # what they would say is among the findings
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what to check, and how to show it."""
         parser.add_argument("--spell", metavar="KEY", help="of all spells only this one, active or not")
         parser.add_argument("--ping", action="store_true", help="have GitHub send a webhook again, and judge by it")
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *, spell: str | None, ping: bool, json: bool, **options: object) -> None:
-        """Print what was found; end with 1 if there is a problem."""
         found = list(examine(spell, ping=ping))
         self.stdout.write(findings.as_json(found) if json else findings.as_text(found))
         if any(finding.level == Level.PROBLEM for finding in found):
@@ -50,14 +48,14 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
     try:
         spells = list(Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key))
     except DatabaseError as exc:
-        mend = "Is DATABASE_URL right? Then: manage.py migrate."
-        yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", mend=mend)
+        hint = "Is DATABASE_URL right? Then: manage.py migrate."
+        yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", hint=hint)
     else:
         if key is not None and not spells:
             raise CommandError(f"There is no spell with the key {key!r}.")
         if not spells:
-            mend = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
-            yield About("Spells").warning("any", "There are no active spells.", mend=mend)
+            hint = "manage.py loadspells spells.toml, or the admin. See docs/how-to/write-a-spell.md."
+            yield About("Spells").warning("any", "There are no active spells.", hint=hint)
     try:
         yield from on_github(spells, ping=ping)
     except errors.GitHubError as exc:
@@ -69,11 +67,10 @@ SEEN_ON_GITHUB = ("spell.E001", "spell.E002", "spell.W001")
 
 
 def settings_refused() -> Iterator[Finding]:
-    """Check what keeps web and workers from starting."""
     for message in run_checks():
         if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
             yield About("Settings").problem(
-                str(message.id), message.msg, mend=message.hint or "See docs/configuration.md, “Settings”."
+                str(message.id), message.msg, hint=message.hint or "See docs/reference/configuration.md, “Settings”."
             )
 
 
@@ -96,7 +93,7 @@ def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:
         yield hook.of_a_token()
     else:
         message = "The installations, the webhook and the spells were not checked: GitHub does not know us."
-        yield app.ABOUT.warning("the rest", message, mend="Mend the problem above, then run the doctor again.")
+        yield app.ABOUT.warning("the rest", message, hint="Fix the problem above, then run the doctor again.")
         return
     for spell in spells:
         yield from workflows.check(asked, spell)

@@ -19,9 +19,7 @@ class Command(BaseCommand):
     requires_system_checks = []  # it is another program that only shares our command line
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the same arguments as python -m localgithub."""
         server.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until stopped."""
         server.serve(options)

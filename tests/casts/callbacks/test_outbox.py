@@ -200,7 +200,7 @@ def test_a_cast_does_not_end_without_what_it_owes(monkeypatch, endpoint, api_key
     def broken(cast: Cast) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(outbox, "owe", broken)
+    monkeypatch.setattr(outbox, "enqueue", broken)
     with pytest.raises(ZeroDivisionError):
         moves.cancel(cast.pk)
     cast.refresh_from_db()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from casts.models import Spell
-from github_integration import client, tokens
-from github_integration.client import GitHub
+from github_integration import auth
+from github_integration.api import GitHub
 from github_integration.doctor.findings import Finding, Level
 from localgithub.config import Config
 from localgithub.hooks import Delivery
@@ -54,35 +54,36 @@ def one(findings: Iterable[Finding], check: str) -> Finding:
     return found[0]
 
 
-def is_bad(finding: Finding, level: Level, *said: str, mend: str) -> None:
-    """Check a finding's level, what it says, and that its mend names what to do."""
+def is_bad(finding: Finding, level: Level, *said: str, hint: str) -> None:
+    """Check a finding's level, what it says, and that its hint names what to do."""
     assert finding.level == level, finding
     for words in said:
         assert words in finding.message, finding
-    assert mend in finding.mend, finding
+    assert hint in finding.hint, finding
 
 
 def all_ok(findings: Iterable[Finding]) -> list[str]:
     """Check that nothing is wrong; return what was checked."""
     listed = list(findings)
     assert [finding for finding in listed if finding.level != Level.OK] == []
-    assert [finding for finding in listed if finding.mend] == []
+    assert [finding for finding in listed if finding.hint] == []
     return [finding.check for finding in listed]
 
 
-read_key = functools.cache(tokens.private_key)
+read_key = functools.cache(auth.private_key)
+sign = auth.app_jwt
 
 
 @functools.cache
 def proof(app_id: str, pem: str) -> str:
-    return tokens.app_jwt(app_id, pem, now=time.time())
+    return sign(app_id, pem, now=time.time())
 
 
 @pytest.fixture(autouse=True)
 def _one_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sign once, and read the key once: both take longer than everything else in these tests."""
-    monkeypatch.setattr(client, "private_key", read_key)
-    monkeypatch.setattr(client, "app_jwt", lambda app_id, pem, now: proof(app_id, pem))
+    monkeypatch.setattr(auth, "private_key", read_key)
+    monkeypatch.setattr(auth, "app_jwt", lambda app_id, pem, now: proof(app_id, pem))
 
 
 @pytest.fixture(scope="session")

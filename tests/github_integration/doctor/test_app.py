@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import responses
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
+from github_integration.details import app_details
 from github_integration.doctor import app
 from github_integration.doctor.findings import Finding, Level
 from localgithub.world import World
@@ -41,7 +42,7 @@ def test_the_apps_own_key_and_id_are_well(hub):
     found, known = asked(hub)
     assert all_ok(found) == ["private key", "GITHUB_APP_ID"]
     assert "Local spells" in found[1].message
-    assert known["id"] == 1
+    assert known.id == 1
 
 
 def test_the_client_id_is_as_good_as_the_app_id(hub):
@@ -51,7 +52,7 @@ def test_the_client_id_is_as_good_as_the_app_id(hub):
 @pytest.mark.parametrize("pem", ["", "/no/such/key.pem", "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0"])
 def test_key_that_cant_be_read_names_the_setting(hub, pem):
     found, known = asked(changed(hub, pem=pem))
-    is_bad(one(found, "private key"), Level.PROBLEM, "GITHUB_APP_PRIVATE_KEY", mend="Generate a private key")
+    is_bad(one(found, "private key"), Level.PROBLEM, "GITHUB_APP_PRIVATE_KEY", hint="Generate a private key")
     assert (known, len(found)) == (None, 1)
     assert "c2VjcmV0" not in str(found)
 
@@ -59,19 +60,19 @@ def test_key_that_cant_be_read_names_the_setting(hub, pem):
 def test_no_credentials_at_all_name_the_settings(hub):
     found, known = asked(changed(hub, app_id="", pem=""))
     is_bad(
-        one(found, "credentials"), Level.PROBLEM, "GITHUB_TOKEN", mend="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY"
+        one(found, "credentials"), Level.PROBLEM, "GITHUB_TOKEN", hint="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY"
     )
     assert known is None
 
 
 def test_key_of_another_app_is_told_apart_from_a_wrong_id(hub, world: World):
     found, known = asked(changed(hub, app_id="99"))
-    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, "Integration not found", "App 99", mend="“App ID” at the top")
+    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, "Integration not found", "App 99", hint="“App ID” at the top")
     assert known is None
     other = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAMSIQ\n-----END PUBLIC KEY-----"
     world.config.app_public_key = other
     found, known = asked(hub)
-    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, "could not be decoded", mend="of the same App")
+    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, "could not be decoded", hint="of the same App")
     assert "clock" not in str(found)
     assert known is None
 
@@ -84,7 +85,7 @@ def test_wrong_clock_is_what_gets_the_blame(http: responses.RequestsMock, hub, s
     http.get(f"{API}/app", status=status, json={"message": "'Expiration time' claim ('exp')"}, headers=head)
     found, _ = asked(changed(hub, api_url=API))
     finding = one(found, "GITHUB_APP_ID")
-    is_bad(finding, Level.PROBLEM, f"seconds {way} GitHub's", mend="NTP")
+    is_bad(finding, Level.PROBLEM, f"seconds {way} GitHub's", hint="NTP")
     told = int(finding.message.split("clock is ")[1].split()[0])
     assert abs(told - abs(seconds)) <= 2
 
@@ -96,7 +97,7 @@ def test_clock_that_is_right_or_unknown_is_not_blamed(http: responses.RequestsMo
     head = {} if date is None else {"Date": date}
     http.get(f"{API}/app", status=401, json={"message": "A JSON web token could not be decoded"}, headers=head)
     found, _ = asked(changed(hub, api_url=API))
-    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, mend="GITHUB_APP_PRIVATE_KEY")
+    is_bad(one(found, "GITHUB_APP_ID"), Level.PROBLEM, hint="GITHUB_APP_PRIVATE_KEY")
     assert "clock" not in str(found)
 
 
@@ -108,7 +109,7 @@ def test_personal_token_that_works(by_hand):
 
 def test_personal_token_that_github_does_not_know(hub):
     found, _ = asked(changed(hub, app_id="", pem="", personal_token="github_pat_invented"))
-    is_bad(one(found, "GITHUB_TOKEN"), Level.PROBLEM, "Bad credentials", mend="Make a new one")
+    is_bad(one(found, "GITHUB_TOKEN"), Level.PROBLEM, "Bad credentials", hint="Make a new one")
     assert "invented" not in str(found)
 
 
@@ -122,12 +123,12 @@ def test_personal_token_on_a_server_without_rate_limits(http: responses.Requests
 
 def permissions(hub: GitHub, world: World, spells: list[Any], **asks: str) -> list[Finding]:
     world.config.permissions = asks
-    return list(app.permissions(hub.app(), spells))
+    return list(app.permissions(hub.app.details(), spells))
 
 
 def test_checks_are_worth_having_and_no_problem_to_miss(hub, world):
     finding = one(permissions(hub, world, [make()], actions="write", metadata="read"), "permission checks")
-    is_bad(finding, Level.WARNING, "annotations", mend="Checks, read-only")
+    is_bad(finding, Level.WARNING, "annotations", hint="Checks, read-only")
 
 
 def test_permissions_as_the_manifest_asks_for_them_are_enough(hub, world):
@@ -138,15 +139,15 @@ def test_permissions_as_the_manifest_asks_for_them_are_enough(hub, world):
 @pytest.mark.parametrize("asks", [{}, {"actions": "read"}])
 def test_app_that_does_not_ask_for_actions_is_a_problem(hub, world, asks):
     finding = one(permissions(hub, world, [], metadata="read", **asks), "permission actions")
-    is_bad(finding, Level.PROBLEM, "needs write", mend="Actions, read and write. Then accept the change")
-    assert f"{world.config.base_url}/organizations/demo/settings/apps/local-spells" in finding.mend
+    is_bad(finding, Level.PROBLEM, "needs write", hint="Actions, read and write. Then accept the change")
+    assert f"{world.config.base_url}/organizations/demo/settings/apps/local-spells" in finding.hint
 
 
 def test_app_without_metadata_is_a_problem(hub, world):
     is_bad(
         one(permissions(hub, world, [], actions="write"), "permission metadata"),
         Level.PROBLEM,
-        mend="Metadata, read-only",
+        hint="Metadata, read-only",
     )
 
 
@@ -154,13 +155,13 @@ def test_contents_are_needed_only_for_spells_started_by_an_event(hub, world):
     asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "read"}
     assert "permission contents" not in all_ok(permissions(hub, world, [make()], **asks))
     finding = one(permissions(hub, world, [make(), event()], **asks), "permission contents")
-    is_bad(finding, Level.PROBLEM, "repository_dispatch", mend="Contents, read and write")
+    is_bad(finding, Level.PROBLEM, "repository_dispatch", hint="Contents, read and write")
 
 
 def test_contents_that_nobody_needs_are_a_warning(hub, world):
     asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "write"}
     finding = one(permissions(hub, world, [make()], **asks), "permission contents")
-    is_bad(finding, Level.WARNING, "no spell needs that", mend="Contents, read-only")
+    is_bad(finding, Level.WARNING, "no spell needs that", hint="Contents, read-only")
     assert "permission contents" in all_ok(permissions(hub, world, [event()], **asks))
 
 
@@ -174,4 +175,5 @@ def test_contents_that_nobody_needs_are_a_warning(hub, world):
     ],
 )
 def test_settings_page_follows_from_the_owner(owner, page):
-    assert app.settings_page({"owner": owner, "slug": "s", "html_url": "https://github.com/apps/s"}) == page
+    known = app_details({"owner": owner, "slug": "s", "html_url": "https://github.com/apps/s"})
+    assert app.settings_page(known) == page

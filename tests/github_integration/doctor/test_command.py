@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from casts.models import Spell
-from github_integration import client
+from github_integration import api
 from github_integration.doctor import findings, hook
 from github_integration.doctor.findings import About
 from localgithub.world import World
@@ -35,7 +35,7 @@ def doctor(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(hook, "LOOK_EVERY", 0.02)
 
     def run(*arguments: str) -> tuple[int, str]:
-        client.github.cache_clear()
+        api.github.cache_clear()
         out = io.StringIO()
         try:
             call_command("doctor", *arguments, stdout=out)
@@ -44,7 +44,7 @@ def doctor(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
         return 0, out.getvalue()
 
     yield run
-    client.github.cache_clear()
+    api.github.cache_clear()
 
 
 def told(printed: str) -> dict[tuple[str, str], str]:
@@ -73,14 +73,14 @@ def test_sound_configuration_ends_with_0_and_shows_every_subject(doctor, good, h
     heads = [line for line in printed.splitlines() if line and not line.startswith(" ")]
     assert heads == ["GitHub App", "Installation 77", "Webhook", "Spell good", "Spell heard", heads[-1]]
     assert heads[-1].endswith("warning: 0, problem: 0")
-    assert "mend:" not in printed
+    assert "fix:" not in printed
 
 
-def test_problem_ends_with_1_and_names_its_mend(doctor, good, bad):
+def test_problem_ends_with_1_and_says_how_to_fix_it(doctor, good, bad):
     code, printed = doctor()
     assert code == 1
     assert "none.yml" in printed
-    assert "mend: Push .github/workflows/none.yml to main" in printed
+    assert "fix: Push .github/workflows/none.yml to main" in printed
     assert printed.rstrip().endswith("problem: 1")
 
 
@@ -108,7 +108,7 @@ def test_json_is_for_programs(doctor, bad):
     assert report["counts"]["problem"] == 1
     assert sum(report["counts"].values()) == len(report["findings"])
     [problem] = [f for f in report["findings"] if f["level"] == "problem"]
-    assert set(problem) == {"level", "subject", "check", "message", "mend"}
+    assert set(problem) == {"level", "subject", "check", "message", "hint"}
     assert (problem["subject"], problem["check"]) == ("Spell bad", "workflow")
 
 
@@ -233,17 +233,17 @@ def test_text_is_in_columns_and_long_lines_are_broken():
     shown = findings.as_text(
         [
             one.ok("short", "well"),
-            other.problem("much longer check", "word " * 40, mend="Open https://github.com/settings/apps/" + "x" * 90),
-            one.warning("third", "so so", mend="Do this."),
+            other.problem("much longer check", "word " * 40, hint="Open https://github.com/settings/apps/" + "x" * 90),
+            one.warning("third", "so so", hint="Do this."),
         ]
     )
     lines = shown.splitlines()
     assert lines[0] == "One"
     assert lines[1] == "  ok       short              well"
     assert lines[2] == "  warning  third              so so"
-    assert lines[3] == "                              mend: Do this."
+    assert lines[3] == "                              fix: Do this."
     assert lines[5] == "Other"
-    assert [len(line) - len(line.lstrip()) for line in lines[7:11]] == [30, 30, 30, 36]
+    assert [len(line) - len(line.lstrip()) for line in lines[7:11]] == [30, 30, 30, 35]
     assert all(len(line) <= 110 for line in lines if "https" not in line)
     assert "https://github.com/settings/apps/" + "x" * 90 in shown
     assert lines[-1] == "ok: 1, warning: 1, problem: 1"

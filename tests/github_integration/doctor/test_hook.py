@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import responses
 
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 from github_integration.doctor import hook
 from github_integration.doctor.findings import Finding, Level
+from github_integration.transport import Call
 from localgithub.world import World
 from tests.github_integration.doubles import API, answer, free_port, loopback
 
@@ -26,7 +27,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(hub: GitHub, address: str = PUBLIC, *, ping: float = 0, secret_set: bool = True) -> list[Finding]:
-    return list(hook.check(hub, hub.app(), address=address, secret_set=secret_set, ping_seconds=ping))
+    return list(hook.check(hub, hub.app.details(), address=address, secret_set=secret_set, ping_seconds=ping))
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_sound_webhook_has_nothing_to_say(hub, sound):
 
 def test_without_our_secret_every_delivery_is_refused(hub, sound):
     finding = one(check(hub, secret_set=False), "our secret")
-    is_bad(finding, Level.PROBLEM, "GITHUB_WEBHOOK_SECRET is not set", mend="Webhook → Secret")
+    is_bad(finding, Level.PROBLEM, "GITHUB_WEBHOOK_SECRET is not set", hint="Webhook → Secret")
 
 
 # --- its settings ----------------------------------------------------------------------------------------
@@ -55,42 +56,42 @@ def test_without_our_secret_every_delivery_is_refused(hub, sound):
 @pytest.mark.parametrize("url", [PUBLIC + "/", "https://spells.example.com/", "https://other.example.com/api"])
 def test_other_address_is_a_problem_that_names_both(hub, sound, url):
     sound.hooks.url = url
-    is_bad(one(check(hub), "URL"), Level.PROBLEM, url, f"we listen at {PUBLIC}", mend=f"URL: {PUBLIC}")
+    is_bad(one(check(hub), "URL"), Level.PROBLEM, url, f"we listen at {PUBLIC}", hint=f"URL: {PUBLIC}")
 
 
 def test_what_may_be_secret_in_an_address_is_not_shown(hub, sound):
     sound.hooks.url = "https://user:pa55word@other.example.com/hook?token=s3cret"
     found = check(hub)
-    is_bad(one(found, "URL"), Level.PROBLEM, "https://other.example.com/hook", mend="URL")
+    is_bad(one(found, "URL"), Level.PROBLEM, "https://other.example.com/hook", hint="URL")
     assert "pa55word" not in str(found)
     assert "s3cret" not in str(found)
 
 
 def test_app_without_webhook_is_a_problem_where_there_could_be_one(hub, world):
     found = check(hub)
-    is_bad(one(found, "URL"), Level.PROBLEM, "no webhook", "Casts come right all the same", mend=PUBLIC)
+    is_bad(one(found, "URL"), Level.PROBLEM, "no webhook", "Casts come right all the same", hint=PUBLIC)
     assert len(found) == 1
 
 
 def test_form_bodies_are_a_problem(hub, sound):
     sound.hooks.content_type = "form"
-    is_bad(one(check(hub), "content type"), Level.PROBLEM, "415", mend="application/json")
+    is_bad(one(check(hub), "content type"), Level.PROBLEM, "415", hint="application/json")
 
 
 @pytest.mark.parametrize("value", ["1", 1])
 def test_unchecked_certificate_is_a_warning(hub, sound, value):
     sound.hooks.insecure_ssl = value
-    is_bad(one(check(hub), "certificate"), Level.WARNING, "read along", mend="SSL verification: enable")
+    is_bad(one(check(hub), "certificate"), Level.WARNING, "read along", hint="SSL verification: enable")
 
 
 def test_plain_http_is_a_warning(hub, sound):
     address = sound.hooks.url = PUBLIC.replace("https", "http")
-    is_bad(one(check(hub, address), "certificate"), Level.WARNING, "plain http", mend="https://")
+    is_bad(one(check(hub, address), "certificate"), Level.WARNING, "plain http", hint="https://")
 
 
 def test_webhook_without_secret_is_a_problem(hub, sound):
     sound.hooks.secret = ""
-    is_bad(one(check(hub), "secret"), Level.PROBLEM, "nothing is signed", mend="the text in GITHUB_WEBHOOK_SECRET")
+    is_bad(one(check(hub), "secret"), Level.PROBLEM, "nothing is signed", hint="the text in GITHUB_WEBHOOK_SECRET")
 
 
 def test_secret_itself_is_never_shown(hub, sound):
@@ -100,7 +101,7 @@ def test_secret_itself_is_never_shown(hub, sound):
 @pytest.mark.parametrize(("name", "title"), [("workflow_run", "Workflow run"), ("workflow_job", "Workflow job")])
 def test_event_that_is_not_subscribed_is_a_problem(hub, sound, name, title):
     sound.config.events = [event for event in sound.config.events if event != name]
-    is_bad(one(check(hub), f"event {name}"), Level.PROBLEM, "not subscribed", mend=f"tick “{title}”")
+    is_bad(one(check(hub), f"event {name}"), Level.PROBLEM, "not subscribed", hint=f"tick “{title}”")
 
 
 # --- addresses that GitHub can't reach ---------------------------------------------------------------------
@@ -108,13 +109,13 @@ def test_event_that_is_not_subscribed_is_a_problem(hub, sound, name, title):
 
 def at_github_com(http: responses.RequestsMock, hub: GitHub, url: str, deliveries: Any = ()) -> GitHub:
     """Be at github.com, with a webhook at this address."""
-    http.get(f"{API}/app", json=hub.app())
+    http.get(f"{API}/app", json=hub.auth.as_app(Call("GET", "/app")).json())
     config = {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": "********"}
     http.get(f"{API}/app/hook/config", json=config if url else {})
     http.get(f"{API}/app/hook/deliveries", json=list(deliveries))
     for one_of_them in deliveries:
         http.get(f"{API}/app/hook/deliveries/{one_of_them['id']}", json=one_of_them | {"url": url})
-    hub.api_url = API
+    hub.api_url = hub.transport.api_url = API
     return hub
 
 
@@ -128,25 +129,26 @@ def outside(http: responses.RequestsMock, hub: GitHub) -> GitHub:
 def test_laptop_without_webhook_gets_one_warning_that_nothing_is_lost(http, outside):
     found = check(at_github_com(http, outside, ""), HERE)
     assert len(found) == 1
-    is_bad(one(found, "PUBLIC_URL"), Level.WARNING, "can't reach", "by asking", mend="On a laptop, nothing")
+    is_bad(one(found, "PUBLIC_URL"), Level.WARNING, "can't reach", "by asking", hint="On a laptop, nothing")
 
 
 def test_laptop_whose_webhook_goes_nowhere_has_warnings_but_no_problem(http, outside):
     line = {
         "id": 1,
+        "guid": "0b989ba4-242f-11e5-81e1-c7b6966d2516",
         "event": "ping",
-        "delivered_at": "today",
+        "delivered_at": "2026-11-23T12:00:00Z",
         "status": "failed to connect to host",
         "status_code": 502,
     }
     found = check(at_github_com(http, outside, HERE, [line]), HERE)
     assert {finding.level for finding in found} == {Level.OK, Level.WARNING}
-    is_bad(one(found, "deliveries"), Level.WARNING, "not delivered (failed to connect", mend="web process running?")
+    is_bad(one(found, "deliveries"), Level.WARNING, "not delivered (failed to connect", hint="web process running?")
 
 
 def test_tunnel_to_a_laptop_may_have_another_address(http, outside):
     finding = one(check(at_github_com(http, outside, "https://tunnel.example.com/x"), HERE), "URL")
-    is_bad(finding, Level.WARNING, "tunnel.example.com", mend="Leave it if a tunnel leads from there to here")
+    is_bad(finding, Level.WARNING, "tunnel.example.com", hint="Leave it if a tunnel leads from there to here")
 
 
 @pytest.mark.parametrize(
@@ -179,11 +181,11 @@ def newest(hub: GitHub) -> Finding:
 
 def test_no_delivery_yet_is_said(hub, world):
     world.hooks.url = PUBLIC
-    is_bad(newest(hub), Level.WARNING, "nothing yet", mend="sends a ping")
+    is_bad(newest(hub), Level.WARNING, "nothing yet", hint="sends a ping")
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "said", "mend"),
+    ("code", "status", "said", "hint"),
     [
         (401, "Invalid HTTP Response: 401", "signed with another secret", "the very text of GITHUB_WEBHOOK_SECRET"),
         (404, "Invalid HTTP Response: 404", "answered with 404", "/api/webhooks/github"),
@@ -197,10 +199,10 @@ def test_no_delivery_yet_is_said(hub, world):
         (0, "peer certificate invalid", "not delivered (peer certificate", "a valid certificate"),
     ],
 )
-def test_newest_delivery_says_why_it_was_not_taken(hub, sound, monkeypatch, code, status, said, mend):
+def test_newest_delivery_says_why_it_was_not_taken(hub, sound, monkeypatch, code, status, said, hint):
     line = delivered(sound, code, status)
     monkeypatch.setattr(sound.hooks, "log", lambda: [line])  # the real log leaves out what has no code
-    is_bad(newest(hub), Level.PROBLEM, said, mend=mend)
+    is_bad(newest(hub), Level.PROBLEM, said, hint=hint)
 
 
 def test_only_the_newest_delivery_counts(hub, world):
@@ -218,7 +220,7 @@ def test_delivery_under_way_is_passed_over(hub, sound, monkeypatch):
 
 def test_delivery_to_an_earlier_address_proves_nothing(hub, sound):
     delivered(sound, 401, "Invalid HTTP Response: 401", to="https://old.example.com/")
-    is_bad(newest(hub), Level.WARNING, "https://old.example.com/", mend="doctor --ping")
+    is_bad(newest(hub), Level.WARNING, "https://old.example.com/", hint="doctor --ping")
 
 
 # --- ping --------------------------------------------------------------------------------------------------
@@ -242,13 +244,13 @@ def test_ping_that_is_refused_tells_a_wrong_secret(hub, sound):
             one(check(hub, address, ping=5), "deliveries"),
             Level.PROBLEM,
             "another secret",
-            mend="GITHUB_WEBHOOK_SECRET",
+            hint="GITHUB_WEBHOOK_SECRET",
         )
 
 
 def test_ping_to_nobody_tells_that_it_was_not_delivered(hub, sound):
     sound.hooks.url = address = f"http://127.0.0.1:{free_port()}/x"
-    is_bad(one(check(hub, address, ping=5), "deliveries"), Level.PROBLEM, "not delivered", mend="web process running?")
+    is_bad(one(check(hub, address, ping=5), "deliveries"), Level.PROBLEM, "not delivered", hint="web process running?")
 
 
 def test_without_a_ping_in_the_log_the_newest_delivery_is_sent_again(hub, world):
@@ -262,13 +264,13 @@ def test_without_a_ping_in_the_log_the_newest_delivery_is_sent_again(hub, world)
 
 def test_ping_with_an_empty_log_says_how_to_get_one(hub, world):
     world.hooks.url = PUBLIC
-    is_bad(one(check(hub, ping=1), "ping"), Level.WARNING, "nothing in GitHub's log", mend="sends a ping")
+    is_bad(one(check(hub, ping=1), "ping"), Level.WARNING, "nothing in GitHub's log", hint="sends a ping")
 
 
 def test_ping_without_outcome_in_time_is_a_warning(hub, sound, monkeypatch):
     monkeypatch.setattr(sound.hooks, "redeliver", lambda old: None)
     begun = time.monotonic()
-    is_bad(one(check(hub, ping=0.2), "ping"), Level.WARNING, "not in GitHub's log", mend="Run the doctor again")
+    is_bad(one(check(hub, ping=0.2), "ping"), Level.WARNING, "not in GitHub's log", hint="Run the doctor again")
     assert 0.2 <= time.monotonic() - begun < 5
 
 
@@ -276,7 +278,7 @@ def test_ping_that_github_will_not_send_again_is_a_warning(hub, sound, monkeypat
     sent = sound.hooks.log()
     calls = iter([sent, [], sent, sent])
     monkeypatch.setattr(sound.hooks, "log", lambda: next(calls))
-    is_bad(one(check(hub, ping=1), "ping"), Level.WARNING, "does not send", mend="sends a ping")
+    is_bad(one(check(hub, ping=1), "ping"), Level.WARNING, "does not send", hint="sends a ping")
 
 
 def test_without_ping_nothing_is_sent(hub, sound, monkeypatch):

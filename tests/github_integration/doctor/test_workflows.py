@@ -10,7 +10,7 @@ import pytest
 
 from casts.models import Spell
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 from github_integration.doctor import workflow_file, workflows
 from github_integration.doctor.findings import Finding, Level
 from github_integration.doctor.once import asking_once
@@ -53,7 +53,7 @@ def test_personal_token_reads_workflows_too(by_hand):
 
 def test_inactive_spell_is_said_and_checked_all_the_same(hub):
     found = check(hub, active=False)
-    is_bad(one(found, "active"), Level.WARNING, mend="`active`")
+    is_bad(one(found, "active"), Level.WARNING, hint="`active`")
     assert one(found, "run-name").level == Level.OK
 
 
@@ -63,7 +63,7 @@ def test_inactive_spell_is_said_and_checked_all_the_same(hub):
 @pytest.mark.parametrize("spell", [make(workflow_file="none.yml"), event(workflow_file="none.yml")])
 def test_workflow_that_github_does_not_know_is_a_problem(hub, spell):
     found = check(hub, spell)
-    is_bad(one(found, "workflow"), Level.PROBLEM, "no workflow none.yml", mend="none.yml to main, its default branch")
+    is_bad(one(found, "workflow"), Level.PROBLEM, "no workflow none.yml", hint="none.yml to main, its default branch")
     assert len(found) == 2
 
 
@@ -81,19 +81,19 @@ def test_workflow_that_is_not_active_is_a_problem(hub, world, monkeypatch, state
     shows(world, monkeypatch, state)
     for spell in (make(), event(), event(workflow_file="heard.yml")):
         finding = next(f for f in check(hub, spell) if f.check == "workflow")
-        is_bad(finding, Level.PROBLEM, said, f"({state})", mend=f"{REPO}/actions → ")
-        assert "Enable workflow" in finding.mend
+        is_bad(finding, Level.PROBLEM, said, f"({state})", hint=f"{REPO}/actions → ")
+        assert "Enable workflow" in finding.hint
 
 
 def test_workflow_that_was_switched_off_is_noticed(hub, by_hand, world):
     world.repositories[REPO].disabled.add(f"{WORKFLOWS}/good.yml")
-    is_bad(one(check(hub), "workflow"), Level.PROBLEM, "disabled_manually", mend="Enable workflow")
+    is_bad(one(check(hub), "workflow"), Level.PROBLEM, "disabled_manually", hint="Enable workflow")
 
 
 def test_suspended_installation_is_githubs_answer_for_the_spell(hub, world: World, monkeypatch):
     monkeypatch.setattr(world.auth, "suspended_at", True)
     monkeypatch.setattr(world.render, "installation", lambda **_: {"id": 77})
-    is_bad(one(check(hub), "GitHub's answer"), Level.PROBLEM, "suspended", mend="the problems above")
+    is_bad(one(check(hub), "GitHub's answer"), Level.PROBLEM, "suspended", hint="the problems above")
 
 
 def test_outage_ends_the_examination(hub, world):
@@ -109,14 +109,14 @@ def test_outage_ends_the_examination(hub, world):
 def test_without_contents_the_file_is_left_out_and_it_says_how_to_allow_it(hub, by_hand, world, spell):
     world.config.permissions = {"actions": "write", "metadata": "read"}
     finding = one(check(hub, spell), "file")
-    is_bad(finding, Level.WARNING, "inputs, run-name", mend="Contents: read-only; then accept it")
+    is_bad(finding, Level.WARNING, "inputs, run-name", hint="Contents: read-only; then accept it")
     assert not {"trigger", "inputs", "run-name", "concurrency"} & {f.check for f in check(hub, spell)}
 
 
 def test_token_without_contents_leaves_the_file_out_too(by_hand, world):
     world.auth._tokens[by_hand.personal_token].permissions = {"actions": "write", "metadata": "read"}
     try:
-        is_bad(one(check(by_hand), "file"), Level.WARNING, mend="The token's settings")
+        is_bad(one(check(by_hand), "file"), Level.WARNING, hint="The token's settings")
     finally:
         world.auth._tokens[by_hand.personal_token].permissions = world.config.permissions
 
@@ -124,12 +124,12 @@ def test_token_without_contents_leaves_the_file_out_too(by_hand, world):
 @pytest.mark.parametrize(("ref", "said"), [("nowhere", "No commit found for the ref nowhere"), ("v1", "Not Found")])
 def test_file_that_is_not_at_the_ref_is_a_problem(hub, ref, said):
     finding = one(check(hub, ref=ref), "file")
-    is_bad(finding, Level.PROBLEM, f"at {ref}", said, mend="GITHUB_WORKFLOW_REF. The default branch is main")
+    is_bad(finding, Level.PROBLEM, f"at {ref}", said, hint="GITHUB_WORKFLOW_REF. The default branch is main")
 
 
 def test_file_is_read_at_the_spells_ref(hub):
     assert all_ok(check(hub, workflow_file="old.yml", ref="main"))
-    is_bad(one(check(hub, workflow_file="old.yml", ref="v1"), "trigger"), Level.PROBLEM, "at v1", mend="inputs cast_id")
+    is_bad(one(check(hub, workflow_file="old.yml", ref="v1"), "trigger"), Level.PROBLEM, "at v1", hint="inputs cast_id")
 
 
 def test_event_spells_file_is_read_on_the_default_branch_whatever_its_ref(hub):
@@ -147,7 +147,7 @@ def test_event_spells_file_is_read_on_the_default_branch_whatever_its_ref(hub):
     ],
 )
 def test_file_that_is_no_yaml_is_a_problem(hub, write: Write, text, said):
-    is_bad(one(check(hub, workflow_file=write("bad.yml", text)), "file"), Level.PROBLEM, said, mend="bad.yml on main")
+    is_bad(one(check(hub, workflow_file=write("bad.yml", text)), "file"), Level.PROBLEM, said, hint="bad.yml on main")
 
 
 # --- workflow_dispatch -----------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_file_that_is_no_yaml_is_a_problem(hub, write: Write, text, said):
 @pytest.mark.parametrize("on", ["on: push", "on: [push, pull_request]", "on: {push: {}}", "name: none"])
 def test_file_without_trigger_is_a_problem(hub, write: Write, on):
     found = check(hub, workflow_file=write("pushed.yml", f"{on}\njobs: {{}}\n"))
-    is_bad(one(found, "trigger"), Level.PROBLEM, "no `on: workflow_dispatch`", mend="cast_id, spell_key, input_data")
+    is_bad(one(found, "trigger"), Level.PROBLEM, "no `on: workflow_dispatch`", hint="cast_id, spell_key, input_data")
     assert found[-1].check == "trigger"
 
 
@@ -164,14 +164,14 @@ def test_file_without_trigger_is_a_problem(hub, write: Write, on):
 def test_trigger_without_inputs_is_a_problem(hub, write: Write, on):
     found = check(hub, workflow_file=write("bare.yml", f"{on}\njobs: {{}}\n"))
     assert one(found, "trigger").level == Level.OK
-    is_bad(one(found, "inputs"), Level.PROBLEM, "cast_id, spell_key, input_data", mend="`type: string`")
+    is_bad(one(found, "inputs"), Level.PROBLEM, "cast_id, spell_key, input_data", hint="`type: string`")
 
 
 @pytest.mark.parametrize("name", ["cast_id", "spell_key", "input_data"])
 def test_each_undeclared_input_is_named(hub, write: Write, name):
     text = GOOD.replace(f"      {name}: {{type: string, required: true}}\n", "")
     finding = one(check(hub, workflow_file=write("less.yml", text)), "inputs")
-    is_bad(finding, Level.PROBLEM, f"does not declare {name}, and", mend=f"declare {name}, each")
+    is_bad(finding, Level.PROBLEM, f"does not declare {name}, and", hint=f"declare {name}, each")
 
 
 def with_input(line: str) -> str:
@@ -180,7 +180,7 @@ def with_input(line: str) -> str:
 
 def test_other_required_input_without_default_is_a_problem(hub, write: Write):
     found = check(hub, workflow_file=write("more.yml", with_input("colour: {required: true}")))
-    is_bad(one(found, "input colour"), Level.PROBLEM, "no default", mend="more.yml: on.workflow_dispatch.inputs.colour")
+    is_bad(one(found, "input colour"), Level.PROBLEM, "no default", hint="more.yml: on.workflow_dispatch.inputs.colour")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_other_inputs_that_can_be_left_out_are_well(hub, write: Write, line):
 def test_input_of_ours_that_would_refuse_our_text_is_a_problem(hub, write: Write, name, kind):
     text = GOOD.replace(f"{name}: {{type: string", f"{name}: {{type: {kind}")
     found = check(hub, workflow_file=write("typed.yml", text))
-    is_bad(one(found, f"input {name}"), Level.PROBLEM, kind.split(",")[0], mend="`type: string`")
+    is_bad(one(found, f"input {name}"), Level.PROBLEM, kind.split(",")[0], hint="`type: string`")
 
 
 def test_choice_of_spell_keys_that_holds_ours_is_well(hub, write: Write):
@@ -208,13 +208,13 @@ def test_choice_of_spell_keys_that_holds_ours_is_well(hub, write: Write):
 
 def test_event_for_which_nobody_listens_is_a_problem(hub):
     finding = one(check(hub, event(event_type="unheard")), "trigger")
-    is_bad(finding, Level.PROBLEM, "No workflow on main listens for unheard", mend="types: [unheard]")
+    is_bad(finding, Level.PROBLEM, "No workflow on main listens for unheard", hint="types: [unheard]")
 
 
 def test_named_file_that_does_not_listen_is_a_problem(hub):
     for spell in (event(event_type="unheard", workflow_file="heard.yml"), event(workflow_file="good.yml")):
         found = check(hub, spell)
-        is_bad(one(found, "trigger"), Level.PROBLEM, "does not listen", mend="`on: repository_dispatch")
+        is_bad(one(found, "trigger"), Level.PROBLEM, "does not listen", hint="`on: repository_dispatch")
         assert found[-1].check == "trigger"
 
 
@@ -227,7 +227,7 @@ def test_file_that_takes_every_type_or_just_one_listens(hub, write: Write, on):
 def test_several_listeners_are_a_warning_and_each_is_checked(hub, write: Write):
     write("second.yml", HEARD.replace("run-name", "x-run-name"))
     found = check(hub, event())
-    is_bad(one(found, "trigger"), Level.WARNING, "heard.yml, second.yml all listen", mend="`workflow_file`")
+    is_bad(one(found, "trigger"), Level.WARNING, "heard.yml, second.yml all listen", hint="`workflow_file`")
     assert one(found, "run-name of heard.yml").level == Level.OK
     assert one(found, "run-name of second.yml").level == Level.PROBLEM
 
@@ -272,14 +272,14 @@ def test_titles_that_carry_the_token_are_well(hub, write: Write, title):
 )
 def test_titles_without_token_are_a_warning_that_says_what_is_lost(hub, write: Write, title):
     finding = one(check(hub, workflow_file=write("titled.yml", named(title))), "run-name")
-    is_bad(finding, Level.WARNING, "dispatch_lost", "started again safely", mend="[cast:${{ inputs.cast_id }}]")
-    assert 'titled.yml: `run-name: "greet ' in finding.mend
+    is_bad(finding, Level.WARNING, "dispatch_lost", "started again safely", hint="[cast:${{ inputs.cast_id }}]")
+    assert 'titled.yml: `run-name: "greet ' in finding.hint
 
 
 def test_file_without_run_name_is_warned_of(hub, write: Write):
     text = GOOD.replace("run-name", "x-run-name")
     finding = one(check(hub, workflow_file=write("untitled.yml", text)), "run-name")
-    is_bad(finding, Level.WARNING, "dispatch_lost", mend="run-name")
+    is_bad(finding, Level.WARNING, "dispatch_lost", hint="run-name")
 
 
 @pytest.mark.parametrize(
@@ -287,13 +287,13 @@ def test_file_without_run_name_is_warned_of(hub, write: Write):
 )
 def test_titles_that_may_carry_the_token_are_a_warning_of_their_own(hub, write: Write, title):
     finding = one(check(hub, workflow_file=write("titled.yml", named(title))), "run-name")
-    is_bad(finding, Level.WARNING, "can't be told", mend="[cast:${{ inputs.cast_id }}]")
+    is_bad(finding, Level.WARNING, "can't be told", hint="[cast:${{ inputs.cast_id }}]")
 
 
 @pytest.mark.parametrize("title", ["fixed", '"[cast:${{ inputs.cast_id }}]"'])
 def test_event_without_token_is_a_problem_because_no_run_could_be_found(hub, write: Write, title):
     finding = one(check(hub, event(workflow_file=write("titled.yml", named(title, HEARD)))), "run-name")
-    is_bad(finding, Level.PROBLEM, "dispatch_lost", mend="github.event.client_payload.cast_id")
+    is_bad(finding, Level.PROBLEM, "dispatch_lost", hint="github.event.client_payload.cast_id")
 
 
 # --- concurrency -----------------------------------------------------------------------------------------
@@ -316,8 +316,8 @@ def grouped(concurrency: str, text: str = GOOD) -> str:
 )
 def test_group_that_casts_share_is_a_warning(hub, write: Write, concurrency, said):
     finding = one(check(hub, workflow_file=write("grouped.yml", grouped(concurrency))), "concurrency")
-    is_bad(finding, Level.WARNING, said, mend="`group: cast-${{ inputs.cast_id }}`")
-    assert "max_running" in finding.mend
+    is_bad(finding, Level.WARNING, said, hint="`group: cast-${{ inputs.cast_id }}`")
+    assert "max_running" in finding.hint
 
 
 @pytest.mark.parametrize(
@@ -335,13 +335,13 @@ def test_group_of_its_own_or_a_queue_is_well(hub, write: Write, concurrency):
 def test_group_of_a_job_counts_as_well(hub, write: Write):
     text = GOOD.replace("{one: {", "{one: {concurrency: shared, ")
     finding = one(check(hub, workflow_file=write("job.yml", text)), "concurrency")
-    is_bad(finding, Level.WARNING, "'shared' of job one", mend="a group for each cast")
+    is_bad(finding, Level.WARNING, "'shared' of job one", hint="a group for each cast")
 
 
 def test_group_by_an_input_that_events_dont_have_is_shared(hub, write: Write):
     text = HEARD + "concurrency: cast-${{ inputs.cast_id }}\n"
     finding = one(check(hub, event(workflow_file=write("heard-too.yml", text))), "concurrency")
-    is_bad(finding, Level.WARNING, "share the group", mend="client_payload.cast_id")
+    is_bad(finding, Level.WARNING, "share the group", hint="client_payload.cast_id")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_jobs_that_can_not_be_are_a_problem(jobs: str, said: str):
     for text, spell in ((GOOD, make()), (HEARD, event())):
         file = workflow_file.read("w.yml", text.split("jobs:")[0] + f"jobs: {jobs}\n")
         finding = one(list(workflow_file.of_every_kind(workflows.About("Spell s"), file, spell)), "jobs")
-        is_bad(finding, Level.PROBLEM, f"GitHub starts nothing of w.yml: {said}", mend="`jobs` of w.yml")
+        is_bad(finding, Level.PROBLEM, f"GitHub starts nothing of w.yml: {said}", hint="`jobs` of w.yml")
 
 
 def test_jobs_that_wait_for_others_are_well(hub, write: Write):
@@ -372,7 +372,7 @@ def test_jobs_that_wait_for_others_are_well(hub, write: Write):
 
 def test_a_wrong_needs_in_a_file_on_github_is_told(hub, write: Write):
     name = write("needs.yml", GOOD.replace("{one: {", "{one: {needs: biuld, "))
-    is_bad(one(check(hub, workflow_file=name), "jobs"), Level.PROBLEM, "needs 'biuld'", mend="needs.yml")
+    is_bad(one(check(hub, workflow_file=name), "jobs"), Level.PROBLEM, "needs 'biuld'", hint="needs.yml")
 
 
 # --- what it costs ---------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_spells_of_one_file_ask_github_once(hub, world):
     all_ok(check(asked, key="other"))
     assert world._used == before
     for _ in range(2):
-        is_bad(one(check(asked, workflow_file="none.yml"), "workflow"), Level.PROBLEM, mend="none.yml")
+        is_bad(one(check(asked, workflow_file="none.yml"), "workflow"), Level.PROBLEM, hint="none.yml")
     assert world._used == before + 1
 
 

@@ -16,9 +16,11 @@ from responses import matchers
 
 from casts.runtime import Run
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import App, GitHub
+from github_integration.details import AppDetails, HookConfig, InstallationDetails
+from github_integration.wire import SentDelivery
 
-from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, check_request, described
+from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, RUN_7, check_request, described
 
 INPUTS = {"cast_id": "0190", "spell_key": "greet", "input_data": '{"name": "Zoë; rm -rf /"}'}
 GHES = "https://github.example.com/api/v3"
@@ -32,11 +34,11 @@ RUN = Run(id=32_000_000_001, url="https://github.com/demo/spells/actions/runs/32
 
 
 def dispatch(github: GitHub) -> Run | None:
-    return github.dispatch_workflow(0, REPO, "cast.yml", ref="main", inputs=INPUTS, before=LATER)
+    return github.repository(0, REPO).dispatch_workflow("cast.yml", ref="main", inputs=INPUTS, before=LATER)
 
 
 def dispatch_event(github: GitHub) -> None:
-    github.dispatch_event(0, REPO, "spell", {"cast_id": "0190"}, before=LATER)
+    github.repository(0, REPO).dispatch_event("spell", {"cast_id": "0190"}, before=LATER)
 
 
 def bodies(http: responses.RequestsMock) -> list[Any]:
@@ -46,18 +48,18 @@ def bodies(http: responses.RequestsMock) -> list[Any]:
 CALLS: dict[str, Callable[[GitHub], Any]] = {
     "dispatch_workflow": dispatch,
     "dispatch_event": dispatch_event,
-    "run": lambda g: g.run(0, REPO, 7),
-    "runs": lambda g: g.runs(0, REPO, event="workflow_dispatch", page=1),
-    "jobs": lambda g: g.jobs(0, REPO, 7),
-    "artifacts": lambda g: g.artifacts(0, REPO, 7),
-    "cancel": lambda g: g.cancel(0, REPO, 7, force=False),
-    "force-cancel": lambda g: g.cancel(0, REPO, 7, force=True),
-    "artifact_bytes": lambda g: list(g.artifact_bytes(0, REPO, 7)[0]),
-    "job_log": lambda g: g.job_log(0, REPO, 7, last_bytes=10),
-    "rate_limit": lambda g: g.rate_limit(),
-    "repository": lambda g: g.repository(0, REPO),
-    "workflow": lambda g: g.workflow(0, REPO, "cast.yml"),
-    "workflows": lambda g: g.workflows(0, REPO),
+    "run": lambda g: g.repository(0, REPO).run(7),
+    "runs": lambda g: g.repository(0, REPO).runs(event="workflow_dispatch", page=1),
+    "jobs": lambda g: g.repository(0, REPO).jobs(7),
+    "artifacts": lambda g: g.repository(0, REPO).artifacts(7),
+    "cancel": lambda g: g.repository(0, REPO).cancel(7, force=False),
+    "force-cancel": lambda g: g.repository(0, REPO).cancel(7, force=True),
+    "artifact_bytes": lambda g: list(g.repository(0, REPO).download(7).chunks),
+    "job_log": lambda g: g.repository(0, REPO).job_log(7, last_bytes=10),
+    "rate_limit": lambda g: g.calls_left(),
+    "repository": lambda g: g.repository(0, REPO).details(),
+    "workflow": lambda g: g.repository(0, REPO).workflow("cast.yml"),
+    "workflows": lambda g: g.repository(0, REPO).workflows(),
 }
 
 
@@ -116,26 +118,49 @@ def test_api_version_is_the_newest_where_it_exists_or_the_one_that_is_set(
     make_github: Callable[..., GitHub], http: responses.RequestsMock, url: str, version: str, sent: str | None
 ) -> None:
     http.get(f"{url}/repos/{REPO}/actions/runs/7", json={"id": 7})
-    make_github(api_url=url, version=version, personal_token="ghp_x").run(0, REPO, 7)
+    make_github(api_url=url, version=version, personal_token="ghp_x").repository(0, REPO).run(7)
     assert http.calls[0].request.headers.get("X-GitHub-Api-Version") == sent
 
 
 def test_names_are_quoted_in_paths(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.post(f"{API}/repos/demo/spells/actions/workflows/a%20b%3Fc.yml/dispatches", json=STARTED)
-    assert by_hand.dispatch_workflow(0, REPO, "a b?c.yml", ref="main", inputs={}, before=LATER) == RUN
+    assert by_hand.repository(0, REPO).dispatch_workflow("a b?c.yml", ref="main", inputs={}, before=LATER) == RUN
 
 
 # --- about ourselves, and what a spell needs -------------------------------------------------------------
 
-AS_APP: dict[str, tuple[str, Callable[[GitHub], Any], Any]] = {
-    "app": ("GET /app", lambda g: g.app(), {"id": 1}),
-    "installations": ("GET /app/installations?per_page=100", lambda g: g.installations(), [{"id": 1}]),
-    "installation": ("GET /app/installations/1", lambda g: g.installation(1), {"id": 1}),
-    "of a repository": (f"GET /repos/{REPO}/installation", lambda g: g.repository_installation(REPO), {"id": 1}),
-    "hook_config": ("GET /app/hook/config", lambda g: g.hook_config(), {"url": "https://x"}),
-    "deliveries": ("GET /app/hook/deliveries?per_page=100", lambda g: g.deliveries()[0], []),
-    "delivery": ("GET /app/hook/deliveries/9", lambda g: g.delivery(9), {"id": 9}),
-    "redeliver": ("POST /app/hook/deliveries/9/attempts", lambda g: g.redeliver(9), None),
+INSTALLATION = InstallationDetails(id=1, account="", url="", suspended_at="", permissions={})
+APP = AppDetails(id=1, name="", slug="", owner="", owned_by_organization=False, url="", permissions={}, events=())
+# The request, the call that makes it, what is answered, and what the call returns.
+AS_APP: dict[str, tuple[str, Callable[[App], Any], Any, Any]] = {
+    "app": ("GET /app", lambda app: app.details(), {"id": 1}, APP),
+    "installations": (
+        "GET /app/installations?per_page=100",
+        lambda app: app.installations(),
+        [{"id": 1}],
+        [INSTALLATION],
+    ),
+    "installation": ("GET /app/installations/1", lambda app: app.installation(1), {"id": 1}, INSTALLATION),
+    "of a repository": (
+        f"GET /repos/{REPO}/installation",
+        lambda app: app.installation_of(REPO),
+        {"id": 1},
+        INSTALLATION,
+    ),
+    "hook_config": (
+        "GET /app/hook/config",
+        lambda app: app.hook_config(),
+        {"url": "https://x"},
+        HookConfig(url="https://x"),
+    ),
+    "deliveries": ("GET /app/hook/deliveries?per_page=100", lambda app: app.deliveries()[0], [], []),
+    "delivery": (
+        "GET /app/hook/deliveries/9",
+        lambda app: app.delivery(9),
+        {"id": 9},
+        SentDelivery(url="", payload=None),
+    ),
+    "redeliver": ("POST /app/hook/deliveries/9/attempts", lambda app: app.redeliver(9), {}, None),
 }
 
 
@@ -143,11 +168,11 @@ AS_APP: dict[str, tuple[str, Callable[[GitHub], Any], Any]] = {
 def test_what_only_the_app_may_ask_carries_its_jwt_and_is_repeated_after_trouble(
     hub: GitHub, http: responses.RequestsMock, naps: list[float], name: str
 ) -> None:
-    wanted, call, body = AS_APP[name]
-    method, path = wanted.split()
+    request, call, body, returned = AS_APP[name]
+    method, path = request.split()
     http.add(method, API + path, status=502)
-    http.add(method, API + path, json={} if body is None else body)
-    assert call(hub) == body
+    http.add(method, API + path, json=body)
+    assert call(hub.app) == returned
     for sent in http.calls:
         proof = sent.request.headers["Authorization"].removeprefix("Bearer ")
         assert jwt.decode(proof, (DATA / "app.pub").read_text(), algorithms=["RS256"])["iss"] == "Iv1.app"
@@ -157,7 +182,7 @@ def test_what_only_the_app_may_ask_carries_its_jwt_and_is_repeated_after_trouble
 @pytest.mark.parametrize("name", AS_APP)
 def test_what_only_the_app_may_ask_names_the_setting_without_one(make_github: Callable[..., GitHub], name: str) -> None:
     with pytest.raises(errors.NotConfigured, match="GITHUB_APP_ID"):
-        AS_APP[name][1](make_github(app_id="", personal_token="ghp_x"))
+        AS_APP[name][1](make_github(app_id="", personal_token="ghp_x").app)
 
 
 @pytest.mark.parametrize("name", [name for name in AS_APP if name != "redeliver"])
@@ -167,7 +192,7 @@ def test_what_is_no_json_is_trouble_not_a_crash(
     method, path = AS_APP[name][0].split()
     http.add(method, API + path, body="<html>Log in</html>")
     with pytest.raises(errors.Unavailable, match="not a JSON"):
-        AS_APP[name][1](hub)
+        AS_APP[name][1](hub.app)
 
 
 @pytest.mark.parametrize(("ref", "query"), [("", ""), ("v1/x y", "?ref=v1%2Fx+y")])
@@ -176,7 +201,7 @@ def test_workflow_file_is_asked_for_as_it_is(
 ) -> None:
     address = f"{API}/repos/{REPO}/contents/.github/workflows/cast.yml"
     http.get(address, body="name: Zoë".encode())
-    assert by_hand.workflow_text(0, REPO, "cast.yml", ref=ref) == "name: Zoë"
+    assert by_hand.repository(0, REPO).workflow_text("cast.yml", ref=ref) == "name: Zoë"
     [call] = http.calls
     assert call.request.url == address + query
     assert call.request.headers["Accept"] == "application/vnd.github.raw+json"
@@ -186,7 +211,7 @@ def test_workflow_file_is_read_with_a_token_for_reading(
     hub: GitHub, http: responses.RequestsMock, minting: Any
 ) -> None:
     http.get(f"{API}/repos/{REPO}/contents/.github/workflows/cast.yml", body=b"")
-    hub.workflow_text(1, REPO, "cast.yml")
+    hub.repository(1, REPO).workflow_text("cast.yml")
     assert json.loads(minting[0].body)["permissions"] == {"contents": "read"}
 
 
@@ -285,7 +310,7 @@ def test_yes_that_can_not_be_read_is_still_a_yes(by_hand: GitHub, http: response
 
 def test_event_is_sent_as_described(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.post(f"{API}/repos/{REPO}/dispatches", status=204)
-    by_hand.dispatch_event(0, REPO, "spell", dict(INPUTS), before=LATER)
+    by_hand.repository(0, REPO).dispatch_event("spell", dict(INPUTS), before=LATER)
     (body,) = bodies(http)
     check_request("repos.create-dispatch-event", body)
     assert body == {"event_type": "spell", "client_payload": INPUTS}
@@ -398,7 +423,7 @@ def test_moved_repository_is_followed_for_reading(by_hand: GitHub, http: respons
     moved = f"{API}/repositories/99/actions/runs/7"
     http.get(f"{API}/repos/{REPO}/actions/runs/7", status=status, headers={"Location": moved})
     http.get(moved, json={"id": 7})
-    assert by_hand.run(0, REPO, 7) == {"id": 7}
+    assert by_hand.repository(0, REPO).run(7) == RUN_7
     assert http.calls[1].request.headers["Authorization"] == "Bearer github_pat_mine"
 
 
@@ -489,12 +514,12 @@ def test_runs_are_listed_with_few_filters(by_hand: GitHub, http: responses.Reque
         json={"total_count": 1, "workflow_runs": [{"id": 7}]},
         match=[matchers.query_param_matcher(query)],
     )
-    assert by_hand.runs(0, REPO, event="workflow_dispatch", page=3) == [{"id": 7}]
+    assert by_hand.repository(0, REPO).runs(event="workflow_dispatch", page=3) == [RUN_7]
 
 
 @pytest.mark.parametrize(("name", "call"), [("jobs", "jobs"), ("artifacts", "artifacts")])
 def test_long_lists_are_read_to_their_end(by_hand: GitHub, http: responses.RequestsMock, name: str, call: str) -> None:
-    pages = [[{"id": n} for n in range(at, min(at + 100, 256))] for at in (0, 100, 200)]
+    pages = [[{"id": n, "name": str(n)} for n in range(at, min(at + 100, 256))] for at in (0, 100, 200)]
     for number, page in enumerate(pages, start=1):
         query: dict[str, Any] = {"per_page": "100", "page": str(number)}
         http.get(
@@ -502,19 +527,19 @@ def test_long_lists_are_read_to_their_end(by_hand: GitHub, http: responses.Reque
             json={"total_count": 256, name: page},
             match=[matchers.query_param_matcher(query, strict_match=False)],
         )
-    assert [row["id"] for row in getattr(by_hand, call)(0, REPO, 7)] == list(range(256))
+    assert [row.id for row in getattr(by_hand.repository(0, REPO), call)(7)] == list(range(256))
     assert len(http.calls) == 3
 
 
 def test_list_that_is_shorter_than_its_count_ends(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(f"{API}/repos/{REPO}/actions/runs/7/jobs", json={"total_count": 5, "jobs": []})
-    assert by_hand.jobs(0, REPO, 7) == []
+    assert by_hand.repository(0, REPO).jobs(7) == ()
     assert len(http.calls) == 1
 
 
 def test_jobs_are_those_of_the_latest_attempt(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(f"{API}/repos/{REPO}/actions/runs/7/jobs", json={"total_count": 0, "jobs": []})
-    by_hand.jobs(0, REPO, 7)
+    by_hand.repository(0, REPO).jobs(7)
     assert "filter=latest" in http.calls[0].request.url
 
 
@@ -531,14 +556,14 @@ def test_answer_that_is_no_json_object_did_not_come_from_github(
 @pytest.mark.parametrize(("force", "path"), [(False, "cancel"), (True, "force-cancel")])
 def test_cancel_asks_gently_or_by_force(by_hand: GitHub, http: responses.RequestsMock, force: bool, path: str) -> None:
     http.post(f"{API}/repos/{REPO}/actions/runs/7/{path}", json={}, status=202)
-    by_hand.cancel(0, REPO, 7, force=force)
+    by_hand.repository(0, REPO).cancel(7, force=force)
     assert len(http.calls) == 1
 
 
 def test_cancel_may_be_repeated(by_hand: GitHub, http: responses.RequestsMock, naps: list[float]) -> None:
     http.post(f"{API}/repos/{REPO}/actions/runs/7/cancel", status=502)
     http.post(f"{API}/repos/{REPO}/actions/runs/7/cancel", json={}, status=202)
-    by_hand.cancel(0, REPO, 7, force=False)
+    by_hand.repository(0, REPO).cancel(7, force=False)
     assert len(naps) == 1
 
 
@@ -548,7 +573,7 @@ def test_reading_is_tried_three_times_with_growing_waits(
 ) -> None:
     http.get(f"{API}/repos/{REPO}/actions/runs/7", status=status)
     with pytest.raises(errors.Unavailable):
-        by_hand.run(0, REPO, 7)
+        by_hand.repository(0, REPO).run(7)
     assert len(http.calls) == 3
     assert 0.3 < naps[0] < naps[1] * 1.01 < 2
 
@@ -559,5 +584,5 @@ def test_reading_is_not_repeated_after_a_no(
 ) -> None:
     http.get(f"{API}/repos/{REPO}/actions/runs/7", status=status)
     with pytest.raises(errors.GitHubError):
-        by_hand.run(0, REPO, 7)
+        by_hand.repository(0, REPO).run(7)
     assert len(http.calls) == 1

@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from casts.runtime import Run
 from github_integration import errors
-from github_integration.client import GitHub
+from github_integration.api import GitHub
 
-from .doubles import DATA, LATER, REPO, Loopback, Reply, answer, free_port, hang, loopback, reset, then_close
+from .doubles import DATA, LATER, REPO, RUN_7, Loopback, Reply, answer, free_port, hang, loopback, reset, then_close
 
 YES = answer(200, {"workflow_run_id": 7, "run_url": "u", "html_url": "h"})
 RUN = answer(200, {"id": 7})
@@ -28,15 +28,15 @@ SHORT = 0.25  # seconds; our timeout here
 
 
 def dispatch(github: GitHub) -> Run | None:
-    return github.dispatch_workflow(0, REPO, "cast.yml", ref="main", inputs={"cast_id": "1"}, before=LATER)
+    return github.repository(0, REPO).dispatch_workflow("cast.yml", ref="main", inputs={"cast_id": "1"}, before=LATER)
 
 
 def dispatch_event(github: GitHub) -> None:
-    github.dispatch_event(0, REPO, "spell", {"cast_id": "1"}, before=LATER)
+    github.repository(0, REPO).dispatch_event("spell", {"cast_id": "1"}, before=LATER)
 
 
 def read(github: GitHub) -> Any:
-    return github.run(0, REPO, 7)
+    return github.repository(0, REPO).run(7)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_reading_is_tried_again_after_a_lost_answer(
     to: Callable[[str], GitHub], naps: list[float], reply: Reply
 ) -> None:
     with loopback(reply, RUN) as server:
-        assert read(to(server.url)) == {"id": 7}
+        assert read(to(server.url)) == RUN_7
         assert len(server.asked) == 2
 
 
@@ -171,13 +171,13 @@ def test_reading_gets_over_a_kept_connection_that_is_reset(to: Callable[[str], G
     with loopback(RUN, reset, RUN) as server:
         github = to(server.url)
         read(github)
-        assert read(github) == {"id": 7}
+        assert read(github) == RUN_7
         assert [asked.connection for asked in server.asked] == [1, 1, 2]
 
 
 def test_cancel_gets_over_a_lost_answer(to: Callable[[str], GitHub], naps: list[float]) -> None:
     with loopback(reset, answer(202, {})) as server:
-        to(server.url).cancel(0, REPO, 7, force=False)
+        to(server.url).repository(0, REPO).cancel(7, force=False)
         assert len(server.asked) == 2
 
 
@@ -186,10 +186,9 @@ def test_dispatch_whose_token_must_be_minted_first_is_still_sent_once(
 ) -> None:
     token = answer(201, {"token": "ghs_1", "expires_at": "2100-01-01T00:00:00Z"})
     with loopback(reset, token, reset, YES) as server:
+        repository = make_github(api_url=server.url, timeout=SHORT).repository(1, REPO)
         with pytest.raises(errors.Unavailable):
-            make_github(api_url=server.url, timeout=SHORT).dispatch_workflow(
-                1, REPO, "cast.yml", ref="main", inputs={}, before=LATER
-            )
+            repository.dispatch_workflow("cast.yml", ref="main", inputs={}, before=LATER)
         kinds = [asked.path.rsplit("/", 1)[-1] for asked in server.asked]
     assert kinds == ["access_tokens", "access_tokens", "dispatches"]
 

@@ -15,12 +15,12 @@ import responses
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from github_integration import client, errors, tokens
-from github_integration.client import GitHub
-from github_integration.tokens import Token, TokenCache, app_jwt, private_key
+from github_integration import api, auth, errors
+from github_integration.api import GitHub
+from github_integration.auth import AccessToken, Scope, TokenCache, app_jwt, private_key
 
 from .conftest import mint_into
-from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, answer, check_request, loopback
+from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, RUN_7, answer, check_request, loopback
 
 PEM = (DATA / "app.pem").read_text()
 PUBLIC = (DATA / "app.pub").read_text()
@@ -31,7 +31,7 @@ BAD = {"message": "Bad credentials", "documentation_url": "https://docs.github.c
 
 
 def dispatch(github: GitHub) -> Any:
-    return github.dispatch_workflow(1, REPO, "cast.yml", ref="main", inputs={}, before=LATER)
+    return github.repository(1, REPO).dispatch_workflow("cast.yml", ref="main", inputs={}, before=LATER)
 
 
 def authorizations(http: responses.RequestsMock, url: str) -> list[str]:
@@ -108,12 +108,12 @@ def test_private_key_file_that_is_no_text_names_the_setting(tmp_path: Any) -> No
 
 def test_without_app_and_token_the_message_names_the_settings(make_github: Callable[..., GitHub]) -> None:
     with pytest.raises(errors.NotConfigured, match="GITHUB_APP_ID"):
-        make_github(app_id="", pem="").run(1, REPO, 7)
+        make_github(app_id="", pem="").repository(1, REPO).run(7)
 
 
 def test_app_without_installation_names_the_setting(hub: GitHub) -> None:
     with pytest.raises(errors.NotConfigured, match="GITHUB_APP_INSTALLATION_ID"):
-        hub.run(0, REPO, 7)
+        hub.repository(0, REPO).run(7)
 
 
 # --- minting ---------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_token_is_asked_for_with_a_jwt_and_narrowed_to_repository_and_permission
     hub: GitHub, http: responses.RequestsMock, minting: Any
 ) -> None:
     http.get(RUN, json={"id": 7})
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
     asked = json.loads(minting[0].body)
     check_request("apps.create-installation-access-token", asked)
     assert asked == {"repositories": ["spells"], "permissions": {"actions": "write"}}
@@ -136,7 +136,7 @@ def test_only_repository_dispatch_asks_for_contents(hub: GitHub, http: responses
     http.post(DISPATCH, json={"workflow_run_id": 7})
     http.post(f"{API}/repos/{REPO}/dispatches", status=204)
     dispatch(hub)
-    hub.dispatch_event(1, REPO, "spell", {}, before=LATER)
+    hub.repository(1, REPO).dispatch_event("spell", {}, before=LATER)
     assert [json.loads(m.body)["permissions"] for m in minting] == [{"actions": "write"}, {"contents": "write"}]
     assert authorizations(http, f"{API}/repos/{REPO}/dispatches") == ["Bearer ghs_2"]
 
@@ -149,9 +149,9 @@ def test_token_is_used_again_per_installation_repository_and_permissions(
     for repository in (REPO, "demo/other"):
         http.get(f"{API}/repos/{repository}/actions/runs/7", json={"id": 7})
     for _ in range(3):
-        hub.run(1, REPO, 7)
-        hub.run(1, "demo/other", 7)
-        hub.run(2, REPO, 7)
+        hub.repository(1, REPO).run(7)
+        hub.repository(1, "demo/other").run(7)
+        hub.repository(2, REPO).run(7)
     assert len(minting) == 2
     assert http.assert_call_count(other, 1)
 
@@ -159,16 +159,16 @@ def test_token_is_used_again_per_installation_repository_and_permissions(
 def test_token_is_replaced_five_minutes_before_it_expires(hub: GitHub, http: responses.RequestsMock) -> None:
     http.get(RUN, json={"id": 7})
     minted = mint_into(http, lives=dt.timedelta(minutes=4, seconds=58))
-    hub.run(1, REPO, 7)
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
+    hub.repository(1, REPO).run(7)
     assert len(minted) == 2
 
 
 def test_token_with_more_than_five_minutes_is_kept(hub: GitHub, http: responses.RequestsMock) -> None:
     http.get(RUN, json={"id": 7})
     minted = mint_into(http, lives=dt.timedelta(minutes=5, seconds=10))
-    hub.run(1, REPO, 7)
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
+    hub.repository(1, REPO).run(7)
     assert len(minted) == 1
 
 
@@ -184,7 +184,7 @@ def test_sixteen_threads_mint_one_token(make_github: Callable[..., GitHub]) -> N
 
         def ask() -> None:
             at_once.wait()
-            github.run(1, REPO, 7)
+            github.repository(1, REPO).run(7)
 
         threads = [threading.Thread(target=ask) for _ in range(16)]
         [t.start() for t in threads]
@@ -197,17 +197,17 @@ def test_sixteen_threads_mint_one_token(make_github: Callable[..., GitHub]) -> N
 def test_other_repositories_need_not_wait_for_a_token_being_made() -> None:
     started, go_on = threading.Event(), threading.Event()
 
-    def mint(key: tokens.Key) -> Token:
-        if key[1] == "slow/one":
+    def mint(scope: Scope) -> AccessToken:
+        if scope.repository == "slow/one":
             started.set()
             assert go_on.wait(5)
-        return Token("ghs_x", dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), time.monotonic())
+        return AccessToken("ghs_x", dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), time.monotonic())
 
     cache = TokenCache(mint)
-    thread = threading.Thread(target=cache.get, args=((1, "slow/one", ()),))
+    thread = threading.Thread(target=cache.get, args=(Scope(1, "slow/one", ()),))
     thread.start()
     assert started.wait(5)
-    assert cache.get((1, "quick/one", ())).value == "ghs_x"
+    assert cache.get(Scope(1, "quick/one", ())).value == "ghs_x"
     go_on.set()
     thread.join(5)
 
@@ -216,7 +216,7 @@ def test_token_of_520_characters_with_dots_is_sent_whole(hub: GitHub, http: resp
     assert len(LONG_TOKEN) == 520
     http.post(MINT, json={"token": LONG_TOKEN, "expires_at": "2100-01-01T00:00:00Z"}, status=201)
     http.get(RUN, json={"id": 7})
-    hub.run(1, REPO, 7)
+    hub.repository(1, REPO).run(7)
     assert authorizations(http, RUN) == [f"Bearer {LONG_TOKEN}"]
 
 
@@ -235,7 +235,7 @@ def test_refusal_to_mint_is_told_as_what_it_is(
 ) -> None:
     http.post(MINT, json=body, status=status)
     with pytest.raises(kind, match=body["message"]):
-        hub.run(1, REPO, 7)
+        hub.repository(1, REPO).run(7)
     assert len(http.calls) == 1
 
 
@@ -253,14 +253,14 @@ def test_minting_is_repeated_after_a_bad_gateway(hub: GitHub, http: responses.Re
     http.post(MINT, status=502)
     http.post(MINT, json={"token": "ghs_late", "expires_at": "2100-01-01T00:00:00Z"}, status=201)
     http.get(RUN, json={"id": 7})
-    assert hub.run(1, REPO, 7) == {"id": 7}
+    assert hub.repository(1, REPO).run(7) == RUN_7
 
 
 # --- 401 -------------------------------------------------------------------------------------------------
 
 
 def ask_for_run(github: GitHub) -> Any:
-    return github.run(1, REPO, 7)
+    return github.repository(1, REPO).run(7)
 
 
 @pytest.mark.parametrize(("method", "url", "call"), [("GET", RUN, ask_for_run), ("POST", DISPATCH, dispatch)])
@@ -286,7 +286,7 @@ def test_401_on_an_old_token_drops_it_and_mints_once_more(
     url: str,
     call: Any,
 ) -> None:
-    monkeypatch.setattr(tokens, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(auth, "FRESH_SECONDS", 0.0)
     http.add(method, url, json=BAD, status=401)
     http.add(method, url, json={"id": 7, "workflow_run_id": 7})
     assert call(hub)
@@ -299,7 +299,7 @@ def test_401_that_stays_is_told_after_one_new_token(
 ) -> None:
     http.get(RUN, json=BAD, status=401)
     with pytest.raises(errors.AuthFailed, match="Bad credentials"):
-        hub.run(1, REPO, 7)
+        hub.repository(1, REPO).run(7)
     assert len(minting) == 2
     assert sum(naps) <= 6.0
 
@@ -307,24 +307,24 @@ def test_401_that_stays_is_told_after_one_new_token(
 def test_401_on_a_download_drops_an_old_token_too(
     hub: GitHub, http: responses.RequestsMock, minting: Any, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(auth, "FRESH_SECONDS", 0.0)
     log = f"{API}/repos/{REPO}/actions/jobs/9/logs"
     http.get(log, json=BAD, status=401)
     http.get(log, status=302, headers={"Location": "https://blobs.example/9"})
     http.get("https://blobs.example/9", body="done")
-    assert hub.job_log(1, REPO, 9, last_bytes=100) == "done"
+    assert hub.repository(1, REPO).job_log(9, last_bytes=100) == "done"
     assert authorizations(http, log) == ["Bearer ghs_1", "Bearer ghs_2"]
 
 
 def test_dropping_a_token_spares_the_one_that_replaced_it() -> None:
-    made = [Token(f"ghs_{n}", dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), 0.0) for n in range(2)]
-    cache = TokenCache(lambda key: made.pop(0))
-    key = (1, REPO, ())
-    old = cache.get(key)
-    cache.drop(key, old)
-    new = cache.get(key)
-    cache.drop(key, old)
-    assert cache.get(key) is new
+    made = [AccessToken(f"ghs_{n}", dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), 0.0) for n in range(2)]
+    cache = TokenCache(lambda scope: made.pop(0))
+    scope = Scope(1, REPO, ())
+    old = cache.get(scope)
+    cache.drop(scope, old)
+    new = cache.get(scope)
+    cache.drop(scope, old)
+    assert cache.get(scope) is new
 
 
 # --- a personal token ------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_dropping_a_token_spares_the_one_that_replaced_it() -> None:
 
 def test_personal_token_is_used_as_it_is_and_nothing_is_minted(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(RUN, json={"id": 7})
-    by_hand.run(0, REPO, 7)
+    by_hand.repository(0, REPO).run(7)
     assert authorizations(http, API) == ["Bearer github_pat_mine"]
 
 
@@ -353,15 +353,15 @@ def test_credentials_of_the_machine_never_replace_ours(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     http.get(RUN, json={"id": 7})
-    by_hand.run(0, REPO, 7)
+    by_hand.repository(0, REPO).run(7)
     assert authorizations(http, API) == ["Bearer github_pat_mine"]
 
 
 @pytest.mark.parametrize(("app_id", "token", "used"), [("1", "ghp_x", ""), ("", "ghp_x", "ghp_x")])
 def test_app_goes_before_a_personal_token(settings: Any, app_id: str, token: str, used: str) -> None:
     settings.GITHUB_APP_ID, settings.GITHUB_TOKEN = app_id, token
-    client.github.cache_clear()
+    api.github.cache_clear()
     try:
-        assert client.github().personal_token == used
+        assert api.github().personal_token == used
     finally:
-        client.github.cache_clear()
+        api.github.cache_clear()

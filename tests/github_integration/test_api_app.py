@@ -11,8 +11,9 @@ import pytest
 import responses
 from responses import matchers
 
-from github_integration import client, errors
-from github_integration.client import GitHub
+from github_integration import auth, errors, wire
+from github_integration.api import GitHub
+from github_integration.wire import SentDelivery
 
 from .doubles import API, DATA, described
 
@@ -31,24 +32,24 @@ def test_log_is_read_page_by_page_with_our_jwt(hub: GitHub, http: responses.Requ
     link = {"Link": f'<{LOG}?per_page=100&cursor=v1_17>; rel="next"'}
     http.get(LOG, json=LINES, headers=link, match=[matchers.query_param_matcher(first)])
     http.get(LOG, json=[], match=[matchers.query_param_matcher(second)])
-    assert hub.deliveries() == (LINES, "v1_17")
-    assert hub.deliveries("v1_17") == ([], "")
+    assert hub.app.deliveries() == ([wire.delivery_logged(line) for line in LINES], "v1_17")
+    assert hub.app.deliveries("v1_17") == ([], "")
     for proof in proofs(http):
         assert jwt.decode(proof, PUBLIC, algorithms=["RS256"])["iss"] == "Iv1.app"
 
 
 def test_one_delivery_is_shown_with_what_was_sent(hub: GitHub, http: responses.RequestsMock) -> None:
     http.get(f"{LOG}/12345678", json=DETAILS)
-    assert hub.delivery(12345678) == DETAILS
+    assert hub.app.delivery(12345678) == SentDelivery(DETAILS["url"], DETAILS["request"]["payload"])
     http.get(f"{LOG}/9", json={"message": "Not Found"}, status=404)
     with pytest.raises(errors.NotFound):
-        hub.delivery(9)
+        hub.app.delivery(9)
 
 
 def test_repeated_after_a_5xx(hub: GitHub, http: responses.RequestsMock, naps: list[float]) -> None:
     http.get(LOG, status=502)
     http.get(LOG, json=[])
-    assert hub.deliveries() == ([], "")
+    assert hub.app.deliveries() == ([], "")
     assert len(naps) == 1
 
 
@@ -56,12 +57,12 @@ def test_repeated_after_a_5xx(hub: GitHub, http: responses.RequestsMock, naps: l
 def test_answer_that_is_no_list_is_none(hub: GitHub, http: responses.RequestsMock, body: str) -> None:
     http.get(LOG, body=body)
     with pytest.raises(errors.Unavailable):
-        hub.deliveries()
+        hub.app.deliveries()
 
 
 def test_without_an_app_nobody_may_ask(make_github: Callable[..., GitHub], http: responses.RequestsMock) -> None:
     with pytest.raises(errors.NotConfigured, match="GITHUB_APP_ID"):
-        make_github(app_id="", pem="", personal_token="ghp_x").deliveries()
+        make_github(app_id="", pem="", personal_token="ghp_x").app.deliveries()
     assert not http.calls
 
 
@@ -70,7 +71,7 @@ def test_jwt_is_used_for_a_minute(hub: GitHub, http: responses.RequestsMock, mon
     now, started = time.time(), time.monotonic()
     for later in (0, 50, 70):
         clock = SimpleNamespace(time=lambda at=now + later: at, monotonic=lambda at=started + later: at)
-        monkeypatch.setattr(client, "time", clock)
-        hub.deliveries()
+        monkeypatch.setattr(auth, "time", clock)
+        hub.app.deliveries()
     first, second, third = proofs(http)
     assert first == second != third

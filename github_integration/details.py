@@ -1,0 +1,134 @@
+"""What GitHub says of an App, its installations and webhook, a repository and its workflows: what `doctor` judges by.
+
+Reads only what we use, and takes whatever is missing or odd for blank. Pure: no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from github_integration.wire import JSON, plain
+
+
+@dataclass(frozen=True)
+class AppDetails:
+    """The App that we are. `permissions` and `events`: what it asks of those who install it."""
+
+    id: int
+    name: str
+    slug: str
+    owner: str
+    owned_by_organization: bool
+    url: str
+    permissions: dict[str, str]
+    events: tuple[str, ...]
+
+
+def app_details(app: JSON) -> AppDetails:
+    owner = _mapping(app.get("owner"))
+    return AppDetails(
+        id=_number(app.get("id")),
+        name=plain(app.get("name")),
+        slug=plain(app.get("slug")),
+        owner=plain(owner.get("login")),
+        owned_by_organization=owner.get("type") == "Organization",
+        url=plain(app.get("html_url")),
+        permissions=_permissions(app.get("permissions")),
+        events=tuple(plain(event) for event in app.get("events") or ()),
+    )
+
+
+@dataclass(frozen=True)
+class InstallationDetails:
+    """One installation of the App. `suspended_at` as GitHub writes it, blank if it is not suspended."""
+
+    id: int
+    account: str
+    url: str
+    suspended_at: str
+    permissions: dict[str, str]
+
+
+def installation_details(installation: JSON) -> InstallationDetails:
+    account = _mapping(installation.get("account"))
+    return InstallationDetails(
+        id=_number(installation.get("id")),
+        account=plain(account.get("login") or account.get("slug")),  # an enterprise has no login
+        url=plain(installation.get("html_url")),
+        suspended_at=plain(installation.get("suspended_at")),
+        permissions=_permissions(installation.get("permissions")),
+    )
+
+
+@dataclass(frozen=True)
+class HookConfig:
+    """The App's webhook; GitHub masks the secret. Without a webhook everything is blank."""
+
+    url: str = ""
+    content_type: str = ""
+    certificate_checked: bool = True
+    has_secret: bool = False
+
+
+def hook_config(config: JSON) -> HookConfig:
+    return HookConfig(
+        url=plain(config.get("url")),
+        content_type=plain(config.get("content_type")),
+        certificate_checked=str(config.get("insecure_ssl") or "0") == "0",  # comes as text or as a number
+        has_secret=bool(config.get("secret")),
+    )
+
+
+@dataclass(frozen=True)
+class RepositoryDetails:
+    full_name: str
+    default_branch: str
+    archived: bool
+    url: str
+
+
+def repository_details(repository: JSON) -> RepositoryDetails:
+    return RepositoryDetails(
+        full_name=plain(repository.get("full_name")),
+        default_branch=plain(repository.get("default_branch")),
+        archived=bool(repository.get("archived")),
+        url=plain(repository.get("html_url")),
+    )
+
+
+@dataclass(frozen=True)
+class WorkflowDetails:
+    """One workflow. `state` is "active", or says why GitHub won't start it."""
+
+    name: str
+    path: str
+    state: str
+    url: str
+
+
+def workflow_details(workflow: JSON) -> WorkflowDetails:
+    return WorkflowDetails(
+        name=plain(workflow.get("name")),
+        path=plain(workflow.get("path")),
+        state=plain(workflow.get("state"), "active"),
+        url=plain(workflow.get("html_url")),
+    )
+
+
+def calls_left(rate_limits: JSON) -> int | None:
+    """Return how many calls of the primary limit are left, None if the answer doesn't tell."""
+    left = _mapping(_mapping(rate_limits.get("resources")).get("core")).get("remaining")
+    return left if isinstance(left, int) else None
+
+
+def _mapping(value: JSON) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: JSON) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _permissions(value: JSON) -> dict[str, str]:
+    return {plain(name): plain(level) for name, level in _mapping(value).items()}

@@ -1,0 +1,16 @@
+"""Where a cast runs: through whose installation, and in which repository."""
+
+from __future__ import annotations
+
+from casts.models import Cast
+from github_integration.api import Repository, github
+from github_integration.models import PERSONAL
+
+
+def installation_of(cast: Cast) -> int:
+    """Return whose access token and whose rate limit this cast uses."""
+    return PERSONAL if github().personal_token else (cast.spell.target_installation or PERSONAL)
+
+
+def repository_of(cast: Cast) -> Repository:
+    return github().repository(installation_of(cast), cast.repository)
