@@ -65,7 +65,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
     """WhiteNoise without its thread: sync-only as it comes, it would hold one while a view behind it waits."""
 
     # Not its async fork, servestatic: that answers 500 for a missing file in DEBUG, runs in no synchronous handler
-    # without a hop for each request, and serves fewer a second. Django's own serves with neither ETag nor Cache-Control.
+    # without a hop for each request, and serves fewer a second. Django's own sends neither ETag nor Cache-Control.
 
     sync_capable = True
     async_capable = True
