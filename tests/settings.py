@@ -1,8 +1,14 @@
 """Settings for tests: on SQLite in a file, or on the Postgres that TEST_DATABASE_URL names."""
 
+import functools
 import os
 import tempfile
 from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+# An RSA key is checked whenever it is read, which takes longer than most tests; ours are always the same.
+serialization.load_pem_private_key = functools.cache(serialization.load_pem_private_key)
 
 _folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
 os.environ.update(
