@@ -11,8 +11,8 @@ help: ## this list
 demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
 
-test: .venv/dev ## the whole suite, on SQLite and on Postgres
-	@$(BIN)/python -m tests
+test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what starts processes
+	@FAST=$(FAST) $(BIN)/python -m tests
 
 chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
 	@$(BIN)/python -m tests.chaos $(ARGS)

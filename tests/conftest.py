@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
@@ -25,10 +27,89 @@ hypothesis_settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
 
+# --- what a test needs ---------------------------------------------------------------------------------------------
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+HERE = Path(__file__).parent
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+HARMLESS = {"git", "node", "docker"}  # over in milliseconds; the last two only say which they are
+# The test that runs now, and what it started without saying so.
+_now: dict[str, Any] = {"item": None, "started": []}
+
+
+def marking(*names: str) -> Callable[[Function], Function]:
+    """Mark every test that uses this fixture; goes below `@pytest.fixture`."""
+
+    def mark(fixture: Function) -> Function:
+        fixture.__dict__["marks"] = names
+        return fixture
+
+    return mark
+
+
+def _marks_of_fixtures(item: Any) -> Iterator[str]:
+    for name in getattr(item, "fixturenames", ()):
+        for found in item._fixtureinfo.name2fixturedefs.get(name, ()):
+            yield from getattr(found.func, "marks", ())
+
+
+def knows_a_database(item: pytest.Item) -> bool:
+    """Whether a test may find something else on Postgres than on SQLite."""
+    marked = any(item.get_closest_marker(name) for name in ("django_db", "database"))
+    return marked or not DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database-only", action="store_true", help="only tests that know a database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        marks = set(_marks_of_fixtures(item))
+        if HERE / "e2e" in item.path.parents:
+            marks |= {"processes", "database"}
+        elif HERE / "browser" in item.path.parents:
+            marks.add("processes")  # the page is the same whatever the database is
+        for name in sorted(marks):
+            item.add_marker(name)
+    if config.getoption("--database-only"):
+        config.hook.pytest_deselected(items=[item for item in items if not knows_a_database(item)])
+        items[:] = [item for item in items if knows_a_database(item)]
+
 
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # thousands of tests stay until the end; looking through them again and again takes a tenth of the time
+
+
+def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "subprocess.Popen" and _now["item"] is not None:
+        program = Path(os.fsdecode(arguments[0] or arguments[1][0])).name
+        if program not in HARMLESS:
+            _now["started"].append(program)
+
+
+sys.addaudithook(_on_audit)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    _now["item"] = None if item.get_closest_marker("processes") else item
+    _now["started"].clear()
+    try:
+        return (yield)
+    finally:
+        _now["item"] = None
+
+
+@pytest.fixture(autouse=True)
+def _who_starts_a_process_says_so() -> Iterator[None]:
+    """Keep `make test FAST=1` fast, and what it leaves out known."""
+    yield
+    assert not _now["started"], f"mark this test with `processes`: it started {_now['started']}"
+
+
+# --- what all tests share ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,9 +34,11 @@ os.environ.pop("GITHUB_TOKEN", None)
 from spellplatform.settings import *  # noqa: E402, F403
 from spellplatform.settings import DATABASES  # noqa: E402
 
-# In a file, so that threads and processes of one test see one database.
-DATABASES["default"]["TEST"] = (
-    {"NAME": str(_folder / "test.sqlite3")} if "sqlite" in DATABASES["default"]["ENGINE"] else {}
-)
+# In a file, so that threads and processes of one test see one database; on Postgres a name of its own for each lane.
+DATABASES["default"]["TEST"] = {
+    "NAME": str(_folder / "test.sqlite3")
+    if "sqlite" in DATABASES["default"]["ENGINE"]
+    else os.environ.get("TEST_DATABASE_NAME")
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
 KEEP_CONNECTIONS = False
