@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench lint types lock migrations clean
+.PHONY: help demo test coverage chaos bench lint types lock migrations clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,10 @@ demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the ca
 
 test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what starts processes
 	@FAST=$(FAST) $(BIN)/python -m tests
+
+coverage: .venv/dev ## what of the code the tests reach, on SQLite and within one process
+	@$(BIN)/coverage run -m pytest --ignore=tests/browser --ignore=tests/chaos --ignore=tests/e2e
+	@$(BIN)/coverage report
 
 chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -32,7 +36,7 @@ lock: ## write the locked dependencies anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/dev.txt
 
 clean: ## remove what the demo and the tests left
-	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf var .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …" >&2; exit 1; }

@@ -7,6 +7,12 @@ import sys
 
 def main() -> None:
     """Run one management command."""
+    if sys.argv[1:] in (["version"], ["--version"], ["demo", "version"]):
+        # Django answers these itself, with its own version alone. No setting is read, so none can be in the way.
+        from spellplatform.management.commands.version import Command
+
+        Command().run_from_argv([sys.argv[0], "version"])
+        return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
     if sys.argv[1:2] == ["demo"]:
         # The demo brings its own configuration, which must be there before settings are read.

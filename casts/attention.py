@@ -35,7 +35,7 @@ CAST_WORDS = {
     "no_runner": "no runner on GitHub",
     "asleep": "nobody is to look at it",
 }
-# Why a cast waits, if that is trouble, and what can be done. The words are those of docs/api.md.
+# Why a cast waits, if that is trouble, and what can be done. The words are those of docs/reference/api.md.
 REASONS = {
     "rate_limited": "GitHub's rate limit is reached. They go on by themselves when it ends. Whatever else uses the "
     "same installation or token shares the limit.",

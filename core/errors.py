@@ -50,3 +50,9 @@ class InvalidInput(SpellError):
     """Understood, and against the rules; `errors` lists every place."""
 
     code, status, title = "VALIDATION_ERROR", 422, "Not valid"
+
+
+class Malformed(SpellError):
+    """A header or parameter that can't be read."""
+
+    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"

@@ -1,12 +1,11 @@
-"""The ASGI application: Django's handler for pages and the admin, a leaner one of the same Django for the API."""
+"""The ASGI application: Django's handler for pages and the admin, a leaner one for the API, and event streams."""
 
 import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import IO, Any
 
 import django
@@ -36,9 +35,9 @@ with refusing():
 from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
 from casts.api import openapi  # noqa: E402 - likewise
-from casts.live.waiting import EventStream  # noqa: E402 - likewise
+from casts.live.asgi import Receive, Scope, Send, asks_for_events, event_stream  # noqa: E402 - likewise
+from core.api.headers import API_HEADERS, number_request  # noqa: E402 - likewise
 from core.api.problems import problem  # noqa: E402 - likewise
-from spellplatform.middleware import API_HEADERS, number_request  # noqa: E402 - likewise
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +45,14 @@ logger = logging.getLogger(__name__)
 # which each character takes twelve bytes, and a cursor.
 TARGET_MAX_BYTES = 32 * 1024
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ApiHandler(ASGIHandler):
     """Django's handler without the thread that it keeps for each request.
 
-    That thread carries sessions and other synchronous middleware. A stream or a `Prefer: wait` request would hold it
-    for as long as it is open. API views bring their own threads, for as long as they compute (core.db.threads).
+    That thread carries sessions and other synchronous middleware. A `Prefer: wait` request would hold it for as long as
+    it is open. API views bring their own threads, for as long as they compute (core.db.threads).
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -77,75 +75,47 @@ class ApiHandler(ASGIHandler):
         """Do what Django's handler does, in one task besides the caller's, and without its signals.
 
         Their receivers look after database connections, each time in a thread of its own; ours are given back when
-        the work in a thread is done (core.db.threads). It is what an open stream mostly consists of.
+        the work in a thread is done (core.db.threads).
         """
         try:
-            body_file = await self.read_body(receive)
-        except RequestAborted:
-            return
-        task, finished, left = asyncio.current_task(), False, False
-
-        def leave(leaving: asyncio.Task[None]) -> None:
-            nonlocal left
-            if not leaving.cancelled() and leaving.exception() is not None and not finished and task is not None:
-                left = task.cancel()
-
-        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
-        leaving.add_done_callback(leave)
-        close = body_file.close
-        try:
-            response = await self.respond(scope, body_file)
-            if isinstance(response, EventStream):
-                # What follows may take hours: of the request and the response nothing is kept but the stream itself.
-                close, parts = response.release, response.parts
-                await send(response.start())
-                response.subscriber.write = at_once(send)
-                closed(response)
-                body_file.close()
-                del response, body_file, scope
-                await pump(parts, send)
-            else:
-                close = partial(closed, response)
-                await self.send_response(response, send)
-                body_file.close()
-        except asyncio.CancelledError:
-            if not left:  # it is not the client who left: we are told to stop
-                raise
-            assert task is not None
-            task.uncancel()
-        finally:
-            finished = True
-            leaving.cancel()
-            close()
-
-    async def respond(self, scope: Any, body_file: IO[bytes]) -> Any:
-        """Return the response to a request."""
-        set_script_prefix(get_script_prefix(scope))
-        request, refusal = self.create_request(scope, body_file)
-        return refusal if request is None else await self.run_get_response(request)
+            with closing(await self.read_body(receive)) as body_file:
+                async with asyncio.TaskGroup() as tasks:
+                    leaving = tasks.create_task(self.listen_for_disconnect(receive))
+                    set_script_prefix(get_script_prefix(scope))
+                    request, refusal = self.create_request(scope, body_file)
+                    response = refusal if request is None else await self.run_get_response(request)
+                    await self.send_response(response, send)
+                    leaving.cancel()
+        except* RequestAborted:
+            pass  # the client left
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request, without ThreadSensitiveContext, and without taking in what is too large."""
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
-            headers = numbered(scope)  # before the problem, which holds the number
-            detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
-            long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers=headers)
-            await self.send_response(long, send)
-            return
-        taken = 0
+        """Handle one request, without ThreadSensitiveContext."""
+        await self.handle(scope, receive, send)
 
-        async def bounded() -> dict[str, Any]:
-            nonlocal taken
-            message: dict[str, Any] = await receive()
-            taken += len(message.get("body", b""))
-            # Django would spool a body of any size to disk; to it, the client has gone.
-            return message if taken <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE else {"type": "http.disconnect"}
 
-        await self.handle(scope, bounded, send)
-        if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            headers = numbered(scope)
-            refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers=headers)
-            await self.send_response(refusal, send)
+async def capped(app: App, scope: Any, receive: Receive, send: Send) -> None:
+    """Have a request handled, but for one that is too large, which is not taken in."""
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
+        headers = numbered(scope)  # before the problem, which holds the number
+        detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
+        long = problem(414, "URI_TOO_LONG", detail, max_bytes=TARGET_MAX_BYTES, headers=headers)
+        await api.send_response(long, send)
+        return
+    taken = 0
+
+    async def bounded() -> dict[str, Any]:
+        nonlocal taken
+        message: dict[str, Any] = await receive()
+        taken += len(message.get("body", b""))
+        # Django would spool a body of any size to disk; to it, the client has gone.
+        return message if taken <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE else {"type": "http.disconnect"}
+
+    await app(scope, bounded, send)
+    if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        headers = numbered(scope)
+        refusal = problem(413, "INPUT_TOO_LARGE", "The request body is too large.", headers=headers)
+        await api.send_response(refusal, send)
 
 
 def numbered(scope: Any) -> dict[str, str]:
@@ -156,38 +126,6 @@ def numbered(scope: Any) -> dict[str, str]:
     return {**API_HEADERS, "X-Request-Id": number, "Connection": "close"}
 
 
-def closed(response: Any) -> None:
-    """Close what belongs to the request of a response, without telling Django's signal of it."""
-    closers: list[Callable[[], None]] = vars(response)["_resource_closers"]  # Django's; it has no public name
-    while closers:
-        closers.pop()()
-
-
-def at_once(send: Send) -> Callable[[bytes], None]:
-    """Return what sends a part of a body without a task: waking ten thousand for a heartbeat is most of its cost.
-
-    A server's `send` writes first, and only then waits for a client that does not read; that is not waited for here.
-    """
-
-    def write(part: bytes) -> None:
-        sending: Any = send({"type": "http.response.body", "body": part, "more_body": True})
-        try:
-            sending.send(None)
-        except StopIteration:
-            return
-        sending.close()
-
-    return write
-
-
-async def pump(parts: AsyncIterator[bytes], send: Send) -> None:
-    """Send a stream's parts as they come, then its end."""
-    async with aclosing(parts) as coming:  # type: ignore[type-var]
-        async for part in coming:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body"})
-
-
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 with refusing():
     call_command("check", fail_level="ERROR")
@@ -196,10 +134,12 @@ api, pages = ApiHandler(), ASGIHandler()
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Hand a request to the handler for its path. There is nothing to do at a process's start and end."""
+    """Hand a request to what serves its path. There is nothing to do at a process's start and end."""
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": f"{message['type']}.complete"})
         await send({"type": "lifespan.shutdown.complete"})
+    elif not scope["path"].startswith("/api/"):
+        await pages(scope, receive, send)
     else:
-        await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
+        await capped(event_stream if asks_for_events(scope) else api, scope, receive, send)

@@ -21,7 +21,7 @@ def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:
         hint = (
             "Set it to 50 random characters (python3 -c 'import secrets; print(secrets.token_urlsafe(50))'), or set "
-            "DEBUG=1 on your own machine. See docs/configuration.md."
+            "DEBUG=1 on your own machine. See docs/reference/configuration.md."
         )
         return [Error("SECRET_KEY is not set.", hint=hint, id="spell.E004")]
     return []
@@ -35,7 +35,7 @@ def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             "GITHUB_WEBHOOK_SECRET is not set.",
-            hint="Set it to the secret in the GitHub App's webhook settings. See docs/github-actions-setup.md.",
+            hint="Set it to the secret in the GitHub App's webhook settings. See docs/how-to/github-actions-setup.md.",
             id="spell.E001",
         )
     ]
@@ -78,7 +78,7 @@ def callback_allow_list(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         safe_http.allow_list()
     except ValueError as exc:
-        return [Error(f"CALLBACK_ALLOWED_HOSTS: {exc}", hint="See docs/callbacks.md.", id="spell.E010")]
+        return [Error(f"CALLBACK_ALLOWED_HOSTS: {exc}", hint="See docs/reference/callbacks.md.", id="spell.E010")]
     return []
 
 

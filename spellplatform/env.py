@@ -73,7 +73,8 @@ def read_file(path: Path, into: MutableMapping[str, str]) -> None:
     found, problems = parse(text)
     if problems:
         more = f" And {len(problems) - MOST_PROBLEMS} more lines." if len(problems) > MOST_PROBLEMS else ""
-        raise BadSetting(f"{path} can't be read. {' '.join(problems[:MOST_PROBLEMS])}{more} See docs/configuration.md.")
+        told = " ".join(problems[:MOST_PROBLEMS])
+        raise BadSetting(f"{path} can't be read. {told}{more} See docs/reference/configuration.md.")
     for name, value in found.items():
         into.setdefault(name, value)
 

@@ -29,7 +29,7 @@ worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
 # Seconds that an idle connection stays open: longer than any proxy keeps one for its next request (nginx 60, Caddy 120
-# by default), else a POST may meet one that we are closing. docs/configuration.md configures both to 60.
+# by default), else a POST may meet one that we are closing. docs/how-to/production.md configures both to 60.
 keepalive = 150
 # Bytes. What is longer than spellplatform.asgi.TARGET_MAX_BYTES is answered there, with a problem that says so.
 limit_request_line = 200_000

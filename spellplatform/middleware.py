@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from core.api.problems import request_id
-
-ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
-
-API_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # links carry tokens
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+from core.api.headers import add_headers, number_request
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
-
-
-def number_request(given: str) -> str:
-    """Return the number of the request that begins, for its answers and log lines: the given one if it is sound."""
-    number = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
-    request_id.set(number)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=number)
-    return number
 
 
 class RequestIdMiddleware:
@@ -76,12 +55,9 @@ class ApiHeadersMiddleware:
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Add them."""
         response = await self.get_response(request)
-        for name, value in API_HEADERS.items():
-            response.headers.setdefault(name, value)
-        if isinstance(response, HttpResponse):
-            response.headers.setdefault("Content-Length", str(len(response.content)))
-            if request.method == "HEAD":
-                response.content = b""
+        add_headers(response)
+        if isinstance(response, HttpResponse) and request.method == "HEAD":
+            response.content = b""
         return response
 
 

@@ -1,6 +1,6 @@
 """All settings, read once from the environment (and from `.env` beside manage.py, if there is one).
 
-Every name is explained in docs/configuration.md; a test keeps that page complete.
+Every name is explained in docs/reference/configuration.md; a test keeps that page complete.
 """
 
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from spellplatform import __version__
 from spellplatform.env import (
     BadSetting,
     Env,
@@ -51,7 +52,7 @@ def database(url: str) -> dict[str, Any]:
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             why = f"The folder of the SQLite file can't be made: {exc.strerror}."
-            raise BadSetting(f"{why} See DATABASE_URL and VAR_DIR in docs/configuration.md.") from None
+            raise BadSetting(f"{why} See DATABASE_URL and VAR_DIR in docs/reference/configuration.md.") from None
         # IMMEDIATE: a transaction takes the write lock when it begins, so a guarded UPDATE never fails half way.
         config["OPTIONS"] = {
             "timeout": 20,  # seconds that a statement waits for a lock
@@ -65,7 +66,7 @@ def database(url: str) -> dict[str, Any]:
             # A server that is gone without a word is noticed in seconds, not in hours.
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
-            "prepare_threshold": 5,  # the statements of core.db.statements are prepared at their sixth use
+            "prepare_threshold": 5,  # the statements of core.db.compiled are prepared at their sixth use
             **config.get("OPTIONS", {}),
         }
     return config
@@ -196,7 +197,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# The API and the streams: no cookies, and nothing that would need a thread of its own (spellplatform.asgi).
+# The API: no cookies, and nothing that would need a thread of its own (spellplatform.asgi). Event streams pass no
+# middleware; casts.live.asgi does what these two do.
 API_MIDDLEWARE = [
     "spellplatform.middleware.RequestIdMiddleware",
     "spellplatform.middleware.ApiHeadersMiddleware",
@@ -266,7 +268,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Spell Platform",
     "DESCRIPTION": "Cast GitHub Actions workflows as a typed, metered API.",
-    "VERSION": "1",
+    "VERSION": __version__,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],

@@ -1,4 +1,7 @@
-"""A real Postgres for the tests: the one that TEST_DATABASE_URL names, the embedded wheel, or the system's server."""
+"""A real Postgres for the tests: the one that TEST_DATABASE_URL names, the embedded wheel, or the system's server.
+
+`python -m tests.postgres COMMAND …` runs a command with one, such as `.venv/bin/pytest tests/casts`.
+"""
 
 import contextlib
 import importlib.util
@@ -6,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -77,3 +81,8 @@ def system_postgres(folder: Path, **settings: str) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+if __name__ == "__main__":
+    with a_postgres() as found:
+        sys.exit(subprocess.run(sys.argv[1:], env=os.environ | {"TEST_DATABASE_URL": found}).returncode)

@@ -1,4 +1,4 @@
-"""Taking in deliveries: store once, apply, and try again what did not apply. One door for all of them."""
+"""Taking in deliveries: store once, apply, and try again what did not apply. One function for all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts.models import Cast
-from core.db.statements import insert
+from core.db.compiled import Insert
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from github_integration import wire
@@ -34,11 +34,14 @@ PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of 
 LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be taken in again (webhooks.sweep)
 
 
+ADD_DELIVERY = Insert(Delivery)
+
+
 class Malformed(ValueError):
     """The body is not what GitHub sends for this event."""
 
 
-def take_in(*, guid: str, event: str, body: bytes) -> bool:
+def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
     """Store a verified delivery and apply it; False if it was here before. Raise Malformed.
 
     Stored and folded in one transaction. If folding fails, the delivery is kept with its error and tried again.
@@ -82,7 +85,7 @@ def store(row: Delivery, outcome: str, error: str = "") -> bool:
     """Store a delivery with what came of it. Raise AlreadyHere; the transaction must end then."""
     settle(row, outcome, error)
     try:
-        insert(row)
+        ADD_DELIVERY.run(row)
     except IntegrityError as exc:  # the GUID is its only constraint
         raise AlreadyHere from exc
     return True

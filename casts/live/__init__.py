@@ -1,0 +1,1 @@
+"""What a cast's followers get while it runs."""

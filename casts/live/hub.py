@@ -327,30 +327,25 @@ def restarting() -> bytes:
     return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311
 
 
-async def stream(
-    subscriber: Subscriber, first: list[Frame], *, after: int, done: Callable[[], None]
-) -> AsyncIterator[bytes]:
+async def stream(subscriber: Subscriber, first: list[Frame], *, after: int) -> AsyncIterator[bytes]:
     """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
-    try:
-        yield RETRY_FRAME
-        while True:
-            while first:
-                seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
-                if seq <= after:
-                    continue  # read from the table and told by the hub as well
-                after = seq
-                yield data
-                del data
-                if final:
-                    return
-            if subscriber.closed:
-                yield restarting()
+    yield RETRY_FRAME
+    while True:
+        while first:
+            seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
+            if seq <= after:
+                continue  # read from the table and told by the hub as well
+            after = seq
+            yield data
+            del data
+            if final:
                 return
-            first = await subscriber.next()
-            if not first and not subscriber.closed:
-                yield HEARTBEAT_FRAME
-    finally:
-        done()
+        if subscriber.closed:
+            yield restarting()
+            return
+        first = await subscriber.next()
+        if not first and not subscriber.closed:
+            yield HEARTBEAT_FRAME
 
 
 async def wait_until_final(subscriber: Subscriber, seconds: float) -> None:

@@ -8,6 +8,7 @@ under way waits for the next, and a round asks once for all of them.
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from dataclasses import dataclass
 
@@ -17,29 +18,40 @@ from django.http import HttpRequest
 from accounts import keys
 from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
-from casts.access import check_link
+from casts.access import check_link, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live import hub
 from casts.live.hub import Frame
 from casts.models import FINAL, Cast, CastEvent
 from core.db.threads import in_thread
-from core.errors import SpellError
+from core.errors import Malformed, SpellError
 
-MOST = 500  # in one round
+BATCH_SIZE = 500  # streams that one round asks for
+STREAM_HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    # The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
+    "Content-Type": "text/event-stream; charset=utf-8",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class StreamStart:
     """What a stream begins with: the frames to send first, and the number that they follow."""
 
     first: list[Frame]
     after: int
     final: bool
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come: the cast has ended, and the caller has its end."""
+        return self.final and not self.first
+
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StreamRequest:
     """A stream to be opened: by API key, or by a link that was found to be good (`secret` is None)."""
 
     cast_id: uuid.UUID
@@ -48,7 +60,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CastHead:
     """As much of a cast as a stream has to know."""
 
     account_id: int
@@ -61,27 +73,43 @@ class Standing:
         return self.status in FINAL
 
 
-def wish_of(request: HttpRequest, cast_id: uuid.UUID, after: int | None) -> Wish | None:
-    """Return what a request wishes; None if only its session can tell who asks. Raise Unauthorized."""
-    token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
-    if token is not None:
-        check_link(str(cast_id), token)
-        return Wish(cast_id, None, after)
-    secret = bearer(request)
-    return None if secret is None else Wish(cast_id, secret, after)
+def position(request: HttpRequest) -> int | None:
+    """Return the number of the last event that the client has, None if it has none; raise Malformed."""
+    # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
+    given = request.headers.get("Last-Event-ID") or (request.META.get("QUERY_STRING") and request.GET.get("after"))
+    if given is None or given == "":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", given):
+        raise Malformed(f"The last event's number is a whole number, as our ids are; not {given[:20]!r}.")
+    return int(given)
+
+
+async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
+    """Return what a request asks for; raise SpellError if that or who asks can't be told, or may not be."""
+    after, name = position(request), hub.topic_name(cast_id)
+    if name is not None:
+        token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
+        if token is not None:
+            check_link(str(name), token)
+            return StreamRequest(name, None, after)
+        if (secret := bearer(request)) is not None:
+            return StreamRequest(name, secret, after)
+    # A session, or nothing that would open a cast.
+    cast = await in_thread(request, readable_cast, request, cast_id)
+    return StreamRequest(cast.pk, None, after)
 
 
 class Openings:
     """The streams that are being opened on one event loop."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Wish, asyncio.Future[Opening]]] = []
+        self.waiting: list[tuple[StreamRequest, asyncio.Future[StreamStart]]] = []
         self.round: asyncio.Task[None] | None = None
 
-    async def open(self, request: HttpRequest, wish: Wish) -> Opening:
+    async def open(self, request: HttpRequest, wanted: StreamRequest) -> StreamStart:
         """Return what a stream begins with; raise Unauthorized, Forbidden or CastNotFound."""
-        opened: asyncio.Future[Opening] = asyncio.get_running_loop().create_future()
-        self.waiting.append((wish, opened))
+        opened: asyncio.Future[StreamStart] = asyncio.get_running_loop().create_future()
+        self.waiting.append((wanted, opened))
         if self.round is None:
             self.round = asyncio.create_task(self._rounds(request))
         return await opened
@@ -89,15 +117,15 @@ class Openings:
     async def _rounds(self, request: HttpRequest) -> None:
         try:
             while self.waiting:
-                some, self.waiting = self.waiting[:MOST], self.waiting[MOST:]
+                some, self.waiting = self.waiting[:BATCH_SIZE], self.waiting[BATCH_SIZE:]
                 try:
-                    answers = await in_thread(request, openings_for, [wish for wish, _ in some])
+                    answers = await in_thread(request, openings_for, [wanted for wanted, _ in some])
                 except Exception as exc:  # the same for all of them: the database is away
                     answers = [exc] * len(some)
                 for (_, opened), answer in zip(some, answers, strict=True):
                     if opened.cancelled():
                         continue
-                    if isinstance(answer, Opening):
+                    if isinstance(answer, StreamStart):
                         opened.set_result(answer)
                     else:
                         opened.set_exception(answer)
@@ -105,24 +133,28 @@ class Openings:
             self.round = None
 
 
-def openings_for(wishes: list[Wish]) -> list[Opening | Exception]:
-    """Answer each wish, or say why not. The number of queries does not depend on how many there are."""
-    keyring = {secret: key_or_error(secret) for secret in {w.secret for w in wishes if w.secret is not None}}
-    rows = Cast.objects.filter(pk__in={w.cast_id for w in wishes}).values_list("pk", "account", "status", "last_seq")
-    standing = {pk: Standing(account_id, status, last_seq) for pk, account_id, status, last_seq in rows}
-    answers: list[Opening | Exception | None] = []
-    for wish in wishes:
-        key = keyring[wish.secret] if wish.secret is not None else None
-        cast = standing.get(wish.cast_id)
-        if isinstance(key, SpellError):
-            answers.append(key)
-        elif cast is None or (key is not None and key.account_id != cast.account_id):
-            answers.append(CastNotFound(f"There is no cast {wish.cast_id} in this account."))
-        else:
-            answers.append(None)
-    allowed = [wish for wish, answer in zip(wishes, answers, strict=True) if answer is None]
-    opened = iter(begin(allowed, standing))
-    return [next(opened) if answer is None else answer for answer in answers]
+def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]:
+    """Answer each request, or say why not. The number of queries does not depend on how many there are."""
+    keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
+    rows = Cast.objects.filter(pk__in={r.cast_id for r in requests}).values_list("pk", "account", "status", "last_seq")
+    heads = {pk: CastHead(account_id, status, last_seq) for pk, account_id, status, last_seq in rows}
+    refusals = [refusal(request, keyring, heads) for request in requests]
+    allowed = [request for request, refused in zip(requests, refusals, strict=True) if refused is None]
+    starts = iter(starts_of(allowed, heads))
+    return [next(starts) if refused is None else refused for refused in refusals]
+
+
+def refusal(
+    request: StreamRequest, keyring: dict[str, ApiKey | SpellError], heads: dict[uuid.UUID, CastHead]
+) -> SpellError | None:
+    """Return why a stream may not be opened, None if it may."""
+    key = keyring[request.secret] if request.secret is not None else None
+    if isinstance(key, SpellError):
+        return key
+    head = heads.get(request.cast_id)
+    if head is None or (key is not None and key.account_id != head.account_id):
+        return CastNotFound(f"There is no cast {request.cast_id} in this account.")
+    return None
 
 
 def key_or_error(secret: str) -> ApiKey | SpellError:
@@ -135,39 +167,56 @@ def key_or_error(secret: str) -> ApiKey | SpellError:
     return key
 
 
-def begin(wishes: list[Wish], standing: dict[uuid.UUID, Standing]) -> list[Opening]:
+def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead]) -> list[StreamStart]:
     """Return what each begins with: what follows its position; without one the newest event, which is a snapshot.
 
     Of a cast that has ended that is the end, though a re-run's note may follow it in the history.
     """
-    ended = {w.cast_id for w in wishes if standing[w.cast_id].final}
-    ends = dict(CastEvent.objects.filter(cast__in=ended, kind=ENDED_BY).values_list("cast", "seq")) if ended else {}
-    fresh = {w.cast_id for w in wishes if w.after is None and w.cast_id not in ended}
-    newest = CastEvent.objects.filter(cast__in=fresh, seq=F("cast__last_seq")) if fresh else CastEvent.objects.none()
-    snapshots = {event.cast_id: frame for event, frame in hub.frames(newest, wanted=lambda _: True)}
-    # Whoever claims to have more than there is must not miss what is still to come.
-    starts = [
-        min(ends[w.cast_id] - 1 if w.after is None else w.after, standing[w.cast_id].last_seq)
-        if w.cast_id not in snapshots or w.after is not None
-        else snapshots[w.cast_id].seq - 1
-        for w in wishes
-    ]
-    since: dict[uuid.UUID, int] = {}
-    for wish, after in zip(wishes, starts, strict=True):
-        if wish.after is not None or wish.cast_id in ended:
-            since[wish.cast_id] = min(after, since.get(wish.cast_id, after))
-    later = frames_since({i: after for i, after in since.items() if after < standing[i].last_seq})
-    openings = []
-    for wish, after in zip(wishes, starts, strict=True):
-        final = wish.cast_id in ended
-        if wish.after is None and not final:
-            first = [snapshots[wish.cast_id]]
+    fresh = {r.cast_id for r in requests if r.after is None}
+    ends = end_numbers({cast_id for cast_id in fresh if heads[cast_id].final})
+    snapshots = newest_frames({cast_id for cast_id in fresh if not heads[cast_id].final})
+    positions = [position_of(request, heads[request.cast_id], ends, snapshots) for request in requests]
+    lowest: dict[uuid.UUID, int] = {}
+    for request, after in zip(requests, positions, strict=True):
+        if request.after is not None or heads[request.cast_id].final:
+            lowest[request.cast_id] = min(after, lowest.get(request.cast_id, after))
+    later = frames_since({cast_id: after for cast_id, after in lowest.items() if after < heads[cast_id].last_seq})
+    starts = []
+    for request, after in zip(requests, positions, strict=True):
+        final = heads[request.cast_id].final
+        if request.after is None and not final:
+            first = [snapshots[request.cast_id]]
         else:
-            first = [frame for frame in later.get(wish.cast_id, ()) if frame.seq > after]
+            first = [frame for frame in later.get(request.cast_id, ()) if frame.seq > after]
         if final and not any(frame.final for frame in first):
             first = []
-        openings.append(Opening(first, after, final))
-    return openings
+        starts.append(StreamStart(first, after, final))
+    return starts
+
+
+def position_of(
+    request: StreamRequest, head: CastHead, ends: dict[uuid.UUID, int], snapshots: dict[uuid.UUID, Frame]
+) -> int:
+    """Return the number of the event after which a stream begins."""
+    if request.after is not None:
+        # Whoever claims to have more than there is must not miss what is still to come.
+        return min(request.after, head.last_seq)
+    return (ends[request.cast_id] if head.final else snapshots[request.cast_id].seq) - 1
+
+
+def end_numbers(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """Return the number of each ended cast's end."""
+    if not cast_ids:
+        return {}
+    return dict(CastEvent.objects.filter(cast__in=cast_ids, kind=ENDED_BY).values_list("cast", "seq"))
+
+
+def newest_frames(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
+    """Return each cast's newest event, rendered."""
+    if not cast_ids:
+        return {}
+    newest = CastEvent.objects.filter(cast__in=cast_ids, seq=F("cast__last_seq"))
+    return {event.cast_id: frame for event, frame in hub.frames(newest, wanted=lambda _: True)}
 
 
 def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:

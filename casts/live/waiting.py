@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from functools import partial, wraps
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 from django.core.files.base import File
@@ -18,24 +18,17 @@ from rest_framework.response import Response
 
 from casts.access import readable_cast
 from casts.live import hub
-from casts.live.openings import Opening, Wish, openings, wish_of
+from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
 from casts.models import Artifact, Cast
 from casts.representation import cast_answer
+from core.api.cors import open_to_pages
 from core.api.etags import is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread, rendered
-from core.errors import SpellError
+from core.errors import Malformed, SpellError
 
 MAX_WAIT = 60  # seconds
 FILE_CHUNK = 256 * 1024
-# The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
-EVENTS = "text/event-stream; charset=utf-8"
-
-
-class Malformed(SpellError):
-    """A header or parameter that can't be read."""
-
-    code, status, title = "MALFORMED_REQUEST", 400, "Malformed request"
 
 
 class ArtifactNotFound(SpellError):
@@ -113,102 +106,47 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
     return after
 
 
-def position(request: HttpRequest) -> int | None:
-    """Return the number of the last event that the client has, None if it has none; raise Malformed."""
-    # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
-    given = request.headers.get("Last-Event-ID") or (request.META.get("QUERY_STRING") and request.GET.get("after"))
-    if given is None or given == "":
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}", given):
-        raise Malformed(f"The last event's number is a whole number, as our ids are; not {given[:20]!r}.")
-    return int(given)
-
-
-async def opened(request: HttpRequest, cast_id: str, after: int | None) -> Opening:
-    """Return what a stream begins with; raise what says why it may not."""
-    name = hub.topic_name(cast_id)
-    wish = None if name is None else wish_of(request, name, after)
-    if wish is None:  # a session, or nothing that would open a cast
-        cast = await in_thread(request, readable_cast, request, cast_id)
-        wish = Wish(cast.pk, None, after)
-    return await openings().open(request, wish)
-
-
-# What a page may send and read by CORS, beyond what always may be: resuming a stream, revalidating a copy, digests.
-FOR_PAGES = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Content-Disposition, Repr-Digest",
-}
-PREFLIGHT = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, HEAD",
-    "Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control, If-None-Match",
-    "Access-Control-Max-Age": "86400",
-}
-
-
-def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Let pages of any origin read what a signed link opens: the token is the permission, no cookie is asked for."""
-
-    @csrf_exempt
-    @wraps(view)
-    async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        by_link = bool(request.META.get("QUERY_STRING")) and "token" in request.GET
-        if by_link and request.method == "OPTIONS":
-            return HttpResponse(status=204, headers=PREFLIGHT)
-        response: HttpResponseBase = await view(request, *args, **kwargs)
-        if by_link:
-            for name, value in FOR_PAGES.items():
-                response[name] = value
-        return response
-
-    return run
-
-
-class EventStream(StreamingHttpResponse):
-    """A stream that lets go of its subscription also when the client left before the first byte was asked for."""
-
-    def __init__(self, parts: AsyncIterator[bytes], *, subscriber: hub.Subscriber, release: Callable[[], None]) -> None:
-        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(parts, content_type=EVENTS, headers=headers)
-        self.parts, self.subscriber, self.release = parts, subscriber, release
-        self._loop = asyncio.get_running_loop()
-
-    def start(self) -> dict[str, Any]:
-        """Return the ASGI message that a response begins with."""
-        headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in self.items()]
-        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
-
-    def close(self) -> None:
-        """Close; Django's own handler calls this from another thread."""
-        super().close()
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.release)
-
-
 @open_to_pages
 async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
-    """Stream a cast's events: after Last-Event-ID or `?after=`, else a snapshot first, then live; 204 after the end."""
+    """Stream a cast's events where Django serves them: to its test client, by `runserver`, by another ASGI server.
+
+    Our own application leaves them to `casts.live.asgi`, and to this all that is no GET.
+    """
     if request.method != "GET":
         return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
-    ours, subscriber = hub.hub(), hub.Subscriber()
-    begin = None
     try:
-        after = position(request)
-        if (name := hub.topic_name(cast_id)) is not None:
-            # Before the table is read, so that nothing falls in between; who may not read gets nothing.
-            ours.add(name, subscriber)
-        begin = await opened(request, cast_id, after)
+        wanted = await stream_request(request, cast_id)
+        start = await openings().open(request, wanted)
     except SpellError as exc:
         return of_error(exc)
-    finally:
-        if begin is None or (begin.final and not begin.first):
-            ours.remove(subscriber)
-    if begin.final and not begin.first:
+    if start.over:
         return HttpResponse(status=204)
-    release = partial(ours.remove, subscriber)
-    parts = hub.stream(subscriber, begin.first, after=begin.after, done=release)
-    return EventStream(parts, subscriber=subscriber, release=release)
+    return StreamingHttpResponse(EventBody(request, replace(wanted, after=start.after)), headers=STREAM_HEADERS)
+
+
+class EventBody:
+    """What Django reads a stream from. It subscribes with the first part, in the event loop that reads."""
+
+    def __init__(self, request: HttpRequest, wanted: StreamRequest) -> None:
+        self.request, self.wanted = request, wanted
+        self.subscriber = hub.Subscriber()
+        self.hub: hub.Hub | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the stream's parts."""
+        self.hub = hub.hub()
+        self.hub.add(self.wanted.cast_id, self.subscriber)
+        try:
+            start = await openings().open(self.request, self.wanted)
+            async for part in hub.stream(self.subscriber, start.first, after=start.after):
+                yield part
+        finally:
+            self.hub.remove(self.subscriber)
+
+    def close(self) -> None:
+        """Unsubscribe; Django calls this from another thread, and leaves what it was reading to the garbage."""
+        if self.hub is not None and not self.hub.loop.is_closed():
+            self.hub.loop.call_soon_threadsafe(self.hub.remove, self.subscriber)
 
 
 @open_to_pages

@@ -55,9 +55,9 @@ class About:
 
 def broken_off(exc: errors.GitHubError) -> Finding:
     """Say that GitHub could not be asked any further."""
-    hint = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/github-actions-setup.md."
+    hint = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/how-to/troubleshooting.md."
     if isinstance(exc, errors.NotConfigured):
-        hint = "See docs/github-actions-setup.md, step 4."
+        hint = "See docs/how-to/github-actions-setup.md, step 4."
     elif isinstance(exc, errors.RateLimited):
         hint = f"Try again after {exc.retry_at:%Y-%m-%d %H:%M:%S} UTC. Casts wait for that by themselves."
     elif isinstance(exc, errors.NotSent):

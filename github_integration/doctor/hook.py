@@ -70,7 +70,7 @@ def of_a_token() -> Finding:
     return ABOUT.warning(
         "all",
         f"Not checked: it would be the repository's own, since a personal token has no App. {WITHOUT}",
-        hint="Make an App once the first try has worked: docs/github-actions-setup.md.",
+        hint="Make an App once the first try has worked: docs/how-to/github-actions-setup.md.",
     )
 
 

@@ -35,7 +35,7 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
-        hint = "See the problems above, if there are any; else docs/github-actions-setup.md, Troubleshooting."
+        hint = "See the problems above, if there are any; else docs/how-to/troubleshooting.md."
         yield about.problem("GitHub's answer", f"GitHub: {exc}", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Two front doors: Django's test client with an API key, and the ASGI application as a server calls it."""
+"""Two clients: Django's test client with an API key, and the ASGI application as a server calls it."""
 
 from __future__ import annotations
 
@@ -115,11 +115,20 @@ class Answer:
 
 
 @asynccontextmanager
-async def asked(path: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> AsyncIterator[Answer]:
-    """Send one request to the real ASGI application; leaving the block is the client hanging up."""
+async def asked(
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes = b"",
+    server: Any = None,
+    answer: Answer | None = None,
+    **headers: str,
+) -> AsyncIterator[Answer]:
+    """Send one request to the real ASGI application, or to another; leaving the block is the client hanging up."""
     from spellplatform.asgi import application
 
-    answer = Answer(method, path)
+    application = server or application
+    answer = answer or Answer(method, path)
     plain, _, query = path.partition("?")
     sent = {"Host": "testserver", "Content-Length": str(len(body)), "Content-Type": "application/json"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}

@@ -250,7 +250,7 @@ def test_what_the_spell_says_is_left_as_it_is(hidden, make_cast, api):
 
 def test_every_documented_reason_is_known_as_ours_or_as_quoting():
     """A new reason must say which of the two it is; until then callers of hidden spells get a general sentence."""
-    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text()
     table = text.partition("### Statuses and reasons")[2].partition("###")[0]
     documented = {word for line in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE) for word in line.split("`")}
     documented = {word for word in documented if re.fullmatch(r"[a-z_]+", word)} - {"reason"}

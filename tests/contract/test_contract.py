@@ -24,7 +24,7 @@ from tests.contract.story import Story, hold_still, setting
 pytestmark = pytest.mark.django_db(transaction=True)
 
 EXPECTED = Path(__file__).parent / "expected.txt"
-API = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+API = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text()
 # What needs trouble that a story can't make, or that only one database can have.
 NOT_TOLD = {
     "INTERNAL": "a fault of ours",

@@ -21,6 +21,7 @@ import requests
 
 from tests.casts.receivers import receiver
 from tests.e2e.platform import ROOT, server, until
+from tests.pages import PAGES, name_of
 
 pytestmark = pytest.mark.skipif(bool(server()), reason="The demo has a SQLite database of its own; once is enough.")
 
@@ -138,7 +139,7 @@ class Block:
 def blocks() -> list[Block]:
     """Return every block of shell, in the order of the documents."""
     found = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in PAGES:
         fenced = re.findall(r"^```(\w*)\n(.*?)^```$|^(#+ )", path.read_text(), re.M | re.S)
         for place, (kind, text, _) in enumerate(fenced):
             if kind != "sh":
@@ -146,7 +147,7 @@ def blocks() -> list[Block]:
             below = list(itertools.takewhile(lambda part: part[0] in ("json", "text"), fenced[place + 1 :]))
             shown = next((json.loads(said) for kind, said, _ in below if kind == "json"), None)
             answer = next((said for kind, said, _ in below if kind == "text" and said.startswith("HTTP/")), "")
-            found.append(Block(path.name, text, shown, dict(re.findall(r"^([\w-]+): (.*)$", answer, re.M))))
+            found.append(Block(name_of(path), text, shown, dict(re.findall(r"^([\w-]+): (.*)$", answer, re.M))))
     return found
 
 
@@ -252,37 +253,57 @@ def with_ten_keys(demo: Demo, _: contextlib.ExitStack) -> None:
         pass
 
 
+def with_the_spell_of_the_page(demo: Demo, _: contextlib.ExitStack) -> None:
+    """Write the workflow and its entry into the files that the page names, and load them as it says."""
+    text = (ROOT / WRITE).read_text()
+    for language, name in (("yaml", ".github/workflows/shout.yml"), ("toml", "shout.toml")):
+        before, written = re.findall(rf"^([^\n]+:)\n\n```{language}\n(.*?)^```$", text, re.M | re.S)[0]
+        assert f"`{name}`" in before
+        (demo.folder / name).write_text(written)
+    [load] = [block.text for block in blocks() if block.doc == WRITE and "demo loadspells" in block.text]
+    printed, _ = demo.shell(load)
+    assert printed.strip() in text
+
+
 def with_the_webhooks_secret(demo: Demo, _: contextlib.ExitStack) -> None:
     secrets = json.loads((demo.folder / "var" / "demo" / "secrets.json").read_text())
     demo.variables["SECRET"] = secrets["GITHUB_WEBHOOK_SECRET"]
 
 
+README, API, TUTORIAL = "README.md", "docs/reference/api.md", "docs/tutorial/first-cast.md"
+SETUP, WRITE = "docs/how-to/github-actions-setup.md", "docs/how-to/write-a-spell.md"
+TROUBLESHOOTING = "docs/how-to/troubleshooting.md"
 SNIPPETS = [
-    Snippet("README.md", "# What may I cast?", (200, 201, 201, 200, 422), prints=r'(?s)"final":true.*"final":true'),
-    Snippet("api.md", '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Ada"}}\'', (201,)),
-    Snippet("api.md", '"metadata": {"order": "A-17"}', (201,)),
-    Snippet("api.md", '"input": {"nam": "Ada", "times": 20}', (422,)),
-    Snippet("api.md", "Idempotency-Key: order-A-17", (201,), again=(201,), again_header="Idempotent-Replayed: true"),
-    Snippet("api.md", "$ID/cancel", (202,), with_running),
-    Snippet("api.md", "$ID/retry", (202,), with_id(input={"name": "Three", "times": 1})),
-    Snippet("api.md", "until curl", (200,), with_queued),
+    Snippet(README, '"name": "Merlin"', (201,), prints='"final":true'),
+    Snippet(TUTORIAL, "/spells/greet", (200,), prints='"price_cents":1,'),
+    Snippet(TUTORIAL, '"name": "Merlin"', (201,)),
+    Snippet(TUTORIAL, "EVENTS=$(curl", (201, 200), prints=r'(?s)^retry: 2000.*"final":true'),
+    Snippet(TUTORIAL, '"input": {"name": 7}', (422,)),
+    Snippet(TUTORIAL, '"spell_key": "stumble"', (201,)),
+    Snippet(TUTORIAL, "/budget", (200,)),
+    Snippet(WRITE, '"spell_key": "shout"', (201,), with_the_spell_of_the_page),
+    Snippet(API, '-H \'Prefer: wait=30\' -d \'{"spell_key": "greet", "input": {"name": "Ada"}}\'', (201,)),
+    Snippet(API, '"metadata": {"order": "A-17"}', (201,)),
+    Snippet(API, '"input": {"nam": "Ada", "times": 20}', (422,)),
+    Snippet(API, "Idempotency-Key: order-A-17", (201,), again=(201,), again_header="Idempotent-Replayed: true"),
+    Snippet(API, "$ID/cancel", (202,), with_running),
+    Snippet(API, "$ID/retry", (202,), with_id(input={"name": "Three", "times": 1})),
+    Snippet(API, "until curl", (200,), with_queued),
+    Snippet(API, "$ID/events", (200,), with_queued, prints=r'^retry: 2000\n\nid: \d+\ndata: \{(?s:.*)"final":true'),
+    Snippet(API, "metadata.order=A-17&page_size=1", (200,), with_id(metadata={"order": "A-17"})),
+    Snippet(API, "artifacts/spell-result", (200,), with_id()),
+    Snippet(API, '"https://shop.example.com/hooks/spells"', (201,), without_the_endpoint),
+    Snippet(API, "callbacks?cast=$ID&state=pending", (200,), with_refusing_receiver),
+    Snippet(API, "/spells/greet", (200,)),
+    Snippet(API, "curl -sS $BASE/api/v1/budget", (200,), with_a_cap),
+    Snippet(API, "PATCH $BASE/api/v1/budget", (200,), without_the_cap),
+    Snippet(API, "/usage?from=2026-11-01&to=2026-11-30", (200,)),
+    Snippet(API, '/keys -H "Authorization: Bearer $ADMIN_KEY"\n', (200,)),
+    Snippet(API, '"nightly report"', (201,)),
+    Snippet(API, "DELETE $BASE/api/v1/keys/10", (204,), with_ten_keys),
+    Snippet(SETUP, "Prefer: wait=60", (201,), prints=r'"greeting": ?"Hello, Ada!"'),
     Snippet(
-        "api.md", "$ID/events", (200,), with_queued, prints=r'^retry: 2000\n\nid: \d+\ndata: \{(?s:.*)"final":true'
-    ),
-    Snippet("api.md", "metadata.order=A-17&page_size=1", (200,), with_id(metadata={"order": "A-17"})),
-    Snippet("api.md", "artifacts/spell-result", (200,), with_id()),
-    Snippet("api.md", '"https://shop.example.com/hooks/spells"', (201,), without_the_endpoint),
-    Snippet("api.md", "callbacks?cast=$ID&state=pending", (200,), with_refusing_receiver),
-    Snippet("api.md", "/spells/greet", (200,)),
-    Snippet("api.md", "curl -sS $BASE/api/v1/budget", (200,), with_a_cap),
-    Snippet("api.md", "PATCH $BASE/api/v1/budget", (200,), without_the_cap),
-    Snippet("api.md", "/usage?from=2026-11-01&to=2026-11-30", (200,)),
-    Snippet("api.md", '/keys -H "Authorization: Bearer $ADMIN_KEY"\n', (200,)),
-    Snippet("api.md", '"nightly report"', (201,)),
-    Snippet("api.md", "DELETE $BASE/api/v1/keys/10", (204,), with_ten_keys),
-    Snippet("github-actions-setup.md", "Prefer: wait=60", (201,), prints=r'"greeting": ?"Hello, Ada!"'),
-    Snippet(
-        "github-actions-setup.md",
+        SETUP,
         "openssl dgst",
         (202,),
         with_the_webhooks_secret,
@@ -292,7 +313,7 @@ SNIPPETS = [
     ),
 ]
 # Each with the reason why it can't run here.
-NOT_RUN = {("github-actions-setup.md", "curl -sS https://api.github.com/zen"): "asks github.com itself"}
+NOT_RUN = {(TROUBLESHOOTING, "curl -sS https://api.github.com/zen"): "asks github.com itself"}
 
 
 def block_of(snippet: Snippet) -> Block:
@@ -302,13 +323,13 @@ def block_of(snippet: Snippet) -> Block:
 
 def test_every_curl_is_run_or_has_a_reason() -> None:
     run = [block_of(snippet) for snippet in SNIPPETS]
-    assert len({id(b.text) for b in run}) == len({b.text for b in run}) == len(run)
+    assert len({(b.doc, b.text) for b in run}) == len(run)
     in_blocks = {name: sum(b.text.count("curl ") for b in run if b.doc == name) for name in {b.doc for b in run}}
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        excused = sum(doc == path.name for doc, _ in NOT_RUN)
-        assert path.read_text().count("curl -") == in_blocks.get(path.name, 0) + excused, path.name
+    for path in PAGES:
+        excused = sum(doc == name_of(path) for doc, _ in NOT_RUN)
+        assert path.read_text().count("curl -") == in_blocks.get(name_of(path), 0) + excused, name_of(path)
     for doc, text in NOT_RUN:
-        assert text in (ROOT / "docs" / doc).read_text()
+        assert text in (ROOT / doc).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +375,7 @@ def test_a_curl_of_the_documentation_does_what_it_says(everything: Demo, snippet
 
 
 def test_the_shown_event_has_the_fields_of_real_ones(everything: Demo) -> None:
-    text = (ROOT / "docs" / "api.md").read_text()
+    text = (ROOT / API).read_text()
     shown = re.search(r"^id: 5\ndata: (\{.*\})$", text, re.M)
     assert shown is not None
     cast = everything.cast()

@@ -90,7 +90,7 @@ def test_what_may_be_stored_may_be_asked_for(here: Platform):
 
 
 def test_a_proxy_as_documented_lets_go_of_connections_before_we_do():
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "production.md").read_text()
     [nginx] = re.findall(r"^ +keepalive_timeout (\d+)s;", page, re.MULTILINE)
     [caddy] = re.findall(r"^ +keepalive (\d+)s\b", page, re.MULTILINE)
     assert int(nginx) < GUNICORN["keepalive"]
@@ -102,6 +102,6 @@ def test_a_proxy_as_documented_lets_go_of_connections_before_we_do():
 def test_a_proxy_as_documented_passes_on_what_we_take():
     from spellplatform.asgi import TARGET_MAX_BYTES
 
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "production.md").read_text()
     [buffer] = re.findall(r"large_client_header_buffers \d+ (\d+)k;", page)
     assert int(buffer) * 1024 >= TARGET_MAX_BYTES

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
+import platform
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import django
 import pytest
+from django.core.management import call_command
+from django.test import Client
 
+from spellplatform import __version__
 from tests.e2e.platform import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +53,27 @@ def test_what_needs_no_secret_key_runs_without(tmp_path, arguments):
     done = manage(tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_the_version_is_ours_beside_djangos_and_needs_no_sound_setting(tmp_path, argument):
+    done = manage(tmp_path, argument, DATABASE_URL="nonsense", LOG_LEVEL="LOUD")
+    expected = f"Spell Platform {__version__}, Django {django.get_version()}, Python {platform.python_version()}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
+def test_the_version_is_a_command_like_any_other(tmp_path):
+    assert re.search(r"^    version$", manage(tmp_path, "--help").stdout, re.MULTILINE)
+    out = io.StringIO()
+    call_command("version", stdout=out)
+    assert out.getvalue().startswith(f"Spell Platform {__version__}, ")
+
+
+def test_the_version_is_the_packages_and_that_of_the_description():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "spellplatform.__version__"}
+    assert Client().get("/api/v1/schema").json()["info"]["version"] == __version__
 
 
 def test_help_for_the_demo_prepares_no_demo(tmp_path):

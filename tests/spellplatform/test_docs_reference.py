@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -22,18 +21,18 @@ from casts.models import Cast, CastStatus
 from casts.spells import toml
 from core.errors import SpellError
 from github_integration.models import Installation
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.pages import DOCS, PAGES, ROOT
 
 
 def page(name: str) -> str:
     """Return a page; comments in its examples, which begin like headings, are moved to the right."""
-    text = (ROOT / "docs" / name).read_text()
+    text = (DOCS / name).read_text()
     return re.sub(r"^```.*?^```$", lambda m: m[0].replace("\n#", "\n #"), text, flags=re.DOTALL | re.MULTILINE)
 
 
-CONFIGURATION, API, SETUP = page("configuration.md"), page("api.md"), page("github-actions-setup.md")
-OPERATIONS = page("operations.md")
+CONFIGURATION, API = page("reference/configuration.md"), page("reference/api.md")
+SPELLS, OPERATIONS = page("reference/spells-toml.md"), page("how-to/operations.md")
+HOW_TO = "".join(page.read_text() for page in PAGES if page.parent.name == "how-to")
 SOURCES = [
     file
     for folder in ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform")
@@ -102,7 +101,7 @@ def test_documented_defaults_are_the_real_ones():
     for name, expression in read_anywhere().items():
         if expression is None or any(isinstance(node, ast.Name | ast.JoinedStr) for node in ast.walk(expression)):
             continue  # depends on another setting; the table says so in words
-        value = eval(compile(ast.Expression(expression), "default", "eval"))
+        value = eval(compile(ast.Expression(expression), "<default>", "eval"))
         if value in ("", None, []):
             assert documented[name] == "—", name
         elif isinstance(value, bool):
@@ -114,19 +113,18 @@ def test_documented_defaults_are_the_real_ones():
 
 
 def test_no_page_has_a_shell_or_a_service_manager_read_the_file():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in pages), re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in PAGES), re.DOTALL | re.MULTILINE):
         assert not re.search(r"(?:\.|source) (?:\./)?\.env|EnvironmentFile|--env-file", block), block
 
 
-def test_the_setup_page_names_real_settings_only():
+def test_the_how_to_pages_name_real_settings_only():
     known = set(read_anywhere()) | {"GITHUB_EVENT_PATH"}  # which runners set
-    named = set(re.findall(r"\b(?:GITHUB|CAST|LINK|PUBLIC|WORKER|STREAM|ARTIFACT)_[A-Z_]+[A-Z]\b", SETUP))
+    named = set(re.findall(r"\b(?:GITHUB|CAST|LINK|PUBLIC|WORKER|STREAM|ARTIFACT)_[A-Z_]+[A-Z]\b", HOW_TO))
     assert named <= known
 
 
 def test_every_field_of_a_spell_file_is_documented_and_no_other():
-    assert [row[0].strip("`") for row in rows(section(CONFIGURATION, "Spells as TOML"))] == list(toml.FIELDS)
+    assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == list(toml.FIELDS)
 
 
 def test_every_scope_is_documented_and_no_other():
@@ -166,7 +164,7 @@ def test_every_reason_that_needs_an_operator_is_one_of_the_api_and_has_its_remed
 
 
 def test_every_button_is_documented_and_no_other():
-    labels = set(re.findall(r'\w+="((?:Look|Copy|Apply|Send)[^"]+)"', ATTENTION)) | {"Cancel", "Resume", "Enable"}
+    labels = set(re.findall(r'[=,] ?"((?:Look|Copy|Apply|Send) [^"]+)"', ATTENTION)) | {"Cancel", "Resume", "Enable"}
     documented = {row[0] for row in rows(section(OPERATIONS, "What the buttons do"))}
     assert documented == {label.replace(" at all", "").replace(" all", "") for label in labels} | {"Look now"}
 

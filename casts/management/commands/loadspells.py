@@ -10,7 +10,7 @@ from core.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):
-    help = "Create and update spells from a TOML file (see docs/configuration.md). All of the file, or nothing."
+    help = "Create and update spells from a TOML file (see docs/reference/spells-toml.md). All of the file, or nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the file."""

@@ -54,7 +54,7 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
         if key is not None and not spells:
             raise CommandError(f"There is no spell with the key {key!r}.")
         if not spells:
-            hint = "manage.py loadspells spells.toml, or the admin. See docs/configuration.md, “Spells as TOML”."
+            hint = "manage.py loadspells spells.toml, or the admin. See docs/how-to/write-a-spell.md."
             yield About("Spells").warning("any", "There are no active spells.", hint=hint)
     try:
         yield from on_github(spells, ping=ping)
@@ -70,7 +70,7 @@ def settings_refused() -> Iterator[Finding]:
     for message in run_checks():
         if str(message.id).startswith("spell.E") and message.id not in SEEN_ON_GITHUB:
             yield About("Settings").problem(
-                str(message.id), message.msg, hint=message.hint or "See docs/configuration.md, “Settings”."
+                str(message.id), message.msg, hint=message.hint or "See docs/reference/configuration.md, “Settings”."
             )
 
 

@@ -115,7 +115,7 @@ class Command(BaseCommand):
             f"Cast one yourself:\n\n{curl.replace('CALLBACK', '')}\n\n"
             "Be called when it has ended: start a receiver in another terminal, then cast with its address:\n\n"
             f".venv/bin/python -m spellplatform.demo.receive\n\n{curl.replace('CALLBACK', CALLBACK)}\n\n"
-            "Load spells of your own (docs/configuration.md, “Spells as TOML”); they run the files in this folder's\n"
+            "Load spells of your own (docs/how-to/write-a-spell.md); they run the files in this folder's\n"
             "  .github/workflows. Have it all checked, and make a key that may do everything:\n\n"
             f"{manage} loadspells my-spells.toml\n{manage} doctor\n"
             f"{manage} createapikey {ACCOUNT} --scopes {','.join(SCOPES)}"

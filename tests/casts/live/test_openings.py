@@ -15,7 +15,7 @@ from accounts.models import Account
 from casts.errors import CastNotFound
 from casts.lifecycle import moves
 from casts.live import openings
-from casts.live.openings import Opening, Wish, openings_for
+from casts.live.openings import StreamRequest, StreamStart, openings_for
 from casts.runtime import Observation
 from core.errors import Forbidden, Unauthorized
 from tests.casts.conftest import claim
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def seqs(opening):
-    assert isinstance(opening, Opening), opening
+    assert isinstance(opening, StreamStart), opening
     return [frame.seq for frame in opening.first]
 
 
@@ -41,9 +41,9 @@ def events(make_cast, n):
 
 def test_each_position_gets_what_follows_it_and_none_the_newest(make_cast, secret):
     cast = events(make_cast, 5)
-    wishes = [Wish(cast.pk, secret, after) for after in (None, 0, 3, 4, 5, 9)]
-    assert [seqs(opening) for opening in openings_for(wishes)] == [[5], [1, 2, 3, 4, 5], [4, 5], [5], [], []]
-    assert [opening.after for opening in openings_for(wishes)] == [4, 0, 3, 4, 5, 5]
+    requests = [StreamRequest(cast.pk, secret, after) for after in (None, 0, 3, 4, 5, 9)]
+    assert [seqs(opening) for opening in openings_for(requests)] == [[5], [1, 2, 3, 4, 5], [4, 5], [5], [], []]
+    assert [opening.after for opening in openings_for(requests)] == [4, 0, 3, 4, 5, 5]
 
 
 def test_of_an_ended_cast_it_is_the_end_whatever_follows_it(make_cast, secret):
@@ -53,7 +53,7 @@ def test_of_an_ended_cast_it_is_the_end_whatever_follows_it(make_cast, secret):
     moves.observe(cast.pk, Observation(cast.repository, 7, attempt=2, status="queued"))
     cast.refresh_from_db()
     assert cast.last_seq == 4  # a re-run's note is the last line
-    got = openings_for([Wish(cast.pk, secret, after) for after in (None, 0, 2, 3, 4)])
+    got = openings_for([StreamRequest(cast.pk, secret, after) for after in (None, 0, 2, 3, 4)])
     assert [seqs(opening) for opening in got] == [[3, 4], [1, 2, 3, 4], [3, 4], [], []]
     assert all(opening.final for opening in got)
 
@@ -64,12 +64,12 @@ def test_each_is_refused_for_its_own_reason(make_cast, account, secret):
     _, narrow = keys.create(account, name="k", scopes=["spells:read"])
     good, other, missing, scopeless, wrong, link = openings_for(
         [
-            Wish(mine.pk, secret, None),
-            Wish(mine.pk, foreign, None),
-            Wish(uuid.uuid4(), secret, None),
-            Wish(mine.pk, narrow, None),
-            Wish(mine.pk, "sk_live_spl_nonsense", None),
-            Wish(mine.pk, None, None),
+            StreamRequest(mine.pk, secret, None),
+            StreamRequest(mine.pk, foreign, None),
+            StreamRequest(uuid.uuid4(), secret, None),
+            StreamRequest(mine.pk, narrow, None),
+            StreamRequest(mine.pk, "sk_live_spl_nonsense", None),
+            StreamRequest(mine.pk, None, None),
         ]
     )
     assert seqs(good) == seqs(link) == [1]
@@ -84,58 +84,59 @@ def test_each_is_refused_for_its_own_reason(make_cast, account, secret):
 def test_many_cost_as_many_queries_as_one(make_cast, secret):
     casts = [events(make_cast, 2) for _ in range(20)]
 
-    def queries(wishes):
-        openings_for([Wish(casts[0].pk, secret, None)])  # the key's last use is written
+    def queries(requests):
+        openings_for([StreamRequest(casts[0].pk, secret, None)])  # the key's last use is written
         with CaptureQueriesContext(connection) as asked:
-            openings_for(wishes)
+            openings_for(requests)
         return len(asked)
 
     kinds = [None, 0]
-    assert queries([Wish(casts[0].pk, secret, after) for after in kinds]) == queries(
-        [Wish(cast.pk, secret, after) for cast in casts for after in kinds]
+    assert queries([StreamRequest(casts[0].pk, secret, after) for after in kinds]) == queries(
+        [StreamRequest(cast.pk, secret, after) for cast in casts for after in kinds]
     )
 
 
 def test_who_comes_during_a_round_is_asked_for_in_the_next(monkeypatch):
     rounds = []
 
-    def answer(wishes):
-        rounds.append(len(wishes))
-        return [Opening([], 0, False) for _ in wishes]
+    def answer(requests):
+        rounds.append(len(requests))
+        return [StreamStart([], 0, False) for _ in requests]
 
     monkeypatch.setattr(openings, "openings_for", answer)
     request = RequestFactory().get("/")
 
     async def scene():
         waiting = [
-            asyncio.create_task(openings.openings().open(request, Wish(uuid.uuid4(), None, None))) for _ in range(1200)
+            asyncio.create_task(openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None)))
+            for _ in range(1200)
         ]
         await asyncio.sleep(0)
         waiting[0].cancel()
         done = await asyncio.gather(*waiting, return_exceptions=True)
-        assert sum(isinstance(one, Opening) for one in done) == 1199
-        await openings.openings().open(request, Wish(uuid.uuid4(), None, None))
+        assert sum(isinstance(one, StreamStart) for one in done) == 1199
+        await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None))
 
     asyncio.run(scene())
     assert sum(rounds) >= 1200
-    assert max(rounds) <= openings.MOST
+    assert max(rounds) <= openings.BATCH_SIZE
     assert len(rounds) <= 5
 
 
 def test_a_round_that_fails_fails_for_its_own_and_the_next_one_goes_on(monkeypatch):
     answers = [RuntimeError("the database is away"), None]
 
-    def answer(wishes):
+    def answer(requests):
         if (error := answers.pop(0)) is not None:
             raise error
-        return [Opening([], 0, False) for _ in wishes]
+        return [StreamStart([], 0, False) for _ in requests]
 
     monkeypatch.setattr(openings, "openings_for", answer)
     request = RequestFactory().get("/")
 
     async def scene():
         with pytest.raises(RuntimeError, match="away"):
-            await openings.openings().open(request, Wish(uuid.uuid4(), None, None))
-        assert isinstance(await openings.openings().open(request, Wish(uuid.uuid4(), None, None)), Opening)
+            await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None))
+        assert isinstance(await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None)), StreamStart)
 
     asyncio.run(scene())

@@ -1,26 +1,29 @@
-"""Event streams through the server's own door: snapshot, live, resumed, ended, and who may see them."""
+"""Event streams through the ASGI application: snapshot, live, resumed, ended, and who may see them."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 import uuid
 from contextlib import AsyncExitStack
 
 import pytest
+from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import keys
 from accounts.models import Account, ApiKey
 from casts import links
 from casts.lifecycle import moves
-from casts.live import hub
+from casts.live import asgi, hub, openings
 from casts.models import Cast
 from casts.runtime import Job, Observation, Step
-from tests.casts.client import asked, run
+from tests.casts.client import Answer, asked, run
 from tests.casts.conftest import claim, history
 from tests.casts.fake import jobs_of
 
@@ -371,6 +374,128 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(cast, watch):
             assert hub.hub().topics == {}
 
     run(scene())
+
+
+class Stuck(Answer):
+    """A client that reads nothing from some message on."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left, self.stuck = after, asyncio.Event()
+
+    async def send(self, message):
+        if self.left == 0:
+            self.stuck.set()
+            self.started.set()
+            await asyncio.Event().wait()
+        self.left -= 1
+        await super().send(message)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("server", [None, ASGIHandler], ids=["ours", "Django's"])
+def test_a_client_that_reads_nothing_and_hangs_up_leaves_nothing_behind(watch, after, server):
+    async def scene():
+        client = Stuck(after)
+        async with watch(answer=client, server=server and server()):
+            await asyncio.wait_for(client.stuck.wait(), 5)
+        for _ in range(100):
+            if not hub.hub().topics:
+                break
+            await asyncio.sleep(0.01)
+        assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_a_client_that_hangs_up_while_its_stream_is_opened_leaves_nothing_behind(watch, monkeypatch):
+    asked_for = threading.Event()
+
+    def slowly(requests):
+        asked_for.set()
+        time.sleep(0.2)
+        return [openings.StreamStart([], 0, False) for _ in requests]
+
+    monkeypatch.setattr(openings, "openings_for", slowly)
+
+    async def scene():
+        client = Answer()
+        client.started.set()  # it does not wait for an answer
+        async with watch(answer=client):
+            await do(asked_for.wait, 5)
+            assert len(hub.hub().topics) == 1
+        assert hub.hub().topics == {}
+        assert client.status == 0
+
+    run(scene())
+
+
+def test_a_server_that_is_told_to_stop_at_once_ends_a_stream(watch):
+    async def scene():
+        server = []
+
+        async def cancelled(scope, receive, send):
+            server.append(asyncio.current_task())
+            await application(scope, receive, send)
+
+        from spellplatform.asgi import application
+
+        async with watch(server=cancelled) as stream:
+            await stream.event()
+            server[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await server[0]
+            assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_djangos_own_handler_streams_as_well(cast, watch):
+    begin(cast)
+
+    async def scene():
+        async with watch("?after=1", server=ASGIHandler()) as stream:
+            assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+            assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+            assert stream.headers["X-Accel-Buffering"] == "no"
+            assert await stream.next() == b"retry: 2000\n\n"
+            assert (await stream.event())[0] == 2
+            await do(finish, cast)
+            assert [number for number, _ in await stream.events()] == [3]
+        async with watch("?after=3", server=ASGIHandler()) as stream:
+            assert stream.status == 204
+
+    run(scene())
+
+
+def test_a_query_in_other_letters_and_a_body_are_passed_over(cast, watch):
+    async def scene():
+        async with watch("?name=é&after=0") as stream:
+            assert (await stream.event())[0] == 1
+        async with watch(body=b"hello") as stream:
+            assert (await stream.event())[0] == 1
+
+    run(scene())
+
+
+def test_a_body_that_is_too_large_for_anything_opens_no_stream(watch, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+
+    async def scene():
+        async with watch(body=b"x" * 1001) as answer:
+            assert answer.status == 413
+            assert (await answer.json())["code"] == "INPUT_TOO_LARGE"
+            assert hub.hub().topics == {}
+
+    run(scene())
+
+
+def test_streams_are_served_where_the_api_has_them(cast):
+    path = reverse("api:cast-events", args=[cast.pk])
+    scope = {"method": "GET", "path": path, "query_string": b""}
+    assert asgi.asks_for_events(scope)
+    for other in (path + "/", path[1:], f"/x{path}", path.replace("v1", "v2"), path.replace("-", "/"), path + "\n"):
+        assert not asgi.asks_for_events(scope | {"path": other})
 
 
 def test_an_artifact_in_an_event_has_its_address(make_cast, secret):

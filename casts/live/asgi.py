@@ -1,0 +1,136 @@
+"""Event streams as an ASGI application of their own: parse, open, send, heartbeat, disconnect.
+
+Django's handler would keep a request, a response and what its middleware holds for as long as a stream is open. Here an
+open stream is a subscriber and two tasks: one sends, one waits for the client to leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from io import BytesIO
+from typing import Any, NoReturn
+
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.exception import response_for_exception
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import set_script_prefix
+
+from casts.live.hub import Subscriber, hub, stream
+from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
+from casts.paths import CastIdConverter
+from core.api.cors import by_link, let_pages_read
+from core.api.headers import add_headers, number_request
+from core.api.problems import of_error
+from core.errors import SpellError
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Response = HttpResponse | StreamingHttpResponse
+
+PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
+
+
+def asks_for_events(scope: Scope) -> bool:
+    """Whether to serve a request here. Django refuses other methods and queries that are no UTF-8."""
+    return scope["method"] == "GET" and scope["query_string"].isascii() and PATH.fullmatch(scope["path"]) is not None
+
+
+async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request for a cast's events."""
+    subscriber = Subscriber()
+    try:
+        await read_body(receive)
+        async with asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(until_left(receive))
+            response, start = await answer(scope, subscriber)
+            headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            if start is None:
+                await send({"type": "http.response.body", "body": response.content})
+            else:
+                parts = stream(subscriber, start.first, after=start.after)
+                del response, headers, start  # what follows may take hours
+                subscriber.write = partial(write_now, send)
+                async for part in parts:
+                    await send(part_of_body(part))
+                await send({"type": "http.response.body"})
+            leaving.cancel()
+    except* RequestAborted:
+        pass  # the client left
+    finally:
+        hub().remove(subscriber)
+
+
+async def read_body(receive: Receive) -> None:
+    """Pass over a request's body; raise RequestAborted if the client leaves before its end."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestAborted
+        more = message.get("more_body", False)
+
+
+async def until_left(receive: Receive) -> NoReturn:
+    """Wait until the client leaves, then raise RequestAborted."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise RequestAborted
+
+
+async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, StreamStart | None]:
+    """Return a request's answer, with all its headers, and what its stream begins with if there is one."""
+    set_script_prefix(get_script_prefix(scope))
+    request = ASGIRequest(scope, BytesIO())
+    number = number_request(request.headers.get("X-Request-Id", ""))
+    start: StreamStart | None = None
+    response: Response
+    try:
+        linked = by_link(request)
+        try:
+            start = await opened(request, subscriber)
+            response = HttpResponse(status=204) if start is None else StreamingHttpResponse(headers=STREAM_HEADERS)
+        except SpellError as exc:
+            response = of_error(exc)
+        if linked:
+            let_pages_read(response)
+    except Exception as exc:
+        response = response_for_exception(request, exc)  # a logged 500, as Django's handlers make it
+    add_headers(response)
+    response.headers["X-Request-Id"] = number
+    return response, start
+
+
+async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | None:
+    """Subscribe, then return what the stream begins with, None if nothing will come; raise SpellError."""
+    found = PATH.fullmatch(request.path_info)
+    assert found is not None
+    cast_id = CastIdConverter().to_python(found[1])
+    wanted = await stream_request(request, cast_id)
+    # Before the table is read, so that nothing falls in between; who may not read gets nothing.
+    hub().add(wanted.cast_id, subscriber)
+    start = await openings().open(request, wanted)
+    return None if start.over else start
+
+
+def part_of_body(part: bytes) -> dict[str, Any]:
+    """Return the ASGI message for a part that is not the last."""
+    return {"type": "http.response.body", "body": part, "more_body": True}
+
+
+def write_now(send: Send, part: bytes) -> None:
+    """Send a part of a body without a task: waking ten thousand for a heartbeat is most of its cost.
+
+    A server's `send` writes first, and only then waits for a client that does not read; that is not waited for here.
+    """
+    sending: Any = send(part_of_body(part))
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    sending.close()

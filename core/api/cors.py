@@ -1,0 +1,51 @@
+"""Letting pages of any origin read what a signed link opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+# What a page may send and read by CORS, beyond what always may be: resuming a stream, revalidating a copy, digests.
+FOR_PAGES = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Content-Disposition, Repr-Digest",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control, If-None-Match",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def by_link(request: HttpRequest) -> bool:
+    """Whether a request shows a signed link's token, which is its permission: no cookie is asked for."""
+    return bool(request.META.get("QUERY_STRING")) and "token" in request.GET
+
+
+def let_pages_read(response: HttpResponseBase) -> None:
+    """Add the headers by which a browser gives an answer to the page that asked."""
+    for name, value in FOR_PAGES.items():
+        response.headers[name] = value
+
+
+def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let pages of any origin read what a signed link opens."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        linked = by_link(request)
+        if linked and request.method == "OPTIONS":
+            return HttpResponse(status=204, headers=PREFLIGHT)
+        response: HttpResponseBase = await view(request, *args, **kwargs)
+        if linked:
+            let_pages_read(response)
+        return response
+
+    return run
