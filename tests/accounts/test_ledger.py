@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts import budget
 from accounts.models import AppendOnly, BudgetPeriod, LedgerEntry
+from tests.conftest import marking
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 pytestmark = pytest.mark.django_db
@@ -218,6 +219,7 @@ class Own:
 
 
 @pytest.fixture(scope="module")
+@marking("processes", "database")
 def own(tmp_path_factory):
     database = Own(tmp_path_factory.mktemp("own"))
     yield database

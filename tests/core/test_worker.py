@@ -297,6 +297,7 @@ def test_no_more_rows_are_held_than_there_are_threads(make_cast, working):
     assert max(most) <= 3
 
 
+@pytest.mark.processes
 def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_zero(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
         "SECRET_KEY": "x",
@@ -317,6 +318,7 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
     assert "Traceback" not in told
 
 
+@pytest.mark.processes
 def test_the_command_starts_when_its_tables_are_there(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
         "SECRET_KEY": "x",

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 SECRET = "e2e-webhook-secret"
 REPOSITORY = "demo/spells"
+MINUTE = "10"  # seconds; what has a minute here really takes two at most
 EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
 AGENT = {"User-Agent": "spell-platform-tests"}
 T = TypeVar("T")
@@ -182,7 +183,7 @@ class Platform:
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
                 *("--repository", f"{REPOSITORY}={repository}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
-                *("--api", self.api, "--webhook-secret", SECRET),
+                *("--api", self.api, "--webhook-secret", SECRET, "--minute", MINUTE),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
             ]
         if name == "web":

@@ -140,6 +140,7 @@ def database_url():
     return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
 
 
+@pytest.mark.processes
 def test_processes_on_the_last_cents_pass_no_cap():
     if connection.vendor == "sqlite":
         pytest.skip("on SQLite there is one web process and one worker")
@@ -323,6 +324,7 @@ def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
 # --- a process is killed -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "place", ["casts.lifecycle.idempotency._claim", "accounts.budget.hold", "casts.lifecycle.events.append"]
 )
