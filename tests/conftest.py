@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
-from django.conf import settings as django_settings
+from django import conf
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
 from django.test.client import ClientHandler
@@ -145,12 +145,13 @@ def _requests_go_through_the_server_application() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _middleware_is_loaded_once() -> Iterator[None]:
     """Share what every new client would load anew, static files' names included, where no setting is changed."""
-    load, unchanged = ClientHandler.load_middleware, django_settings._wrapped
+    settings: Any = conf.settings
+    load, unchanged = ClientHandler.load_middleware, settings._wrapped
     loaded = ("_view_middleware", "_template_response_middleware", "_exception_middleware", "_middleware_chain")
     shared: dict[str, Any] = {}
 
     def load_once(handler: ClientHandler, *args: Any, **options: Any) -> None:
-        if django_settings._wrapped is not unchanged:
+        if settings._wrapped is not unchanged:
             load(handler, *args, **options)
             return
         if not shared:

@@ -4,11 +4,13 @@ import functools
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
 # An RSA key is checked whenever it is read, which takes longer than most tests; ours are always the same.
-serialization.load_pem_private_key = functools.cache(serialization.load_pem_private_key)
+_read_key: Any = functools.cache(serialization.load_pem_private_key)
+serialization.load_pem_private_key = _read_key
 
 _folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
 os.environ.update(

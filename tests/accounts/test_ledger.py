@@ -214,8 +214,8 @@ class Own:
                 cursor = opened.execute(query)
                 return [tuple(map(str, row)) for row in cursor] if cursor.description else []
         file = self.url.removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(file, timeout=20)) as opened, opened:
-            return [tuple(map(str, row)) for row in opened.execute(query)]
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as file_opened, file_opened:
+            return [tuple(map(str, row)) for row in file_opened.execute(query)]
 
 
 @pytest.fixture(scope="module")

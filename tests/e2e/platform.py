@@ -19,7 +19,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import jwt
 import psycopg
@@ -42,7 +43,7 @@ def free_port() -> int:
     return port
 
 
-def until(what: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05) -> T:
+def until(what: Callable[[], T | Literal[False] | None], *, seconds: float = 60.0, every: float = 0.05) -> T:
     """Return the first true value of `what()`; fail after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -288,7 +289,7 @@ class Platform:
 
     def artifact(self, cast_id: str, name: str) -> requests.Response:
         """Download one artifact."""
-        answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{requests.utils.quote(name, safe='')}")
+        answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{quote(name, safe='')}")
         assert answer.status_code == 200, answer.text
         return answer
 
@@ -397,6 +398,10 @@ class Follower(threading.Thread):
         except (requests.RequestException, AssertionError) as exc:
             self.error = exc
         self.ended_at = time.monotonic()
+
+    def at_the_gate(self) -> bool:
+        """Whether it has been told that the run waits at its gate."""
+        return any(data["step"] == "Wait at the gate" for _, data in self.events)
 
     @property
     def ids(self) -> list[int]:

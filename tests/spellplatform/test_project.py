@@ -46,7 +46,9 @@ def test_imports_point_down_only():
 
 
 def found(level):
-    return {message.id for message in run_checks() if message.level == level and message.id.startswith("spell.")}
+    return {
+        message.id for message in run_checks() if message.level == level and (message.id or "").startswith("spell.")
+    }
 
 
 def test_a_sound_configuration_has_nothing_to_say(settings):
