@@ -118,6 +118,7 @@ def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
     assert len(http.calls) == asked
     cast.refresh_from_db()
     other.refresh_from_db()
+    assert cast.due_at is not None
     assert cast.due_at <= timezone.now()
     assert other.due_at == later
     assert row(2).paused_until == later
@@ -281,7 +282,10 @@ def test_looks_are_not_spared_while_requests_are_plentiful() -> None:
 def test_looks_are_spared_as_requests_run_out_and_hardly_made_when_none_is_left() -> None:
     apart = []
     for left in (5000, 4200, 3000, 2000, 1600, 1500, 0):
-        apart.append(round(quota.between_looks(hour(left=left), timezone.now()).total_seconds(), 1))
+        known = hour(left=left)
+        assert known.rate_reset_at is not None
+        now = known.rate_reset_at - dt.timedelta(minutes=30)
+        apart.append(round(quota.between_looks(known, now).total_seconds(), 1))
     assert apart == [0.2, 0.2, 0.4, 2.6, 17.0, 1799.0, 1799.0]
     assert apart == sorted(apart)
 
@@ -310,7 +314,10 @@ def test_what_was_spent_while_little_was_left_does_not_reach_beyond_the_hours_en
     reset_at = row().rate_reset_at
     Installation.objects.update(looks_booked_until=F("looks_booked_until") - dt.timedelta(minutes=20))
     hour(left=5000, minutes=60)
-    assert row().looks_booked_until <= reset_at
+    booked_until = row().looks_booked_until
+    assert booked_until is not None
+    assert reset_at is not None
+    assert booked_until <= reset_at
     assert spent(50)[0] == 50
 
 
