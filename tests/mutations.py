@@ -185,21 +185,17 @@ MUTATIONS = [
     ),
     # Money.
     Mutation(
-        "_take: without the room",
+        "hold: without the room",
         BUDGET,
-        "(cap_cents > 0 AND cap_cents >= held_cents + captured_cents + %s)",
-        "(cap_cents > 0 AND %s >= 0)",
+        'Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)',
+        "Q(cap_cents__gt=0)",
         (SCOPES, MACHINE),
     ),
     Mutation(
-        "_take: look, then take",
+        "hold: look, then take",
         BUDGET,
-        "    with execute(statement, [cents, cents, *which]) as cursor:\n        return bool(cursor.rowcount)\n",
-        '    look = statement.replace(TAKE.split(" WHERE ")[0], "SELECT 1 FROM accounts_budgetperiod")\n'
-        "    with execute(look, [cents, *which]) as cursor:\n"
-        "        room = bool(cursor.fetchall())\n"
-        '    with execute(statement.replace(ROOM, "%s >= 0"), [cents, cents, *which]) as cursor:\n'
-        "        return room and bool(cursor.rowcount)\n",
+        "filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT), held",
+        "filter(pk__in=BudgetPeriod.objects.filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT)), held",
         (RACES,),
         postgres=True,
     ),
@@ -273,15 +269,15 @@ MUTATIONS = [
     Mutation(
         "once: of any account",
         IDEMPOTENCY,
-        "ANSWERED.first(account.pk, route, key)",
-        'Rows(IdempotencyRecord, "route", "key").first(route, key)',
+        "ANSWERED.first(account_id=account.pk, route=route, key=key)",
+        "IdempotencyRecord.objects.filter(route=route, key=key).first()",
         (ONCE,),
     ),
     Mutation(
         "once: a twin waits for ever",
         IDEMPOTENCY,
-        "lock_timeout = {TWIN_WAIT_MS:d}",
-        "lock_timeout = 9000",
+        "wait_for_locks(TWIN_WAIT_MS)",
+        "wait_for_locks(9000)",
         (RACES,),
         postgres=True,
     ),

@@ -11,11 +11,12 @@ from typing import Any
 from django.db import transaction
 
 from casts.models import Artifact, Cast, CastEvent
-from core.db.statements import insert
+from core.db.compiled import Insert
 from core.queue import wakeups
 from core.times import stamp
 
 ENDED_BY = "ended"  # the kind of the last event that streams deliver
+ADD_EVENT = Insert(CastEvent)
 
 
 def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
 
     `by`: the operator who caused it.
     """
-    insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
+    ADD_EVENT.run(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
     cast_id: uuid.UUID = cast.pk
     transaction.on_commit(lambda: wakeups.has_news(cast_id))
 

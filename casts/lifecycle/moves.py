@@ -25,7 +25,7 @@ from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of
-from core.db.statements import Rows, insert, update
+from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
 from core.queue.due import batches
@@ -47,9 +47,19 @@ RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QU
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
-FOLDED = ("id", "key", "carries_token")  # what folding needs of a spell
-LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
-LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
+
+
+def locked() -> QuerySet[Cast]:
+    """Return casts, to be locked, with what folding needs of their spells."""
+    own = [field.attname for field in Cast._meta.concrete_fields]
+    folded = Cast.objects.select_related("spell").only(*own, "spell__id", "spell__key", "spell__carries_token")
+    return folded.select_for_update(of=("self",)).order_by()
+
+
+LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
+LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
+FOLD = Update(lambda: Cast.objects.filter(pk=Param(Cast, "id"), status__in=OPEN))
+ADD_CAST = Insert(Cast)
 
 
 # What a cast has learnt from its run, to be forgotten with it.
@@ -94,7 +104,7 @@ def accept(
     with transaction.atomic():
         if first is not None:
             first(cast)
-        insert(cast)
+        ADD_CAST.run(cast)
         events.append(cast, "accepted", at=now)
         # Last: it locks the account's counter, for which all other casts of the account wait.
         budget.hold(
@@ -208,7 +218,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
 
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
-    cast = LOCKED.first(cast_id)
+    cast = LOCKED.first(id=cast_id)
     if cast is None or (cast.run_id == named.id and not cast.run_guessed):
         return
     if cast.run_id == named.id:
@@ -287,7 +297,7 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
     Any order and any repetition gives the same end: see `casts.lifecycle.folding`.
     """
     with transaction.atomic(savepoint=False):
-        if (cast := LOCKED.first(cast_id)) is None:
+        if (cast := LOCKED.first(id=cast_id)) is None:
             raise Cast.DoesNotExist
         return _fold(cast, seen)
 
@@ -295,10 +305,10 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 def absorb(seen: Observation) -> bool | None:
     """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
     with transaction.atomic(savepoint=False):
-        same_number = LOCKED_BY_RUN.all(seen.run_id)
+        same_number = LOCKED_BY_RUN.all(run_id=seen.run_id)
         cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
         if cast is None and (cast_id := cast_behind(seen)) is not None:
-            cast = LOCKED.first(cast_id)
+            cast = LOCKED.first(id=cast_id)
         return None if cast is None else _fold(cast, seen)
 
 
@@ -318,7 +328,7 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         setattr(cast, name, value)
     if public:
         changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not update(cast, changes, only="status IN ('queued', 'running')"):
+    if not FOLD.run(changes, id=cast.pk):
         return False
     if public:
         events.append(cast, kind, at=timezone.now())
