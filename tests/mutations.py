@@ -263,14 +263,14 @@ MUTATIONS = [
         (ONCE, RACES),
     ),
     Mutation(
-        "once: any payload", IDEMPOTENCY, "if record.fingerprint != fingerprint(payload):", "if False:", (ONCE, MACHINE)
+        "once: any payload", IDEMPOTENCY, "if record.fingerprint != once.fingerprint:", "if False:", (ONCE, MACHINE)
     ),
     Mutation("once: for ever", IDEMPOTENCY, "record.created_at <= timezone.now() - KEPT", "False", (ONCE, MACHINE)),
     Mutation(
         "once: of any account",
         IDEMPOTENCY,
-        "ANSWERED.first(account_id=account.pk, route=route, key=key)",
-        "IdempotencyRecord.objects.filter(route=route, key=key).first()",
+        "ANSWERED.first(account_id=once.account.pk, route=once.route, key=once.key)",
+        "IdempotencyRecord.objects.filter(route=once.route, key=once.key).first()",
         (ONCE,),
     ),
     Mutation(
