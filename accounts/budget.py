@@ -39,6 +39,19 @@ HOLD_WITHIN = Update(
     lambda: BudgetPeriod.objects.filter(ROOM, pk=Param(BudgetPeriod, "id")), held_cents=F("held_cents") + CENTS
 )
 ADD_ENTRY = Insert(LedgerEntry)
+HELD = Select(
+    lambda: (
+        LedgerEntry.objects.filter(cast_id=Param(LedgerEntry, "cast_id"), kind=Kind.HOLD)
+        .select_related("period")
+        .order_by()
+    )
+)
+SETTLED = {
+    "held_cents": F("held_cents") - Param(BudgetPeriod, "held_cents", "held"),
+    "captured_cents": F("captured_cents") + Param(BudgetPeriod, "captured_cents", "captured"),
+}
+SETTLE = Update(lambda: BudgetPeriod.objects.filter(pk=Param(BudgetPeriod, "id")), **SETTLED)
+SETTLE_WITHIN = Update(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN), **SETTLED)
 
 
 def hold(
@@ -90,28 +103,32 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     A second settlement of one cast, or a capture above its hold, is refused by the database (IntegrityError): whoever
     ends a cast has already won the guarded UPDATE, so it is a bug, not a race.
     """
-    held = LedgerEntry.objects.select_related("period").get(cast_id=cast_id, kind=Kind.HOLD)
+    held = HELD.first(cast_id=cast_id)
+    if held is None:
+        raise LedgerEntry.DoesNotExist(f"Nothing is held for {cast_id}.")
     capture_cents = held.cents if capture_cents is None else capture_cents
-    changes = {"held_cents": F("held_cents") - held.cents, "captured_cents": F("captured_cents") + capture_cents}
     period = held.period
-    BudgetPeriod.objects.filter(pk=period.pk).update(**changes)
-    for other in MOVED.all(account_id=period.account_id, month=period.month, key=held.api_key_id, spell=held.spell_key):
-        if other.pk != period.pk:
-            BudgetPeriod.objects.filter(pk=other.pk).update(**changes)
+    settled = {"held": held.cents, "captured": capture_cents}
+    SETTLE.run(id=period.pk, **settled)
+    # The account's row is locked by now, so nobody else is at these.
+    within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
+    SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
     if capture_cents < held.cents or not moves:
         moves.append((Kind.RELEASE, held.cents - capture_cents))
     for number, (kind, cents) in enumerate(moves):
-        LedgerEntry.objects.create(
-            period=period,
-            cast_id=cast_id,
-            kind=kind,
-            cents=cents,
-            hold_cents=held.cents,
-            settles=number == 0,
-            api_key_id=held.api_key_id,
-            spell_key=held.spell_key,
-            booked_on=held.booked_on,
+        ADD_ENTRY.run(
+            LedgerEntry(
+                period=period,
+                cast_id=cast_id,
+                kind=kind,
+                cents=cents,
+                hold_cents=held.cents,
+                settles=number == 0,
+                api_key_id=held.api_key_id,
+                spell_key=held.spell_key,
+                booked_on=held.booked_on,
+            )
         )
 
 
@@ -142,7 +159,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
     """Change a cap, from now on; None lifts it. Below what is held it kills nothing, it only refuses what comes."""
     month = month_of(timezone.now())
     with transaction.atomic():
-        # The account first, as everywhere: saving an account locks it and then its month.
+        # The account first, as everywhere: its row puts everything else of it in line.
         _locked(account)
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)
@@ -192,10 +209,10 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
     if period.cap_cents and cents <= period.cap_cents:  # otherwise next month's cap is too low as well
         headers["Retry-After"] = str(int((period.resets_at - timezone.now()).total_seconds()) + 1)
     needs = f"{cents} cent{'' if cents == 1 else 's'}"
-    mend = f"Ask for a higher cap, or wait until {period.resets_at:%Y-%m-%d}." if headers else "Ask for a higher cap."
+    fix = f"Ask for a higher cap, or wait until {period.resets_at:%Y-%m-%d}." if headers else "Ask for a higher cap."
     return BudgetExceeded(
         f"This cast needs {needs}. Of the {period.cap_cents} that {whose[BudgetScope(period.scope)]} may spend this "
-        f"month, {period.remaining_cents} are left. {mend}",
+        f"month, {period.remaining_cents} are left. {fix}",
         headers=headers,
         scope=period.scope,
         cap_cents=period.cap_cents,

@@ -58,8 +58,8 @@ MUTATIONS = [
     Mutation(
         "end: without the claim",
         LIFECYCLE,
-        "_end(cast.mine(), status",
-        "_end(Cast.objects.filter(pk=cast.pk), status",
+        "Cast.claimed().filter(status__in=OPEN)",
+        'Cast.objects.filter(Q(token=Param(Cast, "token")) | Q(token__gte=0), pk=Param(Cast, "id"), status__in=OPEN)',
         (MOVES, MACHINE),
     ),
     Mutation(
@@ -151,8 +151,8 @@ MUTATIONS = [
     Mutation(
         "cancel: at once though sent",
         LIFECYCLE,
-        "filter(pk=cast_id, dispatch_started_at=None)",
-        "filter(pk=cast_id)",
+        'filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN)',
+        'filter(pk=Param(Cast, "id"), status__in=OPEN)',
         (CANCEL,),
     ),
     Mutation(
@@ -207,7 +207,11 @@ MUTATIONS = [
         (SCOPES, MACHINE),
     ),
     Mutation(
-        "settle: the account's counter alone", BUDGET, "if other.pk != period.pk:", "if False:", (SCOPES, MACHINE)
+        "settle: the account's counter alone",
+        BUDGET,
+        "filter(OF_MONTH, WITHIN),",
+        "filter(OF_MONTH, WITHIN, ref='-'),",
+        (SCOPES, MACHINE),
     ),
     Mutation(
         "settle: forgets the rest", BUDGET, "if capture_cents < held.cents or not moves:", "if not moves:", (LEDGER,)
@@ -215,7 +219,7 @@ MUTATIONS = [
     Mutation(
         "end: settles nothing",
         LIFECYCLE,
-        "        budget.settle(moved.pk, capture_cents=None if charge else 0)\n",
+        "    budget.settle(ended.pk, capture_cents=charged_cents)\n",
         "",
         (MOVES,),
     ),
@@ -316,7 +320,7 @@ MUTATIONS = [
     Mutation(
         "slots: nobody is woken",
         LIFECYCLE,
-        "transaction.on_commit(lambda: _offer_slot(moved), robust=True)",
+        "transaction.on_commit(lambda: _offer_slot(ended), robust=True)",
         "",
         (LINE,),
     ),

@@ -11,12 +11,13 @@ from typing import Any
 from django.db import transaction
 
 from casts.models import Artifact, Cast, CastEvent
-from core.db.compiled import Insert
+from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
 from core.times import stamp
 
 ENDED_BY = "ended"  # the kind of the last event that streams deliver
 ADD_EVENT = Insert(CastEvent)
+ARTIFACTS = Select(lambda: Artifact.objects.filter(cast=Param(Artifact, "cast")).order_by())
 
 
 def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
     `artifacts`: the cast's, if they have been read already.
     """
     if artifacts is None:
-        artifacts = cast.artifacts.all() if cast.run_finished_at else ()
+        artifacts = artifacts_of(cast) if cast.run_finished_at else ()
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -46,6 +47,12 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "error": cast.error,
         "final": cast.final,
     }
+
+
+def artifacts_of(cast: Cast) -> Iterable[Artifact]:
+    """Return a cast's artifacts; without asking for them, if they were read with it."""
+    prefetched: dict[str, Any] = getattr(cast, "_prefetched_objects_cache", {})
+    return cast.artifacts.all() if "artifacts" in prefetched else ARTIFACTS.all(cast_id=cast.pk)
 
 
 def artifact_line(artifact: Artifact) -> dict[str, Any]:

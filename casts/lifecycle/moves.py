@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
-from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
+from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
@@ -49,16 +49,48 @@ MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
 
 
+def columns_but(*left_out: str) -> list[str]:
+    """Return the names of a cast's columns, without some."""
+    return [field.attname for field in Cast._meta.concrete_fields if field.attname not in left_out]
+
+
 def locked() -> QuerySet[Cast]:
     """Return casts, to be locked, with what folding needs of their spells."""
-    own = [field.attname for field in Cast._meta.concrete_fields]
-    folded = Cast.objects.select_related("spell").only(*own, "spell__id", "spell__key", "spell__carries_token")
+    folded = Cast.objects.select_related("spell").only(*columns_but(), "spell__key", "spell__carries_token")
     return folded.select_for_update(of=("self",)).order_by()
 
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
 LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
-FOLD = Update(lambda: Cast.objects.filter(pk=Param(Cast, "id"), status__in=OPEN))
+# A cast that has just moved, as the event, the receivers and the next in line need it.
+MOVED = Select(
+    lambda: (
+        Cast.objects.select_related("spell", "account")
+        .only(
+            *columns_but("input", "metadata", "observation"), "spell__key", "spell__max_running", "account__max_running"
+        )
+        .filter(pk=Param(Cast, "id"))
+        .order_by()
+    )
+)
+ENDED: dict[str, Any] = {
+    "last_seq": F("last_seq") + 1,
+    "progress": 100,
+    "step_name": "",
+    # Clocks may differ.
+    "finished_at": Greatest(Param(Cast, "finished_at", "now"), Coalesce("started_at", "created_at")),
+    "due_at": None,
+    "lease_until": None,
+}
+END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)  # OPEN: each final word's ALLOWED_FROM
+END_UNSENT = Update(
+    lambda: Cast.objects.filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN), **ENDED
+)
+# What writes a status, all but an end's: each word to the casts that may take it.
+GUARDED = {
+    to: Update(lambda to=to: Cast.objects.filter(pk=Param(Cast, "id"), status__in=ALLOWED_FROM[to]))  # type: ignore[misc]
+    for to in CastStatus
+}
 ADD_CAST = Insert(Cast)
 
 
@@ -160,12 +192,22 @@ def dispatched(cast: Cast, run: Run | None) -> None:
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
-            CastStatus.QUEUED,
             "dispatched",
+            CastStatus.QUEUED,
             status_reason="waiting_for_runner",
             message="Sent to GitHub; waiting for a runner.",
             progress=10,
         )
+
+
+def keep_turn(cast: Cast, at: dt.datetime | None) -> None:
+    """Note when this cast's turn to start comes; None once it is taken."""
+    cast.mine().update(turn_at=at)
+
+
+def note_search_began(cast: Cast, at: dt.datetime) -> None:
+    """Note when its run was looked for in vain for the first time, with an answer."""
+    cast.mine().update(searched_since=at)
 
 
 def lose_answer(cast: Cast) -> None:
@@ -188,7 +230,8 @@ def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
     """Say publicly what a queued cast is waiting for; silent when it was already said."""
     queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
-    _move(queued, CastStatus.QUEUED, "waiting", status_reason=reason, message=message[:MESSAGE_CHARS])
+    with transaction.atomic():
+        _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
 def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
@@ -242,8 +285,8 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
     _move(
         Cast.objects.filter(pk=cast_id),
-        CastStatus.QUEUED,
         "run_corrected",
+        CastStatus.QUEUED,
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
         message=message,
     )
@@ -324,7 +367,7 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         setattr(cast, name, value)
     if public:
         changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not FOLD.run(changes, id=cast.pk):
+    if not GUARDED[CastStatus(cast.status)].run(changes, id=cast.pk):
         return False
     if public:
         events.append(cast, kind, at=timezone.now())
@@ -434,20 +477,20 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
         )
         if asked:
             # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
-            undispatched = Cast.objects.filter(pk=cast_id, dispatch_started_at=None)
             ended = _end(
-                undispatched,
+                END_UNSENT,
+                {"id": cast_id},
                 CastStatus.CANCELLED,
                 reason=reason,
                 message="Cancelled by the operator." if by else "Cancelled, as asked.",
-                charge=False,
+                charged_cents=0,
                 by=by,
             )
             if not ended:
                 _move(
                     Cast.objects.filter(pk=cast_id),
-                    CastStatus(Cast.objects.values_list("status", flat=True).get(pk=cast_id)),
                     "cancel_requested",
+                    None,
                     by=by,
                     status_reason="cancelling",
                     message="Cancelling, as the operator asked." if by else "Cancelling, as asked.",
@@ -467,45 +510,53 @@ def end(
     charge: bool,
 ) -> bool:
     """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
-    return _end(cast.mine(), status, reason=reason, message=message, error=error, output=output, charge=charge)
+    with transaction.atomic():
+        return _end(
+            END_CLAIMED,
+            {"id": cast.pk, "token": cast.token},
+            status,
+            reason=reason,
+            message=message,
+            error=error,
+            output=output,
+            charged_cents=cast.cost_cents if charge else 0,
+        )
 
 
 def _end(
-    which: QuerySet[Cast],
+    guarded: Update,
+    which: dict[str, Any],
     status: CastStatus,
     *,
     reason: str,
     message: str,
     error: dict[str, Any] | None = None,
     output: Any = None,
-    charge: bool,
+    charged_cents: int,
     by: str = "",
 ) -> bool:
-    with transaction.atomic():
-        moved = _move(
-            which,
-            status,
-            events.ENDED_BY,
-            by=by,
-            status_reason=reason,
-            message=message[:MESSAGE_CHARS],
-            progress=100,
-            step_name="",
-            error=error,
-            output=output,
-            charged_cents=F("cost_cents") if charge else 0,
-            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
-            due_at=None,
-            lease_until=None,
-        )
-        if moved is None:
-            return False
-        budget.settle(moved.pk, capture_cents=None if charge else 0)
-        for path in settings.CAST_ENDED:
-            import_string(path)(moved)
-        # After the commit: within it, two casts that end could wait for each other's rows.
-        transaction.on_commit(lambda: _offer_slot(moved), robust=True)
-    logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
+    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none."""
+    now = timezone.now()
+    changes = {
+        "status": status,
+        "status_reason": reason,
+        "message": message[:MESSAGE_CHARS],
+        "error": error,
+        "output": output,
+        "charged_cents": charged_cents,
+    }
+    if not guarded.run(changes, now=now, **which):
+        return False
+    ended = MOVED.first(id=which["id"])
+    assert ended is not None
+    events.append(ended, events.ENDED_BY, at=now, by=by)
+    budget.settle(ended.pk, capture_cents=charged_cents)
+    for path in settings.CAST_ENDED:
+        import_string(path)(ended)
+    # After the commit: within it, two casts that end could wait for each other's rows.
+    transaction.on_commit(lambda: _offer_slot(ended), robust=True)
+    facts = {"cast_id": str(ended.pk), "status": status, "reason": reason}
+    transaction.on_commit(lambda: logger.info("cast ended", extra=facts), robust=True)
     return True
 
 
@@ -515,32 +566,28 @@ def _offer_slot(cast: Cast) -> None:
         wake(waiting.pk)
 
 
-def _move(which: QuerySet[Cast], to: CastStatus, kind: str, *, by: str = "", **changes: Any) -> Cast | None:
-    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None.
+def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = "", **changes: Any) -> Cast | None:
+    """Put the cast that `which` finds into `to` (None: it stays), and append the event; return it as it is now.
 
-    `by`: the operator who caused it.
+    None if `which` finds none, or one that may not go there. In its caller's transaction. `by`: the operator who
+    caused it.
     """
-    with transaction.atomic():
-        pk = which.values_list("pk", flat=True).first()
-        if pk is None:
-            return None
-        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(
-            status=to, last_seq=F("last_seq") + 1, **changes
-        ):
-            return None
-        cast = Cast.objects.select_related("spell", "account").get(pk=pk)
-        events.append(cast, kind, at=timezone.now(), by=by)
-        return cast
-
-
-def history(cast_id: uuid.UUID, *, after: int) -> list[CastEvent]:
-    """Return a cast's events numbered above `after`, in order."""
-    return list(CastEvent.objects.filter(cast_id=cast_id, seq__gt=after).order_by("seq"))
+    found = which.select_for_update(of=("self",), no_key=True).values_list("pk", "status", "last_seq").first()
+    if found is None:
+        return None
+    pk, status, last_seq = found  # as they stay while the row is locked
+    to = to or CastStatus(status)
+    if not GUARDED[to].run({"status": to, "last_seq": last_seq + 1, **changes}, id=pk):
+        return None
+    moved = MOVED.first(id=pk)
+    assert moved is not None
+    events.append(moved, kind, at=timezone.now(), by=by)
+    return moved
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
     """Put it into the history that GitHub was asked to cancel, or to force it."""
-    now = timezone.now()
-    cast.mine().update(**{"cancel_forced_at" if forced else "cancel_asked_at": now})
     message = "Forcing GitHub to cancel the run." if forced else "Asked GitHub to cancel the run."
-    _move(cast.mine(), CastStatus(cast.status), "cancel_asked", status_reason="cancelling", message=message)
+    noted: dict[str, Any] = {"cancel_forced_at" if forced else "cancel_asked_at": timezone.now()}
+    with transaction.atomic():
+        _move(cast.mine(), "cancel_asked", None, status_reason="cancelling", message=message, **noted)

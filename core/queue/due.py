@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
-from core.db.compiled import OneOf, Params, Select
+from core.db.compiled import OneOf, Param, Params, Select
 
 
 @cache
@@ -103,6 +103,12 @@ class DueRow(models.Model):
     def due_rows(cls) -> DueQuerySet:
         """Return the queue that this model's rows form."""
         return DueQuerySet(cls)
+
+    @classmethod
+    def claimed(cls) -> models.QuerySet[Self]:
+        """Return, for a compiled statement, what `mine` returns of a row that has `id` and `token`."""
+        key, token = Param(cls, cls._meta.pk.name, "id"), Param(cls, "token")
+        return cls._base_manager.filter(pk=key, token=token, lease_until__isnull=False)
 
     def mine(self) -> models.QuerySet[Self]:
         """Return this row if the claim that loaded it still holds, else nothing: what every write goes through."""
