@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
 from casts.access import visible_cast
-from casts.api.serializers import CastLine, CastPage, CastRequest
+from casts.api.cast_serializers import CastOut, CastPage, CastRequest
 from casts.casting import Accepted, CastOrder, place, repeated
 from casts.errors import CastNotFinal
 from casts.lifecycle import idempotency, moves
@@ -63,7 +63,7 @@ class CreateCast(APIView):
         operation_id="cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastLine, **PROBLEMS},
+        responses={201: CastOut, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it."""
@@ -82,7 +82,7 @@ class Casts(CreateCast):
         operation_id="create_cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastLine, **PROBLEMS},
+        responses={201: CastOut, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell; the same as POST /api/v1/cast."""
@@ -144,7 +144,7 @@ class OneCast(APIView):
     scopes = {"GET": "casts:read"}
 
     @extend_schema(
-        operation_id="get_cast", parameters=[WAIT, IF_NONE_MATCH], responses={200: CastLine, 304: None, **PROBLEMS}
+        operation_id="get_cast", parameters=[WAIT, IF_NONE_MATCH], responses={200: CastOut, 304: None, **PROBLEMS}
     )
     def get(self, request: ApiRequest, cast_id: str) -> Response:
         """One cast, with its output, error and artifacts."""
@@ -155,7 +155,7 @@ class OneCast(APIView):
 class CancelCast(APIView):
     scopes = {"POST": "casts:write"}
 
-    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastLine, **PROBLEMS})
+    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastOut, **PROBLEMS})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else GitHub is asked; may be repeated."""
         cast = visible_cast(cast_id, of=request.auth.account)
@@ -166,7 +166,7 @@ class RetryCast(APIView):
     scopes = {"POST": "casts:write"}
 
     @extend_schema(
-        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastLine, **PROBLEMS}
+        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastOut, **PROBLEMS}
     )
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
