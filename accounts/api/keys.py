@@ -65,7 +65,7 @@ class Keys(APIView):
 
     @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
-        """The account's keys; their secrets are not to be had."""
+        """The account's keys. Secrets are never returned."""
         return Response({"results": KeyOut(request.auth.account.api_keys.all(), many=True).data})
 
     @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})
