@@ -144,7 +144,7 @@ def logged(caplog):
         ((Cast.objects, "of"), "GET", "/casts"),
         ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
-        ((waiting, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
+        ((downloads, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
     ],
 )
 def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, monkeypatch, where, method, path, logged):
