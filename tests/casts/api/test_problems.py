@@ -11,8 +11,9 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from casts import access
+from casts.api import downloads
 from casts.lifecycle import moves
-from casts.live import openings, waiting
+from casts.live import openings
 from casts.models import Cast
 from tests.casts.client import Api, asked, problem, run
 from tests.casts.conftest import nothing_left

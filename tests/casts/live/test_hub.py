@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from casts.lifecycle import moves
-from casts.live import hub
+from casts.live import frames, hub, window
 from casts.models import Cast, CastEvent
 from casts.runtime import Observation
 from tests.casts.client import run
@@ -24,7 +24,8 @@ def end(cast):
 
 
 def frames_after(cast, after):
-    return [hub.frame(event, None) for event in CastEvent.objects.filter(cast=cast, seq__gt=after).order_by("seq")]
+    later = CastEvent.objects.filter(cast=cast, seq__gt=after).order_by("seq")
+    return [frames.frame_of(event, None) for event in later]
 
 
 class Still(hub.Hub):
@@ -74,12 +75,12 @@ def test_what_was_handed_out_is_not_read_again(cast):
 
 def test_a_stream_skips_what_it_has_and_ends_with_the_final_frame(cast):
     async def scene():
-        lifecycle_frames = [hub.Frame(n, f"{n}".encode(), n == 4) for n in range(1, 6)]
+        lifecycle_frames = [frames.Frame(n, f"{n}".encode(), n == 4) for n in range(1, 6)]
         subscriber = hub.Subscriber()
         subscriber.deliver(lifecycle_frames[1:4])
         subscriber.deliver(lifecycle_frames)
         sent = [part async for part in hub.stream(subscriber, lifecycle_frames[:2], after=1)]
-        assert sent == [hub.RETRY_FRAME, b"2", b"3", b"4"]
+        assert sent == [frames.RETRY_FRAME, b"2", b"3", b"4"]
 
     asyncio.run(scene())
 
@@ -87,8 +88,8 @@ def test_a_stream_skips_what_it_has_and_ends_with_the_final_frame(cast):
 def test_one_read_serves_many_casts_and_renders_each_event_once(make_cast, monkeypatch):
     casts = [make_cast() for _ in range(250)]
     rendered = []
-    frame = hub.frame
-    monkeypatch.setattr(hub, "frame", lambda event, mask: rendered.append(event.pk) or frame(event, mask))
+    frame_of = frames.frame_of
+    monkeypatch.setattr(frames, "frame_of", lambda event, mask: rendered.append(event.pk) or frame_of(event, mask))
 
     async def scene():
         still = Still(asyncio.get_running_loop())
@@ -143,26 +144,26 @@ def test_a_look_costs_the_same_however_many_are_watched(make_cast, django_assert
 
 def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monkeypatch, settings):
     settings.STREAM_FALLBACK_SECONDS = 5
-    monkeypatch.setattr(hub.connection, "vendor", "postgresql")
+    monkeypatch.setattr(window.connection, "vendor", "postgresql")
     clock = [1000.0]
-    monkeypatch.setattr(hub.time, "monotonic", lambda: clock[0])
-    window = hub.Window()
-    begins = [window.begin]
+    monkeypatch.setattr(window.time, "monotonic", lambda: clock[0])
+    end = window.Window()
+    begins = [end.begin]
     for looked in range(1, 14):
         clock[0] += 5
-        window.advance(looked * 100_000)
-        begins.append(window.begin)
+        end.advance(looked * 100_000)
+        begins.append(end.begin)
     assert begins[:9] == [0] * 9  # forty seconds
     assert begins[9:] == [100_000, 200_000, 300_000, 400_000, 500_000]
-    window.advance(0)  # nothing new is no step back
-    assert window.begin == 500_000
+    end.advance(0)  # nothing new is no step back
+    assert end.begin == 500_000
 
 
 def test_on_sqlite_what_was_seen_is_settled(cast, monkeypatch):
-    monkeypatch.setattr(hub.connection, "vendor", "sqlite")
-    window = hub.Window()
-    window.advance(7)
-    assert window.begin == 7
+    monkeypatch.setattr(window.connection, "vendor", "sqlite")
+    end = window.Window()
+    end.advance(7)
+    assert end.begin == 7
 
 
 async def noted(cast):
