@@ -20,7 +20,7 @@ def jobs_of(
 ) -> tuple[Job, ...]:
     """Return the one job of a run in this state, on a runner since `began` (default: now) once the run has begun."""
     begun = status in ("in_progress", "completed")
-    told = {"started_at": began or timezone.now(), "runner": "runner 1"} if begun else {}
+    told: dict[str, Any] = {"started_at": began or timezone.now(), "runner": "runner 1"} if begun else {}
     return (Job(number, "job", status if begun else "queued", conclusion, attempt, **told),)
 
 

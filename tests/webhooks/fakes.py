@@ -54,7 +54,7 @@ class Log:
     """GitHub's delivery log: newest first, a hundred lines a page, by cursor. Remembers what it was asked."""
 
     def __init__(self, http: responses.RequestsMock, api: str) -> None:
-        self.api, self.lines, self.payloads = api, list[dict[str, Any]](), dict[int, Any]()
+        self.api, self.lines, self.payloads = api, list[Any](), dict[int, Any]()
         self.pages, self.fetched = list[str](), list[int]()
         self.trouble: dict[str, Any] = {}  # (status, headers, body) by the path's end
         self.depth = depth()
