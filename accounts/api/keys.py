@@ -34,7 +34,7 @@ class NewKey(StrictSerializer):
         return moment
 
 
-class KeyLine(serializers.Serializer[Any]):
+class KeyOut(serializers.Serializer[Any]):
     """One API key, without its secret."""
 
     id = serializers.IntegerField()
@@ -51,10 +51,10 @@ class KeyLine(serializers.Serializer[Any]):
 class KeyList(serializers.Serializer[Any]):
     """An account's keys."""
 
-    results = KeyLine(many=True)
+    results = KeyOut(many=True)
 
 
-class KeyMade(KeyLine):
+class KeyMade(KeyOut):
     """A new API key with its secret, which is shown this once."""
 
     secret = serializers.CharField()
@@ -65,8 +65,8 @@ class Keys(APIView):
 
     @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
-        """The account's keys; their secrets are not to be had."""
-        return Response({"results": KeyLine(request.auth.account.api_keys.all(), many=True).data})
+        """The account's keys. Secrets are never returned."""
+        return Response({"results": KeyOut(request.auth.account.api_keys.all(), many=True).data})
 
     @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})
     def post(self, request: ApiRequest) -> Response:
@@ -74,7 +74,7 @@ class Keys(APIView):
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
         key, secret = keys.create_below(request.auth, **body.validated_data)
-        return Response({**KeyLine(key).data, "secret": secret}, status=201)
+        return Response({**KeyOut(key).data, "secret": secret}, status=201)
 
 
 class OneKey(APIView):

@@ -82,6 +82,6 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField()
     request_id = serializers.CharField()
 
-
-# Declared here because a serializer class has a property of this name.
-Problem._declared_fields["errors"] = ProblemPlace(many=True, required=False)
+    def get_fields(self) -> dict[str, Any]:
+        """Add `errors`, which is the name of a serializer's property."""
+        return {**super().get_fields(), "errors": ProblemPlace(many=True, required=False)}

@@ -18,6 +18,7 @@ from accounts.models import ApiKey
 from casts.callbacks.delivery import CallbackWork
 from casts.lifecycle import moves
 from casts.models import Callback, Cast, CastStatus, Spell
+from tests.casts.conftest import accept_cast
 
 LEASE = dt.timedelta(seconds=30)
 
@@ -105,7 +106,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
 
 def ended(api_key: ApiKey, spell: Spell, status: CastStatus = CastStatus.SUCCEEDED, **fields: Any) -> Cast:
     """Cast, and end it as the worker would."""
-    cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
+    cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
     [held] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
     assert moves.end(held, status, reason="tests", message="Done.", output={"greeting": "hello"}, charge=True)
     return Cast.objects.select_related("spell").get(pk=cast.pk)

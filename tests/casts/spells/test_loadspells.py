@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Account
-from casts.lifecycle import moves
 from casts.models import Spell
+from tests.casts.conftest import accept_cast
 
 GOOD = """
 [greet]
@@ -132,7 +132,7 @@ def test_the_largest_numbers_can_be_cast(load, api_key):
     )
     load(f'[greet]\nrepository = "demo/spells"\n{largest}\nartifact_retention_days = 36500\n')
     Account.objects.update(monthly_cap_cents=None)
-    cast = moves.accept(api_key=api_key, spell=Spell.objects.get(), input={})
+    cast = accept_cast(api_key=api_key, spell=Spell.objects.get(), input={})
     assert cast.expires_at.year > 2090
 
 
