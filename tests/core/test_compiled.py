@@ -152,7 +152,12 @@ def kept(kind):
     importlib.import_module("spellplatform.urls")
     ours = [module for name, module in sys.modules.items() if name.split(".")[0] in OURS]
     queues = [statements(model) for model in every_model() if issubclass(model, DueRow)]
-    return {one for holder in (*ours, *queues) for one in vars(holder).values() if isinstance(one, kind)}
+    found = [one for holder in (*ours, *queues) for held in vars(holder).values() for one in flat(held)]
+    return {one for one in found if isinstance(one, kind)}
+
+
+def flat(held):
+    return held.values() if isinstance(held, dict) else [held]
 
 
 def test_what_modules_read_by_compiled_statements_is_read_as_by_the_orm(account, api_key, spell, given):
