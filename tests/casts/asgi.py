@@ -79,7 +79,7 @@ def views_in_the_callers_thread() -> Iterator[None]:
         yield
 
 
-def ask(method: str, path: str, body: bytes, headers: dict[str, str | None]) -> HttpResponse:
+def ask(method: str, path: str, body: bytes, headers: dict[str, Any]) -> HttpResponse:
     """Send a request, hold its answer against the description, and return it."""
     waiting = Waiting()
 

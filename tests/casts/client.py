@@ -36,7 +36,7 @@ class Api:
             from tests.casts import asgi
 
             raw = data.encode() if isinstance(data, str) else data
-            return asgi.ask(method, path, raw, sent | {"Content-Type": kind if raw else None})
+            return asgi.ask(method, path, raw, {**sent, "Content-Type": kind if raw else None})
         return CLIENT.generic(method, path, data, content_type=kind, headers=sent)
 
     def get(self, path: str, **headers: str) -> Any:
