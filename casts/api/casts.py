@@ -6,7 +6,7 @@ import datetime as dt
 from contextlib import suppress
 from typing import Any
 
-from django.db.models import Value
+from django.db.models import Q, Value
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -24,8 +24,9 @@ from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
 from casts.models import Cast, CastStatus
 from casts.representation import cast_answer, cast_out, casts_out
+from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
-from core.api.pagination import CastPages, once_each
+from core.api.pagination import CastPages
 from core.db.documents import TextAt
 from core.errors import BadQuery
 
@@ -41,6 +42,45 @@ IF_NONE_MATCH = OpenApiParameter(
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="Casts once, however often the request is repeated."
 )
+
+
+def by_status(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no status."""
+    if value not in CastStatus.values:
+        raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")
+    return Q(status=value)
+
+
+def by_metadata(name: str, value: str) -> Q:
+    """Return the condition for `metadata.KEY`, whatever the key."""
+    return Q(Exact(TextAt("metadata", name.removeprefix("metadata.")), Value(value)))
+
+
+def parse_moment(name: str, value: str) -> dt.datetime:
+    """Return a time from a query, in UTC; raise BadQuery."""
+    with suppress(ValueError, OverflowError):
+        moment = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
+        if moment is not None and timezone.is_aware(moment):
+            return moment.astimezone(dt.UTC)
+    raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
+
+
+FILTERS = [
+    Filter(OpenApiParameter("status", str, enum=CastStatus.values), by_status),
+    Filter(OpenApiParameter("spell_key", str), lambda name, value: Q(spell__key=value)),
+    Filter(
+        OpenApiParameter("created_after", str, description="RFC 3339"),
+        lambda name, value: Q(created_at__gte=parse_moment(name, value)),
+    ),
+    Filter(
+        OpenApiParameter("created_before", str, description="RFC 3339"),
+        lambda name, value: Q(created_at__lt=parse_moment(name, value)),
+    ),
+    Filter(
+        OpenApiParameter("metadata.KEY", str, description="Casts whose metadata has this value under KEY."),
+        by_metadata,
+    ),
+]
 
 
 def once_of(request: ApiRequest, *, route: str, payload: Any) -> Once | None:
@@ -90,54 +130,15 @@ class Casts(CreateCast):
 
     @extend_schema(
         operation_id="list_casts",
-        parameters=[
-            OpenApiParameter("status", str, enum=CastStatus.values),
-            OpenApiParameter("spell_key", str),
-            OpenApiParameter("created_after", str, description="RFC 3339"),
-            OpenApiParameter("created_before", str, description="RFC 3339"),
-            OpenApiParameter("metadata.KEY", str, description="Casts whose metadata has this value under KEY."),
-            OpenApiParameter("cursor", str),
-            OpenApiParameter("page_size", int),
-        ],
+        parameters=parameters_of(FILTERS),
         responses={200: CastPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts, newest first."""
-        casts = self.filtered(request).only("id")
+        casts = filtered(Cast.objects.of(request.auth.account), request, FILTERS, text=True).only("id")
         pages = CastPages()
         page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
         return pages.get_paginated_response(casts_out([cast.pk for cast in page]))
-
-    def filtered(self, request: ApiRequest) -> Any:
-        """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
-        casts = Cast.objects.of(request.auth.account)
-        for name, value in once_each(request).items():
-            if "\0" in name + value:
-                raise BadQuery("A query can't hold NUL characters.")
-            if name == "status":
-                if value not in CastStatus.values:
-                    raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")
-                casts = casts.filter(status=value)
-            elif name == "spell_key":
-                casts = casts.filter(spell__key=value)
-            elif name in ("created_after", "created_before"):
-                moment = parse_moment(name, value)
-                casts = casts.filter(**{f"created_at__{'gte' if name == 'created_after' else 'lt'}": moment})
-            elif name.startswith("metadata."):
-                casts = casts.filter(Exact(TextAt("metadata", name.removeprefix("metadata.")), Value(value)))
-            elif name not in ("cursor", "page_size"):
-                known = "status, spell_key, created_after, created_before, metadata.KEY, cursor and page_size"
-                raise BadQuery(f"There is no filter {name!r}; use {known}.")
-        return casts
-
-
-def parse_moment(name: str, value: str) -> dt.datetime:
-    """Return a time from a query, in UTC; raise BadQuery."""
-    with suppress(ValueError, OverflowError):
-        moment = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
-        if moment is not None and timezone.is_aware(moment):
-            return moment.astimezone(dt.UTC)
-    raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
 
 
 class OneCast(APIView):

@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Any
 
+from django.db.models import Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -33,8 +34,9 @@ from casts.callbacks.serializers import (
 )
 from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
+from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
-from core.api.pagination import CastPages, once_each
+from core.api.pagination import CastPages
 from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -165,46 +167,49 @@ class RotateAccountSecret(APIView):
         return Response(secrets_out(secrets), headers=NO_STORE)
 
 
+def by_cast(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no cast's id."""
+    try:
+        return Q(cast=uuid.UUID(value))
+    except ValueError as exc:
+        raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
+
+
+def by_endpoint(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no endpoint's id."""
+    if not OUR_ID.fullmatch(value):
+        raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
+    return Q(endpoint=value)
+
+
+def by_state(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no state."""
+    if value not in Callback.State.values:
+        raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
+    return Q(state=value)
+
+
+FILTERS = [
+    Filter(OpenApiParameter("cast", uuid.UUID), by_cast),
+    Filter(OpenApiParameter("endpoint", str), by_endpoint),
+    Filter(OpenApiParameter("state", str, enum=Callback.State.values), by_state),
+]
+
+
 class Callbacks(APIView):
     scopes = {"GET": "callbacks"}
 
     @extend_schema(
         operation_id="list_callbacks",
-        parameters=[
-            OpenApiParameter("cast", uuid.UUID),
-            OpenApiParameter("endpoint", str),
-            OpenApiParameter("state", str, enum=Callback.State.values),
-            OpenApiParameter("cursor", str),
-            OpenApiParameter("page_size", int),
-        ],
+        parameters=parameters_of(FILTERS),
         responses={200: CallbackPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """The delivery log: what was and will be sent, newest first."""
+        log = filtered(request.auth.account.callbacks.all(), request, FILTERS, text=False)
         pages = CallbackPages()
-        page: list[Callback] = pages.paginate_queryset(self.filtered(request), request, view=self) or []
+        page: list[Callback] = pages.paginate_queryset(log, request, view=self) or []
         return pages.get_paginated_response([callback_out(callback) for callback in page])
-
-    def filtered(self, request: ApiRequest) -> Any:
-        """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
-        found = request.auth.account.callbacks.all()
-        for name, value in once_each(request).items():
-            if name == "cast":
-                try:
-                    found = found.filter(cast=uuid.UUID(value))
-                except ValueError as exc:
-                    raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
-            elif name == "endpoint":
-                if not OUR_ID.fullmatch(value):
-                    raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
-                found = found.filter(endpoint=value)
-            elif name == "state":
-                if value not in Callback.State.values:
-                    raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
-                found = found.filter(state=value)
-            elif name not in ("cursor", "page_size"):
-                raise BadQuery(f"There is no filter {name!r}; use cast, endpoint, state, cursor and page_size.")
-        return found
 
 
 class OneCallback(APIView):

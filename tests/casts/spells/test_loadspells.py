@@ -115,7 +115,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: text.replace("\n", " "))
-def test_a_bad_file_loads_nothing_and_says_what_to_mend(load, text):
+def test_a_bad_file_loads_nothing_and_says_what_to_fix(load, text):
     load(GOOD)
     before = list(Spell.objects.order_by("key").values())
     with pytest.raises(CommandError) as refused:
