@@ -121,13 +121,15 @@ def _dangling(schema: dict[str, Any], *, misformed: bool) -> list[str]:
             refused = str(exc).splitlines()[0]
         else:
             return []
-    found = []
     parts = list(_parts_below(schema, alone=(*ALONE, "not", "if")))
-    if not any("$id" in part for path, part in parts if path):
-        for path, part in parts:
-            for word in ("$ref", "$dynamicRef"):
-                if isinstance(ref := part.get(word), str) and (why := _why_dangling(schema, ref)):
-                    found.append(f"at {_told([*path, word], why)}")
+    if any("$id" in part for path, part in parts if path):
+        parts = []
+    found = [
+        f"at {_told([*path, word], why)}"
+        for path, part in parts
+        for word in ("$ref", "$dynamicRef")
+        if isinstance(ref := part.get(word), str) and (why := _why_dangling(schema, ref))
+    ]
     if found or not refused:
         return found
     foreign = re.match("Resource '([^']*)' is not present", refused)
@@ -180,6 +182,11 @@ def _useless(part: dict[str, Any]) -> Iterator[str]:
             yield f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
         elif near[word]:
             yield f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
+    yield from _what_nothing_fits(part)
+
+
+def _what_nothing_fits(part: dict[str, Any]) -> Iterator[str]:
+    """Say which words of a schema leave nothing that would fit."""
     for least, most in (("minimum", "maximum"), *(("min" + x, "max" + x) for x in ("Length", "Items", "Properties"))):
         low, high = part.get(least, 0), part.get(most, math.inf)
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
@@ -245,31 +252,37 @@ def _filled(root: Any, schema: Any, document: Any, levels: int) -> Any:
     if levels == 0:
         raise EndlessDefault
     if isinstance(document, dict):
-        filled = dict(document)
-        for part in _that_hold(root, schema):
-            properties = part.get("properties", {})
-            for name, sub in properties.items():
-                if name in filled:
-                    filled[name] = _filled(root, sub, filled[name], levels - 1)
-                    continue
-                for source in _that_hold(root, sub):
-                    if "default" in source:
-                        filled[name] = _filled(root, sub, copy.deepcopy(source["default"]), levels - 1)
-                        break
-            if isinstance(others := part.get("additionalProperties"), dict) and "patternProperties" not in part:
-                for name in filled.keys() - properties.keys():
-                    filled[name] = _filled(root, others, filled[name], levels - 1)
-        return filled
+        return _filled_object(root, schema, document, levels)
     if isinstance(document, list):
-        items = list(document)
-        for part in _that_hold(root, schema):
-            first = part.get("prefixItems", [])
-            for index, item in enumerate(items):
-                items[index] = _filled(
-                    root, first[index] if index < len(first) else part.get("items"), item, levels - 1
-                )
-        return items
+        return _filled_list(root, schema, document, levels)
     return document
+
+
+def _filled_object(root: Any, schema: Any, document: dict[str, Any], levels: int) -> dict[str, Any]:
+    filled = dict(document)
+    for part in _that_hold(root, schema):
+        properties = part.get("properties", {})
+        for name, sub in properties.items():
+            if name in filled:
+                filled[name] = _filled(root, sub, filled[name], levels - 1)
+                continue
+            for source in _that_hold(root, sub):
+                if "default" in source:
+                    filled[name] = _filled(root, sub, copy.deepcopy(source["default"]), levels - 1)
+                    break
+        if isinstance(others := part.get("additionalProperties"), dict) and "patternProperties" not in part:
+            for name in filled.keys() - properties.keys():
+                filled[name] = _filled(root, others, filled[name], levels - 1)
+    return filled
+
+
+def _filled_list(root: Any, schema: Any, document: list[Any], levels: int) -> list[Any]:
+    items = list(document)
+    for part in _that_hold(root, schema):
+        first = part.get("prefixItems", [])
+        for index, item in enumerate(items):
+            items[index] = _filled(root, first[index] if index < len(first) else part.get("items"), item, levels - 1)
+    return items
 
 
 def _that_hold(root: Any, schema: Any, followed: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:

@@ -515,6 +515,7 @@ def end(
             END_CLAIMED,
             {"id": cast.pk, "token": cast.token},
             status,
+            read=cast,
             reason=reason,
             message=message,
             error=error,
@@ -524,7 +525,7 @@ def end(
 
 
 def _end(
-    guarded: Update,
+    guarded: Update[Cast],
     which: dict[str, Any],
     status: CastStatus,
     *,
@@ -534,8 +535,12 @@ def _end(
     output: Any = None,
     charged_cents: int,
     by: str = "",
+    read: Cast | None = None,
 ) -> bool:
-    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none."""
+    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none.
+
+    `read`: the cast as it was read before, with its spell and its account.
+    """
     now = timezone.now()
     changes = {
         "status": status,
@@ -545,10 +550,11 @@ def _end(
         "output": output,
         "charged_cents": charged_cents,
     }
-    if not guarded.run(changes, now=now, **which):
+    ended = next(iter(guarded.rows(changes, now=now, **which)), None)
+    if ended is None:
         return False
-    ended = MOVED.first(id=which["id"])
-    assert ended is not None
+    if read is not None:
+        ended.spell, ended.account = read.spell, read.account
     events.append(ended, events.ENDED_BY, at=now, by=by)
     budget.settle(ended.pk, capture_cents=charged_cents)
     for path in settings.CAST_ENDED:

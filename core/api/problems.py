@@ -56,7 +56,7 @@ def of_error(error: SpellError) -> HttpResponse:
     return problem(error.status, error.code, str(error), title=error.title, headers=headers, **error.extra)
 
 
-def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
+def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:  # noqa: C901 - a table, a case a line
     """Give an exception its answer; DRF's EXCEPTION_HANDLER. None lets the unexpected become a logged 500."""
     match exc:
         case SpellError():

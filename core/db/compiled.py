@@ -194,33 +194,59 @@ class Select(Generic[M]):
         return next(iter(self.all(**values)), None)
 
 
-class Update:
+class Update(Generic[M]):
     """A guarded UPDATE: `changes` on the rows of one table that `build` finds."""
 
-    def __init__(self, build: Callable[[], models.QuerySet[Any, Any]], **changes: Any) -> None:
+    def __init__(self, build: Callable[[], models.QuerySet[M, Any]], **changes: Any) -> None:
         self.build, self.changes = build, changes
-        self._statements: dict[frozenset[str], Statement] = {}
+        self._statements: dict[tuple[frozenset[str], bool], Statement] = {}
 
     def run(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> int:
         """Write to the rows that are found, and return how many they are.
 
         `also`: values of further columns. A statement is compiled for each set of these.
         """
-        also = also or {}
-        columns = frozenset(also)
-        if (statement := self._statements.get(columns)) is None:
-            statement = self._statements[columns] = self._compiled(columns)
-        given = {**values, **{_written(name): value for name, value in also.items()}} if also else values
-        with transaction.mark_for_rollback_on_error(connection.alias), statement.run(given) as cursor:
+        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, False) as cursor:
             count: int = cursor.rowcount
         return count
 
-    def _compiled(self, columns: frozenset[str]) -> Statement:
+    def rows(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> list[M]:
+        """Write as `run` does, and return the rows as they are then, without those that they refer to."""
+        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, True) as cursor:
+            written = cursor.fetchall()
+        model, names, compiler, converters = self._written_rows
+        return [
+            model.from_db(connection.alias, names, row)
+            for row in (compiler.apply_converters(written, converters) if converters else written)
+        ]
+
+    def _asked(self, also: Mapping[str, Any] | None, values: Mapping[str, Any], returning: bool) -> Any:
+        also = also or {}
+        columns = frozenset(also)
+        if (statement := self._statements.get((columns, returning))) is None:
+            statement = self._statements[columns, returning] = self._compiled(columns, returning=returning)
+        return statement.run({**values, **{_written(name): value for name, value in also.items()}} if also else values)
+
+    def _compiled(self, columns: frozenset[str], *, returning: bool = False) -> Statement:
         queryset = self.build()
         query: Any = queryset.query.chain(sql.UpdateQuery)
         further = {name: Param(queryset.model, name, _written(name)) for name in sorted(columns)}
         query.add_update_values({**self.changes, **further})
-        return Statement(*query.get_compiler(connection=connection).as_sql())
+        text, params = query.get_compiler(connection=connection).as_sql()
+        if returning:
+            ops: Any = connection.ops  # it writes the same words after an INSERT
+            columns_read, more = ops.return_insert_columns(queryset.model._meta.concrete_fields)
+            text, params = f"{text} {columns_read}", [*params, *more]
+        return Statement(text, params)
+
+    @cached_property
+    def _written_rows(self) -> tuple[Any, list[str], Any, Any]:
+        queryset: Any = self.build()
+        fields = queryset.model._meta.concrete_fields
+        compiler = queryset.query.get_compiler(connection=connection)
+        # Not `cached_col`: a foreign key holds what the field that it refers to holds, and is read as that is.
+        converters = compiler.get_converters([field.get_col(queryset.model._meta.db_table) for field in fields])
+        return queryset.model, [field.attname for field in fields], compiler, converters
 
 
 def _written(name: str) -> str:

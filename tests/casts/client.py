@@ -85,9 +85,9 @@ class Answer:
             if not message.get("more_body"):
                 self.parts.put_nowait(None)
 
-    async def next(self, timeout: float = 5.0) -> bytes | None:
+    async def next(self, seconds: float = 5.0) -> bytes | None:
         """Return the next part of the body, None at its end; TimeoutError if nothing comes."""
-        return await asyncio.wait_for(self.parts.get(), timeout)
+        return await asyncio.wait_for(self.parts.get(), seconds)
 
     async def body(self) -> bytes:
         whole = b""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -53,6 +54,14 @@ class Receiver:
         return f"{self.scheme}://127.0.0.1:{self.port}/hook?of=mine"
 
 
+def drip_into(answer: BufferedIOBase) -> None:
+    """Send headers without end, slowly, until the other end has had enough."""
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            answer.write(f"X-{number}: drip\r\n".encode())
+            time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
@@ -68,10 +77,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
                 self.send_header(name, value)
             if me.drip:
                 self.flush_headers()
-                with contextlib.suppress(OSError):
-                    for number in range(1000):
-                        self.wfile.write(f"X-{number}: drip\r\n".encode())
-                        time.sleep(0.02)
+                drip_into(self.wfile)
                 return
             if status != 204:
                 self.send_header("Content-Length", str(len(me.body)))

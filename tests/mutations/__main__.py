@@ -50,12 +50,14 @@ def tried(mutation: Mutation, tree: Path, url: str | None) -> tuple[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != "TEST_DATABASE_URL"}
     environment |= {"TEST_DATABASE_URL": url} if url else {}
     environment |= {"SPELL_RACE_ROUNDS": "60"} if url else {}
+    environment["COLUMNS"] = "300"  # for the reason of a failure
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *mutation.tests]
     try:
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     finally:
         file.write_text(text)
-    noticed = re.search(r"^(?:FAILED|ERROR) \S*?::(\S+)", done.stdout, re.M)
+    # With the reason: that a mutant can't run at all proves little.
+    noticed = re.search(r"^(?:FAILED|ERROR) \S*?::(.+)", done.stdout, re.M)
     if done.returncode == 0:
         changed = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
         return "SURVIVED", "\n".join(["", *changed])
