@@ -7,18 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
-from core.api.fields import StrictCharField, StrictSerializer, valid_callback_url
+from core.api.fields import StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """true or false; not text that looks like one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse what is not a JSON boolean."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class EndpointFields(StrictSerializer):

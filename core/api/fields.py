@@ -47,6 +47,16 @@ class StrictIntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """true or false; not text that looks like one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what is not a JSON boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictCharField(serializers.CharField):
     """Text; not a number or a boolean that could be read as one."""
 

@@ -85,6 +85,8 @@ def request(secret: str, key: str, body: Any, hang_after: str) -> int:
     """Send POST /cast; once the function of this name has returned, say so and hang there."""
     from tests.casts.client import Api
 
+    with contextlib.redirect_stdout(sys.stderr):  # it says that it has checked the settings
+        importlib.import_module("spellplatform.asgi")
     module, _, name = hang_after.rpartition(".")
     place = importlib.import_module(module)
     original = getattr(place, name)
