@@ -28,7 +28,6 @@ class NewKey(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
     def validate_expires_at(self, moment: dt.datetime | None) -> dt.datetime | None:
-        """Refuse a key that could never be used."""
         if moment is not None and moment <= timezone.now():
             raise serializers.ValidationError("This time has passed; the key could never be used.")
         return moment

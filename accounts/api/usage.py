@@ -35,7 +35,7 @@ class UsageOut(serializers.Serializer[Any]):
     days = UsageDay(many=True)
 
     def get_fields(self) -> dict[str, Any]:
-        """Add `from`, a word of Python's."""
+        # Not declared above: `from` is a keyword of Python's.
         return {**super().get_fields(), "from": serializers.DateField()}
 
 
@@ -67,7 +67,7 @@ class Usage(APIView):
 
 
 def parse_day(name: str, value: str | None, default: dt.date) -> dt.date:
-    """Return a day from a query; raise BadQuery."""
+    """Return a day given in a query. Raise BadQuery."""
     try:
         return dt.date.fromisoformat(value) if value else default
     except ValueError as exc:
