@@ -65,7 +65,7 @@ SHOWN = (
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
-SHOWN_OF_SPELL = ("id", "key", "name", "max_running", "show_run", "repository", "workflow_file")
+SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run", "repository", "workflow_file")
 LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
 ARTIFACTS = Rows(Artifact, "cast")
 

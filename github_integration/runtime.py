@@ -28,6 +28,7 @@ from github_integration import errors, identity, quota, recent, wire
 from github_integration.api import Repository, github
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
 from github_integration.targets import installation_of, repository_of
+from github_integration.words import WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ LONGEST_JOB = dt.timedelta(hours=6)  # `timeout-minutes` where a workflow sets n
 class WorkflowRuntime:
     """What both kinds of workflow spell have in common: everything but the start. See casts.runtime.Runtime."""
 
+    words = WORDS
     event = ""
 
     def book(self, cast: Cast) -> dt.datetime:

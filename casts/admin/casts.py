@@ -21,6 +21,7 @@ from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, Spell
+from casts.runtime import words_of
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -198,7 +199,7 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
-        """Link to the run on GitHub."""
+        """Link to the run."""
         return outside(cast.run_url, cast.run_id) if cast.run_url else str(cast.run_id or NOTHING)
 
     @admin.display(description="took")
@@ -213,7 +214,7 @@ class CastAdmin(ReadOnlyAdmin):
         if cast.run_id is not None:
             known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_id))
         if cast.run_url:
-            known.append(format_html("run {} on GitHub", outside(cast.run_url, cast.run_id)))
+            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_id), words_of(cast).name))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display

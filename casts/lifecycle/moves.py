@@ -24,7 +24,7 @@ from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
-from casts.runtime import Observation, Run, runtime_of
+from casts.runtime import Observation, Run, runtime_of, words_of
 from core.db.statements import Rows, insert, update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -47,7 +47,7 @@ RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QU
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
-FOLDED = ("id", "key", "carries_token")  # what folding needs of a spell
+FOLDED = ("id", "key", "runtime", "carries_token")  # what folding needs of a spell
 LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
 LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
 
@@ -137,14 +137,14 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
 def take_back_intent(cast: Cast, *, tried: bool) -> None:
     """Note that the announced dispatch certainly started nothing, so that it may be tried again later.
 
-    `tried`: it may have reached GitHub, and counts as one of the cast's dispatches.
+    `tried`: it may have reached the runtime, and counts as one of the cast's dispatches.
     """
     attempts = F("dispatch_attempts") - (0 if tried else 1)
     cast.mine().filter(run_id=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:
-    """Note GitHub's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
+    """Note the runtime's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
     now = timezone.now()
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
@@ -157,7 +157,7 @@ def dispatched(cast: Cast, run: Run | None) -> None:
             CastStatus.QUEUED,
             "dispatched",
             status_reason="waiting_for_runner",
-            message="Sent to GitHub; waiting for a runner.",
+            message=words_of(cast).sent,
             progress=10,
         )
 
@@ -188,7 +188,7 @@ def wait_for(cast: Cast, *, reason: str, message: str) -> None:
 def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
     """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
 
-    `guessed`: only its title says so, and GitHub's answer may still name another one.
+    `guessed`: only its title says so, and the runtime's answer may still name another one.
     """
     try:
         with transaction.atomic():
@@ -204,7 +204,7 @@ def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, gues
 
 
 def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
-    """Put the run that GitHub's answer named in the place of one that only a title had told of.
+    """Put the run that the dispatch's answer named in the place of one that only a title had told of.
 
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
@@ -233,13 +233,12 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
         transaction.on_commit(partial(default_storage.delete, stored), robust=True)
     Artifact.objects.filter(cast=cast_id).delete()
-    message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
     _move(
         Cast.objects.filter(pk=cast_id),
         CastStatus.QUEUED,
         "run_corrected",
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
-        message=message,
+        message=words_of(cast).corrected,
     )
     _run_known(cast.repository, named.id)
     transaction.on_commit(wakeups.work_is_due)
@@ -248,7 +247,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
 def cast_behind(seen: Observation) -> uuid.UUID | None:
     """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
 
-    A title counts only where GitHub's answer can't name the run, and for a run that its runtime says may be the cast's.
+    A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
     """
     known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
     if owner := known.first():
@@ -336,7 +335,7 @@ def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
 
 
 def _note_rerun(cast: Cast, seen: Observation) -> bool:
-    """A re-run on GitHub after the end is a line in the history, nothing else."""
+    """A re-run after the end is a line in the history, nothing else."""
     if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
         return False
     Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
@@ -352,7 +351,7 @@ def wake(cast_id: uuid.UUID) -> None:
 
 
 def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str = "") -> list[uuid.UUID]:
-    """Have workers look at these casts now; return those that are open. Their turns at GitHub stay as they are.
+    """Have workers look at these casts now; return those that are open. Their turns to start stay as they are.
 
     `by`: the operator who wants it, which goes into their histories as an event of this `kind`.
     """
@@ -406,7 +405,7 @@ def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
 
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:
-    """Commit, before GitHub is asked, that this cast is to be cancelled and why; False if that was settled before."""
+    """Commit that this cast is to be cancelled and why, before its run is; False if that was settled before."""
     return bool(
         cast.mine()
         .filter(status__in=OPEN, cancel_requested_at=None)
@@ -417,7 +416,7 @@ def request_cancel(cast: Cast, *, reason: str) -> bool:
 def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
     """Cancel a cast for its caller, or for the operator `by`.
 
-    At once if nothing was dispatched yet, else GitHub is asked and has the last word. Idempotent; a cast that has
+    At once if nothing was dispatched yet, else the runtime is asked and has the last word. Idempotent; a cast that has
     ended stays as it ended.
     """
     now = timezone.now()
@@ -533,8 +532,8 @@ def history(cast_id: uuid.UUID, *, after: int) -> list[CastEvent]:
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
-    """Put it into the history that GitHub was asked to cancel, or to force it."""
+    """Put it into the history that the runtime was asked to cancel, or to force it."""
     now = timezone.now()
     cast.mine().update(**{"cancel_forced_at" if forced else "cancel_asked_at": now})
-    message = "Forcing GitHub to cancel the run." if forced else "Asked GitHub to cancel the run."
+    message = words_of(cast).forcing if forced else words_of(cast).cancelling
     _move(cast.mine(), CastStatus(cast.status), "cancel_asked", status_reason="cancelling", message=message)

@@ -21,6 +21,7 @@ from casts.live import hub
 from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
 from casts.models import Artifact, Cast
 from casts.representation import cast_answer
+from casts.runtime import words_of
 from core.api.cors import open_to_pages
 from core.api.etags import is_current
 from core.api.problems import of_error, problem
@@ -44,7 +45,7 @@ class ArtifactExpired(SpellError):
 
 
 class ArtifactNotReady(SpellError):
-    """It is still being copied from GitHub."""
+    """It is still being copied from where its run left it."""
 
     code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
 
@@ -188,12 +189,10 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
         case Artifact(state=Artifact.State.EXPIRED):
             raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
         case Artifact(state=Artifact.State.FAILED):
-            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote GitHub
+            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote others
             raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
         case Artifact(state=Artifact.State.PENDING):
-            raise ArtifactNotReady(
-                f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"}
-            )
+            raise ArtifactNotReady(words_of(cast).artifact_pending.format(name=name), headers={"Retry-After": "5"})
     return found, found.file.open("rb")
 
 

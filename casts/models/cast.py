@@ -80,7 +80,7 @@ class Cast(DueRow):
     dispatched_at = models.DateTimeField(null=True)
     answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
-    turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
+    turn_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
@@ -95,7 +95,7 @@ class Cast(DueRow):
     run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
-    cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
+    cancel_asked_at = models.DateTimeField(null=True)  # our request was taken
     cancel_forced_at = models.DateTimeField(null=True)
 
     error = DocumentField(null=True)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from casts.models import Artifact, Cast
 from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
+from github_integration.words import WORDS
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
 
@@ -32,6 +33,7 @@ class FakeRuntime:
     """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
 
     def __init__(self) -> None:
+        self.words = WORDS
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
         self.outside = depth()  # the test's own transaction

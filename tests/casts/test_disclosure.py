@@ -17,6 +17,7 @@ from casts import disclosure, links
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
 from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
+from github_integration.words import WORDS
 from tests import console
 from tests.casts.client import asked, run
 from tests.casts.conftest import step
@@ -254,4 +255,4 @@ def test_every_documented_reason_is_known_as_ours_or_as_quoting():
     table = text.partition("### Statuses and reasons")[2].partition("###")[0]
     documented = {word for line in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE) for word in line.split("`")}
     documented = {word for word in documented if re.fullmatch(r"[a-z_]+", word)} - {"reason"}
-    assert documented == disclosure.OWN_WORDS | set(disclosure.IN_PLACE)
+    assert documented == disclosure.OWN_WORDS | set(WORDS.without_run)
