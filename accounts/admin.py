@@ -203,7 +203,7 @@ class ApiKeyAdmin(ConsoleAdmin):
         return badge("revoked" if key.revoked_at else "active" if key.usable else "expired")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Ask for everything once; later show what it is and let its name be mended."""
+        """Ask for everything once; later show what it is and let its name be fixed."""
         return NewKeyForm.Meta.fields if obj is None else ("name", *self.made_of)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:

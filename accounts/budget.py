@@ -189,10 +189,10 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
     if period.cap_cents and cents <= period.cap_cents:  # otherwise next month's cap is too low as well
         headers["Retry-After"] = str(int((period.resets_at - timezone.now()).total_seconds()) + 1)
     needs = f"{cents} cent{'' if cents == 1 else 's'}"
-    mend = f"Ask for a higher cap, or wait until {period.resets_at:%Y-%m-%d}." if headers else "Ask for a higher cap."
+    fix = f"Ask for a higher cap, or wait until {period.resets_at:%Y-%m-%d}." if headers else "Ask for a higher cap."
     return BudgetExceeded(
         f"This cast needs {needs}. Of the {period.cap_cents} that {whose[BudgetScope(period.scope)]} may spend this "
-        f"month, {period.remaining_cents} are left. {mend}",
+        f"month, {period.remaining_cents} are left. {fix}",
         headers=headers,
         scope=period.scope,
         cap_cents=period.cap_cents,

@@ -76,7 +76,7 @@ def create(
 
 
 def authenticate(secret: str) -> ApiKey:
-    """Return the key that `secret` opens; raise Unauthorized, saying what to mend, if it opens none."""
+    """Return the key that `secret` opens; raise Unauthorized, saying what to fix, if it opens none."""
     if not well_formed(secret):
         raise Unauthorized(
             "That is not a whole API key: a key is sk_live_spl_ and 36 letters and digits. Was it cut when copied?"

@@ -71,7 +71,7 @@ def delivered(sample: dict[str, Any], *, event: str, run_id: int | None = None, 
     if run_id is not None:
         body["workflow_run"]["id"] = run_id
     guid = str(uuid.uuid4())
-    inbox.take_in(guid=guid, event=event, body=json.dumps(body).encode())
+    inbox.receive_delivery(guid=guid, event=event, body=json.dumps(body).encode())
     return Delivery.objects.get(guid=guid)
 
 

@@ -1,4 +1,4 @@
-"""Taking in deliveries: store once, apply, and try again what did not apply. One door for all of them."""
+"""Taking in deliveries: store once, apply, and try again what did not apply. One function for all of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Malformed(ValueError):
     """The body is not what GitHub sends for this event."""
 
 
-def take_in(*, guid: str, event: str, body: bytes) -> bool:
+def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
     """Store a verified delivery and apply it; False if it was here before. Raise Malformed.
 
     Stored and folded in one transaction. If folding fails, the delivery is kept with its error and tried again.

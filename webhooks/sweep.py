@@ -1,7 +1,7 @@
 """The delivery sweep: GitHub sends no webhook twice by itself, but keeps a log, and what never reached us is in it.
 
 A round reads the log from its newest line back to where the last one began, notes what we do not hold, and then takes
-that in, oldest first, through the same door as what is delivered. It goes in steps of bounded work; how far it has come
+that in, oldest first, by the same function as what is delivered. It goes in steps of bounded work; how far it has come
 is in the one row that is claimed for each step, so one worker sweeps at a time and another can go on.
 """
 
@@ -26,7 +26,7 @@ from github_integration import errors
 from github_integration.api import github
 from github_integration.wire import LoggedDelivery, SentDelivery
 from webhooks.handlers import HANDLERS
-from webhooks.inbox import Malformed, take_in
+from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Step:
             self.read_page()
             pages += 1
         if self.round.listed:
-            self.take_in_missing()
+            self.receive_missing()
 
     def in_time(self) -> bool:
         """Whether the step may go on."""
@@ -191,7 +191,7 @@ class Step:
         else:
             under_way.cursor = following
 
-    def take_in_missing(self) -> None:
+    def receive_missing(self) -> None:
         """Take in what is missing, oldest first."""
         missing = self.round.missing
         came_meanwhile = held(missing[-FETCHES_PER_STEP:])
@@ -205,7 +205,9 @@ class Step:
     def recover(self, line: LoggedDelivery) -> None:
         """Fetch one delivery and take it in. Raise GitHubError; if it may be about this one alone, put it off."""
         try:
-            self.recovered += take_in(guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id)))
+            self.recovered += receive_delivery(
+                guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id))
+            )
             self.round.recovered(line)
         except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
             logger.warning("delivery not recovered", extra={"guid": line.guid, "why": f"{type(exc).__name__}: {exc}"})

@@ -1,4 +1,4 @@
-"""The door that GitHub knocks on."""
+"""GitHub's webhook endpoint."""
 
 import logging
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from core.api.problems import problem
-from webhooks.inbox import Malformed, take_in
+from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import GUID_CHARS
 from webhooks.signature import signature_matches
 
@@ -42,7 +42,7 @@ def github(request: HttpRequest) -> HttpResponse:
             415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."
         )
     try:
-        new = take_in(guid=guid, event=event, body=body)
+        new = receive_delivery(guid=guid, event=event, body=body)
     except Malformed as exc:
         return problem(400, "MALFORMED_REQUEST", str(exc))
     return HttpResponse(status=202 if new else 200)

@@ -1,8 +1,9 @@
-"""What needs an operator on floor 2, continued: receivers that do not take what they are sent."""
+"""What needs an operator: receivers that do not take what they are sent."""
 
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -13,12 +14,13 @@ from casts.models import Callback, CallbackEndpoint
 from core.admin.attention import (
     OLDEST,
     RECENT,
+    Report,
     Row,
     Section,
     Trouble,
     User,
+    Values,
     buttons,
-    grouped,
     listed,
     may,
     trouble_filter,
@@ -30,7 +32,7 @@ LONGEST_TRIED = sum(schedule.SCHEDULE, dt.timedelta())
 WORDS = {"failed": "given up", "pending": "failing, to be tried again"}
 
 
-def judged(rows: QuerySet[Any]) -> QuerySet[Any]:
+def needing_attention(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate callbacks that do not arrive with their `trouble` and since when; leave out the others."""
     given_up = Q(state=Callback.State.FAILED, created_at__gt=timezone.now() - RECENT - LONGEST_TRIED)
     failing = Q(state=Callback.State.PENDING, attempts__gte=MANY_TRIES) & ~Q(last_error="")
@@ -41,54 +43,46 @@ def judged(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def callbacks_in(rows: QuerySet[Any], word: str) -> QuerySet[Any]:
     """Return the callbacks in one trouble, for the admin's list."""
-    return judged(rows).filter(state=word)
+    return needing_attention(rows).filter(state=word)
 
 
 CallbackTroubles = trouble_filter(WORDS, callbacks_in)
 
 
+ADVICE = {
+    "failed": "Nobody tries again by itself. Once the receiver answers, send them again.",
+    "pending": "They are tried again by themselves, ten times over three days. The receiver's owner must fix it.",
+}
+
+
+def what(first: Values) -> str:
+    callbacks = "callback" if first["counted"] == 1 else "callbacks"
+    return f"{callbacks} {WORDS[first['trouble']].split(',')[0]}, for {first['account__name']}"
+
+
+def line(row: Values, first: Values) -> tuple[str, str]:
+    why = f"To {row['url']}, tried {row['attempts']} times."
+    return code(row["pk"]), why if row["last_error"] == first["last_error"] else f"{why} {row['last_error']}"
+
+
+REPORT = Report(
+    "casts_callback",
+    rows=lambda: needing_attention(Callback.objects.all()),
+    by={"account_id": "account__id__exact"},
+    show=("account__name", "url", "last_error", "attempts"),
+    what=what,
+    why=lambda first: first["last_error"],
+    advice=lambda first: ADVICE[first["trouble"]],
+    line=line,
+    action=("send_again", "Send again", "Send all again"),
+    mild=lambda first: first["trouble"] == "pending",
+)
+
+
 def failing_callbacks(user: User) -> Section | None:
     """Tell of callbacks that were given up or fail repeatedly, and of endpoints that nobody wants any more."""
-    if not may(user, "casts.view_callback"):
-        return None
-    allowed = may(user, "casts.change_callback")
-    groups = grouped(
-        judged(Callback.objects.all()), "trouble", "account_id", show=("account__name", "url", "last_error", "attempts")
-    )
-    troubles = [callbacks_trouble(group, allowed=allowed) for group in groups]
-    return Section("Callbacks", (*troubles, *gone_endpoints(user)))
-
-
-def callbacks_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
-    """Return what to say of one account's callbacks in one trouble."""
-    first = group[0]
-    kind, count = first["trouble"], first["counted"]
-    listing = listed("casts_callback", trouble=kind, account__id__exact=first["account_id"])
-    advice = {
-        "failed": "Nobody tries again by itself. Once the receiver answers, send them again.",
-        "pending": "They are tried again by themselves, ten times over three days. The receiver's owner must mend it.",
-    }[kind]
-    return Trouble(
-        f"callback{'' if count == 1 else 's'} {WORDS[kind].split(',')[0]}, for {first['account__name']}",
-        count,
-        first["since"],
-        why=first["last_error"],
-        advice=advice,
-        path=listing,
-        buttons=buttons(allowed and count > 1, listing, send_again="Send all again"),
-        oldest=tuple(callback_row(row, first, allowed=allowed) for row in group),
-        mild=kind == "pending",
-    )
-
-
-def callback_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Row:
-    """Return one callback that does not arrive."""
-    link = inside("admin:casts_callback_change", code(row["pk"]), row["pk"])
-    why = f"To {row['url']}, tried {row['attempts']} times."
-    if row["last_error"] != first["last_error"]:
-        why += f" {row['last_error']}"
-    path = listed("casts_callback", id__exact=row["pk"])
-    return Row(link, row["since"], why, buttons(allowed, path, send_again="Send again"))
+    section = REPORT.section("Callbacks", user)
+    return section and replace(section, troubles=(*section.troubles, *gone_endpoints(user)))
 
 
 def gone_endpoints(user: User) -> list[Trouble]:

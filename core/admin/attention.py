@@ -1,4 +1,4 @@
-"""The operator's view of trouble: what is stuck, since when, why, and the buttons that mend it.
+"""The operator's view of trouble: what is stuck, since when, why, and the buttons that fix it.
 
 Each floor tells its own trouble: `settings.ATTENTION` names functions that return a Section, as WORK names queues. A
 button presses an action of the admin's own lists, for the rows that the list's filter finds at that moment: there is
@@ -8,7 +8,7 @@ one way to do each thing, with its permission and its report, and what has moved
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +25,19 @@ from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
 
+from core.admin.base import inside
+
 OLDEST = 3  # rows that are shown of each trouble
 LINES = 40  # troubles that are shown of each section
 RECENT = dt.timedelta(days=7)  # what was given up longer ago is history; the lists have it
 
+Values = dict[str, Any]  # of one row, by column
 User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
 
 @dataclass(frozen=True)
 class Button:
-    """What mends it: an action of an admin list, for the rows that the list shows at `path`."""
+    """What fixes it: an action of an admin list, for the rows that the list shows at `path`."""
 
     label: str
     action: str
@@ -127,7 +130,7 @@ def buttons(allowed: bool, path: str, **labels: str) -> tuple[Button, ...]:
     return tuple(Button(label, action, path) for action, label in labels.items()) if allowed else ()
 
 
-def grouped(rows: QuerySet[Any], *by: str, show: Iterable[str]) -> list[list[dict[str, Any]]]:
+def grouped(rows: QuerySet[Any], *by: str, show: Iterable[str]) -> list[list[Values]]:
     """Return the oldest few rows of each group, with how many the group has as `counted`; in one query.
 
     The rows are annotated with `since`.
@@ -138,10 +141,64 @@ def grouped(rows: QuerySet[Any], *by: str, show: Iterable[str]) -> list[list[dic
         counted=Window(Count("pk"), partition_by=group),
     )
     found = placed.filter(place__lte=OLDEST).order_by("since", "pk").values(*by, "since", "counted", "pk", *show)
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[Values]] = {}
     for row in found:
         groups.setdefault(tuple(row[name] for name in by), []).append(row)
     return list(groups.values())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page says of one model's rows in trouble: a line for each group of them, a line for its oldest rows.
+
+    `rows` annotates each row with its `trouble`, a word, and with `since` when it is in it, and leaves out the others.
+    The texts are made of a group's oldest row, which also has `counted`.
+    """
+
+    model: str  # app_name, as in the names of the admin's pages; decides the permissions, too
+    rows: Callable[[], QuerySet[Any]]
+    by: Mapping[str, str]  # what a group shares beside its trouble: columns, and the list's parameters that filter so
+    show: Sequence[str]  # the columns that the texts are made of
+    what: Callable[[Values], str]
+    advice: Callable[[Values], str]
+    line: Callable[[Values, Values], tuple[str, str]]  # of a row, and its group's first: its link's text, and why
+    action: tuple[str, str, str]  # of the admin's list: its name, and its label for one row and for all
+    why: Callable[[Values], str] = lambda first: ""
+    mild: Callable[[Values], bool] = lambda first: False
+    more_actions: Callable[[Values], Mapping[str, str]] = lambda first: {}  # for one row: names and labels
+
+    def section(self, title: str, user: User) -> Section | None:
+        """Return what this user sees of it, None if nothing at all may be seen."""
+        app, _, name = self.model.partition("_")
+        if not may(user, f"{app}.view_{name}"):
+            return None
+        allowed = may(user, f"{app}.change_{name}")
+        groups = grouped(self.rows(), "trouble", *self.by, show=self.show)
+        return Section(title, tuple(self._trouble(group, allowed=allowed) for group in groups))
+
+    def _trouble(self, group: list[Values], *, allowed: bool) -> Trouble:
+        first = group[0]
+        count, (action, _, label) = first["counted"], self.action
+        same = {parameter: first[column] for column, parameter in self.by.items()}
+        path = listed(self.model, trouble=first["trouble"], **same)
+        return Trouble(
+            self.what(first),
+            count,
+            first["since"],
+            why=self.why(first),
+            advice=self.advice(first),
+            path=path,
+            buttons=buttons(allowed and count > 1, path, **{action: label}),
+            oldest=tuple(self._row(row, first, allowed=allowed) for row in group),
+            mild=self.mild(first),
+        )
+
+    def _row(self, row: Values, first: Values, *, allowed: bool) -> Row:
+        text, why = self.line(row, first)
+        action, label, _ = self.action
+        path = listed(self.model, id__exact=row["pk"])
+        pressed = buttons(allowed, path, **{action: label}, **self.more_actions(first))
+        return Row(inside(f"admin:{self.model}_change", text, row["pk"]), row["since"], why, pressed)
 
 
 class TroubleFilter(admin.SimpleListFilter):

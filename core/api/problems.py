@@ -35,7 +35,7 @@ def problem(
     headers: dict[str, str] | None = None,
     **extra: Any,
 ) -> HttpResponse:
-    """Return one problem. `code` is for programs and stable, `detail` is for people and says how to mend it."""
+    """Return one problem. `code` is for programs and stable, `detail` is for people and says how to fix it."""
     body = {
         "type": f"urn:spell-platform:problem:{code.lower().replace('_', '-')}",
         "title": title or HTTPStatus(status).phrase,

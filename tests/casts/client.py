@@ -1,4 +1,4 @@
-"""Two front doors: Django's test client with an API key, and the ASGI application as a server calls it."""
+"""Two clients: Django's test client with an API key, and the ASGI application as a server calls it."""
 
 from __future__ import annotations
 

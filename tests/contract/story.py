@@ -1,4 +1,4 @@
-"""One story through the front door: every endpoint, every state, every kind of event, and every kind of callback."""
+"""One story through the API: every endpoint, every state, every kind of event, and every kind of callback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody should send, through gunicorn: answered with a problem that says what to mend, never with a 500."""
+"""What nobody should send, through gunicorn: answered with a problem that says what to fix, never with a 500."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_nobody_misses_an_event_while_both_processes_are_restarted(tmp_path: Pat
         watchers = asyncio.run(scene(casts))
         gaps = [w.ids for w in watchers if w.ids != list(range(1, ROUNDS + 2))]
         assert gaps == []
-        # Every stream was told; only who knocked at a closed door was turned away by a broken connection.
+        # Every stream was told; only who came to a closed port got a broken connection.
         assert sum(w.goodbyes for w in watchers) >= STREAMS
         assert max(took.values()) < 10, took
         print(json.dumps({"stopped in": took, "refused": sum(w.broken for w in watchers)}))

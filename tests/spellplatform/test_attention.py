@@ -1,4 +1,4 @@
-"""The page "Needs attention": each trouble shows, what is healthy does not, and each button mends its rows."""
+"""The page "Needs attention": each trouble shows, what is healthy does not, and each button fixes its rows."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_it_is_linked_from_the_index_and_from_every_page_of_the_admin(admin_clie
     for path in ("/admin/", "/admin/casts/cast/", "/admin/casts/spell/add/"):
         header = re.search(r'<div id="user-tools">.*?</div>', page(admin_client, path), re.DOTALL)[0]
         assert f'<a href="{PAGE}">Needs attention</a>' in header
-    assert "what mends it" in page(admin_client, "/admin/")
+    assert "what fixes it" in page(admin_client, "/admin/")
     assert PAGE not in Client().get("/admin/login/").content.decode()
 
 

@@ -1,4 +1,4 @@
-"""Deliveries as GitHub makes them, through the real door."""
+"""Deliveries as GitHub makes them, through the real endpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from github_integration.models import Installation
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
 
-DOOR = "/api/webhooks/github"
+ENDPOINT = "/api/webhooks/github"
 SECRET = "It's a Secret to Everybody"  # of tests/settings.py
 SAMPLES = Path(__file__).parents[1] / "data" / "github" / "samples"
 THREAD = threading.local()
@@ -50,16 +50,16 @@ def sign(body: bytes, secret: str = SECRET) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def knocking() -> Client:
+def own_client() -> Client:
     """Return this thread's client; a new one would load the middleware anew each time."""
     if not hasattr(THREAD, "client"):
         THREAD.client = Client()
-    client: Client = THREAD.client
-    return client
+    own: Client = THREAD.client
+    return own
 
 
 def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> HttpResponse:
-    """Knock on the door. `changes` are headers by name; None leaves one out."""
+    """POST one. `changes` are headers by name; None leaves one out."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {
         "X-GitHub-Event": event,
@@ -71,7 +71,7 @@ def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> HttpRes
     headers |= {name.replace("_", "-"): value for name, value in changes.items()}
     kind = headers.pop("Content-Type", "application/json")
     sent = {name: value for name, value in headers.items() if value is not None}
-    answer: HttpResponse = knocking().post(DOOR, data=raw, content_type=kind, headers=sent)
+    answer: HttpResponse = own_client().post(ENDPOINT, data=raw, content_type=kind, headers=sent)
     return answer
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casts.models import Cast
-from webhooks.inbox import Malformed, take_in
+from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import Delivery
 
 from .conftest import SAMPLES, job_event, run_event, sample
@@ -69,7 +69,7 @@ def offer(event: str, body: dict[str, Any]) -> None:
     """Take a body in; it is stored with an outcome, or was malformed and left nothing."""
     guid = str(uuid.uuid4())
     try:
-        assert take_in(guid=guid, event=event, body=json.dumps(body).encode())
+        assert receive_delivery(guid=guid, event=event, body=json.dumps(body).encode())
     except Malformed:
         assert not Delivery.objects.filter(guid=guid).exists()
         return

@@ -400,7 +400,7 @@ def test_delivery_whose_handler_fails_is_kept_with_its_error_and_tried_again(
         work_off()
         row.refresh_from_db()
         assert (row.outcome, row.error, row.attempts) == (Outcome.PENDING, "LookupError: a bug of ours", 1)
-    work_off()  # with the release that mends it
+    work_off()  # with the release that fixes it
     row.refresh_from_db()
     assert (row.outcome, row.error, row.due_at) == (Outcome.APPLIED, "", None)
     assert again(running).status_reason == "waiting_for_runner"

@@ -1,4 +1,4 @@
-"""The delivery sweep: what never reached us is found in GitHub's log, and taken in once, through the same door."""
+"""The delivery sweep: what never reached us is found in GitHub's log, and taken in once, by the same endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from casts.models import Cast
 from github_integration import api, transport
 from github_integration.models import Installation
 from webhooks import sweep
-from webhooks.inbox import take_in
+from webhooks.inbox import receive_delivery
 from webhooks.models import Delivery, DeliverySweep
 from webhooks.sweep import SweepWork, ensure
 
@@ -193,7 +193,7 @@ def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
             guid = log.add(event, payload, ago=age)
             arrived = chance.random() < 0.5
             if arrived:
-                take_in(guid=guid, event=event, body=json.dumps(payload).encode())
+                receive_delivery(guid=guid, event=event, body=json.dumps(payload).encode())
             if event != "push" and (arrived or age < sweep.REACH):
                 expected.add(guid)
                 lost += not arrived

@@ -398,7 +398,7 @@ def test_a_bad_body_of_somebody_unknown_is_401_not_400(greet):
     problem(Api(None).post("/cast", b"{"), 401, "UNAUTHORIZED")
 
 
-# --- the same through the server's own door --------------------------------------------------------------------------
+# --- the same through the ASGI application --------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)

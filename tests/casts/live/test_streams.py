@@ -1,4 +1,4 @@
-"""Event streams through the server's own door: snapshot, live, resumed, ended, and who may see them."""
+"""Event streams through the ASGI application: snapshot, live, resumed, ended, and who may see them."""
 
 from __future__ import annotations
 

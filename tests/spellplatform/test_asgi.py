@@ -1,4 +1,4 @@
-"""The ASGI application: lifespan, request numbers, static files, headers, and two handlers behind one door."""
+"""The ASGI application: lifespan, request numbers, static files, headers, and two handlers behind one application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door itself: who is let in, what is kept, and what GitHub is told."""
+"""The endpoint itself: who is let in, what is kept, and what GitHub is told."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.test import Client
 
 from casts.models import Cast
 from github_integration.models import Installation
-from webhooks.inbox import Malformed, take_in
+from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import Delivery
 
-from .conftest import DOOR, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored
+from .conftest import ENDPOINT, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored
 
 Outcome = Delivery.Outcome
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
@@ -140,7 +140,7 @@ def test_without_a_secret_nobody_is_let_in(settings: Any, secrets: list[str]) ->
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "head", "options"])
 def test_only_post_is_a_delivery(method: str) -> None:
-    answer = getattr(Client(), method)(DOOR)
+    answer = getattr(Client(), method)(ENDPOINT)
     assert answer.status_code == 405
     assert answer["Allow"] == "POST"
 
@@ -284,14 +284,14 @@ def test_eight_deliveries_of_one_guid_at_once_are_stored_and_applied_once(runnin
     body = run_event(running, "in_progress")
     at_once, answers = threading.Barrier(8), []
 
-    def knock() -> None:
+    def post() -> None:
         try:
             at_once.wait(10)
             answers.append(deliver("workflow_run", body, guid="same").status_code)
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=knock) for _ in range(8)]
+    threads = [threading.Thread(target=post) for _ in range(8)]
     [thread.start() for thread in threads]
     [thread.join(30) for thread in threads]
     assert sorted(answers) == [200] * 7 + [202]
@@ -306,14 +306,14 @@ def test_eight_different_deliveries_of_one_run_at_once_all_count_in_any_order(ru
     bodies += [run_event(running, "requested"), run_event(running, "in_progress")]
     at_once, answers = threading.Barrier(8), []
 
-    def knock(body: dict[str, Any]) -> None:
+    def post(body: dict[str, Any]) -> None:
         try:
             at_once.wait(10)
             answers.append(deliver("workflow_job" if "workflow_job" in body else "workflow_run", body).status_code)
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=knock, args=(body,)) for body in bodies]
+    threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
     [thread.start() for thread in threads]
     [thread.join(30) for thread in threads]
     assert answers == [202] * 8
@@ -327,7 +327,7 @@ def test_eight_different_deliveries_of_one_run_at_once_all_count_in_any_order(ru
 @pytest.mark.django_db
 def test_take_in_tells_new_from_seen_and_malformed() -> None:
     body = json.dumps(sample("ping.app.derived")).encode()
-    assert take_in(guid="g", event="ping", body=body)
-    assert not take_in(guid="g", event="ping", body=body)
+    assert receive_delivery(guid="g", event="ping", body=body)
+    assert not receive_delivery(guid="g", event="ping", body=body)
     with pytest.raises(Malformed):
-        take_in(guid="h", event="ping", body=b"[]")
+        receive_delivery(guid="h", event="ping", body=b"[]")
