@@ -12,26 +12,46 @@ import uuid
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
-from core.db.statements import Rows, execute, insert
+from core.db.compiled import Insert, Param, Select, Update
 
 Kind = LedgerEntry.Kind
 THRESHOLDS = (50, 80, 100)  # percent of a cap
 # The counters that a cast moves: the account's, and the key's and the spell's where a cap is set.
-MOVED = Rows(
-    BudgetPeriod,
-    "account",
-    "month",
-    also="(scope = 'account' OR (scope = 'key' AND ref = %s) OR (scope = 'spell' AND ref = %s)) ORDER BY scope, ref",
+OF_MONTH = Q(account=Param(BudgetPeriod, "account_id"), month=Param(BudgetPeriod, "month"))
+WITHIN = Q(scope=BudgetScope.KEY, ref=Param(BudgetPeriod, "ref", "key")) | Q(
+    scope=BudgetScope.SPELL, ref=Param(BudgetPeriod, "ref", "spell")
 )
+MOVED = Select(
+    lambda: BudgetPeriod.objects.filter(OF_MONTH, Q(scope=BudgetScope.ACCOUNT) | WITHIN).order_by("scope", "ref")
+)
+CENTS = Param(BudgetPeriod, "held_cents", "cents")
 # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
-ROOM = "(cap_cents IS NULL OR (cap_cents > 0 AND cap_cents >= held_cents + captured_cents + %s))"
-TAKE = f"UPDATE accounts_budgetperiod SET held_cents = held_cents + %s WHERE {ROOM} AND "  # noqa: S608 - no values in it
-TAKE_OWN = f"{TAKE} account_id = %s AND month = %s AND scope = 'account'"
+ROOM = Q(cap_cents=None) | Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)
+HOLD = Update(
+    lambda: BudgetPeriod.objects.filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT), held_cents=F("held_cents") + CENTS
+)
+HOLD_WITHIN = Update(
+    lambda: BudgetPeriod.objects.filter(ROOM, pk=Param(BudgetPeriod, "id")), held_cents=F("held_cents") + CENTS
+)
+ADD_ENTRY = Insert(LedgerEntry)
+HELD = Select(
+    lambda: (
+        LedgerEntry.objects.filter(cast_id=Param(LedgerEntry, "cast_id"), kind=Kind.HOLD)
+        .select_related("period")
+        .order_by()
+    )
+)
+SETTLED = {
+    "held_cents": F("held_cents") - Param(BudgetPeriod, "held_cents", "held"),
+    "captured_cents": F("captured_cents") + Param(BudgetPeriod, "captured_cents", "captured"),
+}
+SETTLE = Update(lambda: BudgetPeriod.objects.filter(pk=Param(BudgetPeriod, "id")), **SETTLED)
+SETTLE_WITHIN = Update(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN), **SETTLED)
 
 
 def hold(
@@ -49,15 +69,16 @@ def hold(
     """
     at = at or timezone.now()
     month = month_of(at)
-    if not _take(TAKE_OWN, cents, account.pk, month):
+    of_month: dict[str, Any] = {"account_id": account.pk, "month": month}
+    if not HOLD.run(cents=cents, **of_month):
         open_month(account, month)
-        if not _take(TAKE_OWN, cents, account.pk, month):
+        if not HOLD.run(cents=cents, **of_month):
             raise _exceeded(BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT), cents)
     # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
-    periods = MOVED.all(account.pk, month, str(api_key_id), spell_key)
+    periods = MOVED.all(key=str(api_key_id), spell=spell_key, **of_month)
     for period in periods:
         if period.scope != BudgetScope.ACCOUNT:
-            if not _take(f"{TAKE} id = %s", cents, period.pk):
+            if not HOLD_WITHIN.run(cents=cents, id=period.pk):
                 raise _exceeded(period, cents)
             period.held_cents += cents
         _tell_thresholds(period, before=period.used_cents - cents)
@@ -72,7 +93,7 @@ def hold(
         spell_key=spell_key,
         booked_on=at.astimezone(dt.UTC).date(),
     )
-    insert(entry)
+    ADD_ENTRY.run(entry)
     return entry
 
 
@@ -82,28 +103,32 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     A second settlement of one cast, or a capture above its hold, is refused by the database (IntegrityError): whoever
     ends a cast has already won the guarded UPDATE, so it is a bug, not a race.
     """
-    held = LedgerEntry.objects.select_related("period").get(cast_id=cast_id, kind=Kind.HOLD)
+    held = HELD.first(cast_id=cast_id)
+    if held is None:
+        raise LedgerEntry.DoesNotExist(f"Nothing is held for {cast_id}.")
     capture_cents = held.cents if capture_cents is None else capture_cents
-    changes = {"held_cents": F("held_cents") - held.cents, "captured_cents": F("captured_cents") + capture_cents}
     period = held.period
-    BudgetPeriod.objects.filter(pk=period.pk).update(**changes)
-    for other in MOVED.all(period.account_id, period.month, held.api_key_id, held.spell_key):
-        if other.pk != period.pk:
-            BudgetPeriod.objects.filter(pk=other.pk).update(**changes)
+    settled = {"held": held.cents, "captured": capture_cents}
+    SETTLE.run(id=period.pk, **settled)
+    # The account's row is locked by now, so nobody else is at these.
+    within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
+    SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
     if capture_cents < held.cents or not moves:
         moves.append((Kind.RELEASE, held.cents - capture_cents))
     for number, (kind, cents) in enumerate(moves):
-        LedgerEntry.objects.create(
-            period=period,
-            cast_id=cast_id,
-            kind=kind,
-            cents=cents,
-            hold_cents=held.cents,
-            settles=number == 0,
-            api_key_id=held.api_key_id,
-            spell_key=held.spell_key,
-            booked_on=held.booked_on,
+        ADD_ENTRY.run(
+            LedgerEntry(
+                period=period,
+                cast_id=cast_id,
+                kind=kind,
+                cents=cents,
+                hold_cents=held.cents,
+                settles=number == 0,
+                api_key_id=held.api_key_id,
+                spell_key=held.spell_key,
+                booked_on=held.booked_on,
+            )
         )
 
 
@@ -176,11 +201,6 @@ def current(account: Account) -> BudgetPeriod:
     month = month_of(timezone.now())
     open_month(account, month)
     return BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT)
-
-
-def _take(statement: str, cents: int, *which: object) -> bool:
-    with execute(statement, [cents, cents, *which]) as cursor:
-        return bool(cursor.rowcount)
 
 
 def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:

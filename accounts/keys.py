@@ -15,13 +15,13 @@ import zlib
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, usual_scopes
-from core.db.statements import Rows
+from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
 MARK = "sk_live_spl_"
 RANDOM_CHARS, TAIL_CHARS, PREFIX_CHARS = 30, 6, 20
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-BY_PREFIX = Rows(ApiKey, "prefix", related="account")
+BY_PREFIX = Select(lambda: ApiKey.objects.filter(prefix=Param(ApiKey, "prefix")).select_related("account").order_by())
 LAST_USED_EVERY = dt.timedelta(minutes=1)  # a write per request would make every read a write
 
 
@@ -81,7 +81,7 @@ def authenticate(secret: str) -> ApiKey:
         raise Unauthorized(
             "That is not a whole API key: a key is sk_live_spl_ and 36 letters and digits. Was it cut when copied?"
         )
-    key = BY_PREFIX.first(secret[:PREFIX_CHARS])
+    key = BY_PREFIX.first(prefix=secret[:PREFIX_CHARS])
     if key is None or not hmac.compare_digest(key.digest, digest(secret)):
         raise Unauthorized("This API key is not known here. Was it made on another installation?")
     if key.revoked_at is not None:

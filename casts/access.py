@@ -13,7 +13,7 @@ from accounts import keys
 from accounts.models import Account
 from casts import links
 from casts.models import Cast
-from core.db.statements import Rows
+from core.db.compiled import Param, Select
 from core.errors import Unauthorized
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 from accounts.api.authentication import HOW, bearer, require
 from casts.errors import CastNotFound
 
-BY_ID = Rows(Cast, "id", related="spell")
+BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 
 
 def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
     """Return the cast that a path names, one of this account's (None: anybody's); raise CastNotFound."""
     try:
-        found = BY_ID.first(uuid.UUID(cast_id))
+        found = BY_ID.first(id=uuid.UUID(cast_id))
     except ValueError:
         found = None
     if found is None or (of is not None and found.account_id != of.pk):

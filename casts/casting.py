@@ -5,15 +5,15 @@ from __future__ import annotations
 from accounts.models import ApiKey
 from casts.errors import SpellNotFound
 from casts.models import Spell
-from core.db.statements import Rows
+from core.db.compiled import Param, Select
 from core.errors import Forbidden
 
-SPELL = Rows(Spell, "key")
+SPELL = Select(lambda: Spell.objects.filter(key=Param(Spell, "key")).order_by())
 
 
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
-    spell = SPELL.first(spell_key)
+    spell = SPELL.first(key=spell_key)
     if spell is not None and spell.active:
         if key.allows_spell(spell_key):
             return spell

@@ -14,7 +14,7 @@ from casts.lifecycle import events, slots
 from casts.links import with_links
 from casts.models import Artifact, Cast
 from core.api.etags import etag_of, is_current
-from core.db.statements import Rows
+from core.db.compiled import OneOf, Params, Select
 from core.times import stamp
 
 
@@ -41,9 +41,9 @@ def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
 
 def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     """Return casts as the API shows them, in this order; in two queries, however many they are."""
-    casts = {cast.pk: cast for cast in LISTED.among(ids)}
+    casts = {cast.pk: cast for cast in LISTED.all(ids=ids)}
     artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
-    for artifact in ARTIFACTS.among(list(artifacts)) if artifacts else ():
+    for artifact in ARTIFACTS.all(casts=list(artifacts)) if artifacts else ():
         artifacts[artifact.cast_id].append(artifact)
     return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
 
@@ -66,8 +66,15 @@ SHOWN = (
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
 SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run", "repository", "workflow_file")
-LISTED = Rows(Cast, "id", of_own=SHOWN, related="spell", of_related=SHOWN_OF_SPELL)
-ARTIFACTS = Rows(Artifact, "cast")
+LISTED = Select(
+    lambda: (
+        Cast.objects.filter(OneOf("pk", Params(Cast, "id", "ids")))
+        .select_related("spell")
+        .only(*SHOWN, *(f"spell__{name}" for name in SHOWN_OF_SPELL))
+        .order_by()
+    )
+)
+ARTIFACTS = Select(lambda: Artifact.objects.filter(OneOf("cast_id", Params(Artifact, "cast", "casts"))).order_by())
 
 
 def position(cast: Cast) -> int | None:

@@ -207,7 +207,7 @@ class Runtime(Protocol):
     words: Words
 
     def book(self, cast: Cast) -> dt.datetime:
-        """Return when this cast may be started, and keep that turn for it. Raise NotNow, with nothing kept."""
+        """Return when this cast may be started, and keep that time for it. Raise NotNow, with nothing kept."""
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown.

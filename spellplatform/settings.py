@@ -66,7 +66,7 @@ def database(url: str) -> dict[str, Any]:
             # A server that is gone without a word is noticed in seconds, not in hours.
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
-            "prepare_threshold": 5,  # the statements of core.db.statements are prepared at their sixth use
+            "prepare_threshold": 5,  # the statements of core.db.compiled are prepared at their sixth use
             **config.get("OPTIONS", {}),
         }
     return config

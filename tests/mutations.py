@@ -58,8 +58,8 @@ MUTATIONS = [
     Mutation(
         "end: without the claim",
         LIFECYCLE,
-        "_end(cast.mine(), status",
-        "_end(Cast.objects.filter(pk=cast.pk), status",
+        "Cast.claimed().filter(status__in=OPEN)",
+        'Cast.objects.filter(Q(token=Param(Cast, "token")) | Q(token__gte=0), pk=Param(Cast, "id"), status__in=OPEN)',
         (MOVES, MACHINE),
     ),
     Mutation(
@@ -151,8 +151,8 @@ MUTATIONS = [
     Mutation(
         "cancel: at once though sent",
         LIFECYCLE,
-        "filter(pk=cast_id, dispatch_started_at=None)",
-        "filter(pk=cast_id)",
+        'filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN)',
+        'filter(pk=Param(Cast, "id"), status__in=OPEN)',
         (CANCEL,),
     ),
     Mutation(
@@ -185,21 +185,17 @@ MUTATIONS = [
     ),
     # Money.
     Mutation(
-        "_take: without the room",
+        "hold: without the room",
         BUDGET,
-        "(cap_cents > 0 AND cap_cents >= held_cents + captured_cents + %s)",
-        "(cap_cents > 0 AND %s >= 0)",
+        'Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)',
+        "Q(cap_cents__gt=0)",
         (SCOPES, MACHINE),
     ),
     Mutation(
-        "_take: look, then take",
+        "hold: look, then take",
         BUDGET,
-        "    with execute(statement, [cents, cents, *which]) as cursor:\n        return bool(cursor.rowcount)\n",
-        '    look = statement.replace(TAKE.split(" WHERE ")[0], "SELECT 1 FROM accounts_budgetperiod")\n'
-        "    with execute(look, [cents, *which]) as cursor:\n"
-        "        room = bool(cursor.fetchall())\n"
-        '    with execute(statement.replace(ROOM, "%s >= 0"), [cents, cents, *which]) as cursor:\n'
-        "        return room and bool(cursor.rowcount)\n",
+        "filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT), held",
+        "filter(pk__in=BudgetPeriod.objects.filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT)), held",
         (RACES,),
         postgres=True,
     ),
@@ -211,7 +207,11 @@ MUTATIONS = [
         (SCOPES, MACHINE),
     ),
     Mutation(
-        "settle: the account's counter alone", BUDGET, "if other.pk != period.pk:", "if False:", (SCOPES, MACHINE)
+        "settle: the account's counter alone",
+        BUDGET,
+        "filter(OF_MONTH, WITHIN),",
+        "filter(OF_MONTH, WITHIN, ref='-'),",
+        (SCOPES, MACHINE),
     ),
     Mutation(
         "settle: forgets the rest", BUDGET, "if capture_cents < held.cents or not moves:", "if not moves:", (LEDGER,)
@@ -219,7 +219,7 @@ MUTATIONS = [
     Mutation(
         "end: settles nothing",
         LIFECYCLE,
-        "        budget.settle(moved.pk, capture_cents=None if charge else 0)\n",
+        "    budget.settle(ended.pk, capture_cents=charged_cents)\n",
         "",
         (MOVES,),
     ),
@@ -273,15 +273,15 @@ MUTATIONS = [
     Mutation(
         "once: of any account",
         IDEMPOTENCY,
-        "ANSWERED.first(account.pk, route, key)",
-        'Rows(IdempotencyRecord, "route", "key").first(route, key)',
+        "ANSWERED.first(account_id=account.pk, route=route, key=key)",
+        "IdempotencyRecord.objects.filter(route=route, key=key).first()",
         (ONCE,),
     ),
     Mutation(
         "once: a twin waits for ever",
         IDEMPOTENCY,
-        "lock_timeout = {TWIN_WAIT_MS:d}",
-        "lock_timeout = 9000",
+        "wait_for_locks(TWIN_WAIT_MS)",
+        "wait_for_locks(9000)",
         (RACES,),
         postgres=True,
     ),
@@ -320,7 +320,7 @@ MUTATIONS = [
     Mutation(
         "slots: nobody is woken",
         LIFECYCLE,
-        "transaction.on_commit(lambda: _offer_slot(moved), robust=True)",
+        "transaction.on_commit(lambda: _offer_slot(ended), robust=True)",
         "",
         (LINE,),
     ),

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts.models import Cast
-from core.db.statements import insert
+from core.db.compiled import Insert
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from github_integration import wire
@@ -32,6 +32,9 @@ WAIT_SECONDS = 60.0
 
 PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
 LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be taken in again (webhooks.sweep)
+
+
+ADD_DELIVERY = Insert(Delivery)
 
 
 class Malformed(ValueError):
@@ -82,7 +85,7 @@ def store(row: Delivery, outcome: str, error: str = "") -> bool:
     """Store a delivery with what came of it. Raise AlreadyHere; the transaction must end then."""
     settle(row, outcome, error)
     try:
-        insert(row)
+        ADD_DELIVERY.run(row)
     except IntegrityError as exc:  # the GUID is its only constraint
         raise AlreadyHere from exc
     return True

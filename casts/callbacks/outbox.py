@@ -7,6 +7,7 @@ that ends the cast; `delivery` sends it, once at least: receivers drop repetitio
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, F
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from casts.errors import CallbackInFlight, EndpointDisabled
 from casts.models import Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
+from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 
@@ -40,26 +42,27 @@ class CallbackQueue(DueQuerySet):
         return super().claim(limit=min(limit, 1), lease=lease, newest=newest)
 
 
+ENDPOINTS = Select(
+    lambda: CallbackEndpoint.objects.filter(account=Param(CallbackEndpoint, "account_id"), active=True, deleted_at=None)
+)
+ADD_CALLBACK = Insert(Callback)
+
 # --- What is owed ----------------------------------------------------------------------------------------------
 
 
 def enqueue(cast: Cast) -> None:
     """Note, in the transaction that ends a cast, whom to tell: each endpoint that wants it, and its callback_url."""
     now, kind = timezone.now(), TYPES[CastStatus(cast.status)]
-    endpoints = CallbackEndpoint.objects.filter(account=cast.account_id, active=True, deleted_at=None)
+    endpoints = ENDPOINTS.all(account_id=cast.account_id)
     receivers: list[tuple[CallbackEndpoint | None, str]]
     receivers = [(endpoint, endpoint.url) for endpoint in endpoints if kind in endpoint.types]
     if cast.callback_url:
         receivers.append((None, cast.callback_url))
-    if not receivers:
-        return
-    Callback.objects.bulk_create(
-        Callback(
-            account_id=cast.account_id, cast=cast, endpoint=endpoint, url=url, type=kind, created_at=now, due_at=now
-        )
-        for endpoint, url in receivers
-    )
-    transaction.on_commit(wakeups.work_is_due)
+    for endpoint, url in receivers:
+        about: dict[str, Any] = {"account_id": cast.account_id, "cast": cast, "endpoint": endpoint, "url": url}
+        ADD_CALLBACK.run(Callback(**about, type=kind, created_at=now, due_at=now))
+    if receivers:
+        transaction.on_commit(wakeups.work_is_due)
 
 
 def send_again(callback: Callback) -> Callback:

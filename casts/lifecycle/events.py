@@ -11,11 +11,13 @@ from typing import Any
 from django.db import transaction
 
 from casts.models import Artifact, Cast, CastEvent
-from core.db.statements import insert
+from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
 from core.times import stamp
 
 ENDED_BY = "ended"  # the kind of the last event that streams deliver
+ADD_EVENT = Insert(CastEvent)
+ARTIFACTS = Select(lambda: Artifact.objects.filter(cast=Param(Artifact, "cast")).order_by())
 
 
 def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
     `artifacts`: the cast's, if they have been read already.
     """
     if artifacts is None:
-        artifacts = cast.artifacts.all() if cast.run_finished_at else ()
+        artifacts = artifacts_of(cast) if cast.run_finished_at else ()
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -45,6 +47,12 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "error": cast.error,
         "final": cast.final,
     }
+
+
+def artifacts_of(cast: Cast) -> Iterable[Artifact]:
+    """Return a cast's artifacts; without asking for them, if they were read with it."""
+    prefetched: dict[str, Any] = getattr(cast, "_prefetched_objects_cache", {})
+    return cast.artifacts.all() if "artifacts" in prefetched else ARTIFACTS.all(cast_id=cast.pk)
 
 
 def artifact_line(artifact: Artifact) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
 
     `by`: the operator who caused it.
     """
-    insert(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
+    ADD_EVENT.run(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
     cast_id: uuid.UUID = cast.pk
     transaction.on_commit(lambda: wakeups.has_news(cast_id))
 

@@ -15,17 +15,25 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from accounts.models import Account
 from casts.errors import KeyReused, MalformedKey, TwinInFlight
 from casts.models import Cast, IdempotencyRecord
-from core.db.statements import Rows, execute, insert
+from core.db.compiled import Insert, Param, Select
+from core.db.locks import wait_for_locks
 
 KEPT = dt.timedelta(days=7)
 FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
-ANSWERED = Rows(IdempotencyRecord, "account", "route", "key")
+ANSWERED = Select(
+    lambda: IdempotencyRecord.objects.filter(
+        account=Param(IdempotencyRecord, "account_id"),
+        route=Param(IdempotencyRecord, "route"),
+        key=Param(IdempotencyRecord, "key"),
+    )
+)
+ADD_RECORD = Insert(IdempotencyRecord)
 TWIN_WAIT_MS = 2000  # a transaction that takes longer belongs to a process in trouble
 
 
@@ -85,7 +93,7 @@ def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[
     """
     if key is None:
         return None
-    record = ANSWERED.first(account.pk, route, key)
+    record = ANSWERED.first(account_id=account.pk, route=route, key=key)
     if record is None:
         return None
     if record.created_at <= timezone.now() - KEPT:  # the purge will come for it; it is in our way now
@@ -102,10 +110,9 @@ def _claim(account: Account, route: str, key: str, digest: str, body: dict[str, 
 
     The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
     """
-    if connection.vendor == "postgresql":
-        execute(f"SET LOCAL lock_timeout = {TWIN_WAIT_MS:d}", ()).close()
+    wait_for_locks(TWIN_WAIT_MS)
     try:
-        insert(
+        ADD_RECORD.run(
             IdempotencyRecord(
                 account=account, route=route, key=key, fingerprint=digest, body=body, created_at=timezone.now()
             )

@@ -25,7 +25,7 @@ from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_of, words_of
-from core.db.statements import Rows, insert, update
+from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
 from core.queue.due import batches
@@ -47,9 +47,49 @@ RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QU
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
-FOLDED = ("id", "key", "runtime", "carries_token")  # what folding needs of a spell
-LOCKED = Rows(Cast, "id", related="spell", of_related=FOLDED, lock=True)
-LOCKED_BY_RUN = Rows(Cast, "run_id", related="spell", of_related=FOLDED, lock=True)
+
+
+def columns_but(*left_out: str) -> list[str]:
+    """Return the names of a cast's columns, without some."""
+    return [field.attname for field in Cast._meta.concrete_fields if field.attname not in left_out]
+
+
+def locked() -> QuerySet[Cast]:
+    """Return casts, to be locked, with what folding needs of their spells."""
+    folded = Cast.objects.select_related("spell").only(
+        *columns_but(), "spell__key", "spell__runtime", "spell__carries_token"
+    )
+    return folded.select_for_update(of=("self",)).order_by()
+
+
+LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
+LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
+# A cast that has just moved, as the event, the receivers and the next in line need it.
+MOVED = Select(
+    lambda: (
+        Cast.objects.select_related("spell", "account")
+        .only(
+            *columns_but("input", "metadata", "observation"), "spell__key", "spell__max_running", "account__max_running"
+        )
+        .filter(pk=Param(Cast, "id"))
+        .order_by()
+    )
+)
+ENDED: dict[str, Any] = {
+    "last_seq": F("last_seq") + 1,
+    "progress": 100,
+    "step_name": "",
+    # Clocks may differ.
+    "finished_at": Greatest(Param(Cast, "finished_at", "now"), Coalesce("started_at", "created_at")),
+    "due_at": None,
+    "lease_until": None,
+}
+END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)
+END_UNSENT = Update(
+    lambda: Cast.objects.filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN), **ENDED
+)
+FOLD = Update(lambda: Cast.objects.filter(pk=Param(Cast, "id"), status__in=OPEN))
+ADD_CAST = Insert(Cast)
 
 
 # What a cast has learnt from its run, to be forgotten with it.
@@ -94,7 +134,7 @@ def accept(
     with transaction.atomic():
         if first is not None:
             first(cast)
-        insert(cast)
+        ADD_CAST.run(cast)
         events.append(cast, "accepted", at=now)
         # Last: it locks the account's counter, for which all other casts of the account wait.
         budget.hold(
@@ -208,7 +248,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
 
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
-    cast = LOCKED.first(cast_id)
+    cast = LOCKED.first(id=cast_id)
     if cast is None or (cast.run_id == named.id and not cast.run_guessed):
         return
     if cast.run_id == named.id:
@@ -286,7 +326,7 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
     Any order and any repetition gives the same end: see `casts.lifecycle.folding`.
     """
     with transaction.atomic(savepoint=False):
-        if (cast := LOCKED.first(cast_id)) is None:
+        if (cast := LOCKED.first(id=cast_id)) is None:
             raise Cast.DoesNotExist
         return _fold(cast, seen)
 
@@ -294,10 +334,10 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 def absorb(seen: Observation) -> bool | None:
     """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
     with transaction.atomic(savepoint=False):
-        same_number = LOCKED_BY_RUN.all(seen.run_id)
+        same_number = LOCKED_BY_RUN.all(run_id=seen.run_id)
         cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
         if cast is None and (cast_id := cast_behind(seen)) is not None:
-            cast = LOCKED.first(cast_id)
+            cast = LOCKED.first(id=cast_id)
         return None if cast is None else _fold(cast, seen)
 
 
@@ -317,7 +357,7 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         setattr(cast, name, value)
     if public:
         changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not update(cast, changes, only="status IN ('queued', 'running')"):
+    if not FOLD.run(changes, id=cast.pk):
         return False
     if public:
         events.append(cast, kind, at=timezone.now())
@@ -427,13 +467,13 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
         )
         if asked:
             # The update above holds the row: a worker that would dispatch it now waits, and then sees the request.
-            undispatched = Cast.objects.filter(pk=cast_id, dispatch_started_at=None)
             ended = _end(
-                undispatched,
+                END_UNSENT,
+                {"id": cast_id},
                 CastStatus.CANCELLED,
                 reason=reason,
                 message="Cancelled by the operator." if by else "Cancelled, as asked.",
-                charge=False,
+                charged_cents=0,
                 by=by,
             )
             if not ended:
@@ -460,45 +500,53 @@ def end(
     charge: bool,
 ) -> bool:
     """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
-    return _end(cast.mine(), status, reason=reason, message=message, error=error, output=output, charge=charge)
+    with transaction.atomic():
+        return _end(
+            END_CLAIMED,
+            {"id": cast.pk, "token": cast.token},
+            status,
+            reason=reason,
+            message=message,
+            error=error,
+            output=output,
+            charged_cents=cast.cost_cents if charge else 0,
+        )
 
 
 def _end(
-    which: QuerySet[Cast],
+    guarded: Update,
+    which: dict[str, Any],
     status: CastStatus,
     *,
     reason: str,
     message: str,
     error: dict[str, Any] | None = None,
     output: Any = None,
-    charge: bool,
+    charged_cents: int,
     by: str = "",
 ) -> bool:
-    with transaction.atomic():
-        moved = _move(
-            which,
-            status,
-            events.ENDED_BY,
-            by=by,
-            status_reason=reason,
-            message=message[:MESSAGE_CHARS],
-            progress=100,
-            step_name="",
-            error=error,
-            output=output,
-            charged_cents=F("cost_cents") if charge else 0,
-            finished_at=Greatest(Value(timezone.now()), Coalesce("started_at", "created_at")),  # clocks may differ
-            due_at=None,
-            lease_until=None,
-        )
-        if moved is None:
-            return False
-        budget.settle(moved.pk, capture_cents=None if charge else 0)
-        for path in settings.CAST_ENDED:
-            import_string(path)(moved)
-        # After the commit: within it, two casts that end could wait for each other's rows.
-        transaction.on_commit(lambda: _offer_slot(moved), robust=True)
-    logger.info("cast ended", extra={"cast_id": str(moved.pk), "status": status, "reason": reason})
+    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none."""
+    now = timezone.now()
+    changes = {
+        "status": status,
+        "status_reason": reason,
+        "message": message[:MESSAGE_CHARS],
+        "error": error,
+        "output": output,
+        "charged_cents": charged_cents,
+    }
+    if not guarded.run(changes, now=now, **which):
+        return False
+    ended = MOVED.first(id=which["id"])
+    assert ended is not None
+    events.append(ended, events.ENDED_BY, at=now, by=by)
+    budget.settle(ended.pk, capture_cents=charged_cents)
+    for path in settings.CAST_ENDED:
+        import_string(path)(ended)
+    # After the commit: within it, two casts that end could wait for each other's rows.
+    transaction.on_commit(lambda: _offer_slot(ended), robust=True)
+    facts = {"cast_id": str(ended.pk), "status": status, "reason": reason}
+    transaction.on_commit(lambda: logger.info("cast ended", extra=facts), robust=True)
     return True
 
 

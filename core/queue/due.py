@@ -16,13 +16,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
-from core.db.statements import Rows
+from core.db.compiled import OneOf, Param, Params, Select
 
 
 @cache
-def every_column(model: type[models.Model]) -> Rows[Any]:
+def by_key(model: type[models.Model]) -> Select[Any]:
     """Return what reads rows of a model by their keys."""
-    return Rows(model, model._meta.pk.name)
+    keys = Params(model, model._meta.pk.name, "keys")
+    return Select(lambda: model._base_manager.filter(OneOf("pk", keys)).order_by())
 
 
 class DueQuerySet(models.QuerySet[Any]):
@@ -49,7 +50,7 @@ class DueQuerySet(models.QuerySet[Any]):
                 due_at=None, lease_until=now + lease, attempts=F("attempts") + 1, token=F("token") + 1
             )
         model: Any = self.model
-        return every_column(model).among(keys)
+        return by_key(model).all(keys=keys)
 
     def recover(self) -> int:
         """Make rows due again whose holder let the lease run out; return how many. They died, or are stopped."""
@@ -102,6 +103,12 @@ class DueRow(models.Model):
     def due_rows(cls) -> DueQuerySet:
         """Return the queue that this model's rows form."""
         return DueQuerySet(cls)
+
+    @classmethod
+    def claimed(cls) -> models.QuerySet[Self]:
+        """Return, for a compiled statement, what `mine` returns of a row that has `id` and `token`."""
+        key, token = Param(cls, cls._meta.pk.name, "id"), Param(cls, "token")
+        return cls._base_manager.filter(pk=key, token=token, lease_until__isnull=False)
 
     def mine(self) -> models.QuerySet[Self]:
         """Return this row if the claim that loaded it still holds, else nothing: what every write goes through."""

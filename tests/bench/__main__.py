@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import database
 from tests.bench.charts import chart
-from tests.bench.items import delivery, history, lag, layout, requests, streams, worker
+from tests.bench.items import delivery, ends, history, lag, layout, requests, streams, worker
 from tests.bench.measures import machine
 from tests.bench.report import Findings
 from tests.bench.run import Run
@@ -28,6 +28,7 @@ ITEMS: dict[str, Callable[[Run], None]] = {
     "casts": requests.casts,
     "history": history.measure,
     "dispatch": worker.dispatch,
+    "ends": ends.measure,
     "worker": worker.many_open,
     "lag": lag.measure,
     "layout": layout.measure,

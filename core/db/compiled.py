@@ -1,0 +1,252 @@
+"""Statements that the ORM compiles once, for the few places that every request, webhook or step passes.
+
+Django's ORM composes each statement anew, which takes several times as long as the database takes to run it. Here a
+statement is written as any other query, beside its model's other queries, with a `Param` for each value that is known
+only when it runs; it is compiled at its first use. On Postgres it is prepared as well, so the server plans it once.
+
+The constants in a statement become parameters too. A plan that Postgres makes for all values can't use a partial
+index whose condition it would have to prove from them, so such queries are better left to the ORM.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import psycopg
+from django.db import connection, models, transaction
+from django.db.models import F, Lookup, sql
+from django.db.models.expressions import Expression
+from django.db.models.query import get_related_populators
+
+M = TypeVar("M", bound=models.Model)
+if TYPE_CHECKING:
+    AnyLookup = Lookup[Any]
+else:
+    AnyLookup = Lookup
+
+
+def execute(text: str, params: Sequence[Any]) -> Any:
+    """Run a statement and return its cursor: through Django, with all that it does about errors and logs."""
+    if connection.vendor == "postgresql":
+        # Django's own cursor binds in the client: each text is another one, which the server must plan anew.
+        connection.ensure_connection()
+        bound: Any = psycopg.Cursor(connection.connection)
+        cursor = connection.make_debug_cursor(bound) if connection.queries_logged else connection.make_cursor(bound)
+    else:
+        cursor = connection.cursor()
+    cursor.execute(text, params)
+    return cursor
+
+
+class Param(Expression):
+    """A value that is given, by `name`, when the statement runs; written to the database as its field is.
+
+    In a condition it is never None, since `x = NULL` finds nothing: where a column may be null, write two statements.
+    """
+
+    for_save = False
+
+    def __init__(self, model: type[models.Model], field: str, name: str = "") -> None:
+        of: Any = model._meta.get_field(field)
+        self.of, self.name = of, name or of.attname
+        super().__init__(output_field=of)
+
+    def resolve_expression(
+        self,
+        query: Any = None,
+        allow_joins: bool = True,
+        reuse: set[str] | None = None,
+        summarize: bool = False,
+        for_save: bool = False,
+    ) -> Any:
+        """Return the expression as part of a query; Django says whether its value is to be stored or compared."""
+        resolved: Any = super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
+        resolved.for_save = for_save
+        return resolved
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Return a mark, and this as its parameter: `Statement` puts the value in its place."""
+        return "%s", [self]
+
+    def prepared(self, value: Any) -> Any:
+        """Return a value as the database takes it. Raise TypeError for None in a condition."""
+        if self.for_save:
+            return self.of.get_db_prep_save(value, connection)
+        if value is None:
+            raise TypeError(f"{self.name} is compared with a column, and nothing equals NULL.")
+        return self.of.get_db_prep_value(value, connection)
+
+
+class Params(Param):
+    """Any number of values, for `OneOf`."""
+
+    def prepared(self, value: Any) -> Any:
+        """Return the values in one parameter: a Postgres array, or a JSON array for SQLite."""
+        values = [super(Params, self).prepared(one) for one in value]
+        return values if connection.vendor == "postgresql" else json.dumps(values)
+
+
+class OneOf(AnyLookup):
+    """Whether a column has one of these values: `column__in`, in one text however many they are.
+
+    SQLite is given them as JSON, so the column holds numbers or text there (as UUIDs are).
+    """
+
+    def __init__(self, column: str | Expression, values: Params) -> None:
+        super().__init__(F(column) if isinstance(column, str) else column, values)
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Postgres has an operator for it."""
+        return self._with("= ANY({})", compiler, connection)
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        """SQLite takes no arrays."""
+        return self._with("IN (SELECT value FROM json_each({}))", compiler, connection)
+
+    def _with(self, form: str, compiler: Any, connection: Any) -> Any:
+        column, before = self.process_lhs(compiler, connection)
+        values, after = compiler.compile(self.rhs)
+        return f"{column} {form.format(values)}", [*before, *after]
+
+
+class Statement:
+    """A compiled text, and where in its parameters the values go."""
+
+    def __init__(self, text: str, params: Sequence[Any]) -> None:
+        self.text, self.params = text, list(params)
+        self.places = [(place, param) for place, param in enumerate(params) if isinstance(param, Param)]
+        self.names = {param.name for _, param in self.places}
+
+    def run(self, values: Mapping[str, Any]) -> Any:
+        """Run it and return its cursor. Raise TypeError if values are missing, or not asked for."""
+        if values.keys() != self.names:
+            raise TypeError(f"This statement takes {sorted(self.names)}, not {sorted(values)}: {self.text}")
+        params = self.params.copy()
+        for place, param in self.places:
+            params[place] = param.prepared(values[param.name])
+        return execute(self.text, params)
+
+
+class Reading(NamedTuple):
+    """A compiled SELECT, and how its rows become objects; see django.db.models.query.ModelIterable."""
+
+    statement: Statement
+    locks: bool
+    compiler: Any
+    converters: Any
+    model: Any
+    names: list[str]
+    start: int
+    end: int
+    related: list[Any]
+
+
+class Select(Generic[M]):
+    """A query for rows of a model, with those of `select_related`. `build` makes it, once models are ready."""
+
+    def __init__(self, build: Callable[[], models.QuerySet[M, Any]]) -> None:
+        self.build = build
+
+    @cached_property
+    def _reading(self) -> Reading:
+        queryset: Any = self.build()
+        # Through Django's proxy, which is each thread's own connection: what is compiled serves all threads.
+        compiler = queryset.query.get_compiler(connection=connection)
+        statement = Statement(*compiler.as_sql())
+        info, select = compiler.klass_info, compiler.select
+        assert info is not None  # rows, not values
+        assert not compiler.annotation_col_map
+        assert not queryset._prefetch_related_lookups
+        start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+        return Reading(
+            statement=statement,
+            locks=queryset.query.select_for_update,
+            compiler=compiler,
+            converters=compiler.get_converters([expression for expression, *_ in select]),
+            model=info["model"],
+            names=[expression.target.attname for expression, *_ in select[start:end]],
+            start=start,
+            end=end,
+            related=get_related_populators(info, select, connection.alias),  # type: ignore[call-arg] # as of Django 6
+        )
+
+    def all(self, **values: Any) -> list[M]:
+        """Return the rows that are found."""
+        statement, locks, compiler, converters, model, names, start, end, related = self._reading
+        if locks and connection.get_autocommit():
+            raise transaction.TransactionManagementError("A row is locked until its transaction ends: begin one.")
+        with statement.run(values) as cursor:
+            rows = cursor.fetchall()
+        found = []
+        for row in compiler.apply_converters(rows, converters) if converters else rows:
+            one = model.from_db(connection.alias, names, row[start:end])
+            for populator in related:
+                populator.populate(row, one)
+            found.append(one)
+        return found
+
+    def first(self, **values: Any) -> M | None:
+        """Return one of them, None if there is none."""
+        return next(iter(self.all(**values)), None)
+
+
+class Update:
+    """A guarded UPDATE: `changes` on the rows of one table that `build` finds."""
+
+    def __init__(self, build: Callable[[], models.QuerySet[Any, Any]], **changes: Any) -> None:
+        self.build, self.changes = build, changes
+        self._statements: dict[frozenset[str], Statement] = {}
+
+    def run(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> int:
+        """Write to the rows that are found, and return how many they are.
+
+        `also`: values of further columns. A statement is compiled for each set of these.
+        """
+        also = also or {}
+        columns = frozenset(also)
+        if (statement := self._statements.get(columns)) is None:
+            statement = self._statements[columns] = self._compiled(columns)
+        given = {**values, **{_written(name): value for name, value in also.items()}} if also else values
+        with transaction.mark_for_rollback_on_error(connection.alias), statement.run(given) as cursor:
+            count: int = cursor.rowcount
+        return count
+
+    def _compiled(self, columns: frozenset[str]) -> Statement:
+        queryset = self.build()
+        query: Any = queryset.query.chain(sql.UpdateQuery)
+        further = {name: Param(queryset.model, name, _written(name)) for name in sorted(columns)}
+        query.add_update_values({**self.changes, **further})
+        return Statement(*query.get_compiler(connection=connection).as_sql())
+
+
+def _written(name: str) -> str:
+    """Return what a column's new value is called, so that a condition on its old one can keep the name."""
+    return f"new {name}"
+
+
+class Insert(Generic[M]):
+    """Adds rows of a model. A number that the database gives them is not read back."""
+
+    def __init__(self, model: type[M]) -> None:
+        self.model = model
+
+    @cached_property
+    def _statement(self) -> Statement:
+        fields = [f for f in self.model._meta.concrete_fields if not isinstance(f, models.AutoField)]
+        query = sql.InsertQuery(self.model)
+        marks: Any = SimpleNamespace(**{field.attname: Param(self.model, field.name) for field in fields})
+        query.insert_values(fields, [marks], raw=True)
+        [(text, params)] = query.get_compiler(connection=connection).as_sql()
+        return Statement(text, params)
+
+    def run(self, row: M) -> None:
+        """Add a row."""
+        statement = self._statement
+        params = [p.of.get_db_prep_save(p.of.pre_save(row, True), connection) for p in statement.params]
+        with transaction.mark_for_rollback_on_error(connection.alias):
+            execute(statement.text, params).close()
+        row._state.adding, row._state.db = False, connection.alias

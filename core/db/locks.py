@@ -1,0 +1,16 @@
+"""How long to wait for other transactions."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from core.db.compiled import execute
+
+
+def wait_for_locks(milliseconds: int) -> None:
+    """Limit, until the transaction ends, how long a statement waits for a lock. On SQLite there is one limit for all.
+
+    A statement that has waited longer raises OperationalError with "lock timeout" in its text.
+    """
+    if connection.vendor == "postgresql":
+        execute(f"SET LOCAL lock_timeout = {milliseconds:d}", ()).close()
