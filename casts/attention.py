@@ -11,14 +11,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Case, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
-from casts.runtime import runtime_for
+from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
 from core.admin.base import code, inside, spaced
 from core.ids import first_id
@@ -93,7 +93,16 @@ def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:
 
 def waiting_reasons() -> set[str]:
     """Return why a cast may wait that is trouble: what some runtime knows a remedy for."""
-    return {reason for kind in settings.SPELL_RUNTIMES for reason in runtime_for(kind).words.remedies}
+    return {reason for _, runtime in runtimes() for reason in runtime.words.remedies}
+
+
+def with_route(casts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate casts with the `route` that their runtimes send them by, as text; blank if there is but one."""
+    routes = [(kind, runtime.route) for kind, runtime in runtimes()]
+    whens = [When(spell__runtime=kind, then=route.of_casts()) for kind, route in routes if route is not None]
+    blank = Value("", output_field=CharField())
+    found: QuerySet[Any] = casts.annotate(route=Case(*whens, default=blank) if whens else blank)
+    return found
 
 
 def judged(casts: QuerySet[Any]) -> QuerySet[Any]:
@@ -140,8 +149,8 @@ def stuck_casts(user: User) -> Section | None:
         return None
     allowed = may(user, "casts.change_cast")
     groups = grouped(
-        judged(Cast.objects.with_installation()),
-        *("trouble", "status_reason", "installation"),
+        with_route(judged(Cast.objects.all())),
+        *("trouble", "status_reason", "route"),
         show=("message", "spell__key", "spell__runtime", "account__name"),
     )
     return Section("Casts", tuple(casts_trouble(group, allowed=allowed) for group in groups))
@@ -151,9 +160,11 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
     """Return what to say of one group of stuck casts."""
     first = group[0]
     kind, reason, count = first["trouble"], first["status_reason"], first["counted"]
-    words = runtime_for(first["spell__runtime"]).words
-    whose = f"installation {first['installation']}" if first["installation"] else "no installation"
-    listing = listed("casts_cast", trouble=kind, status_reason=reason, installation=first["installation"])
+    runtime = runtime_for(first["spell__runtime"])
+    words, route = runtime.words, runtime.route
+    through = f", {route.said(first['route'])}" if route else ""
+    same = {route.parameter: first["route"]} if route else {}
+    listing = listed("casts_cast", trouble=kind, status_reason=reason, **same)
     casts = "cast" if count == 1 else "casts"
     what, advice = {
         "asleep": (f"{casts} that nobody is to look at ({spaced(reason)})", "A bug of ours; looking now mends it."),
@@ -170,7 +181,7 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
         "no_runner": (f"{casts} waiting for a runner on {words.name}", words.no_runner),
     }[kind]  # fmt: skip
     return Trouble(
-        f"{what}, {whose}",
+        f"{what}{through}",
         count,
         first["since"],
         why=first["message"],

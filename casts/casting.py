@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+
 from accounts.models import ApiKey
 from casts.errors import SpellNotFound
 from casts.models import Spell
+from casts.runtime import target_relations
 from core.db.compiled import Param, Select
 from core.errors import Forbidden
 
-SPELL = Select(lambda: Spell.objects.filter(key=Param(Spell, "key")).order_by())
+
+def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
+    """Have spells read together with where they run."""
+    relations = target_relations()
+    return spells.select_related(*relations) if relations else spells
+
+
+SPELL = Select(lambda: with_target(Spell.objects.filter(key=Param(Spell, "key")).order_by()))
 
 
 def castable(key: ApiKey, spell_key: str) -> Spell:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from casts.models import Cast
-from casts.runtime import Words, words_of
+from casts.runtime import Words, runtime_of, target_relations, words_of
 
 HIDDEN = "***"
 # Reasons whose messages are our own words, or the workflow's about itself. Those of all others may quote the runtime.
@@ -41,15 +41,14 @@ class Mask:
         return self.names.sub(HIDDEN, text) if self.names else text
 
 
-def public(cast: Cast, data: Data) -> Data:
-    """Return a cast's state, or what an event holds of it, as callers may see it."""
-    return data if cast.spell.show_run else without_run(data, mask_of(cast))
+def public(cast: Cast, data: Data, mask: Mask | None = None) -> Data:
+    """Return a cast's state, or what an event holds of it, as callers may see it; `mask`: the cast's, if known."""
+    return data if cast.spell.show_run else without_run(data, mask or mask_of(cast))
 
 
 def mask_of(cast: Cast) -> Mask:
     """Return the mask of one cast."""
-    spell = cast.spell
-    names = {cast.run_url, cast.repository, spell.target_repository, spell.target_workflow} - {""}
+    names = ({cast.run_url, cast.repository} | runtime_of(cast).secrets(cast.spell)) - {""}
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE) if names else None
     return Mask(found, words_of(cast))
@@ -60,8 +59,10 @@ def masks_of(cast_ids: Iterable[Any]) -> dict[Any, Mask]:
     wanted = set(cast_ids)
     if not wanted:
         return {}
-    read = ("repository", "run_url", "spell__runtime", "spell__repository", "spell__workflow_file")
-    return {cast.pk: mask_of(cast) for cast in Cast.objects.filter(pk__in=wanted).select_related("spell").only(*read)}
+    targets = target_relations("spell__")
+    read = ("repository", "run_url", "spell__runtime", *targets)
+    casts = Cast.objects.filter(pk__in=wanted).select_related("spell", *targets).only(*read)
+    return {cast.pk: mask_of(cast) for cast in casts}
 
 
 def without_run(data: Data, mask: Mask) -> Data:

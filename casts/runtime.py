@@ -8,16 +8,16 @@ people read who runs their spell, the runtime's own `Words` stand.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from casts.models import Artifact, Cast
+    from casts.models import Artifact, Cast, Spell, SpellTarget
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Route:
+    """What several casts are sent through, and may be held up by together: an account, an access."""
+
+    of_casts: Callable[[], Any]  # an expression for a query of casts
+    parameter: str  # of the filter in the operators' list of casts
+    said: Callable[[str], str]  # how to speak of one
+
+
+@dataclass(frozen=True)
 class Words:
     """What people read where a runtime is spoken of. Names in braces are filled in with `str.format`."""
 
@@ -205,6 +214,17 @@ class Runtime(Protocol):
     """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
 
     words: Words
+    target: type[SpellTarget] | None
+    route: Route | None
+
+    def scope(self, spell: Spell) -> str:
+        """Return the place within which the ids of the spell's runs are unique; kept with each cast."""
+
+    def secrets(self, spell: Spell) -> set[str]:
+        """Return what callers may not read anywhere if the spell does not show its runs."""
+
+    def described(self, spell: Spell) -> str:
+        """Say in a few words, for operators, what a cast of this spell starts."""
 
     def book(self, cast: Cast) -> dt.datetime:
         """Return when this cast may be started, and keep that time for it. Raise NotNow, with nothing kept."""
@@ -260,6 +280,17 @@ def runtime_of(cast: Cast) -> Runtime:
 def runtime_for(kind: str) -> Runtime:
     """Return the runtime of one kind of spell."""
     return _instance(settings.SPELL_RUNTIMES[kind])
+
+
+def runtimes() -> list[tuple[str, Runtime]]:
+    """Return each kind of spell with its runtime."""
+    return [(kind, runtime_for(kind)) for kind in settings.SPELL_RUNTIMES]
+
+
+def target_relations(prefix: str = "") -> list[str]:
+    """Return what to read with spells, by `select_related`, for runtimes to find where they run."""
+    targets = {runtime.target for _, runtime in runtimes()}
+    return sorted(f"{prefix}{target.relation()}" for target in targets if target is not None)
 
 
 def words_of(cast: Cast) -> Words:

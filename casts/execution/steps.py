@@ -12,7 +12,16 @@ from django.utils import timezone
 from casts.execution import finish
 from casts.lifecycle import moves, slots
 from casts.models import Cast, CastStatus
-from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of, words_of
+from casts.runtime import (
+    AccessLost,
+    DispatchRefused,
+    NotNow,
+    OutcomeUnknown,
+    RunGone,
+    runtime_of,
+    target_relations,
+    words_of,
+)
 from core.queue.due import DueQuerySet
 
 logger = logging.getLogger(__name__)
@@ -41,7 +50,7 @@ class CastWork:
 
     def step(self, row: Cast) -> dt.datetime | None:
         """Move one cast on; return when to look again."""
-        cast = Cast.objects.select_related("spell", "account").get(pk=row.pk)
+        cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
         cast.token, cast.lease_until = row.token, row.lease_until
         try:
             again = step(cast)

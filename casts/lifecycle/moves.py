@@ -24,7 +24,7 @@ from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
-from casts.runtime import Observation, Run, runtime_of, words_of
+from casts.runtime import Observation, Run, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -125,7 +125,7 @@ def accept(
         metadata=metadata or {},
         callback_url=callback_url,
         cost_cents=spell.price_cents,
-        repository=spell.target_repository,
+        repository=runtime_for(spell.runtime).scope(spell),
         created_at=now,
         expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
         due_at=now,
@@ -284,6 +284,10 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     transaction.on_commit(wakeups.work_is_due)
 
 
+def _with_targets() -> QuerySet[Cast]:
+    return Cast.objects.select_related("spell", *target_relations("spell__"))
+
+
 def cast_behind(seen: Observation) -> uuid.UUID | None:
     """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
 
@@ -295,7 +299,7 @@ def cast_behind(seen: Observation) -> uuid.UUID | None:
     tokens = TOKEN.findall(seen.title)
     if len(tokens) != 1:
         return None
-    waiting = Cast.objects.select_related("spell").filter(TITLE_MAY_TELL, pk=tokens[0]).first()
+    waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tokens[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
         give_run(waiting.pk, seen.repository, seen.run_id, seen.url, guessed=True)
     # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
@@ -307,7 +311,7 @@ CANDIDATES = 50  # casts without a run that one message is held against
 
 def may_be_ours(seen: Observation) -> bool:
     """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
-    runless = Cast.objects.select_related("spell").filter(RUNLESS, repository__iexact=seen.repository)
+    runless = _with_targets().filter(RUNLESS, repository__iexact=seen.repository)
     candidates = runless.order_by("dispatch_started_at")
     tokens = TOKEN.findall(seen.title)
     if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest

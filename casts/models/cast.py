@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import Q
 from django.urls import reverse
 
 from accounts.models import Account, ApiKey
@@ -35,17 +31,6 @@ class CastQuerySet(models.QuerySet["Cast"]):
     def of(self, account: Account) -> CastQuerySet:
         """Return one account's casts; every other account's are not found."""
         return self.filter(account=account)
-
-    def with_installation(self) -> CastQuerySet:
-        """Annotate the App's installation that each goes through, the setting filled in; 0 if there is none."""
-        named, default = NullIf("spell__installation_id", Value(0)), settings.GITHUB_APP_INSTALLATION_ID or 0
-        return self.annotate(installation=Coalesce(named, Value(default), output_field=models.BigIntegerField()))
-
-    def through_installation(self, installation_id: int) -> CastQuerySet:
-        """Return those that go through one installation."""
-        with_it: Any = self.with_installation()
-        found: CastQuerySet = with_it.filter(installation=installation_id)
-        return found
 
 
 class Cast(DueRow):

@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from casts.models import Artifact, Cast
 from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
+from github_integration.models import WorkflowTarget
+from github_integration.routes import ROUTE
+from github_integration.runtime import WorkflowDispatch
 from github_integration.words import WORDS
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
@@ -31,6 +34,9 @@ def depth() -> tuple[bool, int]:
 
 class FakeRuntime:
     """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
+
+    target, route = WorkflowTarget, ROUTE
+    scope, secrets, described = WorkflowDispatch.scope, WorkflowDispatch.secrets, WorkflowDispatch.described
 
     def __init__(self) -> None:
         self.words = WORDS

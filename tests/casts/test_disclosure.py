@@ -22,6 +22,7 @@ from tests import console
 from tests.casts.client import asked, run
 from tests.casts.conftest import step
 from tests.casts.receivers import receiver, work_off
+from tests.spells import retarget
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -204,7 +205,7 @@ def test_the_switch_counts_for_what_exists(make_cast, runtime, everywhere, spell
 def test_it_goes_by_where_the_cast_ran_and_where_the_spell_runs_now(hidden, make_cast, runtime, everywhere):
     cast = make_cast(spell=hidden)
     failed(cast, runtime)
-    Spell.objects.filter(pk=hidden.pk).update(repository="demo/elsewhere")
+    retarget(hidden, repository="demo/elsewhere")
     assert told(*everywhere(cast)) == set()
 
 

@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from accounts import keys
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, Spell
+from casts.models import Cast, CastEvent
 from casts.runtime import DispatchRefused, Job, NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api
 from tests.casts.conftest import Clock, claim, step
 from tests.casts.fake import RUN_IDS, FakeRuntime, jobs_of
+from tests.spells import stored_spell
 
 EXAMPLES = int(os.environ.get("SPELL_MACHINE_EXAMPLES", "15"))
 STEPS = 30
@@ -49,7 +50,7 @@ class Money(RuleBasedStateMachine):
         self.keys: list[tuple[ApiKey, Api]] = [(key, Api(secret)) for key, secret in made]
         common = {"repository": "demo/spells", "workflow_file": "cast.yml", "timeout_seconds": 600, "ttl_seconds": 7200}
         self.spells = [
-            Spell.objects.create(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
+            stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
             for i, (price, fields) in enumerate(
                 [(5, {"max_running": 1}), (13, {"charge_failed_runs": False}), (0, {"carries_token": True})]
             )
