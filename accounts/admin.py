@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import keys
+from accounts import budget, keys
 from accounts.models import (
     SCOPES,
     Account,
@@ -76,6 +76,12 @@ class AccountAdmin(ConsoleAdmin):
         month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
         accounts: QuerySet[Account] = super().get_queryset(request)
         return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
+
+    def save_model(self, request: HttpRequest, obj: Account, form: AccountForm, change: bool) -> None:
+        """Save; a changed cap holds from now on, in this month too."""
+        super().save_model(request, obj, form, change)
+        if change and "monthly_cap_cents" in form.changed_data:
+            budget.set_cap(obj, cap_cents=obj.monthly_cap_cents)
 
     def period(self, account: Account) -> BudgetPeriod:
         """Return this month's counters; not saved, and at zero, before the month's first cast."""

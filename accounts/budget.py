@@ -159,7 +159,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
     """Change a cap, from now on; None lifts it. Below what is held it kills nothing, it only refuses what comes."""
     month = month_of(timezone.now())
     with transaction.atomic():
-        # The account first, as everywhere: saving an account locks it and then its month.
+        # The account first, as everywhere: its row puts everything else of it in line.
         _locked(account)
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)

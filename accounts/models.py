@@ -27,6 +27,7 @@ class Account(models.Model):
     """Who casts and who pays."""
 
     name = models.CharField(max_length=100, unique=True)
+    # Changed by budget.set_cap alone: this month's counter goes along.
     monthly_cap_cents = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Cents per calendar month (UTC). Blank: no cap. 0: nothing may be cast."
     )
@@ -49,12 +50,6 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, and let a changed cap hold from now on in this month too."""
-        super().save(*args, **kwargs)
-        this_month = self.budget_periods.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
-        this_month.exclude(cap_cents=self.monthly_cap_cents).update(cap_cents=self.monthly_cap_cents)
 
 
 class Membership(models.Model):

@@ -124,10 +124,10 @@ def wait_for_turn(cast: Cast) -> dt.datetime | None:
         turn = runtime_of(cast).book(cast)
     if turn > timezone.now():
         if turn != cast.turn_at:
-            cast.mine().update(turn_at=turn)
+            moves.keep_turn(cast, turn)
         return turn
     if cast.turn_at is not None:
-        cast.mine().update(turn_at=None)
+        moves.keep_turn(cast, None)
     return None
 
 
@@ -140,7 +140,7 @@ def search(cast: Cast) -> dt.datetime | None:
         return timezone.now()
     now = timezone.now()
     if cast.searched_since is None:
-        cast.mine().update(searched_since=now)
+        moves.note_search_began(cast, now)
         return now + SEARCH_EVERY
     waited, enough = now - cast.searched_since, dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
     if waited < enough:

@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
-from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
+from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
 from casts.runtime import Observation, Run, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
@@ -84,11 +84,15 @@ ENDED: dict[str, Any] = {
     "due_at": None,
     "lease_until": None,
 }
-END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)
+END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)  # OPEN: each final word's ALLOWED_FROM
 END_UNSENT = Update(
     lambda: Cast.objects.filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN), **ENDED
 )
-FOLD = Update(lambda: Cast.objects.filter(pk=Param(Cast, "id"), status__in=OPEN))
+# What writes a status, all but an end's: each word to the casts that may take it.
+GUARDED = {
+    to: Update(lambda to=to: Cast.objects.filter(pk=Param(Cast, "id"), status__in=ALLOWED_FROM[to]))  # type: ignore[misc]
+    for to in CastStatus
+}
 ADD_CAST = Insert(Cast)
 
 
@@ -194,12 +198,22 @@ def dispatched(cast: Cast, run: Run | None) -> None:
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
-            CastStatus.QUEUED,
             "dispatched",
+            CastStatus.QUEUED,
             status_reason="waiting_for_runner",
             message=words_of(cast).sent,
             progress=10,
         )
+
+
+def keep_turn(cast: Cast, at: dt.datetime | None) -> None:
+    """Note when this cast's turn to start comes; None once it is taken."""
+    cast.mine().update(turn_at=at)
+
+
+def note_search_began(cast: Cast, at: dt.datetime) -> None:
+    """Note when its run was looked for in vain for the first time, with an answer."""
+    cast.mine().update(searched_since=at)
 
 
 def lose_answer(cast: Cast) -> None:
@@ -222,7 +236,8 @@ def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
     """Say publicly what a queued cast is waiting for; silent when it was already said."""
     queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
-    _move(queued, CastStatus.QUEUED, "waiting", status_reason=reason, message=message[:MESSAGE_CHARS])
+    with transaction.atomic():
+        _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
 def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
@@ -275,8 +290,8 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     Artifact.objects.filter(cast=cast_id).delete()
     _move(
         Cast.objects.filter(pk=cast_id),
-        CastStatus.QUEUED,
         "run_corrected",
+        CastStatus.QUEUED,
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
         message=words_of(cast).corrected,
     )
@@ -361,7 +376,7 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         setattr(cast, name, value)
     if public:
         changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not FOLD.run(changes, id=cast.pk):
+    if not GUARDED[CastStatus(cast.status)].run(changes, id=cast.pk):
         return False
     if public:
         events.append(cast, kind, at=timezone.now())
@@ -483,8 +498,8 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
             if not ended:
                 _move(
                     Cast.objects.filter(pk=cast_id),
-                    CastStatus(Cast.objects.values_list("status", flat=True).get(pk=cast_id)),
                     "cancel_requested",
+                    None,
                     by=by,
                     status_reason="cancelling",
                     message="Cancelling, as the operator asked." if by else "Cancelling, as asked.",
@@ -560,32 +575,28 @@ def _offer_slot(cast: Cast) -> None:
         wake(waiting.pk)
 
 
-def _move(which: QuerySet[Cast], to: CastStatus, kind: str, *, by: str = "", **changes: Any) -> Cast | None:
-    """Put one cast into `to` unless it may not go there, and append the event; return it as it is now, or None.
+def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = "", **changes: Any) -> Cast | None:
+    """Put the cast that `which` finds into `to` (None: it stays), and append the event; return it as it is now.
 
-    `by`: the operator who caused it.
+    None if `which` finds none, or one that may not go there. In its caller's transaction. `by`: the operator who
+    caused it.
     """
-    with transaction.atomic():
-        pk = which.values_list("pk", flat=True).first()
-        if pk is None:
-            return None
-        if not which.filter(pk=pk, status__in=ALLOWED_FROM[to]).update(
-            status=to, last_seq=F("last_seq") + 1, **changes
-        ):
-            return None
-        cast = Cast.objects.select_related("spell", "account").get(pk=pk)
-        events.append(cast, kind, at=timezone.now(), by=by)
-        return cast
-
-
-def history(cast_id: uuid.UUID, *, after: int) -> list[CastEvent]:
-    """Return a cast's events numbered above `after`, in order."""
-    return list(CastEvent.objects.filter(cast_id=cast_id, seq__gt=after).order_by("seq"))
+    found = which.select_for_update(of=("self",), no_key=True).values_list("pk", "status", "last_seq").first()
+    if found is None:
+        return None
+    pk, status, last_seq = found  # as they stay while the row is locked
+    to = to or CastStatus(status)
+    if not GUARDED[to].run({"status": to, "last_seq": last_seq + 1, **changes}, id=pk):
+        return None
+    moved = MOVED.first(id=pk)
+    assert moved is not None
+    events.append(moved, kind, at=timezone.now(), by=by)
+    return moved
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
     """Put it into the history that the runtime was asked to cancel, or to force it."""
-    now = timezone.now()
-    cast.mine().update(**{"cancel_forced_at" if forced else "cancel_asked_at": now})
     message = words_of(cast).forcing if forced else words_of(cast).cancelling
-    _move(cast.mine(), CastStatus(cast.status), "cancel_asked", status_reason="cancelling", message=message)
+    noted: dict[str, Any] = {"cancel_forced_at" if forced else "cancel_asked_at": timezone.now()}
+    with transaction.atomic():
+        _move(cast.mine(), "cancel_asked", None, status_reason="cancelling", message=message, **noted)

@@ -98,7 +98,7 @@ def test_a_failing_request_is_logged_with_its_trace_and_without_its_token(lines,
     def fail(*args):
         raise RuntimeError("the cauldron")
 
-    monkeypatch.setattr(waiting, "wish_of", fail)
+    monkeypatch.setattr(waiting, "stream_request", fail)
     answer = CLIENT.get(f"/api/v1/casts/{uuid.uuid4()}/events?token=1vX.aBcDeF-123_x")
     assert answer.status_code == 500
     [line] = [line for line in lines() if line["logger"] == "django.request"]

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import keys
+from accounts import budget, keys
 from accounts.models import Account, LedgerEntry
 from casts.lifecycle import idempotency, moves
 from casts.models import Cast, IdempotencyRecord
@@ -135,8 +135,7 @@ def test_a_replay_survives_a_spell_that_has_changed_since_or_left(api, a_spell):
 
 def test_a_replay_survives_a_budget_that_is_used_up(api, account):
     first = cast(api)
-    account.monthly_cap_cents = 0
-    account.save()
+    budget.set_cap(account, cap_cents=0)
     assert is_replay(cast(api), first)
     problem(cast(api, key="k-2"), 402, "BUDGET_CAP_EXCEEDED")
 

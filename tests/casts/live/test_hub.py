@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 
 from casts.lifecycle import moves
 from casts.live import hub
-from casts.models import Cast
+from casts.models import Cast, CastEvent
 from casts.runtime import Observation
 from tests.casts.client import run
 from tests.casts.conftest import claim
@@ -24,7 +24,7 @@ def end(cast):
 
 
 def frames_after(cast, after):
-    return [hub.frame(event, None) for event in moves.history(cast.pk, after=after)]
+    return [hub.frame(event, None) for event in CastEvent.objects.filter(cast=cast, seq__gt=after).order_by("seq")]
 
 
 class Still(hub.Hub):
