@@ -11,8 +11,8 @@ help: ## this list
 demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
 
-test: .venv/dev ## the whole suite, on SQLite and on Postgres
-	@$(BIN)/python -m tests
+test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what starts processes
+	@FAST=$(FAST) $(BIN)/python -m tests
 
 coverage: .venv/dev ## what of the code the tests reach, on SQLite and within one process
 	@$(BIN)/coverage run -m pytest --ignore=tests/browser --ignore=tests/chaos --ignore=tests/e2e

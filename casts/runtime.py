@@ -213,9 +213,17 @@ class ArtifactGone(Exception):
 class Runtime(Protocol):
     """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
 
-    words: Words
-    target: type[SpellTarget] | None
-    route: Route | None
+    @property
+    def words(self) -> Words:
+        """Return how to speak of it."""
+
+    @property
+    def target(self) -> type[SpellTarget] | None:
+        """Return the model of what it has to know of a spell."""
+
+    @property
+    def route(self) -> Route | None:
+        """Return what casts are sent through together."""
 
     def scope(self, spell: Spell) -> str:
         """Return the place within which the ids of the spell's runs are unique; kept with each cast."""

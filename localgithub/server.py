@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--vars", metavar="FILE", help="NAME=value lines that runs find as vars.NAME")
     parser.add_argument("--concurrency", type=int, default=4, help="runs at a time")
+    parser.add_argument("--minute", type=float, default=60.0, help="seconds that a minute of timeout-minutes lasts")
     parser.add_argument("--rate-limit", type=int, default=15_000, help="requests an hour, told but not enforced")
 
 
@@ -116,6 +117,7 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
         api=options["api"],
         personal_token=options["personal_token"],
         concurrency=options["concurrency"],
+        minute=options["minute"],
         secrets=read_names(Path(options["secrets"])) if options["secrets"] else {},
         variables=read_names(Path(options["vars"])) if options["vars"] else {},
         rate_limit=options["rate_limit"],

@@ -1,17 +1,27 @@
-"""`python -m tests [pytest arguments]`: the whole suite on SQLite and, beside it, on a real Postgres."""
+"""`python -m tests [pytest arguments]`: the whole suite on SQLite and, beside it, on a real Postgres.
 
+Without arguments both are cut in lanes, one pytest process each: those that wait for other processes leave time to
+those that compute. With FAST=1 only the tests that start no process run, on SQLite.
+"""
+
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+import psycopg
+
 from tests.postgres import a_postgres
 
-# The page and the local GitHub don't know which database there is: once is enough.
-ON_POSTGRES = ["tests", "--ignore=tests/browser", "--ignore=tests/localgithub"]
+E2E = ["tests/e2e"]
+OTHERS = ["tests", "--ignore=tests/e2e"]
+IN_PROCESS = ["-m", "not processes"]
+HALF = ["tests/casts", "tests/core"]
 
 
 @dataclass
@@ -24,9 +34,12 @@ class Lane:
     output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, number: int) -> None:
         """Start it, with its output kept for later."""
-        environment = {name: value for name, value in os.environ.items() if name != "TEST_DATABASE_URL"}
+        # What one lane compiles the others need as well, and most processes that tests start.
+        mine = ("TEST_DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if name not in mine}
+        environment["TEST_DATABASE_NAME"] = f"test_spells_{number}"
         if self.url:
             environment["TEST_DATABASE_URL"] = self.url
         command = [sys.executable, "-m", "pytest", *self.arguments]
@@ -43,24 +56,65 @@ class Lane:
         return code
 
 
-def main() -> int:
-    """Run both; return 0 only if both passed."""
-    began = time.monotonic()
-    given = sys.argv[1:]
+@contextlib.contextmanager
+def a_hasty_postgres() -> Iterator[str]:
+    """Yield the URL of a Postgres; our own one forgets everything in a power cut, and waits for no disk."""
     with a_postgres() as url:
-        lanes = [Lane("SQLite", given or ["tests"], None), Lane("Postgres", given or ON_POSTGRES, url)]
-        print("Testing on SQLite and on Postgres, side by side; each is shown when it has ended.", flush=True)
-        try:
-            for lane in lanes:
-                lane.start()
-            codes = [lane.end() for lane in lanes]
-        finally:
-            for lane in lanes:
-                if lane.process is not None:
-                    lane.process.terminate()
+        if "TEST_DATABASE_URL" not in os.environ:
+            with psycopg.connect(url, autocommit=True) as connection:
+                for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(f"ALTER SYSTEM SET {name} = off")
+                connection.execute("SELECT pg_reload_conf()")
+        yield url
+
+
+def lanes_of(given: list[str], url: str) -> list[Lane]:
+    """Return what is run at the same time; the longest first.
+
+    Every test is in one lane on SQLite and, if it knows a database, in one on Postgres.
+    """
+    if given:
+        return [Lane("SQLite", given, None), Lane("Postgres", given, url)]
+    return [
+        Lane("SQLite, whole platforms", E2E, None),
+        Lane("Postgres, whole platforms", E2E, url),
+        Lane("SQLite, other processes", [*OTHERS, "-m", "processes"], None),
+        Lane("SQLite", [*OTHERS, *IN_PROCESS], None),
+        Lane("Postgres", [*OTHERS, "--database-only"], url),
+    ]
+
+
+def fast_lanes() -> list[Lane]:
+    """Return what starts no process, on SQLite, in two halves."""
+    rest = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
+    return [Lane("Casts", [*HALF, *IN_PROCESS], None), Lane("All else", [*rest, *IN_PROCESS], None)]
+
+
+def run(lanes: list[Lane]) -> int:
+    """Run lanes side by side; return 0 only if all passed."""
+    began = time.monotonic()
+    print("Testing side by side: each is shown when it has ended.", flush=True)
+    try:
+        for number, lane in enumerate(lanes):
+            lane.start(number)
+        codes = [lane.end() for lane in lanes]
+    finally:
+        for lane in lanes:
+            if lane.process is not None:
+                lane.process.terminate()
     print(f"\nIn {time.monotonic() - began:.0f} s:", end=" ")
     print(", ".join(f"{lane.title} {'FAILED' if code else 'passed'}" for lane, code in zip(lanes, codes, strict=True)))
     return max(codes)
+
+
+def main() -> int:
+    """Run what is asked for."""
+    if os.environ.get("FAST") and not sys.argv[1:]:
+        code = run(fast_lanes())
+        print("Left out: Postgres, and what starts processes (whole platforms, browser, act, commands): make test")
+        return code
+    with a_hasty_postgres() as url:
+        return run(lanes_of(sys.argv[1:], url))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
-from django.db import connection
-from django.test import Client
+from django import conf
+from django.db import connection, transaction
+from django.test import Client, TransactionTestCase
+from django.test.client import ClientHandler
 from hypothesis import settings as hypothesis_settings
 
 from accounts import keys
@@ -22,6 +27,90 @@ from tests.spells import stored_spell
 hypothesis_settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
+
+# --- what a test needs ---------------------------------------------------------------------------------------------
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+HERE = Path(__file__).parent
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+HARMLESS = {"git", "node", "docker"}  # over in milliseconds; the last two only say which they are
+# The test that runs now, and what it started without saying so.
+_now: dict[str, Any] = {"item": None, "started": []}
+
+
+def marking(*names: str) -> Callable[[Function], Function]:
+    """Mark every test that uses this fixture; goes below `@pytest.fixture`."""
+
+    def mark(fixture: Function) -> Function:
+        fixture.__dict__["marks"] = names
+        return fixture
+
+    return mark
+
+
+def _marks_of_fixtures(item: Any) -> Iterator[str]:
+    for name in getattr(item, "fixturenames", ()):
+        for found in item._fixtureinfo.name2fixturedefs.get(name, ()):
+            yield from getattr(found.func, "marks", ())
+
+
+def knows_a_database(item: pytest.Item) -> bool:
+    """Whether a test may find something else on Postgres than on SQLite."""
+    marked = any(item.get_closest_marker(name) for name in ("django_db", "database"))
+    return marked or not DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database-only", action="store_true", help="only tests that know a database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        marks = set(_marks_of_fixtures(item))
+        if HERE / "e2e" in item.path.parents:
+            marks |= {"processes", "database"}
+        elif HERE / "browser" in item.path.parents:
+            marks.add("processes")  # the page is the same whatever the database is
+        for name in sorted(marks):
+            item.add_marker(name)
+    if config.getoption("--database-only"):
+        config.hook.pytest_deselected(items=[item for item in items if not knows_a_database(item)])
+        items[:] = [item for item in items if knows_a_database(item)]
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # thousands of tests stay until the end; looking through them again and again takes a tenth of the time
+
+
+def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "subprocess.Popen" and _now["item"] is not None:
+        program = Path(os.fsdecode(arguments[0] or arguments[1][0])).name
+        if program not in HARMLESS:
+            _now["started"].append(program)
+
+
+sys.addaudithook(_on_audit)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    _now["item"] = None if item.get_closest_marker("processes") else item
+    _now["started"].clear()
+    try:
+        return (yield)
+    finally:
+        _now["item"] = None
+
+
+@pytest.fixture(autouse=True)
+def _who_starts_a_process_says_so() -> Iterator[None]:
+    """Keep `make test FAST=1` fast, and what it leaves out known."""
+    yield
+    assert not _now["started"], f"mark this test with `processes`: it started {_now['started']}"
+
+
+# --- what all tests share ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +129,55 @@ def _every_answer_is_as_described() -> Iterator[None]:
 
     with mock.patch.object(Client, "generic", asked):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _middleware_is_loaded_once() -> Iterator[None]:
+    """Share what every new client would load anew, static files' names included, where no setting is changed."""
+    settings: Any = conf.settings
+    load, unchanged = ClientHandler.load_middleware, settings._wrapped
+    loaded = ("_view_middleware", "_template_response_middleware", "_exception_middleware", "_middleware_chain")
+    shared: dict[str, Any] = {}
+
+    def load_once(handler: ClientHandler, *args: Any, **options: Any) -> None:
+        if settings._wrapped is not unchanged:
+            load(handler, *args, **options)
+            return
+        if not shared:
+            load(handler, *args, **options)
+            shared.update({name: getattr(handler, name) for name in loaded})
+        handler.__dict__.update(shared)
+
+    with mock.patch.object(ClientHandler, "load_middleware", load_once):
+        yield
+
+
+def _is_superuser(cursor: Any) -> bool:
+    cursor.execute("SELECT current_setting('is_superuser')")
+    return bool(cursor.fetchone()[0] == "on")
+
+
+def _empty_what_is_not(case: TransactionTestCase) -> None:
+    """Delete the rows that a test left.
+
+    Django's own flush truncates all tables, each a new file on Postgres, and then makes every content type and every
+    permission again: that takes longer than most tests.
+    """
+    kept = {"django_migrations", "django_content_type", "auth_permission"}
+    tables = sorted(set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - kept)
+    quoted = [connection.ops.quote_name(table) for table in tables]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM {table})" for table in quoted))
+        left = [table for table, some in zip(quoted, cursor.fetchone(), strict=True) if some]
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA defer_foreign_keys = ON")
+        elif _is_superuser(cursor):
+            cursor.execute("SET LOCAL session_replication_role = replica")  # the ledger's guard is not asked
+        elif left:
+            cursor.execute(f"TRUNCATE {', '.join(left)} CASCADE")
+            return
+        for table in left:
+            cursor.execute(f"DELETE FROM {table}")
 
 
 @pytest.fixture
@@ -84,7 +222,7 @@ def spell(make_spell: Any) -> Spell:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Let tests empty the ledger between them: on SQLite a flush is DELETE, which the ledger's trigger refuses.
 
     That it refuses is proved on a database of its own (tests/accounts/test_ledger.py).
@@ -92,3 +230,5 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock():
         if connection.vendor == "sqlite":
             connection.cursor().execute("DROP TRIGGER accounts_ledger_no_delete")
+    with mock.patch.object(TransactionTestCase, "_fixture_teardown", _empty_what_is_not):
+        yield

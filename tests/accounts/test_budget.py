@@ -146,9 +146,10 @@ def test_months_are_those_of_utc():
     assert month_of(dt.datetime(2026, 11, 30, 18, 59, tzinfo=new_york)) == dt.date(2026, 11, 1)
 
 
-@pytest.mark.parametrize(("month", "reset"), [((2026, 1), (2026, 2)), ((2026, 12), (2027, 1)), ((2028, 2), (2028, 3))])
+@pytest.mark.parametrize(("month", "reset"), [("2026-01", "2026-02"), ("2026-12", "2027-01"), ("2028-02", "2028-03")])
 def test_a_month_ends_where_the_next_begins(month, reset):
-    assert BudgetPeriod(month=dt.date(*month, 1)).resets_at == dt.datetime(*reset, 1, tzinfo=dt.UTC)
+    period = BudgetPeriod(month=dt.date.fromisoformat(f"{month}-01"))
+    assert period.resets_at == dt.datetime.fromisoformat(f"{reset}-01T00:00:00Z")
 
 
 @pytest.mark.django_db(transaction=True)

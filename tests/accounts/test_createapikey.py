@@ -45,6 +45,7 @@ def test_it_narrows_the_key_as_told():
     )
     key = keys.authenticate(out.strip())
     assert (key.name, key.scopes, key.spell_keys) == ("ci", ["casts:read", "spells:read"], ["greet", "report"])
+    assert key.expires_at is not None
     assert abs(key.expires_at - timezone.now() - dt.timedelta(days=3)) < dt.timedelta(minutes=1)
 
 

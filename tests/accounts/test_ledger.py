@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts import budget
 from accounts.models import AppendOnly, BudgetPeriod, LedgerEntry
+from tests.conftest import marking
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 pytestmark = pytest.mark.django_db
@@ -213,11 +214,12 @@ class Own:
                 cursor = opened.execute(query)
                 return [tuple(map(str, row)) for row in cursor] if cursor.description else []
         file = self.url.removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(file, timeout=20)) as opened, opened:
-            return [tuple(map(str, row)) for row in opened.execute(query)]
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as file_opened, file_opened:
+            return [tuple(map(str, row)) for row in file_opened.execute(query)]
 
 
 @pytest.fixture(scope="module")
+@marking("processes", "database")
 def own(tmp_path_factory):
     database = Own(tmp_path_factory.mktemp("own"))
     yield database

@@ -31,7 +31,7 @@ def runtime(settings: Any, db: None) -> Iterator[FakeRuntime]:
     }
     settings.SPELL_RUNTIMES = kinds
     runtimes._instance.cache_clear()
-    both = [runtimes._instance(path) for path in kinds.values()]
+    both = [fake for path in kinds.values() if isinstance(fake := runtimes._instance(path), FakeRuntime)]
     yield both[0]
     runtimes._instance.cache_clear()
     assert not any(fake.inside_transaction for fake in both), "a network call would have been made in a transaction"
@@ -67,7 +67,8 @@ def make_cast(api_key: ApiKey, spell: Spell) -> Callable[..., Cast]:
     """Accept a cast; any of lifecycle.accept's arguments may be given."""
 
     def make(**given: Any) -> Cast:
-        return moves.accept(**{"api_key": api_key, "spell": spell, "input": {"name": "Ada"}} | given)
+        defaults: dict[str, Any] = {"api_key": api_key, "spell": spell, "input": {"name": "Ada"}}
+        return moves.accept(**defaults | given)
 
     return make
 
@@ -94,6 +95,13 @@ def step(cast: Cast) -> dt.timedelta | None:
     row.give_back(again)
     cast.refresh_from_db()
     return None if again is None else again - timezone.now()
+
+
+def wait(cast: Cast) -> dt.timedelta:
+    """Step a cast that stays under way; return in what time it is to be looked at again."""
+    again = step(cast)
+    assert again is not None
+    return again
 
 
 def ledger(cast: Cast) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from casts.models import Artifact, Cast
+from casts.models import Artifact, Cast, Spell
 from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
 from github_integration.models import WorkflowTarget
 from github_integration.routes import ROUTE
@@ -24,7 +24,7 @@ def jobs_of(
 ) -> tuple[Job, ...]:
     """Return the one job of a run in this state, on a runner since `began` (default: now) once the run has begun."""
     begun = status in ("in_progress", "completed")
-    told = {"started_at": began or timezone.now(), "runner": "runner 1"} if begun else {}
+    told: dict[str, Any] = {"started_at": began or timezone.now(), "runner": "runner 1"} if begun else {}
     return (Job(number, "job", status if begun else "queued", conclusion, attempt, **told),)
 
 
@@ -36,7 +36,6 @@ class FakeRuntime:
     """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
 
     target, route = WorkflowTarget, ROUTE
-    scope, secrets, described = WorkflowDispatch.scope, WorkflowDispatch.secrets, WorkflowDispatch.described
 
     def __init__(self) -> None:
         self.words = WORDS
@@ -61,6 +60,15 @@ class FakeRuntime:
 
     def count(self, method: str) -> int:
         return sum(asked == method for asked, _ in self.asked)
+
+    def scope(self, spell: Spell) -> str:
+        return WorkflowDispatch().scope(spell)
+
+    def secrets(self, spell: Spell) -> set[str]:
+        return WorkflowDispatch().secrets(spell)
+
+    def described(self, spell: Spell) -> str:
+        return WorkflowDispatch().described(spell)
 
     def book(self, cast: Cast) -> dt.datetime:
         return self.answer("book", cast, timezone.now())

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -104,7 +104,7 @@ def main() -> None:
 
     django.setup()
     say("ready")
-    orders = {"accept": accept, "request": request}
+    orders: dict[str, Callable[..., Any]] = {"accept": accept, "request": request}
     for line in sys.stdin:
         order = json.loads(line)
         say(orders[order.pop("do")](**order))

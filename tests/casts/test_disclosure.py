@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -55,7 +56,7 @@ def failed(cast: Cast, runtime) -> None:
     steps = (Step("Run demo/spells/.github/actions/brew@v1", 1, "completed", "failure"),)
     job = Job(5, "call / DEMO/Spells", "completed", "failure", steps=steps)
     at_work = Job(5, "call / DEMO/Spells", "in_progress", steps=(Step(steps[0].name, 1, "in_progress"),))
-    seen = {"url": URL, "updated_at": timezone.now()}
+    seen: dict[str, Any] = {"url": URL, "updated_at": timezone.now()}
     runtime.answers["observe"] = Observation(
         cast.repository, 9_000_000_042, status="in_progress", jobs=(at_work,), **seen
     )
@@ -71,7 +72,7 @@ def failed(cast: Cast, runtime) -> None:
     step(cast)
 
 
-async def streamed(cast: Cast) -> list[dict]:
+async def streamed(cast: Cast) -> list[dict[str, Any]]:
     path = links.events_url(cast.pk).removeprefix("http://testserver")
     async with asked(f"{path}&after=0") as stream:
         return [data for _, data in await stream.events()]
@@ -209,7 +210,7 @@ def test_it_goes_by_where_the_cast_ran_and_where_the_spell_runs_now(hidden, make
     assert told(*everywhere(cast)) == set()
 
 
-async def first_and_live(cast: Cast, runtime) -> list[dict]:
+async def first_and_live(cast: Cast, runtime) -> list[dict[str, Any]]:
     def work() -> None:
         try:
             failed(cast, runtime)

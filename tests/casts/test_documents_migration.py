@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 BEFORE = """
@@ -68,6 +70,8 @@ call_command("migrate", verbosity=0)
 """
 
 
+@pytest.mark.processes
+@pytest.mark.database
 def test_old_documents_are_read_as_before_and_the_way_back_is_open(tmp_path):
     url = new_database(tmp_path)
     environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}

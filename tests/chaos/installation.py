@@ -37,8 +37,8 @@ WEBS, WORKERS = ("web-1", "web-2"), ("worker-1", "worker-2")
 class Installation(Platform):
     """A platform with two of each. The local GitHub is the judge's witness: nobody kills it."""
 
-    def __init__(self, folder: Path, *, runs_at_a_time: int, **settings: str) -> None:
-        super().__init__(folder, **{**SETTINGS, **settings})
+    def __init__(self, folder: Path, *, runs_at_a_time: int, **settings: Any) -> None:
+        super().__init__(folder, **SETTINGS | settings)
         self.runs_at_a_time = runs_at_a_time
         self.ports = {name: free_port() for name in WEBS}
         self._signals = threading.Lock()
@@ -106,7 +106,7 @@ class Installation(Platform):
 
 
 @contextlib.contextmanager
-def installation(folder: Path, *, runs_at_a_time: int = 3, **settings: str) -> Iterator[Installation]:
+def installation(folder: Path, *, runs_at_a_time: int = 3, **settings: Any) -> Iterator[Installation]:
     """Start everything; end it, and drop its database, afterwards."""
     here = Installation(folder, runs_at_a_time=runs_at_a_time, **settings)
     try:

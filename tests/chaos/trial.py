@@ -50,7 +50,8 @@ class Verdict:
 def trial(plan: Plan, folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Verdict:
     """Carry out a plan in a folder; what it leaves there explains the verdict."""
     inbox = Inbox(seed=plan.seed)
-    with contextlib.closing(inbox), installation(folder, **dict(plan.settings)) as where:
+    settings: dict[str, Any] = dict(plan.settings)
+    with contextlib.closing(inbox), installation(folder, **settings) as where:
         inbox.start(where.call("GET", "/api/v1/callbacks/secret").json()["secret"])
         storm = Storm(where, seed=plan.seed, kill_every=plan.kill_every)
         todo = list(wishes(plan.casts, seed=plan.seed, callback_url=inbox.url))

@@ -91,7 +91,7 @@ class Recorder:
         self.keep(method, path, answer.status_code, answer.headers, content, what)
         return answer
 
-    def ask_server(self, path: str, *, method: str = "GET", what: str = "", **headers: str) -> bytes:
+    def ask_server(self, path: str, *, method: str = "GET", what: str = "", **headers: Any) -> bytes:
         """Send a request as the server does, for what is streamed; return the whole body."""
 
         async def scene() -> bytes:

@@ -75,7 +75,9 @@ def hold_still(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     And whatever order a database, by its collation, gives to text must not show: here it is the other way round.
     """
     for model in (Spell, Artifact, BudgetPeriod):
-        monkeypatch.setattr(model._meta, "ordering", ["-" + name.lstrip("-") for name in model._meta.ordering])
+        names = [name for name in model._meta.ordering or () if isinstance(name, str)]
+        assert names
+        monkeypatch.setattr(model._meta, "ordering", ["-" + name.lstrip("-") for name in names])
     clock.now = BEGIN
     moments = itertools.count(int(BEGIN.timestamp() * 1000))
     monkeypatch.setattr(ids, "time", SimpleNamespace(time_ns=lambda: next(moments) * 1_000_000, time=time.time))
@@ -121,7 +123,11 @@ class Story:
     def seen(self, status: str | None, conclusion: str | None = None, **fields: Any) -> None:
         """Have the runtime see this of whichever run is asked for."""
         began = self.clock.now.replace(microsecond=0)
-        told = {"run_started_at": began, "updated_at": began, "url": "https://github.example/runs/7"} | fields
+        told: dict[str, Any] = {
+            "run_started_at": began,
+            "updated_at": began,
+            "url": "https://github.example/runs/7",
+        } | fields
 
         def observe(cast: Cast) -> Observation:
             return Observation(
@@ -456,12 +462,14 @@ class Story:
         """What GitHub's webhooks do, and what they are answered."""
         cast = self.cast()
         self.step(cast)
+        run_id = cast.run_id
+        assert run_id is not None
         for event, body in (
-            ("workflow_run", run_event(cast, "requested", run_id=cast.run_id)),
-            ("workflow_run", run_event(cast, "in_progress", run_id=cast.run_id)),
-            ("workflow_job", job_event(cast, "in_progress", run_id=cast.run_id)),
-            ("workflow_job", job_event(cast, "completed", run_id=cast.run_id)),
-            ("workflow_run", run_event(cast, "completed", run_id=cast.run_id, conclusion="success")),
+            ("workflow_run", run_event(cast, "requested", run_id=run_id)),
+            ("workflow_run", run_event(cast, "in_progress", run_id=run_id)),
+            ("workflow_job", job_event(cast, "in_progress", run_id=run_id)),
+            ("workflow_job", job_event(cast, "completed", run_id=run_id)),
+            ("workflow_run", run_event(cast, "completed", run_id=run_id, conclusion="success")),
         ):
             raw = json.dumps(body).encode()
             headers = {
@@ -476,7 +484,7 @@ class Story:
         self.seen(None)
         self.step(cast, artifacts=[])
         assert cast.status == "succeeded", cast.message
-        rerun = run_event(cast, "requested", run_id=cast.run_id, run_attempt=2)
+        rerun = run_event(cast, "requested", run_id=run_id, run_attempt=2)
         raw = json.dumps(rerun).encode()
         self.recorder.ask(
             *("POST", "/api/webhooks/github", raw),

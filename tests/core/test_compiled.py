@@ -19,7 +19,8 @@ from accounts.models import ApiKey, BudgetPeriod
 from casts.models import Cast, CastEvent
 from core.db import compiled
 from core.db.compiled import Insert, OneOf, Param, Params, Select, Update
-from tests.one_of_each import MOMENT, OURS, one_of_each
+from core.queue.due import DueRow, statements
+from tests.one_of_each import MOMENT, OURS, every_model, one_of_each
 
 pytestmark = pytest.mark.django_db
 
@@ -148,15 +149,11 @@ def plain(params):
 
 
 def kept(kind):
-    """What our modules keep of a kind, alone or by name."""
+    """What our modules keep of a kind, and what each queue does."""
     importlib.import_module("spellplatform.urls")
     ours = [module for name, module in sys.modules.items() if name.split(".")[0] in OURS]
-    found = [one for module in ours for held in vars(module).values() for one in flat(held)]
-    return {one for one in found if isinstance(one, kind)}
-
-
-def flat(held):
-    return held.values() if isinstance(held, dict) else [held]
+    queues = [statements(model) for model in every_model() if issubclass(model, DueRow)]
+    return {one for holder in (*ours, *queues) for one in vars(holder).values() if isinstance(one, kind)}
 
 
 def test_what_modules_read_by_compiled_statements_is_read_as_by_the_orm(account, api_key, spell, given):
@@ -198,6 +195,7 @@ def test_what_modules_write_by_compiled_statements_is_written_as_by_the_orm(acco
         text = statement._compiled(frozenset(also))
         values = {name: value for name, value in values_for(text, row).items() if not name.startswith("new ")}
         values |= {name: MOMENT for name in values if values[name] is None}
+        values |= {"now": MOMENT - dt.timedelta(days=1)} if "now" in values else {}
         counts = set()
         for times in (True, False):
             ours = written(row, partial(statement.run, also, **values), times=times)

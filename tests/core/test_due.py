@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import uuid
 
 import pytest
 from django.db import connections
 from django.utils import timezone
 
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast
+from casts.models import Artifact, Cast, CastStatus
 from tests.casts.conftest import LEASE, claim
 from tests.casts.lifecycle.test_moves import together
 from webhooks.models import Delivery
@@ -117,7 +118,7 @@ def test_a_dead_holders_row_is_due_again_and_his_token_is_worth_nothing(cast, cl
         lambda: dead.give_back(None),
         lambda: moves.intend_dispatch(dead),
         lambda: moves.request_cancel(dead, reason="x"),
-        lambda: moves.end(dead, "failed", reason="x", message="x", charge=True),
+        lambda: moves.end(dead, CastStatus.FAILED, reason="x", message="x", charge=True),
     ):
         before = Cast.objects.values().get()
         assert not write()
@@ -183,7 +184,8 @@ def test_every_kind_of_due_row_has_its_indexes():
 @pytest.mark.django_db(transaction=True)
 def test_many_workers_at_once_never_hold_one_row_twice(make_cast):
     casts = {make_cast().pk for _ in range(30)}
-    held, lock = [], threading.Lock()
+    held: list[uuid.UUID] = []
+    lock = threading.Lock()
 
     def work(_):
         while True:

@@ -162,7 +162,7 @@ def test_a_compiled_schema_is_not_another_ones():
 
 # --- defaults --------------------------------------------------------------------------------------------------------
 
-NESTED = {
+NESTED: dict[str, Any] = {
     "properties": {
         "a": {"default": 1},
         "b": {"type": "object", "properties": {"c": {"default": [1]}}},
@@ -176,13 +176,21 @@ NESTED = {
 
 def test_defaults_fill_what_is_missing_and_never_what_is_there():
     assert with_defaults(NESTED, {}) == {"a": 1, "d": {"e": 1, "f": 2}, "null": None}
-    given = {"a": None, "b": {}, "d": {}, "list": [{}, {"g": 9}, 5], "anything": {}, "null": 0, "more": {}}
+    given: dict[str, Any] = {
+        "a": None,
+        "b": {},
+        "d": {},
+        "list": [{}, {"g": 9}, 5],
+        "anything": {},
+        "null": 0,
+        "more": {},
+    }
     filled = given | {"b": {"c": [1]}, "d": {"f": 2}, "list": [{"g": 3}, {"g": 9}, 5]}
     assert with_defaults(NESTED, given) == filled
 
 
 def test_a_filled_document_shares_nothing_with_the_schema_or_the_given_one():
-    given = {"b": {}}
+    given: dict[str, Any] = {"b": {}}
     filled = with_defaults(NESTED, given)
     filled["b"]["c"].append(2)
     filled["d"]["e"] = 5

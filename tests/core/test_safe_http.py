@@ -300,7 +300,7 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)
-    context.sni_callback = lambda sock, server_name, ctx: seen.append(server_name)  # type: ignore[assignment]
+    context.sni_callback = lambda sock, server_name, ctx: seen.append(server_name)
     seen: list[str] = []
     context.seen = seen  # type: ignore[attr-defined]
     monkeypatch.setenv("SSL_CERT_FILE", str(public))

@@ -19,6 +19,7 @@ from django.utils import timezone
 from casts.models import Cast
 from casts.runtime import Observation
 from core.queue import wakeups, worker
+from core.queue.due import DueQuerySet
 from core.queue.worker import Worker
 from tests.casts.conftest import history, ledger
 
@@ -110,6 +111,88 @@ def test_a_row_is_looked_at_again_when_its_step_said(cast, working):
     assert len(times) == 3
 
 
+def test_a_row_that_is_due_at_once_is_stepped_on_within_its_claim(cast, working, monkeypatch):
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 3.0)
+    held = []
+
+    def step(row):
+        held.append((row.token, row.attempts, time.monotonic()))
+        return timezone.now() if len(held) < 5 else None
+
+    working(step)
+    until(lambda: len(held) == 5 and Cast.objects.get().lease_until is None)
+    assert {token for token, _, _ in held} == {1}
+    assert [attempts for _, attempts, _ in held] == [1, 2, 3, 4, 5]
+    assert sorted(after - before for (_, _, before), (_, _, after) in itertools.pairwise(held))[1] < 0.1
+    assert Cast.objects.get().due_at is None
+
+
+def test_a_row_that_is_woken_while_it_is_stepped_is_stepped_on(cast, working):
+    held = []
+
+    def step(row):
+        held.append((row.token, row.due_at))
+        if len(held) == 1:
+            Cast.due_rows().wake(pk=row.pk)
+        return timezone.now() + dt.timedelta(hours=1) if len(held) < 3 else None
+
+    working(step)
+    until(lambda: len(held) == 2 and Cast.objects.get().lease_until is None)
+    time.sleep(0.2)
+    assert held == [(1, None), (1, None)]
+    due_at = Cast.objects.get().due_at
+    assert due_at is not None
+    assert due_at > timezone.now() + dt.timedelta(minutes=50)
+
+
+def test_a_row_that_is_always_due_lets_others_have_their_turn(make_cast, working):
+    rows = {make_cast().pk, make_cast().pk}
+    stepped = []
+
+    def step(row):
+        stepped.append(row.pk)
+        return timezone.now()
+
+    working(step, threads=1)
+    until(lambda: len(stepped) >= 4 * worker.STEPS_AT_ONCE)
+    turns = [len(list(turn)) for _, turn in itertools.groupby(stepped)]
+    assert set(stepped) == rows
+    assert all(turn % worker.STEPS_AT_ONCE == 0 for turn in turns[:-1])
+
+
+def test_a_row_whose_claim_is_lost_is_not_stepped_on(cast, working):
+    held = []
+
+    def step(row):
+        held.append(row.token)
+        Cast.objects.filter(pk=row.pk).update(token=row.token + 1)
+        return timezone.now()
+
+    working(step)
+    until(lambda: held)
+    time.sleep(0.3)
+    assert held == [1]
+
+
+def test_a_worker_that_stops_steps_no_row_on(cast, working):
+    held: list[int] = []
+    stopping: list[Worker] = []
+
+    def step(row):
+        held.append(row.token)
+        stopping[0].stop()
+        return timezone.now()
+
+    Cast.objects.update(due_at=None)
+    stopping.append(working(step)[0])
+    Cast.due_rows().wake(pk=cast.pk)
+    until(lambda: held and Cast.objects.get().lease_until is None)
+    assert held == [1]
+    due_at = Cast.objects.get().due_at
+    assert due_at is not None
+    assert due_at <= timezone.now()
+
+
 def test_a_step_that_raises_costs_its_row_some_time_and_nobody_else_anything(make_cast, working, caplog):
     bad, good = make_cast(), make_cast()
     done = []
@@ -129,22 +212,22 @@ def test_a_step_that_raises_costs_its_row_some_time_and_nobody_else_anything(mak
 
 def test_a_database_that_goes_away_does_not_end_the_worker(cast, working, monkeypatch, caplog):
     done, failures = [], iter(range(2))
-    claim, until_due = worker.DueQuerySet.claim, worker.DueQuerySet.seconds_until_due
+    claim, until_due = DueQuerySet.claim, DueQuerySet.seconds_until_due
 
     def sometimes(method):
         def call(self, **given):
             if next(failures, None) is not None:
-                raise connection.Database.OperationalError("the database is away")
+                raise connection.Database.OperationalError("the database is away")  # type: ignore[attr-defined]  # not in the stubs
             return method(self, **given)
 
         return call
 
-    monkeypatch.setattr(worker.DueQuerySet, "claim", sometimes(claim))
+    monkeypatch.setattr(DueQuerySet, "claim", sometimes(claim))
     working(lambda row: done.append(row.pk))
     until(lambda: done)
     failures = iter(range(2))
-    monkeypatch.setattr(worker.DueQuerySet, "claim", claim)
-    monkeypatch.setattr(worker.DueQuerySet, "seconds_until_due", sometimes(until_due))
+    monkeypatch.setattr(DueQuerySet, "claim", claim)
+    monkeypatch.setattr(DueQuerySet, "seconds_until_due", sometimes(until_due))
     time.sleep(0.5)
     Cast.due_rows().wake(pk=cast.pk)
     until(lambda: len(done) == 2)
@@ -214,6 +297,7 @@ def test_no_more_rows_are_held_than_there_are_threads(make_cast, working):
     assert max(most) <= 3
 
 
+@pytest.mark.processes
 def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_zero(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
         "SECRET_KEY": "x",
@@ -234,6 +318,7 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
     assert "Traceback" not in told
 
 
+@pytest.mark.processes
 def test_the_command_starts_when_its_tables_are_there(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
         "SECRET_KEY": "x",
@@ -335,6 +420,7 @@ def test_wake_ups_that_come_together_are_sent_together_and_none_is_lost(monkeypa
             break
     assert got == expected
     assert len(sent) < 100
+    assert notifier.connection is not None
     notifier.connection.close()  # the server went away
     notifier.tell(wakeups.NEWS, "lost")
     assert notifier.idle.wait(5)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,10 +61,10 @@ def deaf(_deaf: Platform) -> Iterator[Platform]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the processes wrote when a test fails."""
     report = yield
     if report.failed:
-        for where in {value for value in item.funcargs.values() if isinstance(value, Platform)}:
+        for where in {value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Platform)}:
             report.sections += [(f"{name} log", where.log(name)[-3000:]) for name in ("github", "web", "worker")]
     return report

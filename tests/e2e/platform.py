@@ -19,7 +19,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import jwt
 import psycopg
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 SECRET = "e2e-webhook-secret"
 REPOSITORY = "demo/spells"
+MINUTE = "10"  # seconds; what has a minute here really takes two at most
 EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
 AGENT = {"User-Agent": "spell-platform-tests"}
 T = TypeVar("T")
@@ -41,7 +43,7 @@ def free_port() -> int:
     return port
 
 
-def until(what: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05) -> T:
+def until(what: Callable[[], T | Literal[False] | None], *, seconds: float = 60.0, every: float = 0.05) -> T:
     """Return the first true value of `what()`; fail after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -181,7 +183,7 @@ class Platform:
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
                 *("--repository", f"{REPOSITORY}={repository}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
-                *("--api", self.api, "--webhook-secret", SECRET),
+                *("--api", self.api, "--webhook-secret", SECRET, "--minute", MINUTE),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
             ]
         if name == "web":
@@ -287,7 +289,7 @@ class Platform:
 
     def artifact(self, cast_id: str, name: str) -> requests.Response:
         """Download one artifact."""
-        answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{requests.utils.quote(name, safe='')}")
+        answer = self.call("GET", f"/api/v1/casts/{cast_id}/artifacts/{quote(name, safe='')}")
         assert answer.status_code == 200, answer.text
         return answer
 
@@ -396,6 +398,10 @@ class Follower(threading.Thread):
         except (requests.RequestException, AssertionError) as exc:
             self.error = exc
         self.ended_at = time.monotonic()
+
+    def at_the_gate(self) -> bool:
+        """Whether it has been told that the run waits at its gate."""
+        return any(data["step"] == "Wait at the gate" for _, data in self.events)
 
     @property
     def ids(self) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +24,14 @@ def cast_both(where: Platform, word: str) -> dict[str, Any]:
     return {where.cast(spell, [word, spell])["cast_id"]: [word, spell] for spell in ("echo", "echo-event")}
 
 
+def all_run(where: Platform, casts: Iterable[str]) -> bool:
+    return all(where.runs(cast_id) for cast_id in casts)
+
+
+def answered(where: Platform, cast_id: str) -> list[dict[str, Any]]:
+    return [sent for sent in where.dispatches(cast_id) if sent["status"]]
+
+
 def struck(where: Platform) -> bool:
     """Whether the faults that were asked for have all happened."""
     return where.faults()["api"]["times"] == 0
@@ -33,7 +43,7 @@ def test_a_worker_killed_right_after_its_dispatch_leaves_one_run(here: Platform,
         where.faults(webhooks={"before_dispatch_answer": True, "answer_delay_ms": 3000})
         inputs[where] = cast_both(where, "killed")
     for where, casts in inputs.items():
-        until(lambda w=where, c=casts: all(w.runs(cast_id) for cast_id in c))
+        until(partial(all_run, where, casts))
         rows = [where.row(cast_id) for cast_id in casts]
         assert all(row["dispatch_started_at"] and not row["dispatched_at"] for row in rows)
         assert where.stop("worker", how=signal.SIGKILL) == -signal.SIGKILL
@@ -45,7 +55,7 @@ def test_a_worker_killed_right_after_its_dispatch_leaves_one_run(here: Platform,
             assert where.ended(cast_id)["output"] == input
             assert where.row(cast_id)["dispatch_attempts"] == 1
             # GitHub only now notices that nobody waits for its answer any more.
-            [sent] = until(lambda w=where, c=cast_id: [sent for sent in w.dispatches(c) if sent["status"]])
+            [sent] = until(partial(answered, where, cast_id))
             [run] = where.runs(cast_id)
             assert sent["runs"] == [run["id"]]
 
@@ -72,7 +82,7 @@ def test_a_dispatch_that_started_nothing_is_sent_again_once_that_is_proved(deaf:
     unseen = deaf.rows("SELECT key FROM casts_spell WHERE key LIKE ? AND NOT carries_token", "echo%")
     for cast_id in [deaf.cast(row["key"], {})["cast_id"] for row in unseen]:
         deaf.ended(cast_id)
-    inputs = {}
+    inputs: dict[str, Any] = {}
     for fault in ("error_5xx", "reset_before"):
         deaf.faults(reset=True, api={fault: 1.0, "times": 2, **DISPATCHES})
         inputs |= cast_both(deaf, fault)

@@ -72,7 +72,11 @@ class Demo:
             environment.pop(name, None)  # of the tests
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block + "\nexport -p > exported"],
-            **{"cwd": self.folder, "env": environment, "capture_output": True, "text": True, "timeout": 120},
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
         for name, value in re.findall(r'^declare -x (\w+)="(.*)"$', (self.folder / "exported").read_text(), re.M):
@@ -97,9 +101,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     environment = {n: os.environ[n] for n in ("PATH", "HOME", "LANG", "XDG_CACHE_HOME") if n in os.environ}
     environment |= {"CALLBACK_ALLOWED_HOSTS": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [folder / ".venv" / "bin" / "python", "manage.py", "demo"],
-        **{"cwd": folder, "env": environment, "stdin": subprocess.DEVNULL},
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
+        [str(folder / ".venv" / "bin" / "python"), "manage.py", "demo"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     printed: list[str] = []
 
@@ -261,7 +269,7 @@ def with_the_spell_of_the_page(demo: Demo, _: contextlib.ExitStack) -> None:
         assert f"`{name}`" in before
         (demo.folder / name).write_text(written)
     [load] = [block.text for block in blocks() if block.doc == WRITE and "demo loadspells" in block.text]
-    printed, _ = demo.shell(load)
+    printed = demo.shell(load)[0]
     assert printed.strip() in text
 
 
@@ -388,5 +396,5 @@ def test_the_shown_event_has_the_fields_of_real_ones(everything: Demo) -> None:
 def test_differences_are_found() -> None:
     shown = {"a": 1, "b": {"c": "x"}, "cast_id": "1", "list": [{"d": 1}]}
     assert list(differences(shown, {**shown, "cast_id": "2", "more": 1})) == []
-    real = {"b": {"c": "y"}, "cast_id": None, "list": []}
+    real: dict[str, Any] = {"b": {"c": "y"}, "cast_id": None, "list": []}
     assert len(list(differences(shown, real))) == 4

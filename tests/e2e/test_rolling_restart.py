@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def many_files() -> None:
 class TwoWebs(Platform):
     """A platform with two web processes, each on a port of its own; GitHub and workers are not needed."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         super().__init__(folder, **settings)
         self.ports = {"web-1": free_port(), "web-2": free_port()}
 

@@ -91,7 +91,7 @@ def test_a_stream_survives_a_restart_of_web(here: Platform):
     casts = [here.cast("gate", {"gate": str(gate)})["cast_id"] for gate in gates]
     before = [Follower(here, cast_id, after=0) for cast_id in casts]
     for follower in before:
-        until(lambda f=follower: any(data["step"] == "Wait at the gate" for _, data in f.events))
+        until(follower.at_the_gate)
     begun = time.monotonic()
     exit_code = here.stop("web")
     for follower in before:

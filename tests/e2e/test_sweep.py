@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def held(where: Platform) -> list[str]:
     return [row["guid"] for row in where.rows("SELECT guid FROM webhooks_delivery ORDER BY id")]
 
 
-def sweep(where: Platform) -> dict:
+def sweep(where: Platform) -> dict[str, Any]:
     [row] = where.rows("SELECT * FROM webhooks_deliverysweep")
     return row
 

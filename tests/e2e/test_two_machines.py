@@ -53,7 +53,7 @@ def test_a_client_of_one_machine_sees_what_a_webhook_told_the_other(first: Platf
     cast_id = second.cast("gate", {"gate": str(gate)})["cast_id"]
     followers = [Follower(where, cast_id, after=0) for where in (first, second)]
     for follower in followers:
-        until(lambda f=follower: any(data["step"] == "Wait at the gate" for _, data in f.events))
+        until(follower.at_the_gate)
     gate.touch()
     for follower in followers:
         follower.closed(seconds=30)

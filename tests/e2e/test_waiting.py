@@ -18,7 +18,9 @@ WEB_THREADS = 4  # as conftest sets it
 
 def threads(where: Platform) -> int:
     status = Path(f"/proc/{where.web_process()}/status").read_text()
-    return int(re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)[1])
+    found = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 def connections(where: Platform) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ def where(request: pytest.FixtureRequest) -> Platform:
 
 def moment(stamp: str) -> dt.datetime:
     return dt.datetime.fromisoformat(stamp)
+
+
+def older_than(seconds: float, born: dt.datetime) -> bool:
+    return (dt.datetime.now(dt.UTC) - born).total_seconds() > seconds
 
 
 def in_order(cast: dict[str, Any]) -> None:
@@ -39,8 +44,7 @@ def test_with_one_runner_nobodys_time_runs_while_another_has_it(where: Platform)
     where.at_gate(first["cast_id"])
     waiting = [where.cast("gate-for-a-second", {"gate": str(quick)}) for _ in range(2)]
     for cast in waiting:  # longer than the spell's time
-        born = moment(cast["created_at"])
-        until(lambda born=born: (dt.datetime.now(dt.UTC) - born).total_seconds() > 3)
+        until(partial(older_than, 3, moment(cast["created_at"])))
         shown = where.get(cast["cast_id"])
         assert (shown["status"], shown["status_reason"]) == ("queued", "waiting_for_runner")
         assert (shown["started_at"], shown["duration_ms"]) == (None, None)

@@ -40,13 +40,13 @@ def http() -> Iterator[doubles_of_http.RequestsMock]:
 
 
 @pytest.fixture
-def minting(http: doubles_of_http.RequestsMock) -> doubles_of_http.BaseResponse:
+def minting(http: doubles_of_http.RequestsMock) -> list[Any]:
     """Answer every request for an installation token with a new one: ghs_1, ghs_2 and so on."""
     return mint_into(http)
 
 
-def mint_into(http: doubles_of_http.RequestsMock, *, lives: dt.timedelta = dt.timedelta(hours=1)) -> Any:
-    made = []
+def mint_into(http: doubles_of_http.RequestsMock, *, lives: dt.timedelta = dt.timedelta(hours=1)) -> list[Any]:
+    made: list[Any] = []
 
     def mint(request: Any) -> tuple[int, dict[str, str], str]:
         made.append(request)
@@ -63,7 +63,7 @@ def make_github() -> Callable[..., GitHub]:
 
     def make(**changes: Any) -> GitHub:
         pem = "" if changes.get("personal_token") else str(DATA / "app.pem")
-        defaults = {"api_url": API, "version": "", "timeout": 10.0, "app_id": "Iv1.app", "pem": pem}
+        defaults: dict[str, Any] = {"api_url": API, "version": "", "timeout": 10.0, "app_id": "Iv1.app", "pem": pem}
         return GitHub(**defaults | changes)
 
     return make

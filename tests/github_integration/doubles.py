@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import responses
 
 from casts.runtime import Observation
 
@@ -98,6 +99,12 @@ def then_close(reply: bytes) -> Behaviour:
         return False
 
     return behave
+
+
+def sent_json(call: responses.Call) -> Any:
+    """Return the JSON that a request carried."""
+    assert call.request.body is not None
+    return json.loads(call.request.body)
 
 
 class Loopback:

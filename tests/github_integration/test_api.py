@@ -20,7 +20,7 @@ from github_integration.api import App, GitHub
 from github_integration.details import AppDetails, HookConfig, InstallationDetails
 from github_integration.wire import SentDelivery
 
-from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, RUN_7, check_request, described
+from .doubles import API, DATA, LATER, LONG_TOKEN, REPO, RUN_7, check_request, described, sent_json
 
 INPUTS = {"cast_id": "0190", "spell_key": "greet", "input_data": '{"name": "Zoë; rm -rf /"}'}
 GHES = "https://github.example.com/api/v3"
@@ -42,7 +42,7 @@ def dispatch_event(github: GitHub) -> None:
 
 
 def bodies(http: responses.RequestsMock) -> list[Any]:
-    return [json.loads(call.request.body) for call in http.calls]
+    return [sent_json(call) for call in http.calls]
 
 
 CALLS: dict[str, Callable[[GitHub], Any]] = {
@@ -87,7 +87,7 @@ def test_every_call_has_a_timeout_and_names_its_agent(by_hand: GitHub, http: res
     CALLS[name](by_hand)
     assert http.calls
     for call in http.calls:
-        assert call.request.req_kwargs["timeout"] == 10.0
+        assert vars(call.request)["req_kwargs"]["timeout"] == 10.0
         assert call.request.headers["User-Agent"] == "spell-platform"
 
 
@@ -540,7 +540,7 @@ def test_list_that_is_shorter_than_its_count_ends(by_hand: GitHub, http: respons
 def test_jobs_are_those_of_the_latest_attempt(by_hand: GitHub, http: responses.RequestsMock) -> None:
     http.get(f"{API}/repos/{REPO}/actions/runs/7/jobs", json={"total_count": 0, "jobs": []})
     by_hand.repository(0, REPO).jobs(7)
-    assert "filter=latest" in http.calls[0].request.url
+    assert "filter=latest" in (http.calls[0].request.url or "")
 
 
 @pytest.mark.parametrize("body", [b"<html>a captive portal</html>", b"", b"[]", b"null"])

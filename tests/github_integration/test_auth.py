@@ -35,7 +35,7 @@ def dispatch(github: GitHub) -> Any:
 
 
 def authorizations(http: responses.RequestsMock, url: str) -> list[str]:
-    return [call.request.headers["Authorization"] for call in http.calls if call.request.url.startswith(url)]
+    return [call.request.headers["Authorization"] for call in http.calls if (call.request.url or "").startswith(url)]
 
 
 # --- the JWT ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 import responses
 from responses import matchers
 
@@ -29,7 +30,9 @@ class Tagged:
     """Answers as GitHub does: an ETag for the body and the token, and 304 to whom that is known."""
 
     def __init__(self, http: responses.RequestsMock, url: str, body: Any, **query: Any) -> None:
-        self.body, self.statuses, self.asked = body, [], []
+        self.body = body
+        self.statuses: list[int] = []
+        self.asked: list[requests.PreparedRequest] = []
         match = [matchers.query_param_matcher(query)] if query else []
         http.add_callback("GET", url, callback=self, match=match)
 

@@ -118,6 +118,7 @@ def test_resuming_forgets_the_pause_and_wakes_the_casts_that_wait_for_it(
     assert len(http.calls) == asked
     cast.refresh_from_db()
     other.refresh_from_db()
+    assert cast.due_at is not None
     assert cast.due_at <= timezone.now()
     assert other.due_at == later
     assert row(2).paused_until == later
@@ -310,7 +311,10 @@ def test_what_was_spent_while_little_was_left_does_not_reach_beyond_the_hours_en
     reset_at = row().rate_reset_at
     Installation.objects.update(looks_booked_until=F("looks_booked_until") - dt.timedelta(minutes=20))
     hour(left=5000, minutes=60)
-    assert row().looks_booked_until <= reset_at
+    booked_until = row().looks_booked_until
+    assert booked_until is not None
+    assert reset_at is not None
+    assert booked_until <= reset_at
     assert spent(50)[0] == 50
 
 

@@ -96,7 +96,9 @@ def test_whoever_asks_first_asks_for_all(many: list[Cast], http: responses.Reque
     http.get(f"{RUNS}/1/jobs", json={"total_count": 0, "jobs": []})
     WorkflowDispatch().observe(many[0], closely=False)
     assert len(asked) == 1
-    assert (asked[0].reason, asked[0].retry_at <= timezone.now() + recent.SOON) == ("", True)
+    assert asked[0].reason == ""
+    assert asked[0].retry_at is not None
+    assert asked[0].retry_at <= timezone.now() + recent.SOON
 
 
 def test_who_asked_and_failed_is_in_nobodys_way(many: list[Cast], http: responses.RequestsMock) -> None:
@@ -190,7 +192,7 @@ def test_looks_are_put_off_when_requests_must_be_spared_and_ends_are_not(
         with pytest.raises(NotNow) as caught:
             WorkflowDispatch().observe(many[0], closely=closely)
         assert caught.value.reason == ""
-    assert not any("/runs" in call.request.url for call in http.calls)
+    assert not any("/runs" in (call.request.url or "") for call in http.calls)
     many[0].run_finished_at = timezone.now()
     http.get(f"{RUNS}/1", json=line(1))
     http.get(f"{RUNS}/1/jobs", json={"total_count": 0, "jobs": []})

@@ -32,7 +32,7 @@ from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
 from .conftest import mint_into
-from .doubles import API, LATER, REPO, check_request, described
+from .doubles import API, LATER, REPO, check_request, described, sent_json
 
 BASE = f"{API}/repos/{REPO}"
 WORKFLOW = f"{BASE}/actions/workflows/cast.yml/dispatches"
@@ -88,7 +88,7 @@ def test_workflow_receives_three_strings_the_input_as_json_text(
     cast = make_cast(input={"name": "Zoë $(rm -rf /) `x` ${{ secrets.X }}", "n": 1})
     http.post(WORKFLOW, json={"workflow_run_id": 7, "html_url": "https://github.com/demo/spells/actions/runs/7"})
     run = WorkflowDispatch().start(cast, before=LATER)
-    body = json.loads(http.calls[0].request.body)
+    body = sent_json(http.calls[0])
     check_request("actions.create-workflow-dispatch.2026-03-10", body)
     assert run == Run(id=7, url="https://github.com/demo/spells/actions/runs/7")
     assert body["ref"] == "main"
@@ -104,13 +104,13 @@ def test_settings_fill_in_what_a_spell_does_not_name(
     cast = make_cast(spell={"workflow_file": ""})
     http.post(f"{BASE}/actions/workflows/other.yml/dispatches", json={"workflow_run_id": 7})
     WorkflowDispatch().start(cast, before=LATER)
-    assert json.loads(http.calls[0].request.body)["ref"] == "v2"
+    assert sent_json(http.calls[0])["ref"] == "v2"
 
 
 def test_event_carries_the_same_three_strings_and_names_no_run(event_cast: Cast, http: responses.RequestsMock) -> None:
     http.post(EVENT, status=204)
     assert RepositoryDispatch().start(event_cast, before=LATER) is None
-    body = json.loads(http.calls[0].request.body)
+    body = sent_json(http.calls[0])
     check_request("repos.create-dispatch-event", body)
     assert body["event_type"] == "spell"
     assert set(body["client_payload"]) == {"cast_id", "spell_key", "input_data"}
@@ -585,7 +585,7 @@ def test_job_that_reached_its_own_limit_is_known_by_its_annotation(
     ids=["its log says so", "somebody stopped it", "it ran for the six hours that are the limit", "a little less"],
 )
 def test_without_annotations_the_log_or_the_time_tells_that_a_job_reached_its_limit(
-    make_cast: Callable[..., Cast], http: responses.RequestsMock, log: str, times: dict[str, str], limited: bool
+    make_cast: Callable[..., Cast], http: responses.RequestsMock, log: str, times: dict[str, Any], limited: bool
 ) -> None:
     cast = failed(make_cast, stopped(**times), observation=CANCELLED)
     log_of(http, 2, log)

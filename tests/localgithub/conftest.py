@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from localgithub.config import Config
 from localgithub.server import LocalGitHub
+from tests.conftest import marking
 
 from .oracles import check_answer, check_webhook
 from .trees import SAMPLE, make_actions, make_tree
@@ -174,6 +175,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+@marking("processes")
 def server(
     tmp_path_factory: pytest.TempPathFactory, tree: Path, public_pem: str, receiver: Receiver
 ) -> Iterator[LocalGitHub]:

@@ -14,7 +14,7 @@ DISPATCH = "actions.create-workflow-dispatch"
 
 
 @functools.cache
-def fragment(file: str) -> dict[str, Any]:
+def fragment(file: str) -> Any:
     return json.loads((OPENAPI / file).read_text())
 
 
@@ -45,10 +45,10 @@ def check_answer(answer: requests.Response) -> None:
     assert int(answer.headers["X-RateLimit-Remaining"]) >= 0
     if code >= 400:
         if answer.headers["Content-Type"].startswith("application/json"):
-            body = answer.json()
-            assert body["status"] == str(code)
-            assert body["documentation_url"].startswith("https://docs.github.com/rest")
-            assert body["message"]
+            problem = answer.json()
+            assert problem["status"] == str(code)
+            assert problem["documentation_url"].startswith("https://docs.github.com/rest")
+            assert problem["message"]
         return
     file = next(
         (file for method, pattern, file in operations() if method == request.method and pattern.match(path)), None

@@ -2,6 +2,7 @@ import hashlib
 import io
 import zipfile
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -20,7 +21,7 @@ def run_id(server, token) -> int:
     return run_id
 
 
-def listed(api: Api, run_id: int, query: str = "") -> dict[str, dict]:
+def listed(api: Api, run_id: int, query: str = "") -> dict[str, dict[str, Any]]:
     return {a["name"]: a for a in api.get(api.repo(f"actions/runs/{run_id}/artifacts{query}")).json()["artifacts"]}
 
 

@@ -146,8 +146,9 @@ def test_no_shape_of_a_file_breaks_the_server(tmp_path):
     whole = json.dumps(yaml.safe_load(RICH.replace("on:", '"on":')))
     actions = Actions(tmp_path, tmp_path / "kept", str(tmp_path / "nowhere"))
     refused = 0
+    others: tuple[Any, ...] = (None, "x", "${{ inputs.x }}", [[1]], {"a": {"b": []}})
     for path in [*places(json.loads(whole))][1:]:
-        for instead in (None, "x", "${{ inputs.x }}", [[1]], {"a": {"b": []}}):
+        for instead in others:
             data = json.loads(whole)
             parent = data
             for key in path[:-1]:

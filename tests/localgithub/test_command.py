@@ -16,6 +16,7 @@ from localgithub.workplace import workplace
 from .conftest import REPOSITORY, Api
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.processes
 
 
 def start(*arguments: str) -> tuple["subprocess.Popen[str]", str]:

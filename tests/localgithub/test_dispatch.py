@@ -160,6 +160,7 @@ def test_refused_repository_dispatch_says_why(api: Api, body, message):
     assert (answer.status_code, answer.json()["message"]) == (422, message)
 
 
+@pytest.mark.processes
 def test_ghes_3_19_refuses_the_new_parameter_and_version_and_has_no_digest(tmp_path, tree, public_pem):
     config = Config(
         repositories={REPOSITORY: tree}, state_dir=tmp_path, port=0, app_public_key=public_pem, api="ghes-3.19",

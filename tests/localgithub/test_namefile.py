@@ -38,6 +38,7 @@ def test_wrong_line_is_named_and_not_shown(tmp_path: Path, text, words):
     assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.processes
 def test_program_ends_with_one_sentence_if_a_file_is_wrong(tmp_path: Path):
     (tmp_path / "secrets").write_text("hunter2\n")
     arguments = ["--repository", f"o/r={tmp_path}", "--secrets", str(tmp_path / "secrets")]

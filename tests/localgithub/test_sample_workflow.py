@@ -5,6 +5,7 @@ import json
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,12 +18,12 @@ FILE = SAMPLE.name
 SPELLS = Path(__file__).parents[2] / "spellplatform" / "demo" / "spells.toml"
 
 
-def cast(api: Api, spell: str, data, cast_id: str = "01J") -> dict:
+def cast(api: Api, spell: str, data, cast_id: str = "01J") -> dict[str, Any]:
     text = data if isinstance(data, str) else json.dumps(data)
     return api.wait(api.start(FILE, {"cast_id": cast_id, "spell_key": spell, "input_data": text}))
 
 
-def result(api: Api, run: dict) -> tuple[dict, str]:
+def result(api: Api, run: dict[str, Any]) -> tuple[dict[str, Any], str]:
     [artifact] = api.get(api.repo(f"actions/runs/{run['id']}/artifacts")).json()["artifacts"]
     assert artifact["name"] == "spell-result"
     link = api.get(api.repo(f"actions/artifacts/{artifact['id']}/zip")).headers["Location"]
@@ -30,7 +31,7 @@ def result(api: Api, run: dict) -> tuple[dict, str]:
         return json.loads(archive.read("result.json")), archive.read("report.md").decode()
 
 
-def errors(api: Api, run: dict) -> list[str]:
+def errors(api: Api, run: dict[str, Any]) -> list[str]:
     log = api.log(api.jobs(run["id"])[0]["id"])
     return [line.split("##[error]")[1] for line in log.splitlines() if "##[error]" in line]
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import Account
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
-from casts.models import Artifact, Callback, CallbackEndpoint, Cast
+from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
 from core.ids import first_id
 from github_integration.models import Installation
 from github_integration.words import WORDS
@@ -85,6 +85,7 @@ def pressed(client, label, *, number=0):
     answer = client.post(html.unescape(path), fields, follow=True)
     assert answer.redirect_chain == [(PAGE, 302)]
     told = re.search(r'<ul class="messagelist">(.*?)</ul>', answer.content.decode(), re.DOTALL)
+    assert told is not None
     return shown(told[1])
 
 
@@ -112,8 +113,9 @@ def test_it_is_for_staff(client, django_user_model, db):
 
 def test_it_is_linked_from_the_index_and_from_every_page_of_the_admin(admin_client):
     for path in ("/admin/", "/admin/casts/cast/", "/admin/casts/spell/add/"):
-        header = re.search(r'<div id="user-tools">.*?</div>', page(admin_client, path), re.DOTALL)[0]
-        assert f'<a href="{PAGE}">Needs attention</a>' in header
+        header = re.search(r'<div id="user-tools">.*?</div>', page(admin_client, path), re.DOTALL)
+        assert header is not None
+        assert f'<a href="{PAGE}">Needs attention</a>' in header[0]
     assert "what fixes it" in page(admin_client, "/admin/")
     assert PAGE not in Client().get("/admin/login/").content.decode()
 
@@ -328,7 +330,7 @@ def make_sent(api_key, spell):
             else:
                 reason = "dispatch_refused" if answer == "n" else "dispatch_lost"
                 message = f"GitHub said {Cast.objects.count()}"
-                moves.end(cast, "failed", reason=reason, message=message, charge=False)
+                moves.end(cast, CastStatus.FAILED, reason=reason, message=message, charge=False)
 
     return make
 
@@ -517,7 +519,7 @@ def all_trouble(make_stuck, make_artifact, make_delivery, make_callback, make_sp
             make_delivery(error=text, repository=text, action=text[:40])
             make_callback(last_error=text, url=f"https://x/{text}")
             endpoints.disable(
-                CallbackEndpoint.objects.create(account_id=Account.objects.first().pk, url=text, secrets=[]),
+                CallbackEndpoint.objects.create(account_id=Account.objects.earliest("pk").pk, url=text, secrets=[]),
                 why=endpoints.ANSWERED_GONE,
             )
         for number in range(100, 100 + count):

@@ -21,6 +21,7 @@ from tests.e2e.platform import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = {"SECRET_KEY": "x", "GITHUB_WEBHOOK_SECRET": "y"}
+pytestmark = pytest.mark.processes
 EMPTY = "CommandError: The database is empty: "
 
 

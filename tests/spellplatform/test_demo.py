@@ -19,6 +19,7 @@ from accounts import keys
 from accounts.models import Account, ApiKey
 from spellplatform.demo import environment, receive, tour
 from spellplatform.management.commands.demo import Command
+from tests.conftest import marking
 from tests.e2e.platform import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ def mode(path: Path) -> int:
 # --- the settings ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_secrets_stay_between_starts_and_are_its_owners_alone(tmp_path):
     first, second = prepared(tmp_path), prepared(tmp_path)
     for name in ("SECRET_KEY", "GITHUB_WEBHOOK_SECRET", "GITHUB_APP_PRIVATE_KEY"):
@@ -59,10 +61,12 @@ def test_secrets_stay_between_starts_and_are_its_owners_alone(tmp_path):
     assert sorted(folder.glob("*.new")) == []
 
 
+@pytest.mark.processes
 def test_callbacks_may_go_to_this_machine(tmp_path):
     assert prepared(tmp_path)["CALLBACK_ALLOWED_HOSTS"] == "127.0.0.1,localhost"
 
 
+@pytest.mark.processes
 def test_another_command_gets_the_demos_settings(tmp_path):
     started = prepared(tmp_path)
     code = f"{IN} e.reuse(); import json, os; print(json.dumps(dict(os.environ)))"
@@ -76,12 +80,14 @@ def test_another_command_gets_the_demos_settings(tmp_path):
     assert json.loads(python(code, "/nowhere", VAR_DIR=str(folder)).stdout)["VAR_DIR"] == str(folder)
 
 
+@pytest.mark.processes
 def test_without_a_demo_it_says_how_to_start_one(tmp_path):
     done = python(f"{IN} e.reuse()", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == f"There is no demo in {tmp_path}/var/demo yet. Start one with: make demo\n"
 
 
+@pytest.mark.processes
 def test_manage_runs_another_command_in_the_demo(tmp_path):
     prepared(tmp_path)
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {"VAR_DIR": str(tmp_path / "var/demo")}
@@ -159,6 +165,7 @@ def test_it_prints_lines_to_copy(demo, settings, monkeypatch):
 
 
 @pytest.fixture
+@marking("processes")
 def receiver():
     port = free_port()
     command = [sys.executable, "-m", "spellplatform.demo.receive", str(port)]

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.processes
 def test_demo_runs_in_a_folder_with_any_name(tmp_path: Path):
     """A space, both quotes, an umlaut, and what a shell, a URL or make would read as theirs."""
     folder = tmp_path / 'it\'s my "spells" (é) #1 +50%? $x'

@@ -24,6 +24,7 @@ from spellplatform.env import (
     read_file,
     repository_name,
 )
+from tests.conftest import marking
 
 ROOT = Path(__file__).resolve().parents[2]
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow+/IBAA==\nQk0=\n-----END RSA PRIVATE KEY-----"
@@ -258,6 +259,7 @@ def test_what_is_no_repository_is_refused(text):
 
 
 @pytest.fixture
+@marking("processes")
 def copy(tmp_path: Path) -> Path:
     """The project in a folder of its own, where a `.env` may be written."""
     shutil.copytree(ROOT / "spellplatform", tmp_path / "spellplatform", ignore=shutil.ignore_patterns("__pycache__"))

@@ -34,6 +34,7 @@ def test_the_description_is_valid_and_complete_enough_to_warn_of_nothing(tmp_pat
     assert all(op.get("description") or op.get("summary") for op in operations)
 
 
+@pytest.mark.processes
 def test_imports_point_down_only():
     linted = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
@@ -45,7 +46,9 @@ def test_imports_point_down_only():
 
 
 def found(level):
-    return {message.id for message in run_checks() if message.level == level and message.id.startswith("spell.")}
+    return {
+        message.id for message in run_checks() if message.level == level and (message.id or "").startswith("spell.")
+    }
 
 
 def test_a_sound_configuration_has_nothing_to_say(settings):
@@ -89,6 +92,7 @@ def python(code, **environment):
     )
 
 
+@pytest.mark.processes
 def test_the_server_itself_refuses_to_serve_without_a_webhook_secret(tmp_path):
     """gunicorn imports this module; no management command runs its checks."""
     environment = {"SECRET_KEY": "x", "VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": " , "}
@@ -97,6 +101,7 @@ def test_the_server_itself_refuses_to_serve_without_a_webhook_secret(tmp_path):
     assert "GITHUB_WEBHOOK_SECRET is not set" in refused.stderr
 
 
+@pytest.mark.processes
 def test_without_a_secret_key_the_server_does_not_start_and_says_how_to_make_one(tmp_path):
     environment = {"VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": "x"}
     refused = python("import spellplatform.asgi", **environment)
@@ -113,6 +118,7 @@ print(json.dumps({n: getattr(s, n) for n in (
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("url", "hosts", "secure"),
     [

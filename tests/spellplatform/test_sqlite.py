@@ -11,7 +11,6 @@ from django.db import OperationalError, transaction
 from django.db.utils import ConnectionHandler
 
 from spellplatform.settings import database
-from spellplatform.sqlite import base
 
 LOCKED = "database is locked"
 
@@ -38,7 +37,7 @@ def waiting(monkeypatch):
         event.set()
         sleep(seconds)
 
-    monkeypatch.setattr(base.time, "sleep", tell)
+    monkeypatch.setattr(time, "sleep", tell)
     return event
 
 
@@ -124,7 +123,7 @@ def test_after_the_time_that_the_settings_allow_the_error_is_sqlites(connections
 
 
 def test_in_a_transaction_nothing_is_repeated(connections, monkeypatch):
-    monkeypatch.setattr(base.time, "sleep", lambda seconds: pytest.fail("waited"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     reader = connections.create_connection("default")
     run(reader, "BEGIN")
     assert run(reader, "SELECT n FROM counter") == 0
@@ -141,7 +140,7 @@ def test_in_a_transaction_nothing_is_repeated(connections, monkeypatch):
 
 
 def test_who_still_reads_what_others_have_changed_since_is_told_at_once(connections, monkeypatch):
-    monkeypatch.setattr(base.time, "sleep", lambda seconds: pytest.fail("waited"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     run(connections["default"], "INSERT INTO counter VALUES (1)")
     reader = connections.create_connection("default")
     with reader.cursor() as unread:

@@ -12,11 +12,10 @@ import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -26,6 +25,9 @@ from casts.models import Cast
 from github_integration.models import Installation, WorkflowTarget
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer  # with the test client's json()
 
 ENDPOINT = "/api/webhooks/github"
 SECRET = "It's a Secret to Everybody"  # of tests/settings.py
@@ -58,7 +60,7 @@ def own_client() -> Client:
     return own
 
 
-def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> HttpResponse:
+def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> Answer:
     """POST one. `changes` are headers by name; None leaves one out."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {
@@ -71,8 +73,7 @@ def deliver(event: str, body: Any, *, guid: str = "", **changes: Any) -> HttpRes
     headers |= {name.replace("_", "-"): value for name, value in changes.items()}
     kind = headers.pop("Content-Type", "application/json")
     sent = {name: value for name, value in headers.items() if value is not None}
-    answer: HttpResponse = own_client().post(ENDPOINT, data=raw, content_type=kind, headers=sent)
-    return answer
+    return own_client().post(ENDPOINT, data=raw, content_type=kind, headers=sent)
 
 
 def stored() -> Delivery:

@@ -15,10 +15,14 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.runtime import Failure, Observation
+from github_integration.models import WorkflowTarget
+from github_integration.words import WORDS
 
 
 class Quiet:
     """Every run is as the webhooks told, and left nothing."""
+
+    words, target = WORDS, WorkflowTarget
 
     def book(self, cast: Any) -> dt.datetime:
         return timezone.now()
@@ -54,7 +58,7 @@ class Log:
     """GitHub's delivery log: newest first, a hundred lines a page, by cursor. Remembers what it was asked."""
 
     def __init__(self, http: responses.RequestsMock, api: str) -> None:
-        self.api, self.lines, self.payloads = api, list[dict[str, Any]](), dict[int, Any]()
+        self.api, self.lines, self.payloads = api, list[Any](), dict[int, Any]()
         self.pages, self.fetched = list[str](), list[int]()
         self.trouble: dict[str, Any] = {}  # (status, headers, body) by the path's end
         self.depth = depth()

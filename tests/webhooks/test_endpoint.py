@@ -58,8 +58,7 @@ def test_every_sample_is_accepted_and_its_repeat_is_known(name: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("workflow_")])
 def test_sample_of_somebody_elses_run_touches_no_cast(name: str, cast: Cast, running: Cast) -> None:
-    before = Cast.objects.order_by("pk").values()
-    before = list(before)
+    before = list(Cast.objects.order_by("pk").values())
     assert deliver(event_of(name), sample(name)).status_code == 202
     assert list(Cast.objects.order_by("pk").values()) == before
 
@@ -196,7 +195,7 @@ def test_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     assert not Delivery.objects.exists()
 
 
-BEYOND = [2**63, -1, 0, True, None, "x", [], {}, 1.5, 1e400, "1" * 5000]
+BEYOND: list[Any] = [2**63, -1, 0, True, None, "x", [], {}, 1.5, 1e400, "1" * 5000]
 
 
 @pytest.mark.django_db

@@ -47,7 +47,9 @@ def test_end_of_a_suspension_ends_its_pause_and_wakes_who_waits_for_it(cast) -> 
     Cast.objects.filter(pk=cast.pk).update(status_reason="installation_suspended", due_at=later)
     found = tell("unsuspend", suspended_at=None)
     assert (found.paused_until, found.pause_reason) == (None, "")
-    assert Cast.objects.get(pk=cast.pk).due_at <= timezone.now()
+    due_at = Cast.objects.get(pk=cast.pk).due_at
+    assert due_at is not None
+    assert due_at <= timezone.now()
 
 
 def test_end_of_a_suspension_ends_no_rate_limit(cast) -> None:

@@ -243,6 +243,7 @@ def test_jobs_before_and_after_their_run_have_the_same_end(
     assert [(job["id"], job["status"], job["conclusion"]) for job in after.jobs] == [(5, "completed", "success")]
     assert (after.status, after.status_reason) == ("running", "copying_artifacts")
     # The sample's step began years before, by its clock: so the time counts at which we first heard of it.
+    assert after.started_at is not None
     assert after.created_at < after.started_at <= timezone.now()
     assert finish(after, settings).status == "succeeded"
 
@@ -307,7 +308,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert (row.error, row.applied_at) == ("", None)
     assert moves.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
-    row.refresh_from_db()
+    row = Delivery.objects.get(pk=row.pk)
     assert (row.outcome, row.due_at, row.lease_until) == (Outcome.APPLIED, None, None)
     assert row.applied_at is not None
     assert again(cast).status == "running"
@@ -401,7 +402,7 @@ def test_delivery_whose_handler_fails_is_kept_with_its_error_and_tried_again(
         row.refresh_from_db()
         assert (row.outcome, row.error, row.attempts) == (Outcome.PENDING, "LookupError: a bug of ours", 1)
     work_off()  # with the release that fixes it
-    row.refresh_from_db()
+    row = Delivery.objects.get(pk=row.pk)
     assert (row.outcome, row.error, row.due_at) == (Outcome.APPLIED, "", None)
     assert again(running).status_reason == "waiting_for_runner"
 

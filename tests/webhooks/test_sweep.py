@@ -175,7 +175,9 @@ def test_log_is_read_no_further_than_needed(log: Log) -> None:
     DeliverySweep.objects.create(swept_to=timezone.now() - 100 * MINUTE)
     finish()
     assert len(log.pages) == 2
-    assert the_row().swept_to > timezone.now() - MINUTE
+    swept_to = the_row().swept_to
+    assert swept_to is not None
+    assert swept_to > timezone.now() - MINUTE
 
 
 def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
@@ -417,7 +419,9 @@ def test_more_than_is_noted_at_once_is_found_by_the_next_round(log: Log, monkeyp
     guids = [log.add("ping", ping(), ago=(130 - n) * 30 * MINUTE) for n in range(130)]
     finish()
     assert held_guids() == guids[:30]
-    assert (timezone.now() - the_row().swept_to) > 49 * HOUR
+    swept_to = the_row().swept_to
+    assert swept_to is not None
+    assert (timezone.now() - swept_to) > 49 * HOUR
     for _ in range(4):
         assert finish() == 1
     assert held_guids() == guids

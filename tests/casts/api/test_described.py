@@ -6,6 +6,7 @@ All other tests' answers are held against it too (tests/conftest.py); here are t
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ OUTPUTS = [None, 0, 1.5, "text", True, [], [None], {}, {"a": {"b": None}}]
 
 def ended(cast, **how):
     row = claim(cast)
-    moves.end(row, **{"status": CastStatus.SUCCEEDED, "reason": "succeeded", "message": "Done.", "charge": True} | how)
+    usual: dict[str, Any] = {"status": CastStatus.SUCCEEDED, "reason": "succeeded", "message": "Done.", "charge": True}
+    moves.end(row, **usual | how)
     return Cast.objects.get(pk=cast.pk)
 
 
@@ -71,7 +73,14 @@ def test_any_event_is_as_described(cast, secret, output):
 def test_a_field_that_is_not_described_is_noticed(api, cast):
     answer = api.get(f"/casts/{cast.pk}")
     path = f"/api/v1/casts/{cast.pk}"
-    for wrong in ({"new": 1}, {"progress": 101}, {"status": "done"}, {"created_at": "today"}, {"steps": [{}]}):
+    wrongs: tuple[dict[str, object], ...] = (
+        {"new": 1},
+        {"progress": 101},
+        {"status": "done"},
+        {"created_at": "today"},
+        {"steps": [{}]},
+    )
+    for wrong in wrongs:
         with pytest.raises(AssertionError, match="is not as described"):
             described.check("GET", path, 200, answer["Content-Type"], json.dumps(answer.json() | wrong).encode())
     with pytest.raises(AssertionError, match="may not answer 202"):

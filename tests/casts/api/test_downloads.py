@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import sys
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -88,8 +89,9 @@ def test_a_copy_that_the_client_has_is_not_sent_again(cast, keep, secret, monkey
 
     async def scene():
         for sent, status in ((etag, 304), (f'"x", W/{etag}', 304), ("*", 304), ('"x"', 200)):
-            headers = {"Authorization": f"Bearer {secret}", "If-None-Match": sent}
-            async with asked(path_of(cast), method=method, **headers) as answer:
+            async with asked(
+                path_of(cast), method=method, Authorization=f"Bearer {secret}", If_None_Match=sent
+            ) as answer:
                 assert answer.status == status, sent
                 assert answer.headers["Etag"] == etag
                 assert answer.headers["Cache-Control"] == "private, no-cache"
@@ -97,7 +99,7 @@ def test_a_copy_that_the_client_has_is_not_sent_again(cast, keep, secret, monkey
                 assert body == (CONTENT if (status, method) == (200, "GET") else b"")
                 assert closed, sent
             closed.clear()
-        async with asked(path_of(cast), Authorization="Bearer x", **{"If-None-Match": etag}) as answer:
+        async with asked(path_of(cast), Authorization="Bearer x", If_None_Match=etag) as answer:
             assert answer.status == 401
 
     run(scene())
@@ -149,14 +151,15 @@ def test_only_who_may_read_the_cast_reads_its_artifacts(cast, keep, make_cast):
     own, others = links.token_for(cast.pk), links.token_for(other.pk)
 
     async def scene():
-        for expected, query, headers in (
+        tries: tuple[tuple[int, str, dict[str, Any]], ...] = (
             (200, f"?token={own}", {}),
             (401, f"?token={others}", {}),
             (401, "?token=nonsense", {}),
             (401, "", {}),
             (404, "", {"Authorization": f"Bearer {stranger}"}),
             (403, "", {"Authorization": f"Bearer {limited}"}),
-        ):
+        )
+        for expected, query, headers in tries:
             async with asked(path_of(cast, query=query), **headers) as answer:
                 assert answer.status == expected, (query, headers)
         # The name exists in `cast`, the token is good for `other`: neither opens the other's.
@@ -208,7 +211,7 @@ def test_a_copy_whose_file_is_lost_is_a_failure_of_ours(cast, keep, secret, capl
     def note(**_):
         raised.append(sys.exc_info()[0])
 
-    raised = []
+    raised: list[type[BaseException] | None] = []
     got_request_exception.connect(note)
     try:
         run(scene())

@@ -7,7 +7,7 @@ import pytest
 from accounts import keys
 from accounts.models import LedgerEntry
 from casts.lifecycle import moves
-from casts.models import FINAL, Cast
+from casts.models import FINAL, Cast, CastStatus
 from tests.casts.client import Api, problem
 from tests.casts.conftest import claim, history, ledger, nothing_left
 
@@ -71,7 +71,7 @@ def test_a_retry_is_booked_on_the_key_that_asks_for_it(api, account, ended):
 def test_a_retry_can_be_retried_and_each_names_the_one_before(api, ended):
     old = ended()
     _, second = retry(api, old)
-    moves.end(claim(second), "failed", reason="test", message="Ended.", charge=False)
+    moves.end(claim(second), CastStatus.FAILED, reason="test", message="Ended.", charge=False)
     _, third = retry(api, second)
     assert (second.retry_of_id, third.retry_of_id) == (old.pk, second.pk)
 

@@ -139,7 +139,14 @@ def test_endpoints_that_are_refused(api, body, pointer):
 
 def test_a_change_is_as_strict(api, account):
     endpoint = endpoints.add_endpoint(account, url="https://example.com/", types=["cast.failed"])
-    for body in ({"url": "https://10.0.0.1/"}, {"active": "yes"}, {"active": None}, {"secrets": []}, {"types": None}):
+    bad: tuple[dict[str, object], ...] = (
+        {"url": "https://10.0.0.1/"},
+        {"active": "yes"},
+        {"active": None},
+        {"secrets": []},
+        {"types": None},
+    )
+    for body in bad:
         assert api("patch", f"{BASE}/endpoints/{endpoint.pk}", body).status_code == 422
     assert api("post", f"{BASE}/endpoints/{endpoint.pk}/rotate", {"drop_old": 1}).status_code == 422
     assert api("patch", f"{BASE}/endpoints/{endpoint.pk}", {}).status_code == 200

@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from django.core.files.base import ContentFile
@@ -42,7 +43,7 @@ def result(content, method=zipfile.ZIP_DEFLATED):
 
 
 def read(content, schema=None, **names):
-    return results.read(Stored(content, **names), schema)
+    return results.read(cast(Artifact, Stored(content, **names)), schema)
 
 
 def unreadable(content, schema=None):
@@ -76,7 +77,7 @@ def test_other_files_are_not_results():
 
 def test_a_missing_result_breaks_a_schema_and_nothing_else():
     for absent in (None, Stored(zipped(other=b""))):
-        [broken] = results.read(absent, {"type": "object"})[1]
+        [broken] = results.read(cast(Artifact | None, absent), {"type": "object"})[1]
         assert "result.json" in broken["detail"]
         assert "spell-result" in broken["detail"]
 

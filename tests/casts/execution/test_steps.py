@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from casts.execution import steps
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves
-from casts.models import Cast
+from casts.models import Cast, CastStatus
 from casts.runtime import (
     AccessLost,
     DispatchRefused,
@@ -24,8 +25,8 @@ from casts.runtime import (
     Step,
     runtime_of,
 )
-from tests.casts.conftest import claim, history, ledger, step
-from tests.casts.fake import jobs_of
+from tests.casts.conftest import claim, history, ledger, step, wait
+from tests.casts.fake import FakeRuntime, jobs_of
 
 URL = "https://github.example/runs/7"
 
@@ -36,7 +37,7 @@ def seen(status, conclusion=None, attempt=1, **fields):
 
     def observe(cast):
         began = timezone.now() if status != "queued" else None
-        told = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
+        told: dict[str, Any] = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
         told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
         return Observation(cast.repository, cast.run_id or 7, attempt, status, conclusion, **told)
 
@@ -45,7 +46,7 @@ def seen(status, conclusion=None, attempt=1, **fields):
 
 @pytest.fixture(autouse=True)
 def limits(settings, monkeypatch):
-    monkeypatch.setattr(steps.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
     settings.CAST_LOST_SECONDS = 300
     settings.CAST_CANCEL_GRACE_SECONDS = 60
     settings.CAST_ARTIFACT_WAIT_SECONDS = 120
@@ -75,6 +76,7 @@ def ended(cast):
 def test_a_cast_goes_the_whole_road_on_its_spells_own_runtime(make_cast, make_spell, runtime, kind, fake):
     cast = make_cast(spell=make_spell("any", **kind))
     mine = runtime_of(cast)
+    assert isinstance(mine, FakeRuntime)
     assert type(mine).__name__ == fake
     step(cast)
     assert (cast.status, cast.status_reason, cast.progress) == ("queued", "waiting_for_runner", 10)
@@ -107,7 +109,7 @@ def test_the_intent_is_committed_before_the_call(cast, runtime):
 
 
 def test_an_ended_cast_is_left_alone(cast, runtime):
-    moves.end(claim(cast), "failed", reason="x", message="x", charge=False)
+    moves.end(claim(cast), CastStatus.FAILED, reason="x", message="x", charge=False)
     assert step(cast) is None
     assert runtime.asked == []
 
@@ -116,7 +118,7 @@ def test_looks_become_rarer_as_a_run_gets_older(cast, runtime, clock):
     runtime.answers["observe"] = seen("in_progress", run_started_at=clock.now)
     waits = []
     for _ in range(16):
-        waits.append(step(cast).total_seconds())
+        waits.append(wait(cast).total_seconds())
         clock.forward(seconds=2 * waits[-1])
     assert waits == sorted(waits)
     assert waits[0] == 2
@@ -172,14 +174,14 @@ def test_a_rate_limit_is_waited_out_in_public_and_counts_as_no_dispatch(cast, ru
 
 def test_a_wait_without_a_time_is_short(cast, runtime):
     runtime.answers["start"] = NotNow("GitHub can't be reached.")
-    assert dt.timedelta(seconds=1) < step(cast) < dt.timedelta(seconds=10)
+    assert dt.timedelta(seconds=1) < wait(cast) < dt.timedelta(seconds=10)
     assert cast.status_reason == "waiting_for_github"
 
 
 def test_a_wait_is_never_longer_than_the_casts_own_time(make_cast, runtime, clock):
     cast = make_cast(ttl_seconds=60)
     runtime.answers["start"] = NotNow("Wait.", retry_at=clock.now + dt.timedelta(hours=1), reason="rate_limited")
-    assert step(cast) <= dt.timedelta(seconds=60)
+    assert wait(cast) <= dt.timedelta(seconds=60)
     clock.forward(seconds=61)
     step(cast)
     assert ended(cast) == ("failed", "expired", "release")
@@ -187,11 +189,11 @@ def test_a_wait_is_never_longer_than_the_casts_own_time(make_cast, runtime, cloc
 
 def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runtime):
     runtime.answers["start"] = OutcomeUnknown("timeout")
-    assert step(cast) < dt.timedelta(seconds=5)
+    assert wait(cast) < dt.timedelta(seconds=5)
     assert (cast.status, cast.status_reason, cast.run_id) == ("queued", "confirming_dispatch", None)
-    assert step(cast) < dt.timedelta(seconds=10)
+    assert wait(cast) < dt.timedelta(seconds=10)
     runtime.answers["find"] = seen("in_progress")
-    assert step(cast) <= dt.timedelta(0)
+    assert wait(cast) <= dt.timedelta(0)
     assert (cast.status, cast.run_id, cast.run_url) == ("running", 7, URL)
     assert runtime.count("start") == 1
     cast.spell.refresh_from_db()
@@ -204,7 +206,7 @@ def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost
         raise OutcomeUnknown("reset")
 
     runtime.answers["start"] = start
-    assert step(cast) <= dt.timedelta(0)
+    assert wait(cast) <= dt.timedelta(0)
     assert moves.absorb(seen("in_progress")(cast))
     cast.refresh_from_db()
     assert (cast.status, cast.status_reason, cast.run_id) == ("running", "running", 7)
@@ -302,6 +304,7 @@ def test_waits_do_not_use_up_the_three_dispatches(make_cast, make_spell, runtime
 def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(make_cast, make_spell, runtime, clock):
     cast = make_cast(spell=make_spell("event", runtime="repository_dispatch", event_type="x", carries_token=True))
     mine = runtime_of(cast)
+    assert isinstance(mine, FakeRuntime)
     mine.answers["start"] = None
     step(cast)
     assert (cast.status_reason, cast.run_id) == ("waiting_for_runner", None)
@@ -380,7 +383,7 @@ def test_while_somebody_watches_looks_are_more_frequent(cast, runtime, clock, se
     clock.forward(seconds=5)
     assert step(cast) == dt.timedelta(seconds=5)
     clock.forward(seconds=moves.WATCH_LASTS.total_seconds())
-    assert step(cast) > dt.timedelta(seconds=15)
+    assert wait(cast) > dt.timedelta(seconds=15)
 
 
 def test_who_follows_while_the_cast_is_being_sent_is_not_forgotten(cast, runtime, clock, settings):
@@ -414,7 +417,7 @@ def test_who_follows_a_cast_whose_run_is_not_known_yet_brings_the_search_nearer(
     runtime.answers["start"] = OutcomeUnknown("timeout")
     step(cast), step(cast)
     clock.forward(seconds=200)
-    assert step(cast) > dt.timedelta(seconds=30)
+    assert wait(cast) > dt.timedelta(seconds=30)
     moves.watch([cast.pk], arrived=True)
     cast.refresh_from_db()
     assert (cast.run_id, cast.due_at) == (None, clock.now + dt.timedelta(seconds=5))
@@ -486,7 +489,7 @@ def test_a_run_that_takes_too_long_is_cancelled_then_forced_then_given_up(make_c
     cast = make_cast(spell=make_spell("slow", timeout_seconds=100))
     runtime.answers["observe"] = seen("in_progress", run_started_at=clock.now)
     step(cast), step(cast)
-    assert step(cast) <= dt.timedelta(seconds=100)  # the deadline is not slept through
+    assert wait(cast) <= dt.timedelta(seconds=100)  # the deadline is not slept through
     clock.forward(seconds=101)
     step(cast), step(cast)
     assert (runtime.count("cancel"), runtime.count("force")) == (1, 0)
@@ -623,7 +626,7 @@ def test_a_deadline_waits_a_moment_for_a_last_look_and_no_longer(make_cast, runt
     step(cast)
     runtime.answers["observe"] = NotNow("spared", reason="")
     clock.forward(seconds=61)
-    assert step(cast) <= dt.timedelta(seconds=5)
+    assert wait(cast) <= dt.timedelta(seconds=5)
     assert cast.cancel_requested_at is None
     clock.forward(seconds=10)
     step(cast)
@@ -631,7 +634,7 @@ def test_a_deadline_waits_a_moment_for_a_last_look_and_no_longer(make_cast, runt
 
 
 def test_every_few_looks_the_run_itself_is_asked_for(cast, runtime):
-    asked = []
+    asked: list[bool] = []
     runtime.closely = asked.append
     for _ in range(9):
         step(cast)
@@ -709,7 +712,7 @@ def test_a_log_that_is_late_is_waited_for_and_one_that_never_comes_is_not(cast, 
     runtime.answers["observe"] = seen("completed", "failure")
     runtime.answers["failure"] = [NotNow("no log yet"), Failure(job="cast")]
     step(cast), step(cast)
-    assert step(cast) <= dt.timedelta(seconds=30)
+    assert wait(cast) <= dt.timedelta(seconds=30)
     assert not cast.final
     step(cast)
     assert cast.error["failed_job"] == "cast"
@@ -720,7 +723,7 @@ def test_a_log_that_never_comes_does_not_hold_the_cast_for_ever(cast, runtime, c
     runtime.answers["observe"] = seen("completed", "failure")
     runtime.answers["failure"] = NotNow("never", retry_at=clock.now + dt.timedelta(days=1))
     step(cast), step(cast)
-    assert step(cast) <= dt.timedelta(seconds=30)
+    assert wait(cast) <= dt.timedelta(seconds=30)
     clock.forward(seconds=121)
     step(cast)
     assert ended(cast) == ("failed", "run_failed", "capture")
@@ -732,7 +735,7 @@ def test_a_bug_at_the_end_costs_two_minutes_and_not_the_cast(cast, runtime, cloc
     runtime.answers["observe"] = seen("completed", "failure")
     runtime.answers[method] = RuntimeError("a bug")
     step(cast), step(cast)
-    assert step(cast) <= dt.timedelta(seconds=30)
+    assert wait(cast) <= dt.timedelta(seconds=30)
     clock.forward(seconds=121)
     step(cast)
     assert ended(cast) == ("failed", "run_failed", "capture")
@@ -752,7 +755,7 @@ def test_the_last_steps_are_fetched_when_a_webhook_told_the_end_alone(cast, runt
 def test_a_run_that_vanishes_when_it_is_young_is_looked_for_again(cast, runtime, clock):
     step(cast)
     runtime.answers["observe"] = RunGone("404")
-    assert step(cast) <= dt.timedelta(seconds=10)
+    assert wait(cast) <= dt.timedelta(seconds=10)
     assert not cast.final
     clock.forward(seconds=301)
     step(cast)
@@ -791,7 +794,7 @@ def test_a_worker_that_lost_its_claim_while_it_called_writes_nothing(cast, runti
             raise given
         return given
 
-    others: list = []
+    others: list[Any] = []
     runtime.answers["start"] = start
     row = claim(cast)
     again = CastWork().step(row)

@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import itertools
 import os
+from typing import Any
 
 import hypothesis
 import pytest
@@ -48,16 +49,24 @@ class Money(RuleBasedStateMachine):
         self.account = Account.objects.create(name=name, monthly_cap_cents=cap, max_running=max_running)
         made = [keys.create(self.account, name=f"{name}-{i}", scopes=["casts:write", "budget:write"]) for i in "ab"]
         self.keys: list[tuple[ApiKey, Api]] = [(key, Api(secret)) for key, secret in made]
-        common = {"repository": "demo/spells", "workflow_file": "cast.yml", "timeout_seconds": 600, "ttl_seconds": 7200}
+        common: dict[str, Any] = {
+            "repository": "demo/spells",
+            "workflow_file": "cast.yml",
+            "timeout_seconds": 600,
+            "ttl_seconds": 7200,
+        }
+        kinds: list[tuple[int, dict[str, Any]]] = [
+            (5, {"max_running": 1}),
+            (13, {"charge_failed_runs": False}),
+            (0, {"carries_token": True}),
+        ]
         self.spells = [
             stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
-            for i, (price, fields) in enumerate(
-                [(5, {"max_running": 1}), (13, {"charge_failed_runs": False}), (0, {"carries_token": True})]
-            )
+            for i, (price, fields) in enumerate(kinds)
         ]
         self.caps = {("account", ""): cap}
-        self.answers: dict[tuple[str, str], tuple[object, dict, dt.datetime]] = {}
-        self.ends: dict[object, tuple] = {}
+        self.answers: dict[tuple[str, str], tuple[object, dict[str, Any], dt.datetime]] = {}
+        self.ends: dict[object, tuple[Any, ...]] = {}
         self.ceilings: dict[int, int | None] = {}
         self.started: dict[object, int] = {}
         self.began: set[object] = set()  # those of whose jobs we ever said that one ran
@@ -179,6 +188,7 @@ class Money(RuleBasedStateMachine):
 
     def seen(self, cast, status, conclusion, attempt=1, *, jobs=None):
         now = self.clock.now
+        told: tuple[Job, ...] | None
         if jobs == "ran":
             self.began.add(cast.pk)
             told = jobs_of("completed" if status == "completed" else "in_progress", conclusion, attempt=attempt)

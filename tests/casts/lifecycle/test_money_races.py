@@ -26,7 +26,7 @@ from casts.api.casts import CreateCast
 from casts.execution import finish
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, IdempotencyRecord
+from casts.models import Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
 from core.db.threads import rendered
 from tests.casts.client import Api
@@ -117,7 +117,7 @@ def round_of_cents(purse, chance):
     held = [claim(cast) for cast in outcomes if isinstance(cast, Cast)]
 
     def end(i):
-        return moves.end(held[i], "failed", reason="x", message="x", charge=i % 2 == 0)
+        return moves.end(held[i], CastStatus.FAILED, reason="x", message="x", charge=i % 2 == 0)
 
     acts = [partial(end, i) for i in range(len(held))] + [partial(accept, i) for i in range(6)]
     acts.append(partial(budget.set_cap, purse.account, cap_cents=500, scope="key", ref=str(purse.keys[1].pk)))
@@ -141,6 +141,7 @@ def database_url():
     return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
 
 
+@pytest.mark.processes
 def test_processes_on_the_last_cents_pass_no_cap():
     if connection.vendor == "sqlite":
         pytest.skip("on SQLite there is one web process and one worker")
@@ -262,7 +263,7 @@ def test_cancel_success_and_expiry_at_once_are_one_end_and_one_settlement(make_c
             assert cast.cancel_requested_at is not None
             assert cast.cancel_reason == "cancelled_by_caller"
             assert runtime.count("start") == began + 1
-            assert moves.end(claim(cast), "cancelled", reason="later", message="x", charge=False)
+            assert moves.end(claim(cast), CastStatus.CANCELLED, reason="later", message="x", charge=False)
             cast.refresh_from_db()
         elif number % 2 == 0 and cast.status == "cancelled":
             assert runtime.count("start") == began, "cancelled at once, and started all the same"
@@ -285,7 +286,7 @@ def round_of_slots(spell, line, limit):
         assert slots.holding().filter(spell=spell).count() <= limit
 
     def end(held):
-        assert moves.end(held, "failed", reason="x", message="x", charge=False)
+        assert moves.end(held, CastStatus.FAILED, reason="x", message="x", charge=False)
 
     while line:
         at_once(work, line)
@@ -324,6 +325,7 @@ def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
 # --- a process is killed -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "place", ["casts.lifecycle.idempotency._claim", "accounts.budget.hold", "casts.lifecycle.events.append"]
 )

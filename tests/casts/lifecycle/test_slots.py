@@ -9,7 +9,7 @@ import pytest
 from accounts import keys
 from accounts.models import Account
 from casts.lifecycle import moves, slots
-from casts.models import Cast, Spell, SpellTurn
+from casts.models import Cast, CastStatus, Spell, SpellTurn
 from casts.runtime import DispatchRefused, NotNow, Observation, OutcomeUnknown
 from tests.casts.conftest import claim, history, step
 
@@ -52,7 +52,7 @@ def end(cast):
     """End a cast as its worker; return who was woken by it."""
     held = claim(cast)
     Cast.objects.exclude(pk=cast.pk).update(due_at=None)
-    assert moves.end(held, "succeeded", reason="test", message="Ended.", charge=True)
+    assert moves.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
     cast.refresh_from_db()
 
 
@@ -251,7 +251,7 @@ def test_who_is_next_may_have_gone_before_it_is_woken(
 
     monkeypatch.setattr(slots, "crowded", meanwhile)
     held = claim(line[0])
-    assert moves.end(held, "succeeded", reason="test", message="Ended.", charge=True)
+    assert moves.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
     assert slots.next_in_line(held) == []
 
 

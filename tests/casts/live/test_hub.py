@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from django.db import connection, connections, transaction
 
 from casts.lifecycle import moves
 from casts.live import hub
-from casts.models import Cast, CastEvent
+from casts.models import Cast, CastEvent, CastStatus
 from casts.runtime import Observation
 from tests.casts.client import run
 from tests.casts.conftest import claim
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def end(cast):
-    moves.end(claim(cast), "succeeded", reason="succeeded", message="Done.", charge=True)
+    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
 
 
 def frames_after(cast, after):
@@ -37,6 +38,10 @@ class Still(hub.Hub):
         await do(self._look)
         await asyncio.sleep(0)
 
+    def rest(self):
+        assert self._beat is not None
+        self._beat.cancel()
+
 
 def test_who_reads_the_table_first_does_not_take_the_news_from_who_waits(cast):
     """One waits; the cast ends; before the hub looks, another opens a stream and reads the end from the table."""
@@ -49,7 +54,7 @@ def test_who_reads_the_table_first_does_not_take_the_news_from_who_waits(cast):
                 assert [frame.seq for frame in await do(frames_after, cast, 1)] == [2]
                 await still.look()
                 assert [f.seq for f in first.frames] == [f.seq for f in second.frames] == [1, 2]
-        still._beat.cancel()
+        still.rest()
 
     asyncio.run(scene())
 
@@ -67,7 +72,7 @@ def test_what_was_handed_out_is_not_read_again(cast):
             await do(still._read, {cast.pk})
             await asyncio.sleep(0)
             assert [f.seq for f in only.frames] == [1, 2]
-        still._beat.cancel()
+        still.rest()
 
     asyncio.run(scene())
 
@@ -99,7 +104,7 @@ def test_one_read_serves_many_casts_and_renders_each_event_once(make_cast, monke
         for one in opened:
             one.__exit__(None, None, None)
         assert still.topics == {}
-        still._beat.cancel()
+        still.rest()
 
     asyncio.run(scene())
     assert len(rendered) == len(set(rendered)) == 250
@@ -118,7 +123,7 @@ def test_a_waiter_wakes_for_the_end_alone(cast):
             await do(end, cast)
             await still.look()
             await asyncio.wait_for(waiting, 1)
-        still._beat.cancel()
+        still.rest()
 
     asyncio.run(scene())
 
@@ -143,9 +148,9 @@ def test_a_look_costs_the_same_however_many_are_watched(make_cast, django_assert
 
 def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monkeypatch, settings):
     settings.STREAM_FALLBACK_SECONDS = 5
-    monkeypatch.setattr(hub.connection, "vendor", "postgresql")
+    monkeypatch.setattr(connection, "vendor", "postgresql")
     clock = [1000.0]
-    monkeypatch.setattr(hub.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     window = hub.Window()
     begins = [window.begin]
     for looked in range(1, 14):
@@ -159,7 +164,7 @@ def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monke
 
 
 def test_on_sqlite_what_was_seen_is_settled(cast, monkeypatch):
-    monkeypatch.setattr(hub.connection, "vendor", "sqlite")
+    monkeypatch.setattr(connection, "vendor", "sqlite")
     window = hub.Window()
     window.advance(7)
     assert window.begin == 7

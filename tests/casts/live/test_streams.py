@@ -21,8 +21,9 @@ from accounts.models import Account, ApiKey
 from casts import links
 from casts.lifecycle import moves
 from casts.live import asgi, hub, openings
-from casts.models import Cast
+from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation, Step
+from core.queue import wakeups
 from tests.casts.client import Answer, asked, run
 from tests.casts.conftest import claim, history
 from tests.casts.fake import jobs_of
@@ -58,7 +59,7 @@ def progress(cast, number):
 
 
 def finish(cast):
-    moves.end(claim(cast), "succeeded", reason="succeeded", message="Done.", output={"a": 1}, charge=True)
+    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", output={"a": 1}, charge=True)
 
 
 def rerun(cast):
@@ -252,7 +253,7 @@ def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkey
 
 
 def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(cast, make_cast, watch, monkeypatch):
-    told = []
+    told: list[tuple[bool, list[uuid.UUID]] | str] = []
     monkeypatch.setattr(moves, "watch", lambda ids, *, arrived: told.append((arrived, ids)) or set())
     monkeypatch.setattr(hub, "WATCHED_EVERY", 0.3)
 
@@ -272,7 +273,8 @@ def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(ca
 
 def test_a_heartbeat_goes_out_without_waking_a_stream_that_waits_and_leaves_a_busy_one_alone():
     async def run() -> list[bytes]:
-        subscriber, written = hub.Subscriber(), []
+        subscriber = hub.Subscriber()
+        written: list[bytes] = []
         subscriber.write = written.append
         subscriber.beat()  # nobody waits yet: what comes first comes first
         waiting = asyncio.create_task(subscriber.next())
@@ -314,7 +316,7 @@ def test_a_missed_wake_up_only_delays(cast, watch, monkeypatch, settings):
         def close(self):
             pass
 
-    monkeypatch.setattr(hub.wakeups, "listener", lambda channel: Deaf())
+    monkeypatch.setattr(wakeups, "listener", lambda channel: Deaf())
 
     async def scene():
         async with watch() as stream:
@@ -432,10 +434,12 @@ def test_a_client_that_hangs_up_while_its_stream_is_opened_leaves_nothing_behind
 
 def test_a_server_that_is_told_to_stop_at_once_ends_a_stream(watch):
     async def scene():
-        server = []
+        server: list[asyncio.Task[None]] = []
 
         async def cancelled(scope, receive, send):
-            server.append(asyncio.current_task())
+            task = asyncio.current_task()
+            assert task is not None
+            server.append(task)
             await application(scope, receive, send)
 
         from spellplatform.asgi import application

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from casts import links
 from casts.lifecycle import moves
-from casts.models import Cast, Spell
+from casts.models import Cast, CastStatus, Spell
 from casts.runtime import Job, Observation, Step
 from core.ids import uuid7
 from tests.casts.conftest import claim
@@ -86,10 +87,16 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     moves.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", url="javascript:alert(3)", jobs=jobs))
     Cast.objects.filter(pk=cast.pk).update(input={"x": evil}, metadata={evil: evil})
     cast.artifacts.create(name="a", remote_id=1, state="failed", error=evil)
-    error = {"reason": "run_failed", "message": evil, "failed_job": evil, "failed_step": evil, "log_tail": [evil]}
+    error: dict[str, Any] = {
+        "reason": "run_failed",
+        "message": evil,
+        "failed_job": evil,
+        "failed_step": evil,
+        "log_tail": [evil],
+    }
     error["annotations"] = [{"level": "error", "title": evil, "message": evil, "file": evil, "line": 1}]
     held = claim(cast)
-    moves.end(held, "failed", reason="x", message=evil, error=error, output={evil: evil}, charge=False)
+    moves.end(held, CastStatus.FAILED, reason="x", message=evil, error=error, output={evil: evil}, charge=False)
     shown = client.get(path).text
     assert "<script>alert" not in shown
     assert "<img src=x" not in shown
@@ -98,7 +105,9 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
 
 def told(client, path, name):
     """Return what one part of the page says, None while it is hidden."""
-    tag, text = re.search(rf'<\w+ ([^>]*data-part="{name}"[^>]*)>([^<]*)', client.get(path).text).groups()
+    part = re.search(rf'<\w+ ([^>]*data-part="{name}"[^>]*)>([^<]*)', client.get(path).text)
+    assert part is not None
+    tag, text = part.groups()
     return None if "hidden" in tag.split() else text
 
 

@@ -34,7 +34,7 @@ def asked(github: GitHub) -> tuple[list[Finding], Any]:
 
 
 def changed(github: GitHub, **changes: Any) -> GitHub:
-    now = {"api_url": github.api_url, "version": "2026-03-10", "timeout": 10, "app_id": "1", "pem": PEM}
+    now: dict[str, Any] = {"api_url": github.api_url, "version": "2026-03-10", "timeout": 10, "app_id": "1", "pem": PEM}
     return GitHub(**now | changes)
 
 

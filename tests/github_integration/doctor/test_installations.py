@@ -11,8 +11,9 @@ from github_integration.doctor import installations
 from github_integration.doctor.findings import About, Finding, Level
 from localgithub.clock import now
 from localgithub.world import World
+from tests.github_integration.doubles import REPO
 
-from .conftest import REPO, all_ok, event, is_bad, make, one
+from .conftest import all_ok, event, is_bad, make, one
 
 BARE = {"actions": "write", "metadata": "read"}
 

@@ -12,7 +12,7 @@ from casts.models import Spell
 from github_integration import errors
 from github_integration.api import GitHub
 from github_integration.doctor import workflow_file, workflows
-from github_integration.doctor.findings import Finding, Level
+from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once
 from localgithub.world import World
 from tests.github_integration.doubles import REPO
@@ -361,7 +361,7 @@ def test_group_by_an_input_that_events_dont_have_is_shared(hub, write: Write):
 def test_jobs_that_can_not_be_are_a_problem(jobs: str, said: str):
     for text, spell in ((GOOD, make()), (HEARD, event())):
         file = workflow_file.read("w.yml", text.split("jobs:")[0] + f"jobs: {jobs}\n")
-        finding = one(list(workflow_file.of_every_kind(workflows.About("Spell s"), file, spell)), "jobs")
+        finding = one(list(workflow_file.of_every_kind(About("Spell s"), file, spell)), "jobs")
         is_bad(finding, Level.PROBLEM, f"GitHub starts nothing of w.yml: {said}", hint="`jobs` of w.yml")
 
 
@@ -400,6 +400,6 @@ def test_hostile_file_costs_no_memory():
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     text = "\n".join(lines) + "\nrun-name: *a11\non: {workflow_dispatch: {inputs: *a11}, x: *a11}\nconcurrency: *a11\n"
     file = workflow_file.read("laughs.yml", text)
-    findings = list(workflow_file.by_file(workflows.About("Spell greet"), file, make()))
+    findings = list(workflow_file.by_file(About("Spell greet"), file, make()))
     assert one(findings, "inputs").level == Level.PROBLEM
     assert len(str(findings)) < 5000
