@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from django.utils import timezone
 
 from casts.lifecycle import folding, moves
-from casts.models import Artifact, Cast
+from casts.models import Artifact, Cast, Spell
 from casts.runtime import (
     Annotation,
     ArtifactGone,
@@ -26,8 +26,11 @@ from casts.runtime import (
 )
 from github_integration import errors, identity, quota, recent, wire
 from github_integration.api import Repository, github
+from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
+from github_integration.routes import ROUTE
 from github_integration.targets import installation_of, repository_of
+from github_integration.words import WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,15 @@ LONGEST_JOB = dt.timedelta(hours=6)  # `timeout-minutes` where a workflow sets n
 class WorkflowRuntime:
     """What both kinds of workflow spell have in common: everything but the start. See casts.runtime.Runtime."""
 
+    words, target, route = WORDS, WorkflowTarget, ROUTE
     event = ""
+
+    def scope(self, spell: Spell) -> str:
+        return WorkflowTarget.of(spell).repository_used
+
+    def secrets(self, spell: Spell) -> set[str]:
+        target = WorkflowTarget.of(spell)
+        return {target.repository_used, target.workflow_used}
 
     def book(self, cast: Cast) -> dt.datetime:
         installation = installation_of(cast)
@@ -70,7 +81,7 @@ class WorkflowRuntime:
 
     def file_of(self, cast: Cast) -> str:
         """Return the file whose runs alone can be the cast's; blank: any."""
-        return cast.spell.workflow_file
+        return WorkflowTarget.of(cast.spell).workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the one run whose title carries the cast's token.
@@ -249,15 +260,19 @@ class WorkflowDispatch(WorkflowRuntime):
 
     event = "workflow_dispatch"
 
+    def described(self, spell: Spell) -> str:
+        target = WorkflowTarget.of(spell)
+        return f"{target.repository_used}: {target.workflow_used} @ {target.ref_used}"
+
     def file_of(self, cast: Cast) -> str:
-        return cast.spell.target_workflow
+        return WorkflowTarget.of(cast.spell).workflow_used
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        spell = cast.spell
+        target = WorkflowTarget.of(cast.spell)
         return dispatch_outcome(
             cast,
             lambda: repository_of(cast).dispatch_workflow(
-                spell.target_workflow, ref=spell.target_ref, inputs=inputs_of(cast), before=before
+                target.workflow_used, ref=target.ref_used, inputs=inputs_of(cast), before=before
             ),
         )
 
@@ -267,8 +282,12 @@ class RepositoryDispatch(WorkflowRuntime):
 
     event = "repository_dispatch"
 
+    def described(self, spell: Spell) -> str:
+        target = WorkflowTarget.of(spell)
+        return f"{target.repository_used}: event {target.event_type}"
+
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        event_type, payload = cast.spell.event_type, dict(inputs_of(cast))
+        event_type, payload = WorkflowTarget.of(cast.spell).event_type, dict(inputs_of(cast))
         dispatch_outcome(cast, lambda: repository_of(cast).dispatch_event(event_type, payload, before=before))
         return None
 

@@ -29,7 +29,7 @@ from casts.models import (
     Spell,
     SpellTurn,
 )
-from github_integration.models import Installation, RecentRuns
+from github_integration.models import Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
@@ -54,7 +54,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "token": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
     rows: list[Any] = [
-        *(account, api_key, spell, cast, period, endpoint, callback),
+        *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
@@ -20,7 +18,8 @@ from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
 from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast, Spell
+from casts.models import Artifact, Cast
+from casts.runtime import words_of
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -45,8 +44,6 @@ from core.admin.base import (
 from core.db.documents import TextAt
 
 EVENTS_SHOWN = 1000
-INSTALLATIONS_SHOWN = 30
-A_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class CastList(ChangeList):
@@ -58,31 +55,14 @@ class CastList(ChangeList):
         return found.defer("input", "metadata", "observation", "jobs", "error", "output")
 
 
-class ThroughInstallation(admin.SimpleListFilter):
-    """Filters casts by the App's installation that they go through."""
-
-    title, parameter_name = "installation", "installation"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Cast]) -> list[tuple[str, str]]:
-        """Return the choices: those that spells name, the setting's, and none."""
-        named = Spell.objects.exclude(installation_id=None).order_by().values_list("installation_id", flat=True)
-        known = {settings.GITHUB_APP_INSTALLATION_ID, *named.distinct()[:INSTALLATIONS_SHOWN]}
-        return [(str(number), str(number or "none")) for number in sorted(filter(None, known))] + [("0", "none")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the casts that go through the chosen one."""
-        if (word := self.value()) is None:
-            return queryset
-        return queryset.through_installation(int(word)) if A_NUMBER.fullmatch(word) else queryset.none()
-
-
 @admin.register(Cast)
 class CastAdmin(ReadOnlyAdmin):
     list_display = ("cast_id", "created", "state_and_why", "spell", "who", "run", "cost", "took")
     list_filter = (
-        *("status", newest_values("status_reason", "reason"), CastTroubles, ThroughInstallation),
+        *("status", newest_values("status_reason", "reason"), CastTroubles),
         *("spell", "created_at"),
     )
+    runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
     list_select_related = ("spell", "account", "api_key")
     search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
     search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
@@ -168,6 +148,12 @@ class CastAdmin(ReadOnlyAdmin):
         """Return the list that leaves big columns out."""
         return CastList
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Return the filters, those of runtimes after the troubles."""
+        shown: list[Any] = list(super().get_list_filter(request))
+        place = shown.index(CastTroubles) + 1
+        return [*shown[:place], *self.runtime_filters, *shown[place:]]
+
     def get_fieldsets(self, request: HttpRequest, obj: Cast | None = None) -> Any:
         """Show every column there is: what is named nowhere is one of the worker's own."""
         internal = workers_own(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
@@ -198,7 +184,7 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
-        """Link to the run on GitHub."""
+        """Link to the run."""
         return outside(cast.run_url, cast.run_id) if cast.run_url else str(cast.run_id or NOTHING)
 
     @admin.display(description="took")
@@ -213,7 +199,7 @@ class CastAdmin(ReadOnlyAdmin):
         if cast.run_id is not None:
             known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_id))
         if cast.run_url:
-            known.append(format_html("run {} on GitHub", outside(cast.run_url, cast.run_id)))
+            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_id), words_of(cast).name))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display

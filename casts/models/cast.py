@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import Q
 from django.urls import reverse
 
 from accounts.models import Account, ApiKey
@@ -35,17 +31,6 @@ class CastQuerySet(models.QuerySet["Cast"]):
     def of(self, account: Account) -> CastQuerySet:
         """Return one account's casts; every other account's are not found."""
         return self.filter(account=account)
-
-    def with_installation(self) -> CastQuerySet:
-        """Annotate the App's installation that each goes through, the setting filled in; 0 if there is none."""
-        named, default = NullIf("spell__installation_id", Value(0)), settings.GITHUB_APP_INSTALLATION_ID or 0
-        return self.annotate(installation=Coalesce(named, Value(default), output_field=models.BigIntegerField()))
-
-    def through_installation(self, installation_id: int) -> CastQuerySet:
-        """Return those that go through one installation."""
-        with_it: Any = self.with_installation()
-        found: CastQuerySet = with_it.filter(installation=installation_id)
-        return found
 
 
 class Cast(DueRow):
@@ -80,7 +65,7 @@ class Cast(DueRow):
     dispatched_at = models.DateTimeField(null=True)
     answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
-    turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
+    turn_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     repository = models.CharField(max_length=140)
@@ -95,7 +80,7 @@ class Cast(DueRow):
     run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
-    cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
+    cancel_asked_at = models.DateTimeField(null=True)  # our request was taken
     cancel_forced_at = models.DateTimeField(null=True)
 
     error = DocumentField(null=True)

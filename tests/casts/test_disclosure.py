@@ -18,10 +18,12 @@ from casts import disclosure, links
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
 from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
+from github_integration.words import WORDS
 from tests import console
 from tests.casts.client import asked, run
 from tests.casts.conftest import step
 from tests.casts.receivers import receiver, work_off
+from tests.spells import retarget
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -204,7 +206,7 @@ def test_the_switch_counts_for_what_exists(make_cast, runtime, everywhere, spell
 def test_it_goes_by_where_the_cast_ran_and_where_the_spell_runs_now(hidden, make_cast, runtime, everywhere):
     cast = make_cast(spell=hidden)
     failed(cast, runtime)
-    Spell.objects.filter(pk=hidden.pk).update(repository="demo/elsewhere")
+    retarget(hidden, repository="demo/elsewhere")
     assert told(*everywhere(cast)) == set()
 
 
@@ -255,4 +257,4 @@ def test_every_documented_reason_is_known_as_ours_or_as_quoting():
     table = text.partition("### Statuses and reasons")[2].partition("###")[0]
     documented = {word for line in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE) for word in line.split("`")}
     documented = {word for word in documented if re.fullmatch(r"[a-z_]+", word)} - {"reason"}
-    assert documented == disclosure.OWN_WORDS | set(disclosure.IN_PLACE)
+    assert documented == disclosure.OWN_WORDS | set(WORDS.without_run)

@@ -46,15 +46,16 @@ def awkward(account, api_key, spell):
     )
 
 
-def exactly(row):
+def exactly(row, referring=None):
     """All that is known of a row: what was read, in which types, what was not, and of the rows that it refers to.
 
-    True is no 1, and a UUID no text.
+    True is no 1, and a UUID no text. A row that belongs to one other refers back to it.
     """
     if row is None:
         return None
     read = {name: (type(value), value) for name, value in vars(row).items() if name != "_state"}
-    referred = {name: exactly(other) for name, other in row._state.fields_cache.items()}
+    cached = row._state.fields_cache.items()
+    referred = {name: "back" if other is referring else exactly(other, row) for name, other in cached}
     return type(row), read, row.get_deferred_fields(), row._state.db, row._state.adding, referred
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey
 from casts.models import Cast
-from github_integration.models import Installation
+from github_integration.models import Installation, WorkflowTarget
 from tests.casts.conftest import accept_cast
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
@@ -146,7 +146,7 @@ def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int 
         "id": run_id,
         "display_title": f"greet {cast.correlation}" if title is None else title,
         "event": cast.spell.runtime,
-        "path": f".github/workflows/{cast.spell.target_workflow}",
+        "path": f".github/workflows/{WorkflowTarget.of(cast.spell).workflow_used}",
         "html_url": f"https://github.com/{cast.repository}/actions/runs/{run_id}",
         "actor": {"login": ACTOR},
         "created_at": made(cast),

@@ -17,11 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from accounts import keys
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, Spell
+from casts.models import Cast, CastEvent
 from casts.runtime import DispatchRefused, Job, NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api
 from tests.casts.conftest import Clock, claim, step
 from tests.casts.fake import RUN_IDS, FakeRuntime, jobs_of
+from tests.spells import stored_spell
 
 EXAMPLES = int(os.environ.get("SPELL_MACHINE_EXAMPLES", "15"))
 STEPS = 30
@@ -60,7 +61,7 @@ class Money(RuleBasedStateMachine):
             (0, {"carries_token": True}),
         ]
         self.spells = [
-            Spell.objects.create(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
+            stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
             for i, (price, fields) in enumerate(kinds)
         ]
         self.caps = {("account", ""): cap}
