@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 BEFORE = """
@@ -58,6 +60,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.processes
 def test_old_spells_keep_where_they_run_and_the_way_back_is_open(tmp_path):
     url = new_database(tmp_path)
     environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
