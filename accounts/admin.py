@@ -1,4 +1,4 @@
-"""The operator's console, floor 1: who casts, with which keys, and what it cost."""
+"""The operator's console: accounts, their API keys, and what they spent."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ class InnerCaps(CapInline):
     verbose_name, verbose_name_plural = "cap", "caps within the account (PATCH /api/v1/budget)"
 
     def has_add_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """Not here."""
         return False
 
 
@@ -72,52 +71,46 @@ class AccountAdmin(ConsoleAdmin):
     created = column("created_at", moment, "created", order="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
-        """Bring this month's counters along."""
         month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
         accounts: QuerySet[Account] = super().get_queryset(request)
+        # In one query for the whole page; `period` shows them.
         return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
 
     def save_model(self, request: HttpRequest, obj: Account, form: AccountForm, change: bool) -> None:
-        """Save; a changed cap holds from now on, in this month too."""
+        # The new cap holds at once, in this month too, whose counter has its own copy of it.
         super().save_model(request, obj, form, change)
         if change and "monthly_cap_cents" in form.changed_data:
             budget.set_cap(obj, cap_cents=obj.monthly_cap_cents)
 
     def period(self, account: Account) -> BudgetPeriod:
-        """Return this month's counters; not saved, and at zero, before the month's first cast."""
+        """Return this month's counters; before the month's first cast they are at zero, and not saved."""
         found: list[BudgetPeriod] = getattr(account, "this_month", [])
         return found[0] if found else BudgetPeriod(cap_cents=account.monthly_cap_cents)
 
     @admin.display(description="told")
     def told(self, account: Account) -> SafeString | str:
-        """List the newest account events, such as budget thresholds."""
         newest = account.events.all()[:10]
         rows = [(moment(e.at), e.kind, ", ".join(f"{k} {v}" for k, v in e.data.items())) for e in newest]
         return table(("When", "What", "Facts"), rows) if rows else base.NOTHING
 
     @admin.display(description="cap this month")
     def cap(self, account: Account) -> str:
-        """Return what may be spent."""
         return money(self.period(account).cap_cents)
 
     @admin.display(description="held this month")
     def held(self, account: Account) -> str:
-        """Return what is reserved for casts under way."""
         return money(self.period(account).held_cents)
 
     @admin.display(description="captured this month")
     def captured(self, account: Account) -> str:
-        """Return what was taken."""
         return money(self.period(account).captured_cents)
 
     @admin.display(description="remaining this month")
     def remaining(self, account: Account) -> str:
-        """Return what may still be held."""
         return money(self.period(account).remaining_cents)
 
     @admin.display(description="see also")
     def see_also(self, account: Account) -> SafeString | str:
-        """Link to what belongs to the account."""
         if account._state.adding:
             return base.NOTHING
         return format_html(
@@ -128,12 +121,12 @@ class AccountAdmin(ConsoleAdmin):
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """Only an account that never had money to spend; asked here, before everything it owns is gathered."""
+        # Only an account that never had money to spend. Asked here, before Django gathers everything the account owns.
         return super().has_delete_permission(request, obj) and (obj is None or not obj.budget_periods.exists())
 
 
 class NewKeyForm(KeyModelForm):
-    """What may be said of a key when it is made; afterwards only its name changes."""
+    """The fields of a new key; afterwards only its name can be changed."""
 
     scopes = forms.MultipleChoiceField(
         choices=[(scope, f"{scope}: {meaning}") for scope, meaning in SCOPES.items()],
@@ -156,7 +149,6 @@ class NewKeyForm(KeyModelForm):
         return str(self.cleaned_data["spell_keys"]).replace(",", " ").split() or None
 
     def clean_expires_at(self) -> Any:
-        """Refuse a key that would be dead on arrival."""
         at = self.cleaned_data["expires_at"]
         if at is not None and at <= timezone.now():
             raise forms.ValidationError("That is over already. Times are in UTC.")
@@ -164,16 +156,14 @@ class NewKeyForm(KeyModelForm):
 
 
 class KeyState(admin.SimpleListFilter):
-    """Filters keys by what they still open."""
+    """Filters keys by whether they are still valid."""
 
     title, parameter_name = "state", "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[ApiKey]) -> list[tuple[str, str]]:
-        """Return the choices."""
         return [(word, word) for word in ("active", "expired", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        """Return the keys in the chosen state."""
         now = timezone.now()
         return {
             "active": queryset.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None),
@@ -205,19 +195,16 @@ class ApiKeyAdmin(ConsoleAdmin):
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> SafeString:
-        """Say whether it opens anything."""
         return badge("revoked" if key.revoked_at else "active" if key.usable else "expired")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Ask for everything once; later show what it is and let its name be fixed."""
+        """The form's fields for a new key; later everything is shown, and only the name can be changed."""
         return NewKeyForm.Meta.fields if obj is None else ("name", *self.made_of)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """All but the name, once it is made."""
         return () if obj is None else self.made_of
 
     def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the form to make a key with, or the one to rename it."""
         if obj is not None:
             kwargs["form"] = forms.ModelForm
         return super().get_form(request, obj, change, **kwargs)
@@ -225,19 +212,19 @@ class ApiKeyAdmin(ConsoleAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Offer to save, and nothing that would lead away from the secret."""
+        # The other buttons would lead away from the page that shows the secret.
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, only_save | (extra_context or {}))
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Only a key that never opened anything: a used one is revoked, and stays to say who did what."""
+        # Only a key that was never used: a used one is revoked, and stays as evidence of who did what.
         return super().has_delete_permission(request, obj) and (obj is None or obj.last_used_at is None)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyModelForm, change: bool) -> None:
-        """Make the key, or save its new name."""
         if change:
             obj.save(update_fields=["name"])
             return
+        # By the function that makes all keys; the form's object becomes the row that it made.
         key, secret = keys.create(
             obj.account, name=obj.name, scopes=obj.scopes, spell_keys=obj.spell_keys, expires_at=obj.expires_at
         )
@@ -253,13 +240,12 @@ class ApiKeyAdmin(ConsoleAdmin):
         )
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Answer with the message itself: over a redirect it would be kept in a cookie, or in a session's row."""
+        # No redirect, over which the message with the secret would be kept in a cookie, or in the session's row.
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "API key made", "key": obj}
         return TemplateResponse(request, "admin/accounts/apikey/made.html", context)
 
     @admin.action(description="Revoke selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Close keys for good."""
         done = [key for key in queryset if keys.revoke(key)]
         for key in done:
             self.log_change(request, key, "Revoked.")
@@ -284,7 +270,6 @@ class BudgetPeriodAdmin(ReadOnlyAdmin):
 
     @admin.display(description="ledger")
     def entries(self, period: BudgetPeriod) -> SafeString:
-        """Link to the entries that add up to these numbers."""
         return inside("admin:accounts_ledgerentry_changelist", "entries", period__id__exact=period.pk)
 
 
@@ -302,28 +287,24 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     amount = column("cents", money, "amount", order="cents")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Let the account's page link here."""
+        # The account's page links here with this filter.
         return lookup == "period__account__id__exact" or super().lookup_allowed(lookup, value, request)
 
     @admin.display(ordering="period__account__name")
     def account(self, entry: LedgerEntry) -> Account:
-        """Return who paid."""
         return entry.period.account
 
     @admin.display(ordering="period__month")
     def month(self, entry: LedgerEntry) -> str:
-        """Return the month it is booked to."""
         return f"{entry.period.month:%Y-%m}"
 
     @admin.display(description="cast", ordering="cast_id")
     def of_cast(self, entry: LedgerEntry) -> SafeString:
-        """Link to what was paid for."""
         return inside("admin:casts_cast_change", code(entry.cast_id), entry.cast_id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
     ) -> tuple[QuerySet[LedgerEntry], bool]:
-        """Look a cast's id up as such."""
         if cast_id := base.uuid_in(search_term):
             return queryset.filter(cast_id=cast_id), False
         return super().get_search_results(request, queryset, search_term)

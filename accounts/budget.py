@@ -1,8 +1,8 @@
 """Moving money: hold at acceptance, then capture or release, each once. All in integer cents.
 
 Every function that moves money runs inside its caller's transaction, so that a cast and its money move together or
-not at all. The account's own counter is always touched first: its row lock puts everything else of the account in
-line, and scopes follow in a fixed order.
+not at all. The account's own counter is always written first: its row lock makes everything else of the account wait,
+and the other scopes follow in a fixed order.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def hold(
     month = month_of(at)
     of_month: dict[str, Any] = {"account_id": account.pk, "month": month}
     if not HOLD.run(cents=cents, **of_month):
+        # Either the month has no counter yet, or the cap would be passed.
         open_month(account, month)
         if not HOLD.run(cents=cents, **of_month):
             raise _exceeded(BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT), cents)
@@ -100,8 +101,8 @@ def hold(
 def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     """End a cast's hold: take `capture_cents` of it (None: all) and give the rest back, in the month that held it.
 
-    A second settlement of one cast, or a capture above its hold, is refused by the database (IntegrityError): whoever
-    ends a cast has already won the guarded UPDATE, so it is a bug, not a race.
+    The database refuses a second settlement of one cast, and a capture above its hold (IntegrityError). The caller has
+    won the guarded UPDATE that ends the cast, so that would be a bug, not a race.
     """
     held = HELD.first(cast_id=cast_id)
     if held is None:
@@ -114,6 +115,7 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
     SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
+    # Also of nothing, if nothing was held: every hold has a settlement.
     if capture_cents < held.cents or not moves:
         moves.append((Kind.RELEASE, held.cents - capture_cents))
     for number, (kind, cents) in enumerate(moves):
@@ -133,16 +135,16 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
 
 
 def open_month(account: Account, month: dt.date) -> None:
-    """Make the month's counters, for the account and for each cap within it, unless they exist.
+    """Create the month's counters, for the account and for each cap within it, unless they exist.
 
-    All at once: a hold that found the account's and not yet a cap's would not be counted on that cap. And never again:
-    a cap that is lifted while its counter is made anew would leave a counter that nobody moves.
+    All at once: a hold that found the account's but not yet a cap's would not be counted against that cap. And only
+    once: if a cap was lifted while its counter was created again, a counter would be left that no cast moves.
     """
     own = {"account": account, "month": month, "scope": BudgetScope.ACCOUNT, "ref": ""}
     if BudgetPeriod.objects.filter(**own).exists():
         return
     with transaction.atomic():
-        # Whoever changes a cap holds this row too, so none changes between our reading it and our commit.
+        # A change of a cap locks this row too, so none changes between our reading it and our commit.
         cap = _locked(account).monthly_cap_cents
         _, made = BudgetPeriod.objects.get_or_create(**own, defaults={"cap_cents": cap})
         for inner in BudgetCap.objects.filter(account=account) if made else ():
@@ -156,7 +158,7 @@ def _locked(account: Account) -> Account:
 
 
 def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> None:
-    """Change a cap, from now on; None lifts it. Below what is held it kills nothing, it only refuses what comes."""
+    """Change a cap, from now on; None lifts it. What is held above it stays held; only new casts are refused."""
     month = month_of(timezone.now())
     with transaction.atomic():
         # The account first, as everywhere: its row puts everything else of it in line.
@@ -164,6 +166,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)
         if scope == BudgetScope.ACCOUNT:
+            # Both: the account has the cap of the months to come, the counter that of this one.
             Account.objects.filter(pk=account.pk).update(monthly_cap_cents=cap_cents)
             BudgetPeriod.objects.filter(pk=own.pk).update(cap_cents=cap_cents)
             account.monthly_cap_cents = cap_cents
@@ -197,7 +200,6 @@ def recounted(account_period: BudgetPeriod, scope: str = BudgetScope.ACCOUNT, re
 
 
 def current(account: Account) -> BudgetPeriod:
-    """Return this month's counter of the account."""
     month = month_of(timezone.now())
     open_month(account, month)
     return BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT)
@@ -224,11 +226,11 @@ def _exceeded(period: BudgetPeriod, cents: int) -> BudgetExceeded:
 
 
 def _tell_thresholds(period: BudgetPeriod, *, before: int) -> None:
-    """Record, once a month, that 50, 80 or 100 percent of a cap are used."""
     if not period.cap_cents:
         return
     for percent in THRESHOLDS:
         limit = period.cap_cents * percent
+        # Only the hold that passes a threshold records it; the unique key makes it once a month.
         if before * 100 < limit <= period.used_cents * 100:
             AccountEvent.objects.get_or_create(
                 account_id=period.account_id,

@@ -1,6 +1,6 @@
 """API keys: `sk_live_spl_<30 random base62><6 base62 of their CRC32>`.
 
-The tail lets a client, or a secret scanner, tell a mistyped or invented key without asking us (the scheme GitHub
+With the tail, a client or a secret scanner can tell a mistyped or invented key without asking us (the scheme GitHub
 describes for its own tokens: https://github.blog/engineering/behind-githubs-new-authentication-token-formats/).
 178 random bits need no slow hash: SHA-256 is stored, and the row is found by the key's public prefix.
 """
@@ -35,7 +35,7 @@ def tail(body: str) -> str:
 
 
 def well_formed(secret: str) -> bool:
-    """Whether `secret` has a key's form and its tail fits; asks nobody."""
+    """Whether `secret` has a key's form and its tail fits; no look-up."""
     body = secret[:-TAIL_CHARS]
     return (
         secret.startswith(MARK)
@@ -46,7 +46,6 @@ def well_formed(secret: str) -> bool:
 
 
 def digest(secret: str) -> str:
-    """Return what we store of a key."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -58,7 +57,7 @@ def create(
     spell_keys: list[str] | None = None,
     expires_at: dt.datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes."""
+    """Create a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes."""
     body = MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
     secret = body + tail(body)
     key = ApiKey(
@@ -76,7 +75,7 @@ def create(
 
 
 def authenticate(secret: str) -> ApiKey:
-    """Return the key that `secret` opens; raise Unauthorized, saying what to fix, if it opens none."""
+    """Return the key with this secret. Raise Unauthorized, saying what to fix."""
     if not well_formed(secret):
         raise Unauthorized(
             "That is not a whole API key: a key is sk_live_spl_ and 36 letters and digits. Was it cut when copied?"
@@ -95,7 +94,8 @@ def authenticate(secret: str) -> ApiKey:
 
 
 def revoke(key: ApiKey) -> bool:
-    """Close a key for good; return whether this call did it."""
+    """Revoke a key for good; return whether this call did it."""
+    # Only the first time counts, and stays.
     return bool(ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()))
 
 
@@ -107,7 +107,7 @@ def create_below(
     spell_keys: list[str] | None = None,
     expires_at: dt.datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key that can do no more than `maker`; raise Forbidden, naming what is too much."""
+    """Create a key that can do no more than `maker`. Raise Forbidden, naming what is too much."""
     scopes = list(maker.scopes) if scopes is None else scopes
     if excess := [scope for scope in scopes if scope not in maker.scopes]:
         raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")

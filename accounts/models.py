@@ -67,20 +67,18 @@ class Membership(models.Model):
 
 
 def valid_scopes(scopes: object) -> None:
-    """Refuse anything but a list of known scopes, naming the ones there are."""
     unknown = [s for s in scopes if not isinstance(s, str) or s not in SCOPES] if isinstance(scopes, list) else [scopes]
     if unknown or not scopes:
         raise ValidationError(f"Scopes must be a list of these words: {', '.join(SCOPES)}. Not known: {unknown}")
 
 
 def valid_spell_keys(keys: object) -> None:
-    """Refuse anything but a list of spell keys."""
     if not isinstance(keys, list) or not all(isinstance(k, str) and k for k in keys):
         raise ValidationError('Give a list of spell keys such as ["greet"], or leave it blank to allow every spell.')
 
 
 def usual_scopes() -> list[str]:
-    """Return what a key may do unless somebody says otherwise: use spells, and neither raise caps nor make keys."""
+    """Return a key's default scopes: it may use spells, but neither change caps nor manage keys and callbacks."""
     return [scope for scope in SCOPES if scope not in ("budget:write", "callbacks", "keys")]
 
 
@@ -109,11 +107,9 @@ class ApiKey(models.Model):
 
     @property
     def usable(self) -> bool:
-        """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
     def allows_spell(self, key: str) -> bool:
-        """Whether this key may cast the spell named `key`."""
         return self.spell_keys is None or key in self.spell_keys
 
     # DRF asks its `request.user`; a key is not a person, but it is somebody.
@@ -122,12 +118,12 @@ class ApiKey(models.Model):
 
 
 def month_of(moment: dt.datetime) -> dt.date:
-    """Return the first day of `moment`'s calendar month in UTC: what a budget period is named by."""
+    """Return the first day of `moment`'s calendar month in UTC, which identifies a budget period."""
     return moment.astimezone(dt.UTC).date().replace(day=1)
 
 
 class BudgetScope(models.TextChoices):
-    """What a cap is for. Holds are taken in this order, always, so that no two casts wait for each other."""
+    """What a cap is for. Holds are always taken in this order, so that no two casts wait for each other."""
 
     ACCOUNT = "account"
     KEY = "key"
@@ -175,17 +171,17 @@ class BudgetPeriod(models.Model):
 
     @property
     def used_cents(self) -> int:
-        """What is spent or reserved."""
         return self.held_cents + self.captured_cents
 
     @property
     def remaining_cents(self) -> int | None:
-        """What may still be held, or None without a cap."""
+        """What may still be held, None without a cap."""
         return None if self.cap_cents is None else max(0, self.cap_cents - self.used_cents)
 
     @property
     def resets_at(self) -> dt.datetime:
         """When the next month begins (UTC)."""
+        # 32 days after the first of any month it is the next one.
         first = (self.month + dt.timedelta(days=32)).replace(day=1)
         return dt.datetime(first.year, first.month, 1, tzinfo=dt.UTC)
 
@@ -229,18 +225,16 @@ class LedgerEntry(models.Model):
         return f"{self.kind} {self.cents} for {self.cast_id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Add; never change."""
         if not self._state.adding:
             raise AppendOnly("Ledger entries are never changed; book another one.")
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse."""
         raise AppendOnly("Ledger entries are never deleted.")
 
 
 class AppendOnly(TypeError):
-    """Somebody tried to change history."""
+    """A ledger entry was to be changed or deleted."""
 
 
 class AccountEvent(models.Model):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 
 from accounts import keys
+from accounts.api.authentication import HOW, bearer, require
 from accounts.models import Account
 from casts import links
+from casts.errors import CastNotFound
 from casts.models import Cast
 from core.db.compiled import Param, Select
 from core.errors import Unauthorized
-
-if TYPE_CHECKING:
-    pass  # it imports this module, by its setting
-from accounts.api.authentication import HOW, bearer, require
-from casts.errors import CastNotFound
 
 BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from accounts.models import ApiKey
 from casts.errors import SpellNotFound
-from casts.models import Spell
+from casts.lifecycle import idempotency, moves
+from casts.lifecycle.idempotency import Once
+from casts.models import Cast, Spell
+from casts.representation import cast_out
 from casts.runtime import target_relations
+from casts.spells.inputs import checked_input
 from core.db.compiled import Param, Select
 from core.errors import Forbidden
 
@@ -19,6 +27,63 @@ def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
 
 
 SPELL = Select(lambda: with_target(Spell.objects.filter(key=Param(Spell, "key")).order_by()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CastOrder:
+    """What somebody wants cast. Whether the spell takes the input is checked when it is placed."""
+
+    api_key: ApiKey
+    spell_key: str
+    input: Any
+    ttl_seconds: int | None = None  # None: as long as the spell gives it
+    callback_url: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    retry_of: Cast | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The cast as the API shows it; `replayed` if an earlier request with the same key has placed it."""
+
+    body: dict[str, Any]
+    replayed: bool = False
+
+
+def place(order: CastOrder, once: Once | None) -> Accepted:
+    """Accept a cast, unless a request with the same Idempotency-Key did.
+
+    Raise SpellNotFound, Forbidden, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see `idempotency`.
+    """
+    if (before := repeated(once)) is not None:
+        return before
+    spell = castable(order.api_key, order.spell_key)
+    cast = moves.new_cast(
+        api_key=order.api_key,
+        spell=spell,
+        input=checked_input(spell, order.input),
+        ttl_seconds=order.ttl_seconds,
+        callback_url=order.callback_url,
+        metadata=order.metadata,
+        retry_of=order.retry_of,
+    )
+    body = cast_out(cast)
+    try:
+        with transaction.atomic():
+            if once is not None:
+                idempotency.claim(once, body)
+            moves.accept(cast)
+    except IntegrityError:
+        twin = idempotency.find_answer(once) if once is not None else None
+        if twin is None:
+            raise  # not the key's: a bug must not look like a twin
+        return Accepted(twin, replayed=True)
+    return Accepted(body)
+
+
+def repeated(once: Once | None) -> Accepted | None:
+    """Return the answer that the first request with this Idempotency-Key had, None if this is the first."""
+    return None if once is None or once.answer is None else Accepted(once.answer, replayed=True)
 
 
 def castable(key: ApiKey, spell_key: str) -> Spell:

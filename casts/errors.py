@@ -1,11 +1,6 @@
 """What callers are told went wrong with spells, casts, artifacts and callbacks."""
 
-from typing import TYPE_CHECKING
-
 from core.errors import SpellError
-
-if TYPE_CHECKING:
-    pass  # it imports this module, by its setting
 
 
 class SpellNotFound(SpellError):
@@ -24,6 +19,24 @@ class CastNotFound(SpellError):
     """No such cast, or another account's, which is the same to the caller."""
 
     code, status, title = "CAST_NOT_FOUND", 404, "Cast not found"
+
+
+class ArtifactNotFound(SpellError):
+    """The cast has no such artifact."""
+
+    code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
+
+
+class ArtifactExpired(SpellError):
+    """It was there; its retention has passed."""
+
+    code, status, title = "ARTIFACT_EXPIRED", 410, "Artifact expired"
+
+
+class ArtifactNotReady(SpellError):
+    """It is still being copied from where its run left it."""
+
+    code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
 
 
 class CallbackNotFound(SpellError):

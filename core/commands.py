@@ -1,4 +1,4 @@
-"""What our management commands share: they say in one sentence why the database can't be used."""
+"""What our management commands share: one sentence that says why the database can't be used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 def unusable(exc: DatabaseError) -> str:
-    """Say in one sentence what a database, or the lack of it, said."""
     why = str(exc).strip().partition("\n")[0]
     return f"The database can't be used: {why}. Is DATABASE_URL right?"
 
 
 def why_unready() -> str:
-    """Say why the database can't be used: it is away, or its tables are not those of this release. Blank if it can."""
+    """Say why the database can't be used: it is away, or its tables are not this release's. Blank if it can."""
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -29,12 +28,11 @@ def why_unready() -> str:
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that needs the database with all of its tables, and otherwise no setting but DATABASE_URL."""
+    """A command that needs the database with all its tables, and no other setting than DATABASE_URL."""
 
     requires_system_checks = [Tags.models]
     requires_migrations_checks = True
 
     def check_migrations(self) -> None:
-        """Refuse to run on a database that is not ready."""
         if why := why_unready():
             raise CommandError(why)

@@ -35,7 +35,7 @@ class BadQuery(SpellError):
 
 
 class InputTooLarge(SpellError):
-    """More than we take."""
+    """More than we accept."""
 
     code, status, title = "INPUT_TOO_LARGE", 413, "Input too large"
 

@@ -19,5 +19,5 @@ def uuid7() -> uuid.UUID:
 
 
 def first_id(at: dt.datetime) -> uuid.UUID:
-    """Return what no id made since `at` sorts before."""
+    """Return an id that sorts before every id made since `at`."""
     return uuid.UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,7 +1,7 @@
 """JSON Schema 2020-12: checking spells' schemas, and inputs and outputs against them.
 
 jsonschema-rs does the work, always with a retriever that refuses: by default it would fetch `http://` and read
-`file://` references, which hands our network and disk to whoever writes a schema.
+`file://` references, which opens our network and disk to the author of a schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import jsonschema_rs
 
 
 class BadSchema(ValueError):
-    """Not a JSON Schema that we can use; `problems` are its mistakes, each with its place, and str() has them all."""
+    """Not a JSON Schema that we can use. `problems` lists its mistakes with their places; str() has them all."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(" ".join(problems))
@@ -28,7 +28,6 @@ class BadSchema(ValueError):
 
 
 def refuse(uri: str) -> Any:
-    """Retrieve nothing."""
     raise ValueError(uri)
 
 
@@ -66,7 +65,7 @@ DEEPEST = 150  # levels of a filled document; requests have a hundred at most
 
 
 class EndlessDefault(ValueError):
-    """A default that holds itself."""
+    """A default that contains itself."""
 
 
 def check(schema: object) -> None:
@@ -98,7 +97,7 @@ def _metaschema() -> jsonschema_rs.Draft202012Validator:
 
 
 def _misformed(schema: dict[str, Any]) -> list[str]:
-    """Return what is no JSON Schema (2020-12), each place once."""
+    """Return what is not JSON Schema (2020-12), each place once."""
     found: dict[str, str] = {}
     for error in _metaschema().iter_errors(schema):
         path = error.instance_path
@@ -108,10 +107,10 @@ def _misformed(schema: dict[str, Any]) -> list[str]:
 
 
 def _dangling(schema: dict[str, Any], *, misformed: bool) -> list[str]:
-    """Return what a schema refers to in vain.
+    """Return the references of a schema that lead nowhere.
 
-    The library names one such reference, without its place, and none in what is not well formed: there, and for the
-    places, we look ourselves. Not below an $id inside, from which references count anew.
+    The library names only one of them, without its place, and none in a schema that is not well formed: there, and for
+    the places, we look ourselves. Not below an inner $id, which changes what references are relative to.
     """
     refused = ""
     if not misformed:
@@ -121,13 +120,15 @@ def _dangling(schema: dict[str, Any], *, misformed: bool) -> list[str]:
             refused = str(exc).splitlines()[0]
         else:
             return []
-    found = []
     parts = list(_parts_below(schema, alone=(*ALONE, "not", "if")))
-    if not any("$id" in part for path, part in parts if path):
-        for path, part in parts:
-            for word in ("$ref", "$dynamicRef"):
-                if isinstance(ref := part.get(word), str) and (why := _why_dangling(schema, ref)):
-                    found.append(f"at {_told([*path, word], why)}")
+    if any("$id" in part for path, part in parts if path):
+        parts = []
+    found = [
+        f"at {_told([*path, word], why)}"
+        for path, part in parts
+        for word in ("$ref", "$dynamicRef")
+        if isinstance(ref := part.get(word), str) and (why := _why_dangling(schema, ref))
+    ]
     if found or not refused:
         return found
     foreign = re.match("Resource '([^']*)' is not present", refused)
@@ -138,7 +139,7 @@ FOREIGN = "a schema may only refer to itself, not to"
 
 
 def _why_dangling(root: dict[str, Any], ref: str) -> str:
-    """Say why a reference leads nowhere, blank if it leads somewhere, or to the schema of schemas."""
+    """Say why a reference leads nowhere; blank if it leads somewhere in this schema, or to the schema of schemas."""
     own = str(root.get("$id", "")).rstrip("#")
     base = urljoin(own, ref.partition("#")[0])
     if base.startswith(("https://json-schema.org/draft/", "http://json-schema.org/draft-")):
@@ -151,7 +152,7 @@ def _why_dangling(root: dict[str, Any], ref: str) -> str:
 def _parts_below(
     schema: Any, path: tuple[str | int, ...] = (), *, alone: tuple[str, ...] = ALONE
 ) -> Iterator[tuple[list[str | int], dict[str, Any]]]:
-    """Yield a schema, which need not be well formed, and all schemas in it, with their places."""
+    """Yield a schema, which need not be well formed, and all schemas within it, with their places."""
     if not isinstance(schema, dict):
         return
     yield list(path), schema
@@ -168,7 +169,7 @@ def _parts_below(
 
 
 def _useless(part: dict[str, Any]) -> Iterator[str]:
-    """Say in what a schema, which need not be well formed, does not do what was meant."""
+    """Say where a schema, which need not be well formed, does not do what was meant."""
     strange = [word for word in part if word not in KEYWORDS and not word.startswith("x-")]
     near = {word: get_close_matches(word, EFFECTIVE, 1, 0.8) for word in strange}
     if part and not KEYWORDS & part.keys() and not any(near.values()):
@@ -180,6 +181,11 @@ def _useless(part: dict[str, Any]) -> Iterator[str]:
             yield f"{word!r} has no effect in JSON Schema 2020-12; use {OBSOLETE[word]}"
         elif near[word]:
             yield f"{word!r} is no word of JSON Schema; do you mean {near[word][0]!r}?"
+    yield from _what_nothing_fits(part)
+
+
+def _what_nothing_fits(part: dict[str, Any]) -> Iterator[str]:
+    """Say which words of a schema leave nothing that would fit."""
     for least, most in (("minimum", "maximum"), *(("min" + x, "max" + x) for x in ("Length", "Items", "Properties"))):
         low, high = part.get(least, 0), part.get(most, math.inf)
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
@@ -245,35 +251,41 @@ def _filled(root: Any, schema: Any, document: Any, levels: int) -> Any:
     if levels == 0:
         raise EndlessDefault
     if isinstance(document, dict):
-        filled = dict(document)
-        for part in _that_hold(root, schema):
-            properties = part.get("properties", {})
-            for name, sub in properties.items():
-                if name in filled:
-                    filled[name] = _filled(root, sub, filled[name], levels - 1)
-                    continue
-                for source in _that_hold(root, sub):
-                    if "default" in source:
-                        filled[name] = _filled(root, sub, copy.deepcopy(source["default"]), levels - 1)
-                        break
-            if isinstance(others := part.get("additionalProperties"), dict) and "patternProperties" not in part:
-                for name in filled.keys() - properties.keys():
-                    filled[name] = _filled(root, others, filled[name], levels - 1)
-        return filled
+        return _filled_object(root, schema, document, levels)
     if isinstance(document, list):
-        items = list(document)
-        for part in _that_hold(root, schema):
-            first = part.get("prefixItems", [])
-            for index, item in enumerate(items):
-                items[index] = _filled(
-                    root, first[index] if index < len(first) else part.get("items"), item, levels - 1
-                )
-        return items
+        return _filled_list(root, schema, document, levels)
     return document
 
 
+def _filled_object(root: Any, schema: Any, document: dict[str, Any], levels: int) -> dict[str, Any]:
+    filled = dict(document)
+    for part in _that_hold(root, schema):
+        properties = part.get("properties", {})
+        for name, sub in properties.items():
+            if name in filled:
+                filled[name] = _filled(root, sub, filled[name], levels - 1)
+                continue
+            for source in _that_hold(root, sub):
+                if "default" in source:
+                    filled[name] = _filled(root, sub, copy.deepcopy(source["default"]), levels - 1)
+                    break
+        if isinstance(others := part.get("additionalProperties"), dict) and "patternProperties" not in part:
+            for name in filled.keys() - properties.keys():
+                filled[name] = _filled(root, others, filled[name], levels - 1)
+    return filled
+
+
+def _filled_list(root: Any, schema: Any, document: list[Any], levels: int) -> list[Any]:
+    items = list(document)
+    for part in _that_hold(root, schema):
+        first = part.get("prefixItems", [])
+        for index, item in enumerate(items):
+            items[index] = _filled(root, first[index] if index < len(first) else part.get("items"), item, levels - 1)
+    return items
+
+
 def _that_hold(root: Any, schema: Any, followed: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-    """Yield a schema and those that hold beside it: behind `$ref`, and in allOf."""
+    """Yield a schema and those that apply together with it: behind `$ref`, and in allOf."""
     if not isinstance(schema, dict):
         return
     yield schema

@@ -60,7 +60,7 @@ class Unreached(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a URL leads, taken apart."""
+    """Where a URL leads, in parts."""
 
     scheme: str
     host: str  # without brackets
@@ -69,13 +69,12 @@ class Target:
 
     @property
     def secure(self) -> bool:
-        """Whether TLS is spoken."""
         return self.scheme == "https"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, as far as we read it."""
+    """The answer, as far as we read it."""
 
     status: int
     retry_after: str
@@ -84,20 +83,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class AllowList:
-    """CALLBACK_ALLOWED_HOSTS, read."""
+    """CALLBACK_ALLOWED_HOSTS, parsed."""
 
     hosts: frozenset[tuple[str, int | None]]  # None: every port
     networks: tuple[IPNetwork, ...]
 
     def names(self, target: Target) -> bool:
-        """Whether the URL's host is listed as it is written."""
+        """Whether the list has the URL's host as it is written."""
         if (target.host, None) in self.hosts or (target.host, target.port) in self.hosts:
             return True
         literal = as_literal(target.host)
         return literal is not None and self.covers(literal)
 
     def covers(self, address: IPAddress) -> bool:
-        """Whether an address is in a listed network."""
         return any(address in network for network in self.networks)
 
 
@@ -123,7 +121,7 @@ def _parsed(entries: tuple[str, ...]) -> AllowList:
 
 
 def target_of(url: str) -> Target:
-    """Take a URL apart; raise BadAddress for what we never call. Looks nothing up: that is done when connecting."""
+    """Split a URL; raise BadAddress for what we never call. No look-up: that is done when connecting."""
     if not VISIBLE.fullmatch(url) or "\\" in url:
         raise BadAddress("An address is visible ASCII without backslashes: write other characters percent-encoded.")
     try:
@@ -154,7 +152,7 @@ def target_of(url: str) -> Target:
 
 
 def as_literal(host: str) -> IPAddress | None:
-    """Return the address that `host` is, None for a name. The old spellings of IPv4 (127.1, 0x7f000001) count."""
+    """Return the address that `host` is, None for a name. Old spellings of IPv4 (127.1, 0x7f000001) are addresses."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host)
     with contextlib.suppress(OSError):
@@ -166,6 +164,7 @@ def is_refused(address: IPAddress) -> bool:
     """Whether an address is not on the public internet, or leads to one that isn't."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
+        # Translated to IPv4 by the network; the last 32 bits are the address.
         if address in NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
@@ -182,7 +181,7 @@ def is_refused(address: IPAddress) -> bool:
 
 
 def checked_addresses(target: Target) -> list[tuple[int, tuple[str, int]]]:
-    """Look the host up, once; return (family, socket address) of each. Raise BadAddress if any of them is refused."""
+    """Look the host up, once; return (family, socket address) pairs. Raise BadAddress if one is refused, Unreached."""
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
@@ -191,6 +190,7 @@ def checked_addresses(target: Target) -> list[tuple[int, tuple[str, int]]]:
     by_name = allowed.names(target)
     addresses: list[tuple[int, tuple[str, int]]] = []
     for family, _type, _protocol, _name, sockaddr in found:
+        # Without the zone of a link-local address (fe80::1%eth0).
         address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
         if not by_name and is_refused(address) and not allowed.covers(address):
             raise BadAddress(f"{target.host} leads to {address}, which is not on the public internet.")
@@ -200,14 +200,14 @@ def checked_addresses(target: Target) -> list[tuple[int, tuple[str, int]]]:
 
 @lru_cache(maxsize=1)
 def tls() -> ssl.SSLContext:
-    """Return how TLS is spoken: with the system's certificate authorities (or SSL_CERT_FILE's) and certifi's."""
+    """Return a TLS context that trusts the system's certificate authorities (or SSL_CERT_FILE's) and certifi's."""
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context
 
 
 class Connection(http.client.HTTPConnection):
-    """One connection to a checked address, cut when its time is up, however slowly the other side drips."""
+    """One connection to a checked address, cut when its time is up, however slowly the other side sends."""
 
     def __init__(self, target: Target, *, seconds: float) -> None:
         super().__init__(target.host, target.port)
@@ -217,7 +217,6 @@ class Connection(http.client.HTTPConnection):
         self.cut_short = False
 
     def connect(self) -> None:
-        """Connect to the first address that answers."""
         failure: OSError | None = None
         for family, sockaddr in checked_addresses(self.target):
             plain = socket.socket(family, socket.SOCK_STREAM)
@@ -244,7 +243,7 @@ class Connection(http.client.HTTPConnection):
         return left
 
     def cut(self) -> None:
-        """End it now, from another thread: whoever reads gets an end of file."""
+        """End the connection now, from another thread; the reader gets an end of file."""
         self.cut_short = True
         with contextlib.suppress(OSError, AttributeError):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

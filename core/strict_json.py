@@ -1,4 +1,4 @@
-"""JSON that every database and client takes."""
+"""JSON that every database and client accepts."""
 
 import json
 from typing import Any
@@ -8,7 +8,8 @@ MAX_DEPTH = 100
 
 
 def storable(value: Any) -> None:
-    """Raise ValueError, saying what is wrong, for JSON that can't be kept: NUL, lone surrogates, NaN, deep nesting."""
+    """Raise ValueError, with the reason, for JSON that can't be stored: NUL, lone surrogates, NaN, deep nesting."""
+    # Layer by layer, without recursion, whose own limit depends on where we are called.
     layer, depth = [value], 0
     while layer := [inner for inner in layer if isinstance(inner, dict | list)]:
         depth += 1
@@ -23,5 +24,6 @@ def storable(value: Any) -> None:
         text.encode()
     except UnicodeEncodeError as exc:
         raise ValueError("it holds half of a surrogate pair, which is not a character") from exc
+    # An escaped backslash followed by u0000 is text, no NUL.
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("it holds a NUL character (\\u0000), which can't be stored")

@@ -24,6 +24,7 @@ STAND_INS = {
     "actions/upload-artifact": "upload_artifact",
 }
 _SHA = re.compile(r"[0-9a-f]{40}$")
+# All that git gets of our environment, which holds the platform's secrets.
 _PASSED = (
     *("PATH", "HOME", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
@@ -31,7 +32,7 @@ _PASSED = (
 
 
 class Unavailable(Exception):
-    """An action can't be had; the text says why."""
+    """An action that can't be found or fetched; str() says why."""
 
 
 class Actions:
@@ -44,14 +45,15 @@ class Actions:
         self._lock = threading.Lock()
 
     def start(self, environment: dict[str, str]) -> None:
-        """Copy the stand-ins to where no sign in a path's name disturbs act, and look for a Node that runs."""
+        """Copy the stand-ins into the workplace, and look for a Node that runs."""
         self.node = _find_node(environment, self.stand_ins.parent)
         shutil.copytree(HERE, self.stand_ins, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
 
     def locate(self, name: str, ref: str) -> Path:
-        """Return the folder of a repository of actions at a version; Unavailable says why there is none."""
+        """Return the folder of a repository of actions at a version. Raise Unavailable, with the reason."""
         if stand_in := STAND_INS.get(name.lower()):
             return self.stand_ins / stand_in
+        # One at a time: two runs may need the same action, whose draft has one name.
         with self._lock:
             return self._fetch(name, ref)
 
@@ -70,8 +72,10 @@ class Actions:
         key = f"{name}@{ref}".lower()
         folder = self.kept / re.sub(r"[^\w.@-]", "+", key)
         known = folder.is_dir()
+        # A commit never changes. A branch or tag may, so it is fetched again once per start.
         if known and (key in self._fresh or _SHA.match(ref)):
             return folder
+        # Fetched into a draft and renamed when complete, so that a broken fetch is never taken for an action.
         draft = folder.with_name(folder.name + ".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -94,6 +98,7 @@ class Actions:
     def _git(self, folder: Path, *arguments: str) -> None:
         command = ["git", "-c", "credential.helper=", "-C", str(folder), *arguments]
         environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        # No prompt: asked for a private or misspelt repository, git would wait for a password.
         environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LANG": "C"}
         try:
             done = subprocess.run(
@@ -118,7 +123,7 @@ class Actions:
 
 
 def _find_node(environment: dict[str, str], folder: Path) -> str | None:
-    """Return the first `node` on the PATH that runs; a shim of nodenv or asdf may be there with nothing behind it."""
+    # Only running it tells: a shim of nodenv or asdf may be on the PATH with no Node behind it.
     for place in environment["PATH"].split(os.pathsep):
         program = shutil.which("node", path=place) if place else None
         if program is None:

@@ -33,7 +33,7 @@ class _Known:
 
     @property
     def values(self) -> list[str]:
-        """The matrix' values in the order in which their names are written."""
+        # GitHub lists the values in the order in which the file has their keys.
         written = [*((self.compiled.plan.body.get("strategy") or {}).get("matrix") or {})]
         order = sorted(self.matrix, key=lambda key: written.index(key) if key in written else len(written))
         return [_shown(self.matrix[key]) for key in order]
@@ -68,7 +68,6 @@ class ActLog:
         self._given_up: dict[tuple[str, str], str] = {}  # matrices of which a job failed, and what GitHub says of it
 
     def feed(self, line: str) -> None:
-        """Take one line of act's output."""
         try:
             entry = json.loads(line)
         except ValueError:
@@ -84,6 +83,7 @@ class ActLog:
             known = self._known.setdefault(key, _Known(compiled, matrix, key[0], problems=list(compiled.problems)))
             if known.job is None:
                 self._before(known, entry)
+            # What a job logs that can't run here is our own doing, and not shown.
             elif not known.problems:
                 if entry.get("level") == "error" and "command" not in entry:
                     known.failed = True
@@ -93,11 +93,10 @@ class ActLog:
 
     @property
     def started(self) -> bool:
-        """Whether any job began."""
         return any(known.job for known in self._known.values())
 
     def _before(self, known: _Known, entry: dict[str, Any]) -> None:
-        """Take what is said of a job until its hidden step has told all."""
+        """Handle what act says of a job before its hidden step has reported everything."""
         message = str(entry.get("msg", ""))
         if entry.get("raw_output") and message.startswith(STEP + ":"):
             name, _, value = message.rstrip("\r\n").removeprefix(STEP + ":").partition("=")
@@ -113,12 +112,14 @@ class ActLog:
             self._result(known, job, entry)
         elif entry.get("level") == "error" and "command" not in entry:
             text = message.strip()
+            # act repeats some errors, in whole or in part.
             if text not in known.errors and not any(text in earlier for earlier in known.errors):
                 known.errors.append(text)
 
     def _introduce(self, known: _Known) -> None:
         known.job = job = self._job(known)
         labels = known.compiled.plan.labels
+        # Labels that an expression gives are known only now.
         if not known.problems and labels and (said := no_runner(known.said["labels"][1:-1].split("]["))):
             known.problems.append(f"{said} (runs-on: {', '.join(labels)})")
         if known.problems:
@@ -131,6 +132,7 @@ class ActLog:
             self._log(job, f"##[warning]{note}")
             job.annotate(Annotation("warning", note))
         self.ready(job, known.said)
+        # A job of the same matrix failed before this one was introduced.
         if known.strategy in self._given_up:
             self.stop(job, self._given_up[known.strategy])
 
@@ -158,6 +160,7 @@ class ActLog:
         name = self._name(known)
         key = ("/".join(known.compiled.path), "{}")
         for job in self.attempt.jobs:
+            # GitHub queues jobs without `needs` and without a matrix along with the run; we did, too.
             if job.key == key and job.status == "queued" and len(known.compiled.path) == 1 and not known.matrix:
                 job.name = name
                 return job
@@ -170,6 +173,7 @@ class ActLog:
         plan = known.compiled.plan
         name = known.said.get("name", "")
         if not name:
+            # The hidden step of a skipped job never ran, so act has not evaluated the name.
             inputs = self.run.payload.get("inputs") or {}
             context = {"matrix": known.matrix, "inputs": inputs, "github": {"event": self.run.payload}}
             name = " / ".join([*known.compiled.path[:-1], interpolate(plan.name, context)])
@@ -179,6 +183,7 @@ class ActLog:
 
     def _entry(self, known: _Known, job: Job, entry: dict[str, Any]) -> None:
         message = str(entry.get("msg", ""))
+        # The hidden step is ours; GitHub's jobs don't have it.
         if job.status == "completed" or entry.get("stepID") == [STEP]:
             return
         if "jobResult" in entry:
@@ -239,6 +244,7 @@ class ActLog:
             return
         step = job.steps[index + 1]
         main = entry.get("stage") == "Main"
+        # How act marks a step's beginning. Longer paths are steps of a composite action, which GitHub does not list.
         if main and len(path) == 1 and message.startswith("⭐"):
             for earlier in job.steps[:1]:
                 earlier.end("success")
@@ -265,6 +271,7 @@ class ActLog:
         """Return which of the written steps an entry is about; act counts the hidden one, too."""
         step_id = (entry.get("stepID") or [""])[0]
         steps = job.plan.steps if job.plan else []
+        # act numbers steps from 0; the hidden step is 0, so the written ones begin at 1.
         names = [str(step.body.get("id") or number) for number, step in enumerate(steps, 1)]
         return names.index(step_id) if step_id in names else None
 
@@ -286,13 +293,13 @@ class ActLog:
         self._log(job, "##[endgroup]")
 
     def _once(self, job: Job, text: str, step: int) -> None:
-        """Log and annotate what ended a step; act says some of it twice."""
+        """Log and annotate the error that ended a step, unless that was just done: act reports some of them twice."""
         if not any(line.endswith(f"##[error]{self._masked(text)}") for line in job.log[-2:]):
             self._log(job, *f"##[error]{text}".split("\n"))
             self._annotate(job, "failure", text, {}, step=step)
 
     def tell(self, job: Job, text: str) -> None:
-        """Log and annotate what GitHub itself says of a job."""
+        # Step -2 stands for the job itself, since GitHub limits annotations per step.
         self._log(job, f"##[error]{text}")
         job.annotate(Annotation("failure", text), -2)
 
@@ -342,11 +349,11 @@ def read_command(raw: str) -> tuple[dict[str, str], str]:
 def _unescape(text: str, more: str = "") -> str:
     for sign in ("\r", "\n", *more):
         text = text.replace(f"%{ord(sign):02X}", sign)
+    # Last: otherwise an escaped percent sign followed by 0A would become a line break.
     return text.replace("%25", "%")
 
 
 def _as_github_says(text: str) -> str:
-    """Put act's words for an action that is not there into GitHub's."""
     if missing := _NO_ACTION.match(text):
         return (
             f"Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{missing[1]}'. "

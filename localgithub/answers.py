@@ -25,7 +25,6 @@ class ApiError(Exception):
         self.headers, self.errors = headers or {}, errors
 
     def response(self) -> Response:
-        """Return the answer to send."""
         body: dict[str, Any] = {"message": self.message}
         if self.errors:
             body["errors"] = self.errors
@@ -37,17 +36,15 @@ class ApiError(Exception):
 
 
 def not_found(docs: str = "") -> ApiError:
-    """Return GitHub's answer for what is not there, and for what one may not see."""
+    """Return GitHub's answer for what does not exist, and for what the caller may not see."""
     return ApiError(404, "Not Found", docs)
 
 
 def answer_json(body: Any, status: int = 200) -> Response:
-    """Return a JSON answer."""
     return Response(json.dumps(body), status, content_type="application/json; charset=utf-8")
 
 
 def empty(status: int = 204) -> Response:
-    """Return an answer without a body."""
     return Response(b"", status)
 
 
@@ -75,6 +72,7 @@ def page(
     request: Request, base_url: str, items: list[Any], key: str | None = None, extra: dict[str, Any] | None = None
 ) -> Response:
     """Answer one page of a list, with GitHub's Link header."""
+    # GitHub's default and highest page size.
     size, current = number(request, "per_page", 30, 100), number(request, "page", 1, 10**6)
     part = items[(current - 1) * size : current * size]
     last = max(1, -(-len(items) // size))

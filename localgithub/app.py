@@ -32,7 +32,6 @@ class Api:
         self.world = world
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request, or drop the connection when a fault says so."""
         path = environ["PATH_INFO"]
         if path.startswith(GHES_PREFIX + "/"):
             environ["PATH_INFO"] = path.removeprefix(GHES_PREFIX)
@@ -41,11 +40,13 @@ class Api:
         return answer(environ, start_response)
 
     def _local(self, request: Request) -> Response:
+        # The control plane could suspend the App or revoke its tokens: it is for this machine only.
         if not ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104 means unknown here
             return not_found().response()
         return self._route(request)
 
     def _public(self, request: Request) -> Response:
+        # Before any fault, so that the record has what was asked even if no answer goes out.
         entry = self._note(request)
         faults = self.world.faults
         if faults.unreachable:
@@ -69,7 +70,7 @@ class Api:
         return self._finish(request, answer)
 
     def _note(self, request: Request) -> dict[str, Any] | None:
-        """Begin the record's entry of a dispatch; it keeps status None if nothing is answered."""
+        """Begin the record's entry for a dispatch; its status stays None if the connection is dropped."""
         if request.method != "POST" or not request.path.endswith("/dispatches"):
             return None
         body = request.get_json(force=True, silent=True)
@@ -86,7 +87,7 @@ class Api:
         return entry
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the fault that answers before anything is done."""
+        """Return the answer of a fault that strikes before the request is carried out, None if there is none."""
         faults = self.world.faults
         if faults.api["primary_exhausted"] and request.path != "/rate_limit":
             return self.world.rate_error().response()
@@ -141,6 +142,7 @@ class Api:
 
     def _finish(self, request: Request, answer: Response) -> Response:
         version = request.environ.get("local.version", DEFAULT_VERSION)
+        # GitHub counts neither of them.
         free = answer.status_code == 304 or request.path == "/rate_limit"
         rate = self.world.rate(count=not free)
         answer.headers.update({f"X-RateLimit-{name.title()}": str(value) for name, value in rate.items()})
@@ -158,8 +160,8 @@ class Api:
 
 
 def _drop(request: Request) -> None:
-    """Close the connection without a word."""
     connection = request.environ.get("werkzeug.socket")
     if connection is not None:
+        # The client must see a broken connection, not an HTTP error.
         connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("a fault was asked for")

@@ -31,7 +31,7 @@ class Token:
 
 
 class Auth:
-    """Checks who calls; makes and forgets installation tokens."""
+    """Checks who calls; issues and revokes installation tokens."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -46,7 +46,6 @@ class Auth:
             )
 
     def mint(self, permissions: dict[str, str], repositories: list[str] | None) -> Token:
-        """Make an installation token for one hour."""
         head = base64.urlsafe_b64encode(b'{"alg":"ES256","typ":"JWT"}').decode().rstrip("=")
         start = f"ghs_{self.config.app_id}_{head}."
         tail = "." + secrets.token_urlsafe(64)
@@ -57,17 +56,16 @@ class Auth:
         return token
 
     def revoke(self, token: Token) -> None:
-        """Forget a token."""
         with self._lock:
             self._tokens.pop(token.text, None)
 
     def forget(self) -> None:
-        """Forget every installation token."""
+        """Revoke every installation token."""
         with self._lock:
             self._tokens = {text: token for text, token in self._tokens.items() if token.personal}
 
     def token(self, request: Request) -> Token:
-        """Return the caller's token; 401 when GitHub would not know it."""
+        """Return the caller's token. Raise ApiError: 401, or 403 while the installation is suspended."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if not text:
             raise ApiError(401, "Requires authentication")
@@ -81,7 +79,7 @@ class Auth:
         return token
 
     def allow(self, request: Request, repository: str, permission: str, level: str, docs: str) -> Token:
-        """Return the caller's token if it may do this to the repository."""
+        """Return the caller's token if it may do this to the repository. Raise ApiError, 404 or 403."""
         if "Authorization" not in request.headers:
             raise not_found(docs)  # our repositories are private
         token = self.token(request)
@@ -94,14 +92,15 @@ class Auth:
         return token
 
     def login(self, token: Token) -> str:
-        """Return under which login a token's owner acts: the App's bot, or the person."""
+        """Return the login under which a token acts: the App's bot, or the person."""
         return self.config.person if token.personal else self.config.bot
 
     def app(self, request: Request) -> None:
-        """Let only the App itself pass, by its JWT, with GitHub's words for each mistake."""
+        """Raise ApiError, in GitHub's words, unless the App itself calls, with a JWT it has signed."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise ApiError(401, "A JSON web token could not be decoded")
+        # Only the signature is checked here; the claims are below, each with GitHub's own message.
         checks: Any = {
             "verify_exp": False,
             "verify_iat": False,
@@ -133,5 +132,6 @@ class Auth:
             )
         if issuer is None:
             raise ApiError(401, "'Issuer' claim ('iss') must be present")
+        # GitHub accepts either.
         if str(issuer) not in (str(self.config.app_id), self.config.client_id):
             raise ApiError(404, "Integration not found")

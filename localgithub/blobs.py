@@ -31,8 +31,6 @@ class Blobs:
         return f"{self.config.blob_url}{quote(path)}?se={until}&sig={self._sign(path, until)}"
 
     def artifact(self, artifact: Artifact) -> str:
-        """Return a fresh link to an artifact's bytes."""
-
         def read(request: Request) -> Response:
             kind = "application/zip" if artifact.zipped else "application/octet-stream"
             name = quote(f"{artifact.name}.zip" if artifact.zipped else artifact.name)
@@ -48,14 +46,11 @@ class Blobs:
         return self.link(f"/artifacts/{artifact.id}", read)
 
     def job_log(self, job: Job) -> str:
-        """Return a fresh link to the log of one job."""
         return self.link(
             f"/logs/job-{job.id}.txt", lambda _: Response(log_text(job), content_type="text/plain; charset=utf-8")
         )
 
     def run_log(self, run_id: int, attempt: Attempt) -> str:
-        """Return a fresh link to a zip of all logs of an attempt."""
-
         def read(_: Request) -> Response:
             packed = io.BytesIO()
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -69,7 +64,6 @@ class Blobs:
         return hmac.new(self._key, f"{path}\n{until}".encode(), hashlib.sha256).hexdigest()
 
     def __call__(self, environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
-        """Answer as blob storage does (WSGI)."""
         return self._answer(Request(environ))(environ, start_response)  # type: ignore[arg-type]
 
     def _answer(self, request: Request) -> Response:
@@ -94,7 +88,7 @@ class Blobs:
 
 
 def log_text(job: Job) -> str:
-    """Return a job's log as a file; GitHub begins it with a byte order mark."""
+    """Return a job's log as a file, which on GitHub begins with a byte order mark."""
     return "\ufeff" + "".join(f"{line}\n" for line in job.log)
 
 

@@ -44,6 +44,7 @@ def check(root: Node | None) -> list[str]:
     note(_duplicates(root))
     note(_expressions(root))
     if not found:
+        # Not after such mistakes: further findings would only follow from them.
         note(_workflow(root))
     return found
 
@@ -205,7 +206,6 @@ def _is_null(node: Node) -> bool:
 
 
 def _needs(jobs: MappingNode, known: dict[str, Node]) -> Iterator[Problem]:
-    """Find jobs that wait for what is not there, and rings of jobs that wait for each other."""
     waits: dict[str, set[str]] = {}
     broken = False
     for key, job in jobs.value:
@@ -218,6 +218,7 @@ def _needs(jobs: MappingNode, known: dict[str, Node]) -> Iterator[Problem]:
             if one.value not in known:
                 broken = True
                 yield Problem(one, f"Job '{key.value}' depends on unknown job '{one.value}'.")
+    # Remove jobs that wait for no other, repeatedly; what remains waits in a cycle.
     while not broken and waits:
         free = [name for name, needed in waits.items() if not needed & waits.keys()]
         if free:
@@ -275,6 +276,7 @@ def _parts(node: MappingNode) -> dict[str, Node]:
     parts: dict[str, Any] = {}
     for key, value in node.value:
         if key.value == "<<" and isinstance(value, MappingNode):
+            # `<<: *anchor` merges a mapping; the mapping's own keys win.
             parts = _parts(value) | parts
         else:
             parts[key.value] = value

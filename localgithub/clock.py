@@ -7,7 +7,7 @@ _last_id = 0
 
 
 def now() -> datetime:
-    """Return the present time with GitHub's resolution of one second."""
+    """Return the current time in whole seconds, as GitHub has it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -17,18 +17,18 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def later(**parts: float) -> datetime:
-    """Return the time that is so far from now."""
     return now() + timedelta(**parts)
 
 
 def log_stamp() -> str:
-    """Return the prefix of a log line: seven decimals and a Z, as the runner writes it."""
+    """Return the timestamp of a log line, with seven decimals and a Z as GitHub's runner writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
 def next_id() -> int:
-    """Return a new id: far above 2^31, never repeated, also not after a restart."""
+    """Return a new id: above 2^31, as GitHub's are, and never used before, not even before a restart."""
     global _last_id
     with _lock:
+        # Milliseconds are ahead of every id of an earlier process, which made fewer than a thousand a second.
         _last_id = max(_last_id + 1, int(time.time() * 1000))
         return _last_id

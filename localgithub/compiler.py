@@ -80,7 +80,7 @@ class Compiler:
         self._caches = False  # whether the job at hand uses actions/cache, which saves when the job has ended
 
     def run(self, workflow: Workflow) -> Compiled:
-        """Compile a workflow and all that it calls; a WorkflowError says why the run can't start."""
+        """Compile a workflow and all that it calls. Raise WorkflowError if the run can't start."""
         self._file(MAIN_FILE, {**workflow.data, "name": workflow.name}, self.tree, (), "", [])
         return self.done
 
@@ -88,6 +88,7 @@ class Compiler:
         self, path: str, data: dict[str, Any], tree: Path, callers: tuple[str, ...], prefix: str, notes: list[str]
     ) -> None:
         jobs = {key: self._job(key, body, tree, callers, prefix, notes) for key, body in data["jobs"].items()}
+        # The server applies these two itself.
         made = {key: value for key, value in data.items() if key not in ("run-name", "concurrency")}
         self.done.files[path] = json.dumps(_plain({**made, "jobs": jobs}), ensure_ascii=False)
 
@@ -97,7 +98,9 @@ class Compiler:
         plan = job_plan(key, body)
         job = CompiledJob(f"lg{len(self.done.jobs) + 1}", (*callers, key), plan, notes=list(notes))
         self.done.jobs[job.id] = job
+        # Likewise: the server keeps the time and the groups of jobs.
         made = {name: value for name, value in body.items() if name not in ("timeout-minutes", "concurrency")}
+        # act's lines name the job by this id; the hidden step reports the real name.
         made["name"] = job.id
         if "uses" not in body:
             made["runs-on"] = LABEL
@@ -111,6 +114,7 @@ class Compiler:
         job.problems = self._problems(body, steps, tree, [label for label in plan.labels if "${{" not in label])
         group, cancel = read_concurrency(body.get("concurrency"))
         introduction: dict[str, Any] = {
+            # Shell and folder are set because the job's `defaults` may name ones that are not there yet.
             "id": STEP,
             "shell": "sh",
             "working-directory": ".",
@@ -125,6 +129,7 @@ class Compiler:
             "run": _INTRODUCE,
         }
         if job.problems:
+            # The job only has to fail; that must not need the containers that this machine can't start.
             made = {name: value for name, value in made.items() if name not in ("container", "services")}
             made["steps"] = [introduction, {"shell": "sh", "working-directory": ".", "run": "exit 1"}]
             return made
@@ -157,6 +162,7 @@ class Compiler:
         notes = []
         if "concurrency" in job.plan.body or "concurrency" in data:
             notes.append(f"concurrency of the called workflow {uses} is left out by the local GitHub.")
+        # act does not tell a called job who called it, so a hidden input passes the caller's name on.
         called = data["on"]["workflow_call"] = dict(data["on"].get("workflow_call") or {})
         called["inputs"] = {**(called.get("inputs") or {}), CALLER: {"type": "string", "default": ""}}
         path = f".github/workflows/{STEP}-{job.id}.yml"
@@ -165,7 +171,7 @@ class Compiler:
         return {**made, "uses": f"./{path}", "with": {**(made.get("with") or {}), CALLER: shown}}
 
     def _problems(self, body: dict[str, Any], steps: list[dict[str, Any]], tree: Path, labels: list[str]) -> list[str]:
-        """Return why a job can't run on this machine."""
+        """Return why a job can't run on this machine; empty if it can."""
         problems = [said] if (said := no_runner(labels)) else []
         if body.get("container") and not self.docker:
             problems.append("`container:` needs Docker, and no Docker answers on this machine.")
@@ -182,6 +188,7 @@ class Compiler:
         uses = str(step.get("uses") or "")
         if not uses or uses in seen:
             return []
+        # Composite actions may use each other.
         seen.add(uses)
         if uses.startswith("docker://"):
             return [] if self.docker else [f"{uses} needs Docker, and no Docker answers on this machine."]
@@ -222,7 +229,6 @@ def _has(seen: set[str], path: tuple[str, ...]) -> bool:
 
 
 def runs_always(body: dict[str, Any]) -> bool:
-    """Whether a job or a step runs also when its run is cancelled."""
     return bool(_ALWAYS.search(_text(body.get("if", ""))))
 
 
@@ -249,6 +255,7 @@ def read_concurrency(written: Any) -> tuple[str, Any]:
 
 def _matrix_suffix(plan: JobPlan) -> str:
     matrix = (plan.body.get("strategy") or {}).get("matrix")
+    # GitHub appends the values of a matrix to a name that does not use them.
     keys = [key for key in matrix if key not in ("include", "exclude")] if isinstance(matrix, dict) else []
     if not keys or "matrix." in plan.name:
         return ""
@@ -256,7 +263,7 @@ def _matrix_suffix(plan: JobPlan) -> str:
 
 
 def _if(step: dict[str, Any], default: str, first: str) -> dict[str, Any]:
-    """Return the step with another default condition, and one that comes first."""
+    """Return the step with `default` as its condition if it has none, and with `first` before it in any case."""
     written = _text(step.get("if", "")).strip()
     if "${{" in written and not (written.startswith("${{") and written.endswith("}}") and written.count("${{") == 1):
         return step  # a text with an expression in it is no condition, but always true

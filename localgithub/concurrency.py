@@ -1,4 +1,4 @@
-"""Concurrency groups: one member runs, one waits, and a newcomer takes the place of who waits."""
+"""Concurrency groups: one member runs, one waits, and a newcomer replaces the one that waits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ class Member:
 
 @dataclass
 class Groups:
-    """All groups by repository and name; called under the runs' lock only."""
+    """All groups by repository and name. Only called while holding the lock of `Runs`."""
 
     _groups: dict[tuple[str, str], list[Member]] = field(default_factory=dict)
 
     def enter(self, repository: str, group: str, member: Member, *, cancel_in_progress: bool) -> None:
-        """Join a group and go, at once if nobody else is in it."""
+        """Join a group; start at once if it is empty."""
         members = self._groups.setdefault((repository, group.lower()), [])
         members.append(member)
         if len(members) == 1:
@@ -34,7 +34,7 @@ class Groups:
             members[0].cancel(why)  # it leaves when it has ended, and lets us go
 
     def leave(self, owner: object) -> None:
-        """Take whatever has ended out of its group, and let the next one go."""
+        """Remove an owner that has ended from its groups, and start the next member of each."""
         for key, members in list(self._groups.items()):
             for member in [one for one in members if one.owner is owner]:
                 first = members[0] is member

@@ -40,15 +40,13 @@ class Config:
 
     @property
     def base_url(self) -> str:
-        """Where the API answers."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def blob_url(self) -> str:
-        """Where logs and artifacts are stored: another origin, as on GitHub."""
+        """The origin of logs and artifacts: another than the API's, as on GitHub."""
         return f"http://{self.host}:{self.blob_port}"
 
     @property
     def bot(self) -> str:
-        """The login under which the App acts."""
         return f"{self.app_slug}[bot]"

@@ -15,10 +15,10 @@ EVENT_DOCS = "/repos/repos#create-a-repository-dispatch-event"
 
 
 def check_keys(body: dict[str, Any], *, allowed: Iterable[str], required: Iterable[str], docs: str) -> None:
-    """Refuse keys that the schema does not know, and the absence of those it requires."""
     problems = []
     unknown = [key for key in body if key not in allowed]
     if unknown:
+        # The words are GitHub's, as everywhere here: clients show or match them.
         named = ", ".join(f'"{key}"' for key in unknown)
         problems.append(f"{named} is not a permitted key." if len(unknown) == 1 else f"{named} are not permitted keys.")
     problems += [f'"{key}" wasn\'t supplied.' for key in required if key not in body]
@@ -27,14 +27,12 @@ def check_keys(body: dict[str, Any], *, allowed: Iterable[str], required: Iterab
 
 
 def check_type(body: dict[str, Any], key: str, kind: type, name: str, docs: str) -> None:
-    """Refuse a value of another JSON type."""
     if key in body and not isinstance(body[key], kind):
         shown = json.dumps(body[key])
         raise ApiError(422, f"Invalid request.\n\nFor 'properties/{key}', {shown} is not {name}.", docs)
 
 
 def check_size(value: dict[str, Any], *, keys: int, what: str, docs: str) -> None:
-    """Refuse an object with too many keys or too much text."""
     if len(value) > keys:
         raise ApiError(
             422, f"Invalid request.\n\nNo more than {keys} properties are allowed; {len(value)} were supplied.", docs
@@ -62,7 +60,7 @@ def checked_inputs(workflow: Workflow, given: dict[str, Any]) -> dict[str, str]:
         elif spec.get("required"):
             raise ApiError(422, f"Required input '{name}' not provided", DOCS)
         else:
-            # An input that nobody gave: booleans are false, choices take their first option.
+            # An input that was not given: booleans are false, choices take their first option.
             options = [to_text(option) for option in spec.get("options") or []]
             inputs[name] = "false" if spec.get("type") == "boolean" else next(iter(options), "")
     return inputs

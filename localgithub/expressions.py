@@ -23,11 +23,11 @@ FUNCTIONS = {
 
 
 class ExpressionError(ValueError):
-    """The expression uses something that this evaluator does not know."""
+    """The expression can't be read, or uses something that this evaluator does not support."""
 
 
 def interpolate(template: str, context: dict[str, Any]) -> str:
-    """Fill every ${{ }} of a text; an expression that we can't read stays as it is."""
+    """Fill in every ${{ }} of a text; an expression that can't be read stays as it is."""
 
     def fill(hole: re.Match[str]) -> str:
         try:
@@ -39,7 +39,6 @@ def interpolate(template: str, context: dict[str, Any]) -> str:
 
 
 def evaluate(source: str, context: dict[str, Any]) -> Any:
-    """Return the value of one expression."""
     parser = _Parser(_tokens(source), context)
     value = parser.alternatives()
     if parser.tokens:
@@ -61,7 +60,7 @@ def _tokens(source: str) -> list[tuple[str, str]]:
 
 
 def problem(source: str) -> str | None:
-    """Return what GitHub would say of a text whose ${{ }} can't be read, None if all can."""
+    """Return what GitHub would say of a text with ${{ }} in it that can't be read, None if all of them can."""
     rest = source
     while "${{" in rest:
         inside, closed, rest = rest.partition("${{")[2].partition("}}")
@@ -90,7 +89,7 @@ def expression_problem(source: str) -> str | None:
 
 
 def to_text(value: Any) -> str:
-    """Write a value as GitHub puts it into a text."""
+    """Return a value as GitHub inserts it into a text."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -138,6 +137,7 @@ class _Parser:
         value = self._conjunction()
         while self._take("||"):
             other = self._conjunction()
+            # `other` is read even if it is not needed: its tokens must be consumed.
             value = value or other
         return value
 
@@ -153,6 +153,7 @@ class _Parser:
         while op := self._take("==", "!=", "<=", ">=", "<", ">"):
             other = self._unary()
             if op in ("==", "!="):
+                # GitHub ignores case.
                 value = (to_text(value).lower() == to_text(other).lower()) == (op == "==")
             else:
                 left, right = _number(value), _number(other)
@@ -216,7 +217,7 @@ class _Parser:
 
 
 def _member(value: Any, key: str) -> Any:
-    """Return a member, by its name in any case; `*` gives all of them."""
+    """Return a member by its name, in any case; `*` returns all of them."""
     if isinstance(value, list):
         if key == "*":
             return value
@@ -232,4 +233,5 @@ def _number(value: Any) -> float:
     try:
         return float(to_text(value) or 0)
     except ValueError:
+        # Every comparison with NaN is false, as GitHub's are with text that is not a number.
         return math.nan

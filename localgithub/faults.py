@@ -39,7 +39,7 @@ RUNNERS: dict[str, Any] = {
 
 
 class Faults:
-    """How the server misbehaves now; repeatable by its seed."""
+    """How the server misbehaves now; repeatable with a seed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,14 +47,13 @@ class Faults:
         self.reset()
 
     def reset(self) -> None:
-        """Behave well."""
         self.webhooks, self.api, self.runners = dict(WEBHOOKS), dict(API), dict(RUNNERS)
         self.seed: int | None = None
         self.suspended = self.removed = self.unreachable = False
         self._random = random.Random()  # noqa: S311 chance, not secrecy
 
     def update(self, wanted: dict[str, Any]) -> None:
-        """Merge what a test asks for; an unknown word is a ValueError."""
+        """Merge what a test asks for. Raise ValueError for an unknown name."""
         with self._lock:
             if wanted.get("reset"):
                 self.reset()
@@ -68,12 +67,12 @@ class Faults:
                     setattr(self, name, bool(value))
                 elif name == "seed":
                     self.seed = value
+                    # A seed makes a storm of faults repeatable.
                     self._random.seed(value)
                 elif name != "reset":
                     raise ValueError(f"no such fault: {name}")
 
     def show(self) -> dict[str, Any]:
-        """Return all settings."""
         return {
             "webhooks": self.webhooks,
             "api": self.api,
@@ -85,12 +84,11 @@ class Faults:
         }
 
     def applies(self, method: str, path: str) -> bool:
-        """Whether API faults touch this request."""
         methods = [m.upper() for m in self.api["methods"] or []]
         return (not methods or method in methods) and bool(re.search(self.api["paths"] or "", path))
 
     def strikes(self, name: str) -> bool:
-        """Throw the dice for one API fault and count it when it hits."""
+        """Decide by chance whether an API fault happens to this request, and count it if it does."""
         with self._lock:
             left = self.api["times"]
             # Dice are thrown only for a set fault, so that a seed gives the same row of hits for it.
@@ -102,11 +100,9 @@ class Faults:
             return True
 
     def befalls(self, name: str) -> bool:
-        """Throw the dice for one webhook fault and count it when it hits."""
         return self._hit(f"webhooks.{name}", self.webhooks[name])
 
     def never_starts(self) -> bool:
-        """Throw the dice for a run that gets no runner, and count it."""
         return self._hit("runners.never_start", self.runners["never_start"])
 
     def _hit(self, name: str, probability: float) -> bool:
@@ -121,6 +117,5 @@ class Faults:
             return self._random.uniform(*milliseconds) / 1000 if any(milliseconds) else 0.0
 
     def wait(self) -> None:
-        """Be as slow as asked."""
         if seconds := self.between(self.api["latency_ms"]):
             time.sleep(seconds)

@@ -19,14 +19,14 @@ from .faults import Faults
 
 logger = logging.getLogger(__name__)
 TIMEOUT = 10.0  # seconds GitHub waits for an answer
-LANES = 4
-REORDER_MS = [0, 400]
+LANES = 4  # threads that send; deliveries in the same lane arrive in order
+REORDER_MS = [0, 400]  # the range of extra delay under the fault "reorder"
 KEPT = 10_000  # deliveries in the log
 
 
 @dataclass
 class Delivery:
-    """One line of the delivery log."""
+    """One entry of the delivery log."""
 
     event: str
     body: bytes  # as JSON text: a picture of the moment that does not follow later changes
@@ -49,7 +49,6 @@ class Delivery:
 
     @classmethod
     def of(cls, event: str, payload: dict[str, Any]) -> "Delivery":
-        """Return the delivery of a payload."""
         run, job = payload.get("workflow_run") or {}, payload.get("workflow_job") or {}
         return cls(
             event,
@@ -61,12 +60,11 @@ class Delivery:
         )
 
     def copy(self, *, redelivery: bool = False) -> "Delivery":
-        """Return the same event with the same GUID, as a line of its own."""
+        """Return the same event with the same GUID, as another entry of the log."""
         known = (self.event, self.body, self.action, self.run_id, self.installation_id, self.repository_id)
         return Delivery(*known, guid=self.guid, redelivery=redelivery)
 
     def summary(self) -> dict[str, Any]:
-        """Return the line as the list shows it."""
         return {
             "id": self.id,
             "guid": self.guid,
@@ -83,7 +81,6 @@ class Delivery:
         }
 
     def details(self) -> dict[str, Any]:
-        """Return the line with what was sent and answered."""
         return self.summary() | {
             "url": self.url,
             "request": {"headers": self.request_headers, "payload": json.loads(self.body)},
@@ -105,22 +102,22 @@ class Hooks:
         self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in self._lanes]
 
     def start(self) -> None:
-        """Begin to send."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Send no more than is being sent."""
+        """Stop the threads once they have sent what is queued already."""
         for lane in self._lanes:
             lane.put(None)
 
     def log(self) -> list[Delivery]:
-        """Return the log, newest first."""
         with self._lock:
+            # One without a status is still on its way.
             return sorted((d for d in self._log if d.status_code), key=lambda d: -d.id)
 
     def emit(self, event: str, payload: dict[str, Any], *, lane: int = 0) -> list[Delivery]:
         """Queue an event; what shares a lane arrives in order, unless a fault says otherwise."""
+        # A suspended or removed installation sends nothing but the news of that.
         if not self.url or ((self.faults.suspended or self.faults.removed) and event != "installation"):
             return []
         if self.faults.befalls("lose"):
@@ -138,7 +135,7 @@ class Hooks:
         return copies
 
     def redeliver(self, old: Delivery) -> None:
-        """Send a delivery again: same GUID, a line of its own in the log."""
+        """Send a delivery again: with the same GUID, and an entry of its own in the log."""
         self._queue(old.copy(redelivery=True), 0)
 
     def _queue(self, delivery: Delivery, lane: int) -> None:
@@ -157,6 +154,7 @@ class Hooks:
     def _keep(self, delivery: Delivery) -> None:
         with self._lock:
             self._log.append(delivery)
+            # The oldest go first; a long storm must not fill the memory.
             del self._log[:-KEPT]
 
     def _work(self, lane: "queue.SimpleQueue[Delivery | None]") -> None:
@@ -213,7 +211,7 @@ class Hooks:
 
 
 def wait_for(deliveries: Iterable[Delivery], seconds: float) -> None:
-    """Wait until these are answered, or the time is up."""
+    """Wait until all these are answered, at most so many seconds."""
     end = time.monotonic() + seconds
     for delivery in deliveries:
         delivery.done.wait(max(0.0, end - time.monotonic()))

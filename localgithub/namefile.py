@@ -8,10 +8,10 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Return the names and values of a file; a SystemExit says which line is wrong, and never what it holds.
+    r"""Return the names and values of a file. Raise SystemExit, naming the line that is wrong, never its content.
 
-    Values may stand in quotes, and go over several lines within them: in single quotes as they are, in double quotes
-    with \\n and the like. Without quotes a value ends before ` #`.
+    Values may be quoted, and then span several lines: taken literally in single quotes, with escapes such as \n in
+    double quotes. Without quotes a value ends before ` #`.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -45,6 +45,6 @@ def read_names(path: Path) -> dict[str, str]:
 
 
 def _closes(value: str, sign: str) -> bool:
-    """Whether a quoted value has its end, maybe with a comment behind it."""
+    """Whether a quoted value ends here, perhaps with a comment after it."""
     inside = value[1:] if sign == "'" else re.sub(r"\\.", "__", value[1:], flags=re.DOTALL)
     return bool(re.search(sign + r"\s*(#.*)?$", inside))

@@ -1,4 +1,4 @@
-"""The one page for people: a run with its steps and logs, where html_url points."""
+"""The one page for people: a run with its steps and logs, to which html_url points."""
 
 from html import escape
 
@@ -13,10 +13,10 @@ _STYLE = "body{font:16px system-ui;margin:2rem;max-width:60rem}pre{background:#f
 
 
 def run_page(world: World, request: Request, owner: str, repo: str, run_id: int, job_id: int = 0) -> Response:
-    """Answer GET /{owner}/{repo}/actions/runs/{id}, for a browser on this machine."""
     run = world.run(world.repository(owner, repo), run_id)
     with world.runs.lock:
         text = _page(run)
+    # Names and logs come from the run: nothing in them may run or load anything.
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return Response(text, content_type="text/html; charset=utf-8", headers=headers)
 

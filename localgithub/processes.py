@@ -9,7 +9,6 @@ from pathlib import Path
 
 
 def docker_answers() -> bool:
-    """Whether this machine has a Docker that answers."""
     if shutil.which("docker") is None:
         return False
     try:
@@ -20,6 +19,7 @@ def docker_answers() -> bool:
 
 
 def _listed() -> list[tuple[int, int, str]]:
+    # -ww: without it ps may cut long commands, and kill_below looks for a path in them.
     command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
     listing = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
     rows = (line.split(None, 2) for line in listing.splitlines())
@@ -29,6 +29,7 @@ def _listed() -> list[tuple[int, int, str]]:
 def _below(roots: Iterable[int], listed: list[tuple[int, int, str]]) -> list[int]:
     found = list(roots)
     for one in found:
+        # The list grows while it is walked: children first, then theirs.
         found += [child for child, parent, _ in listed if parent == one and child not in found]
     return found
 
@@ -42,18 +43,18 @@ def _kill(pids: Iterable[int]) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """Kill a process and all below it; act gives each step a process group of its own."""
+    """Kill a process and all its descendants. Process groups don't do: act gives each step one of its own."""
     _kill(_below([pid], _listed()))
 
 
 def kill_below(pid: int, place: Path) -> None:
-    """Kill those children of a process whose command names a file in a folder, and all below them."""
+    """Kill those children of a process whose command names a file in `place`, and all their descendants."""
     listed = _listed()
     _kill(_below([child for child, parent, args in listed if parent == pid and f"{place}/" in args], listed))
 
 
 def stop(process: "subprocess.Popen[str]", grace: float) -> None:
-    """Ask a process to end as Ctrl-C does, and kill it and all below after so many seconds."""
+    """Interrupt a process as Ctrl-C does; after `grace` seconds kill it and all its descendants."""
     if grace:
         process.send_signal(signal.SIGINT)
         try:

@@ -16,7 +16,6 @@ class Renderer(BaseRenderer):
     """Writes domain objects as JSON, with links to this server."""
 
     def workflow(self, workflow: Workflow, repository: Repository) -> JSON:
-        """Return a workflow."""
         home = f"{self.config.base_url}/{repository.full_name}"
         made = iso(repository.created_at)
         return {
@@ -33,7 +32,7 @@ class Renderer(BaseRenderer):
         }
 
     def run(self, run: Run, attempt: Attempt | None = None) -> JSON:
-        """Return a run as it is, or as one of its attempts left it."""
+        """Return a run as it is now, or as one of its attempts left it."""
         attempt = attempt or run.attempt
         url = f"{self.repository_url(run.repository)}/actions/runs/{run.id}"
         earlier = f"{url}/attempts/{attempt.number - 1}" if attempt.number > 1 else None
@@ -78,7 +77,6 @@ class Renderer(BaseRenderer):
         }
 
     def run_page(self, run: Run) -> str:
-        """Return the address of the run's page for people."""
         return f"{self.config.base_url}/{run.repository.full_name}/actions/runs/{run.id}"
 
     def _commit(self, run: Run) -> JSON:
@@ -93,7 +91,6 @@ class Renderer(BaseRenderer):
         }
 
     def job(self, run: Run, job: Job) -> JSON:
-        """Return a job with its steps."""
         base = self.repository_url(run.repository)
         ran = job.started_at is not None
         steps = [
@@ -134,7 +131,6 @@ class Renderer(BaseRenderer):
         }
 
     def annotation(self, run: Run, annotation: Annotation) -> JSON:
-        """Return one annotation of a job's check run."""
         file = f"{self.config.base_url}/{run.repository.full_name}/blob/{run.sha}/{quote(annotation.path)}"
         return {
             "path": annotation.path,
@@ -150,7 +146,7 @@ class Renderer(BaseRenderer):
         }
 
     def artifact(self, run: Run, artifact: Artifact) -> JSON:
-        """Return an artifact; GHES up to 3.19 has no digest."""
+        """Return an artifact; GHES up to 3.19 gives no digest."""
         url = f"{self.repository_url(run.repository)}/actions/artifacts/{artifact.id}"
         body: JSON = {
             "id": artifact.id,
@@ -177,7 +173,6 @@ class Renderer(BaseRenderer):
         return body
 
     def app(self) -> JSON:
-        """Return the App."""
         made = "2026-01-01T00:00:00Z"
         return {
             "id": self.config.app_id,
@@ -197,7 +192,8 @@ class Renderer(BaseRenderer):
         }
 
     def file(self, repository: Repository, ref: str, path: str, data: bytes) -> JSON:
-        """Return a file's content, in lines of base64 as GitHub breaks them."""
+        """Return a file's content as base64, broken into lines as GitHub does."""
+        # A git blob's id, which is what GitHub gives.
         sha = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
         url = f"{self.repository_url(repository)}/contents/{quote(path)}?ref={quote(ref)}"
         git_url = f"{self.repository_url(repository)}/git/blobs/{sha}"
@@ -223,7 +219,6 @@ class Renderer(BaseRenderer):
         return next(iter(self.config.repositories)).split("/")[0]
 
     def installation(self, *, suspended: datetime | None = None) -> JSON:
-        """Return the one installation."""
         number = self.config.installation_id
         account = self.user(self.account, "Organization")
         return {

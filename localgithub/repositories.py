@@ -23,21 +23,19 @@ class Repository:
     def __post_init__(self) -> None:
         self.created_at = now()
         self._known: tuple[str, dict[str, str]] = ("main", {})
-        self._looked = -10.0
+        self._looked = -10.0  # long enough ago that the first look asks git
 
     @property
     def id(self) -> int:
-        """A number that stays the same as long as the name does."""
+        """A number derived from the name, so that it survives a restart."""
         return 500_000_000 + zlib.crc32(self.full_name.encode()) % 400_000_000
 
     @property
     def owner(self) -> str:
-        """The account's login."""
         return self.full_name.split("/")[0]
 
     @property
     def name(self) -> str:
-        """The name without its owner."""
         return self.full_name.split("/")[1]
 
     @property
@@ -47,24 +45,25 @@ class Repository:
 
     @property
     def refs(self) -> dict[str, str]:
-        """Commit by full ref name."""
+        """The commits, by full ref name."""
         return self._look()[1]
 
     def file(self, path: str, full_ref: str) -> bytes | None:
         """Return a file's bytes at a ref, None if it isn't there.
 
-        On the branch that is checked out, it is the file as it is now, committed or not: what a run would see.
+        On the branch that is checked out it is the file as it is now, committed or not, which is what a run sees.
         """
         if full_ref != f"refs/heads/{self.default_branch}":
             return self._git_bytes("cat-file", "blob", f"{full_ref}:{path}")
         found = (self.tree / path).resolve()
+        # Nothing outside the tree, whatever the path or a symbolic link says.
         inside = found.is_relative_to(self.tree.resolve()) and not SKIPPED & {*Path(path).parts}
         if not inside or not found.is_file() or self._git("check-ignore", "--", path):
             return None
         return found.read_bytes()
 
     def resolve(self, ref: str) -> tuple[str, str] | None:
-        """Return (full ref, commit) for a branch or tag, short or full; a commit is none."""
+        """Return (full ref, commit) of a branch or tag, by its short or full name; None for anything else."""
         for full in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
             if full in self.refs:
                 return full, self.refs[full]
@@ -75,12 +74,12 @@ class Repository:
         return workflow.load_all(self.full_name, self.tree)
 
     def workflow(self, key: str) -> workflow.Workflow | None:
-        """Return the workflow with this id or file name."""
         return next((w for w in self.workflows() if key in (str(w.id), w.file, w.path)), None)
 
     def copy_tree(self, target: Path) -> None:
         """Copy what a checkout would see, with uncommitted changes and without ignored files."""
         listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        # Not a git repository: take all but what no checkout would have.
         if not listed:
             shutil.copytree(
                 self.tree, target, dirs_exist_ok=True, symlinks=True, ignore=lambda _, names: SKIPPED & {*names}
@@ -92,7 +91,7 @@ class Repository:
                 shutil.copy2(source, copy, follow_symlinks=False)
 
     def _look(self) -> tuple[str, dict[str, str]]:
-        """Ask git, at most every two seconds."""
+        """Return the branch and the refs; git is asked every two seconds at most."""
         if time.monotonic() - self._looked > 2:
             branch = self._git("symbolic-ref", "--short", "HEAD") or "main"
             listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")

@@ -16,7 +16,6 @@ HOOK_DOCS = "/apps/webhooks"
 
 
 def meta(world: World, request: Request) -> Response:
-    """Answer GET /meta."""
     body: dict[str, Any] = {"verifiable_password_authentication": False, "hooks": ["127.0.0.0/8"]}
     if world.config.api.startswith("ghes"):
         body["installed_version"] = world.config.api.removeprefix("ghes-") + ".0"
@@ -24,12 +23,11 @@ def meta(world: World, request: Request) -> Response:
 
 
 def versions(world: World, request: Request) -> Response:
-    """Answer GET /versions."""
     return answer_json(list(API_VERSIONS[world.config.api]))
 
 
 def rate_limit(world: World, request: Request) -> Response:
-    """Answer GET /rate_limit, which costs nothing."""
+    """Answer without counting the request."""
     if "Authorization" in request.headers:
         world.auth.token(request)
     rate = world.rate(count=False)
@@ -40,33 +38,30 @@ def rate_limit(world: World, request: Request) -> Response:
 
 
 def app(world: World, request: Request) -> Response:
-    """Answer GET /app."""
     world.auth.app(request)
     return answer_json(world.render.app())
 
 
 def installations(world: World, request: Request) -> Response:
-    """Answer GET /app/installations."""
     world.auth.app(request)
     return page(request, world.config.base_url, [_installation(world)])
 
 
 def installation(world: World, request: Request, installation_id: int) -> Response:
-    """Answer GET /app/installations/{id}, also while suspended."""
+    """Answer, even while the installation is suspended."""
     world.auth.app(request)
     _known(world, installation_id, "/apps/apps#get-an-installation-for-the-authenticated-app")
     return answer_json(_installation(world))
 
 
 def repository_installation(world: World, request: Request, owner: str, repo: str) -> Response:
-    """Answer GET /repos/{owner}/{repo}/installation."""
     world.auth.app(request)
     world.repository(owner, repo)
     return answer_json(_installation(world))
 
 
 def create_token(world: World, request: Request, installation_id: int) -> Response:
-    """Answer POST /app/installations/{id}/access_tokens; a token can only have less than the installation."""
+    """Answer with a token, which can have fewer permissions than the installation, never more."""
     world.auth.app(request)
     _known(world, installation_id, TOKEN_DOCS)
     if world.auth.suspended_at:
@@ -79,6 +74,7 @@ def create_token(world: World, request: Request, installation_id: int) -> Respon
     ):
         raise ApiError(422, "The permissions requested are not granted to this installation.", TOKEN_DOCS)
     if permissions is not granted:
+        # GitHub adds this one to every token.
         permissions = {**permissions, "metadata": "read"}
     chosen = _chosen(world, body)
     token = world.auth.mint(permissions, None if chosen is None else [r.full_name for r in chosen])
@@ -109,13 +105,11 @@ def _chosen(world: World, body: dict[str, Any]) -> list[Any] | None:
 
 
 def revoke_token(world: World, request: Request) -> Response:
-    """Answer DELETE /installation/token."""
     world.auth.revoke(world.auth.token(request))
     return empty()
 
 
 def installation_repositories(world: World, request: Request) -> Response:
-    """Answer GET /installation/repositories."""
     token = world.auth.token(request)
     shown = [
         world.render.repository(r, request.environ["local.version"])
@@ -126,7 +120,7 @@ def installation_repositories(world: World, request: Request) -> Response:
 
 
 def user(world: World, request: Request) -> Response:
-    """Answer GET /user: the personal token's owner; an App's token has none."""
+    """Answer with the personal token's owner; an installation token has none."""
     docs = "/users/users#get-the-authenticated-user"
     token = world.auth.token(request)
     if not token.personal:
@@ -135,7 +129,7 @@ def user(world: World, request: Request) -> Response:
 
 
 def hook_config(world: World, request: Request) -> Response:
-    """Answer GET and PATCH /app/hook/config; a secret reads back masked."""
+    """Answer GET and PATCH; the secret is masked."""
     world.auth.app(request)
     hooks = world.hooks
     if request.method == "PATCH":
@@ -149,7 +143,6 @@ def hook_config(world: World, request: Request) -> Response:
 
 
 def deliveries(world: World, request: Request) -> Response:
-    """Answer GET /app/hook/deliveries, newest first, by cursor."""
     world.auth.app(request)
     log = world.hooks.log()
     wanted = request.args.get("status")
@@ -171,13 +164,11 @@ def deliveries(world: World, request: Request) -> Response:
 
 
 def delivery(world: World, request: Request, delivery_id: int) -> Response:
-    """Answer GET /app/hook/deliveries/{id}."""
     world.auth.app(request)
     return answer_json(_delivery(world, delivery_id).details())
 
 
 def redeliver(world: World, request: Request, delivery_id: int) -> Response:
-    """Answer POST /app/hook/deliveries/{id}/attempts."""
     world.auth.app(request)
     world.hooks.redeliver(_delivery(world, delivery_id))
     return answer_json({}, 202)

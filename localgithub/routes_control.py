@@ -1,4 +1,4 @@
-"""The control plane, for tests only: misbehave, look into the record, make noise."""
+"""The control plane, for tests only: set faults, read the record, add unrelated runs."""
 
 import random
 import secrets
@@ -13,7 +13,6 @@ from .world import World
 
 
 def faults(world: World, request: Request) -> Response:
-    """Answer GET and POST /_local/faults."""
     if request.method == "POST":
         try:
             world.faults.update(read_object(request))
@@ -26,7 +25,7 @@ def faults(world: World, request: Request) -> Response:
 
 
 def record(world: World, request: Request) -> Response:
-    """Answer GET /_local/record: everything by which a test can judge."""
+    """Answer with everything that a test can judge by."""
     with world.runs.lock:
         runs = [
             {
@@ -56,11 +55,11 @@ def record(world: World, request: Request) -> Response:
 
 
 def noise(world: World, request: Request) -> Response:
-    """Answer POST /_local/noise: runs that nobody dispatched by the API, in this second.
+    """Start runs that were not dispatched through the API, all in this second.
 
-    The body: {workflow, n, repository?, execute?, actor?, title?, event?, inputs?}. Half carry no token and half a
-    foreign one, unless `inputs` or a `title` say otherwise. Unless `execute`, they end by themselves without running
-    anything. `actor` is a login, a bot's if it ends in [bot].
+    The body: {workflow, n, repository?, execute?, actor?, title?, event?, inputs?}. Half of them carry no token and
+    half a foreign one, unless `inputs` or `title` say otherwise. Unless `execute`, they end by themselves without
+    running anything. `actor` is a login; one that ends in [bot] is a bot's.
     """
     body = read_object(request)
     repository = world.repositories.get(str(body.get("repository", "")).lower()) or next(
@@ -92,7 +91,7 @@ def noise(world: World, request: Request) -> Response:
 
 
 def revoke(world: World, request: Request) -> Response:
-    """Answer POST /_local/revoke: every installation token so far is worth nothing from now on."""
+    """Revoke every installation token issued so far."""
     world.auth.forget()
     return answer_json({}, 201)
 

@@ -17,13 +17,11 @@ RUN_DOCS = "/actions/workflow-runs"
 
 
 def runs(world: World, request: Request, owner: str, repo: str) -> Response:
-    """Answer GET …/actions/runs."""
     found, _ = world.allowed(request, owner, repo)
     return _list(world, request, [run for run in world.runs.all() if run.repository is found])
 
 
 def workflow_runs(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
-    """Answer GET …/actions/workflows/{id or file}/runs."""
     found, _ = world.allowed(request, owner, repo)
     wanted = find_workflow(found, key, RUN_DOCS)
     same = [run for run in world.runs.all() if run.repository is found and run.workflow.path == wanted.path]
@@ -62,28 +60,24 @@ def _created(moment: str, search: str) -> bool:
 
 
 def run(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer GET …/actions/runs/{id}."""
     one = _run(world, request, owner, repo, run_id)
     with world.runs.lock:
         return answer_json(world.render.run(one))
 
 
 def attempt(world: World, request: Request, owner: str, repo: str, run_id: int, number: int) -> Response:
-    """Answer GET …/actions/runs/{id}/attempts/{n}."""
     one = _run(world, request, owner, repo, run_id)
     with world.runs.lock:
         return answer_json(world.render.run(one, _attempt(one, number)))
 
 
 def run_jobs(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer GET …/actions/runs/{id}/jobs."""
     one = _run(world, request, owner, repo, run_id)
     every = request.args.get("filter") == "all"
     return _jobs(world, request, one, one.attempts if every else [one.attempt])
 
 
 def attempt_jobs(world: World, request: Request, owner: str, repo: str, run_id: int, number: int) -> Response:
-    """Answer GET …/actions/runs/{id}/attempts/{n}/jobs."""
     one = _run(world, request, owner, repo, run_id)
     return _jobs(world, request, one, [_attempt(one, number)])
 
@@ -95,14 +89,13 @@ def _jobs(world: World, request: Request, one: Run, attempts: list[Attempt]) -> 
 
 
 def job(world: World, request: Request, owner: str, repo: str, job_id: int) -> Response:
-    """Answer GET …/actions/jobs/{id}."""
     one, found = _job(world, request, owner, repo, job_id)
     with world.runs.lock:
         return answer_json(world.render.job(one, found))
 
 
 def job_logs(world: World, request: Request, owner: str, repo: str, job_id: int) -> Response:
-    """Answer GET …/actions/jobs/{id}/logs: a link, once the job is over."""
+    """Answer with a link to the log, once the job has ended."""
     _, found = _job(world, request, owner, repo, job_id)
     if found.status != "completed" or not found.log:
         raise not_found(RUN_DOCS)
@@ -110,7 +103,7 @@ def job_logs(world: World, request: Request, owner: str, repo: str, job_id: int)
 
 
 def annotations(world: World, request: Request, owner: str, repo: str, job_id: int) -> Response:
-    """Answer GET …/check-runs/{id}/annotations; a job's id is its check run's."""
+    """Answer with the annotations of a check run; its id is the job's."""
     docs = "/checks/runs#list-check-run-annotations"
     one, found = _job(world, request, owner, repo, job_id, "checks", docs)
     with world.runs.lock:
@@ -119,7 +112,6 @@ def annotations(world: World, request: Request, owner: str, repo: str, job_id: i
 
 
 def run_logs(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer GET …/actions/runs/{id}/logs."""
     one = _run(world, request, owner, repo, run_id)
     if one.attempt.status != "completed" or not one.attempt.jobs:
         raise not_found(RUN_DOCS)
@@ -127,7 +119,6 @@ def run_logs(world: World, request: Request, owner: str, repo: str, run_id: int)
 
 
 def cancel(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer POST …/actions/runs/{id}/cancel and /force-cancel."""
     one = _run(world, request, owner, repo, run_id, level="write")
     if one.attempt.status == "completed":
         raise ApiError(409, "Cannot cancel a workflow run that is completed.", RUN_DOCS + "#cancel-a-workflow-run")
@@ -137,7 +128,7 @@ def cancel(world: World, request: Request, owner: str, repo: str, run_id: int) -
 
 
 def rerun(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer POST …/actions/runs/{id}/rerun: the same run and inputs, one more attempt."""
+    """Add an attempt to the run, with the same inputs."""
     one = _run(world, request, owner, repo, run_id, level="write")
     actor = world.auth.login(world.auth.token(request))
     with world.runs.lock:
@@ -148,7 +139,6 @@ def rerun(world: World, request: Request, owner: str, repo: str, run_id: int) ->
 
 
 def artifacts(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
-    """Answer GET …/actions/runs/{id}/artifacts."""
     one = _run(world, request, owner, repo, run_id)
     name = request.args.get("name")
     with world.runs.lock:
@@ -158,13 +148,12 @@ def artifacts(world: World, request: Request, owner: str, repo: str, run_id: int
 
 
 def artifact(world: World, request: Request, owner: str, repo: str, artifact_id: int) -> Response:
-    """Answer GET …/actions/artifacts/{id}."""
     found, _ = world.allowed(request, owner, repo)
     return answer_json(world.render.artifact(*_artifact(world, found, artifact_id)))
 
 
 def download(world: World, request: Request, owner: str, repo: str, artifact_id: int) -> Response:
-    """Answer GET …/actions/artifacts/{id}/zip: a link that works for a minute."""
+    """Answer with a link that works for a minute."""
     found, _ = world.allowed(request, owner, repo)
     _, stored = _artifact(world, found, artifact_id)
     if stored.expired:

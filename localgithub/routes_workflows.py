@@ -17,13 +17,12 @@ GET_DOCS = "/actions/workflows#get-a-workflow"
 
 
 def repository(world: World, request: Request, owner: str, repo: str) -> Response:
-    """Answer GET /repos/{owner}/{repo}."""
     found, _ = world.allowed(request, owner, repo, "metadata", docs="/repos/repos#get-a-repository")
     return answer_json(world.render.repository(found, request.environ["local.version"]))
 
 
 def contents(world: World, request: Request, owner: str, repo: str, path: str) -> Response:
-    """Answer GET …/contents/{path} for files, as they are (raw media type) or as JSON."""
+    """Answer with a file: its bytes for the raw media type, else JSON."""
     docs = "/repos/contents#get-repository-content"
     found, _ = world.allowed(request, owner, repo, "contents", docs=docs)
     wanted = request.args.get("ref") or found.default_branch
@@ -39,20 +38,18 @@ def contents(world: World, request: Request, owner: str, repo: str, path: str) -
 
 
 def workflows(world: World, request: Request, owner: str, repo: str) -> Response:
-    """Answer GET …/actions/workflows."""
     found, _ = world.allowed(request, owner, repo)
     shown = [world.render.workflow(w, found) for w in found.workflows()]
     return page(request, world.config.base_url, shown, "workflows")
 
 
 def workflow(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
-    """Answer GET …/actions/workflows/{id or file}."""
     found, _ = world.allowed(request, owner, repo, docs=GET_DOCS)
     return answer_json(world.render.workflow(find_workflow(found, key, GET_DOCS), found))
 
 
 def switch(world: World, request: Request, owner: str, repo: str, key: str, state: str) -> Response:
-    """Answer PUT …/actions/workflows/{id or file}/enable and /disable."""
+    """Answer PUT …/enable and …/disable."""
     found, _ = world.allowed(request, owner, repo, level="write")
     path = find_workflow(found, key, GET_DOCS).path
     (found.disabled.add if state == "disable" else found.disabled.discard)(path)
@@ -60,7 +57,6 @@ def switch(world: World, request: Request, owner: str, repo: str, key: str, stat
 
 
 def find_workflow(found: Repository, key: str, docs: str) -> Workflow:
-    """Return a workflow by id or file name, or a 404."""
     known = found.workflow(key)
     if known is None:
         raise not_found(docs)
@@ -68,11 +64,11 @@ def find_workflow(found: Repository, key: str, docs: str) -> Workflow:
 
 
 def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key: str) -> Response:
-    """Answer POST …/actions/workflows/{id or file}/dispatches."""
     found, token = world.allowed(request, owner, repo, level="write", docs=dispatch.DOCS)
     actor = world.auth.login(token)
     body = read_object(request)
     ghes, new = world.config.api.startswith("ghes"), request.environ["local.version"] != "2022-11-28"
+    # Version 2026-03-10 always returns the run's details and GHES never does; the option is only for the rest.
     allowed = ["ref", "inputs"] if ghes or new else ["ref", "inputs", "return_run_details"]
     dispatch.check_keys(body, allowed=allowed, required=["ref"], docs=dispatch.DOCS)
     dispatch.check_type(body, "ref", str, "a string", dispatch.DOCS)
@@ -99,7 +95,7 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
 
 
 def dispatch_repository(world: World, request: Request, owner: str, repo: str) -> Response:
-    """Answer POST /repos/{owner}/{repo}/dispatches: every workflow that takes the type runs, maybe none."""
+    """Start every workflow that takes this event type, which may be none."""
     docs = dispatch.EVENT_DOCS
     found, token = world.allowed(request, owner, repo, "contents", "write", docs)
     actor = world.auth.login(token)
@@ -140,7 +136,6 @@ def start_run(
     actor: str,
     title: str = "",
 ) -> Run:
-    """Make a run and hand it to the runner."""
     run = world.runs.create(chosen, found, event, payload, *ref, actor=actor, title=title)
     world.runner.submit(run, run.attempt)
     return run
@@ -152,6 +147,7 @@ def _payload(world: World, found: Repository, actor: str) -> dict[str, Any]:
 
 def _answered(world: World, request: Request, runs: list[Run]) -> None:
     request.environ["local.runs"] = [run.id for run in runs]
+    # A webhook may overtake the answer to the dispatch that caused it.
     if world.faults.webhooks["before_dispatch_answer"]:
         for run in runs:
             wait_for(world.announced.get(run.id, []), 10)

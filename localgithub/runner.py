@@ -32,7 +32,7 @@ DEFAULT_MINUTES = 360  # how long a job may take that says nothing
 
 
 class Runner:
-    """A few threads that take queued runs and execute them with act."""
+    """Threads that take queued runs and execute them with act."""
 
     def __init__(self, config: Config, runs: Runs, faults: Faults, auth: Auth) -> None:
         self.config, self.runs, self.faults, self.auth = config, runs, faults, auth
@@ -51,9 +51,8 @@ class Runner:
         ]
 
     def start(self) -> None:
-        """Begin to take runs."""
         self.work = make_workplace(self.config.state_dir)
-        shutil.rmtree(self.config.state_dir / "artifacts", ignore_errors=True)  # of runs that nobody knows any more
+        shutil.rmtree(self.config.state_dir / "artifacts", ignore_errors=True)  # of runs of an earlier process
         (self.work / "home").mkdir()
         (self.work / "bin").mkdir()
         # Without the platform's virtual environment: a run must not see our packages.
@@ -69,7 +68,7 @@ class Runner:
             thread.start()
 
     def stop(self) -> None:
-        """Take no more runs and kill those that go on."""
+        """Take no more runs, and kill those under way."""
         self._stopping = True
         for _ in self._threads:
             self._queue.put(None)
@@ -80,7 +79,7 @@ class Runner:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def submit(self, run: Run, attempt: Attempt) -> None:
-        """Queue an attempt, or let it wait for its concurrency group."""
+        """Queue an attempt, after those of its concurrency group."""
         written, cancel = read_concurrency(run.workflow.data.get("concurrency"))
         context = self._context(run)
         group = interpolate(written, context)
@@ -104,11 +103,11 @@ class Runner:
             )
 
     def ended(self, owner: object) -> None:
-        """Let the next member of a group go; called under the runs' lock when a job or an attempt has ended."""
+        """Let the next member of a group start: a job or an attempt has ended. Call it holding the lock of `Runs`."""
         self._groups.leave(owner)
 
     def cancel(self, run: Run, *, why: str = "", force: bool = False) -> None:
-        """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` is left in annotations."""
+        """Ask the run to stop; its `if: always()` steps still run, unless forced. `why` goes into annotations."""
         with self.runs.lock:
             attempt = run.attempt
             if why and not attempt.cancel_requested:
@@ -126,7 +125,6 @@ class Runner:
             execution.cancel(0.0 if force else self.config.cancel_grace)
 
     def _context(self, run: Run) -> dict[str, object]:
-        """Return what a workflow's own concurrency group may name."""
         github = {
             "event": run.payload,
             "event_name": run.event,
@@ -156,14 +154,13 @@ class Runner:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Hold one of the runners that a fault may have made few."""
-
+        # A fault may allow fewer runs at a time than there are threads.
         def free() -> bool:
             limit = self.faults.runners["limit"]
             return self._stopping or limit is None or self._busy < limit
 
         with self._slots:
-            while not self._slots.wait_for(free, timeout=0.1):  # seconds: nobody tells us of a new limit
+            while not self._slots.wait_for(free, timeout=0.1):  # seconds: a new limit wakes no one
                 continue
             self._busy += 1
         try:
@@ -190,6 +187,7 @@ class Runner:
             return
         execution = Execution(self, run, attempt, compiled, home)
         with self.runs.lock:
+            # Under the lock, as in `cancel`: a request is either seen here, or finds the execution.
             if attempt.cancel_requested:
                 self.runs.end(run, attempt, "cancelled")
                 return
@@ -226,7 +224,6 @@ class Runner:
         return compiled
 
     def command(self, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> list[str]:
-        """Return the command that runs an attempt."""
         caches = self.config.state_dir / "caches" / run.repository.full_name.replace("/", "+")
         given = {
             "GITHUB_RUN_ID": run.id,
@@ -263,6 +260,7 @@ class Runner:
             str(home / "event.json"),
             "--json",
             "--insecure-secrets",  # we mask them ourselves: act would mask in our own lines and paths as well
+            # act's own limit must not hold up a job that may go on.
             "--concurrent-jobs",
             "64",
             "--pull=false",
@@ -289,17 +287,18 @@ class Runner:
         return command
 
     def environment(self) -> dict[str, str]:
-        """Nothing of the platform's own environment, which holds its secrets."""
+        # Nothing else of our own environment, which holds the platform's secrets.
         path = f"{self.work / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return {"PATH": path, "HOME": str(self.work / "home"), "LANG": "C.UTF-8"}
 
     def wait_for_group(self, run: Run, job: Job, group: str, *, cancel: bool, go: Callable[[], None]) -> None:
-        """Let a job join its group; `go` is called when it may begin. Under the runs' lock."""
+        """Let a job join its group; `go` is called when it may begin. Call it holding the lock of `Runs`."""
         execution = self._executions[run.id]
 
         def stop(why: str) -> None:
             execution.stop_job(job, why)
 
+        # As on GitHub: the job would wait for its own run to end.
         if run.attempt.group.lower() == group.lower():
             stop(
                 f"Canceling since a deadlock for concurrency group '{group}' was detected between "
@@ -310,11 +309,10 @@ class Runner:
             self._groups.enter(run.repository.full_name, group, Member(job, go, stop), cancel_in_progress=cancel)
 
     def artifacts(self, home: Path) -> Path:
-        """Return where the artifacts of an attempt are stored."""
         return self.config.state_dir / "artifacts" / home.name
 
     def collect(self, run: Run, home: Path) -> None:
-        """Take the artifacts that a run has stored so far."""
+        """Register the artifacts that a run has stored so far."""
         for facts_file in sorted(self.artifacts(home).glob("*.json")):
             facts = json.loads(facts_file.read_text(encoding="utf-8"))
             self.runs.keep_artifact(run, facts, facts_file.with_suffix(".bin"))
@@ -333,6 +331,7 @@ class Runner:
                 self.runs.add_job(run, attempt, job)
                 if len(compiled.path) > 1 or compiled.plan.body.get("needs"):
                     self.runs.end_job(run, attempt, job, "skipped")
+            # A job under continue-on-error does not fail its run.
             soft = {job.plan.key for job in execution.compiled.jobs.values() if job.plan.body.get("continue-on-error")}
             bad = {job.conclusion for job in attempt.jobs if job.plan is None or job.plan.key not in soft}
             if attempt.cancel_requested and (code != 0 or "cancelled" in bad):
@@ -360,7 +359,7 @@ class Runner:
 
 
 class Execution:
-    """One attempt as it is run by act."""
+    """One attempt, executed by act."""
 
     def __init__(self, runner: Runner, run: Run, attempt: Attempt, compiled: Compiled, home: Path) -> None:
         self.runner, self.run, self.attempt, self.compiled, self.home = runner, run, attempt, compiled, home
@@ -374,7 +373,7 @@ class Execution:
         self._timers: list[threading.Timer] = []
 
     def start(self) -> None:
-        """Start act."""
+        # In files that only we may read: every user of the machine sees command lines.
         for name, values in {"secrets.yml": self.secrets, "vars.yml": self.runner.config.variables}.items():
             (self.home / name).touch(mode=0o600)
             (self.home / name).write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
@@ -388,20 +387,21 @@ class Execution:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C in our terminal is not for act, which we end ourselves
         )
 
     def follow(self) -> None:
-        """Read what act says until it ends."""
         try:
             for line in self.process.stdout or ():
                 if '"jobID"' in line:
                     (self.home / "secrets.yml").unlink(missing_ok=True)  # act has read it
+                # The step may have stored artifacts, which GitHub shows while the run goes on.
                 if '"stepResult"' in line:
                     self.runner.collect(self.run, self.home)
                 self.log.feed(line)
             self.code = self.process.wait()
         finally:
+            # GITHUB_TOKEN is valid for the run only.
             self.runner.auth.revoke(self.token)
             for timer in self._timers:
                 timer.cancel()
@@ -414,15 +414,14 @@ class Execution:
         self.runner.collect(self.run, self.home)
 
     def cancel(self, grace: float) -> None:
-        """Ask act to stop, and force it after so many seconds."""
+        """Ask act to stop; kill it after so many seconds. Does not block."""
         threading.Thread(target=processes.stop, args=(self.process, grace), daemon=True).start()
 
     def kill(self) -> None:
-        """End it all at once."""
         processes.kill_tree(self.process.pid)
 
     def stop_job(self, job: Job, why: str) -> None:
-        """End one job as cancelled; its `if: always()` steps still run. Under the runs' lock."""
+        """End one job as cancelled; its `if: always()` steps still run. Call it holding the lock of `Runs`."""
         if job.status == "completed" or job.stopped:
             return
         job.stopped = why
@@ -434,10 +433,11 @@ class Execution:
         elif any(other.status != "completed" for other in self.attempt.jobs if other is not job):
             threading.Thread(target=self._kill_job, args=(job, place.parent), daemon=True).start()
         else:
+            # No other job is left, so act may end as a whole.
             self.cancel(self.runner.config.cancel_grace)
 
     def _kill_job(self, job: Job, place: Path) -> None:
-        """Kill the job's steps until it has ended, but for those that run always; after the grace, those too."""
+        """Kill the job's steps until it has ended; those that run always, only after the grace period."""
         tick = threading.Event()
         end = time.monotonic() + self.runner.config.cancel_grace
         while job.status != "completed" and self.process.poll() is None:
@@ -445,11 +445,12 @@ class Execution:
                 steps = zip(job.plan.steps if job.plan else [], job.steps[1:], strict=False)
                 running = [step.body for step, state in steps if state.status == "in_progress"]
             if time.monotonic() > end or any(not runs_always(body) for body in running):
+                # act begins the next step when one is killed, so this goes on until the job has ended.
                 processes.kill_below(self.process.pid, place)
             tick.wait(0.1)
 
     def _ready(self, job: Job, said: dict[str, str]) -> None:
-        """Begin a job that act has come to, or let it wait for its group. Under the runs' lock."""
+        """Start a job whose hidden step has reported, or let it wait for its group. Holds the lock of `Runs`."""
         place = Path(said["temp"])
         self._places[job.id] = place
 
@@ -465,9 +466,10 @@ class Execution:
             go()
 
     def _answer(self, place: Path, text: str) -> None:
-        """Let a job's hidden step go on; with any text it fails."""
+        """Let a job's hidden step end: successfully if `text` is empty."""
         with suppress(OSError):  # the job may be gone, and act's folder of it with it
             place.mkdir(parents=True, exist_ok=True)
+            # Renamed when complete: the hidden step polls for the file, then reads it at once.
             draft = place / f"{GO}.draft"
             draft.write_text(text)
             draft.rename(place / GO)

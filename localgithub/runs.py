@@ -23,12 +23,11 @@ class StepState:
     completed_at: datetime | None = None
 
     def start(self) -> None:
-        """Begin the step, once."""
         if self.status == "queued":
             self.status, self.started_at = "in_progress", now()
 
     def end(self, conclusion: str) -> None:
-        """Finish the step; one that never began takes no time."""
+        """End the step; one that never began takes no time."""
         if self.status != "completed":
             self.started_at = self.started_at or now()
             self.status, self.conclusion, self.completed_at = "completed", conclusion, now()
@@ -36,7 +35,7 @@ class StepState:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One remark on a job, as its check run keeps it."""
+    """One annotation of a job's check run."""
 
     level: str  # notice, warning or failure
     message: str
@@ -73,21 +72,21 @@ class Job:
     _counted: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def annotate(self, annotation: Annotation, step: int = 0) -> None:
-        """Keep a remark of a step, within GitHub's limits."""
+        """Keep an annotation of a step, up to GitHub's limits."""
         self._counted[step, annotation.level] += 1
         room = len(self.annotations) < ANNOTATIONS_PER_JOB
         if room and self._counted[step, annotation.level] <= ANNOTATIONS_PER_STEP:
             self.annotations.append(annotation)
 
     def start(self) -> None:
-        """Give the job its runner; all of its steps are known from now on."""
+        """Start the job; from now on GitHub lists its steps."""
         self.status, self.started_at = "in_progress", now()
         names = ["Set up job", *(s.name for s in (self.plan.steps if self.plan else [])), "Complete job"]
         self.steps = [StepState(name, number) for number, name in enumerate(names, 1)]
         self.steps[0].start()
 
     def end(self, conclusion: str) -> None:
-        """Finish the job and whatever of its steps is still open."""
+        """End the job and those of its steps that are still open."""
         for step in self.steps:
             ran = step.status == "in_progress"
             step.end("cancelled" if ran and conclusion == "cancelled" else conclusion if ran else "skipped")
@@ -128,7 +127,6 @@ class Artifact:
 
     @property
     def expired(self) -> bool:
-        """Whether GitHub would have thrown it away."""
         return now() >= self.expires_at
 
 
@@ -154,17 +152,15 @@ class Run:
 
     @property
     def attempt(self) -> Attempt:
-        """The newest attempt."""
         return self.attempts[-1]
 
     @property
     def branch(self) -> str:
-        """The short name of the ref."""
         return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
     @property
     def cast_id(self) -> str | None:
-        """The caller's own id of this run, for the record."""
+        """The id that the caller gave the run, for the record."""
         given = (self.payload.get("inputs") or self.payload.get("client_payload") or {}).get("cast_id")
         return None if given is None else str(given)
 
@@ -173,26 +169,25 @@ Listener = Callable[[Run, Attempt, str, Job | None], None]
 
 
 class Runs:
-    """All runs; every change passes through here, under one lock, and is told to the webhooks."""
+    """All runs. Every change is made here, under one lock, and announced by webhooks."""
 
     def __init__(self, listener: Listener) -> None:
+        # Reentrant, because changes cause others: the end of a run ends its jobs.
         self.lock = threading.RLock()
         self._runs: dict[int, Run] = {}
         self._numbers: dict[tuple[str, str], int] = {}
+        # Called under the lock, so that webhooks are queued in the order of the changes.
         self._tell = listener
 
     def all(self) -> list[Run]:
-        """Return every run, newest first."""
         with self.lock:
             return sorted(self._runs.values(), key=lambda run: -run.id)
 
     def get(self, repository: Repository, run_id: int) -> Run | None:
-        """Return one run of a repository."""
         run = self._runs.get(run_id)
         return run if run and run.repository is repository else None
 
     def jobs(self, repository: Repository) -> Iterator[tuple[Run, Attempt, Job]]:
-        """Yield every job of a repository."""
         for run in self.all():
             for attempt in run.attempts if run.repository is repository else []:
                 for job in attempt.jobs:
@@ -211,7 +206,7 @@ class Runs:
         title: str = "",
         noise: bool = False,
     ) -> Run:
-        """Make a queued run and say so; `title` instead of what the file's run-name says."""
+        """Queue a new run and announce it; `title` replaces the file's run-name."""
         with self.lock:
             key = (repository.full_name, workflow.path)
             self._numbers[key] = self._numbers.get(key, 0) + 1
@@ -234,27 +229,23 @@ class Runs:
             return attempt
 
     def add_job(self, run: Run, attempt: Attempt, job: Job) -> None:
-        """Queue a job."""
         with self.lock:
             attempt.jobs.append(job)
             self._tell(run, attempt, "queued", job)
 
     def start(self, run: Run, attempt: Attempt) -> None:
-        """Mark the attempt as running, once."""
         with self.lock:
             if attempt.status in ("queued", "pending"):
                 attempt.status, attempt.updated_at = "in_progress", now()
                 self._tell(run, attempt, "in_progress", None)
 
     def start_job(self, run: Run, attempt: Attempt, job: Job) -> None:
-        """Mark a job as running."""
         with self.lock:
             self.start(run, attempt)
             job.start()
             self._tell(run, attempt, "in_progress", job)
 
     def end_job(self, run: Run, attempt: Attempt, job: Job, conclusion: str) -> None:
-        """Finish a job, once."""
         with self.lock:
             if job.status != "completed":
                 why = attempt.why_cancelled
@@ -265,7 +256,7 @@ class Runs:
                 self._tell(run, attempt, "completed", job)
 
     def end(self, run: Run, attempt: Attempt, conclusion: str) -> None:
-        """Finish an attempt, once, with whatever jobs are still open."""
+        """End an attempt, unless it has ended, with all jobs that are still open."""
         with self.lock:
             if attempt.status == "completed":
                 return
@@ -275,7 +266,6 @@ class Runs:
             self._tell(run, attempt, "completed", None)
 
     def never_started(self, run: Run, attempt: Attempt, reason: str) -> None:
-        """End an attempt whose jobs got no runner: GitHub calls them failed and says why in an annotation."""
         with self.lock:
             for job in attempt.jobs:
                 job.annotate(Annotation("failure", reason))
@@ -284,14 +274,14 @@ class Runs:
             self.end(run, attempt, "failure")
 
     def add_waiting(self, run: Run, attempt: Attempt) -> None:
-        """Queue the jobs that GitHub makes later, of a run that ends before."""
+        """Queue the jobs that would have been created later, for a run that ends before that."""
         with self.lock:
             for plan in run.workflow.jobs:
                 if plan.waits:
                     self.add_job(run, attempt, Job((plan.key, "{}"), plan.name, plan, attempt.number))
 
     def keep_artifact(self, run: Run, facts: dict[str, Any], file: Path) -> None:
-        """Make an uploaded artifact visible, also while its run still goes on."""
+        """Make an uploaded artifact visible, even while its run goes on."""
         with self.lock:
             if facts["id"] not in run.artifacts:
                 expires = now() + timedelta(days=facts["days"])

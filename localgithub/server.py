@@ -25,7 +25,6 @@ class Handler(WSGIRequestHandler):
     timeout = 120  # seconds an idle connection is kept
 
     def version_string(self) -> str:
-        """Name the server as GitHub does."""
         return "github.com"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
@@ -33,7 +32,6 @@ class Handler(WSGIRequestHandler):
         logger.info("%s %s %s", getattr(self, "command", "-"), getattr(self, "path", "-").split("?")[0], code)
 
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Pass the server's own remarks on."""
         logger.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
 
 
@@ -45,16 +43,15 @@ class LocalGitHub:
         self.world = World(config)
         self._api = _server(config.host, config.port, Api(self.world))
         self._blobs = _server(config.host, config.blob_port, self.world.blobs)
+        # Port 0 asks for a free one, which is known only now.
         config.port, config.blob_port = self._api.server_port, self._blobs.server_port
 
     def start(self) -> None:
-        """Serve, from threads of its own."""
         self.world.start()
         for server in (self._api, self._blobs):
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop serving and end every run."""
         for server in (self._api, self._blobs):
             server.shutdown()
             server.server_close()
@@ -66,7 +63,7 @@ def _server(host: str, port: int, application: Any) -> BaseWSGIServer:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line, for manage.py and for python -m alike."""
+    """Declare the command line, which manage.py and `python -m` share."""
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--blob-port", type=int, default=0, help="where artifacts and logs are; 0 takes a free port")
@@ -95,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(options: dict[str, Any], state_dir: Path) -> Config:
-    """Turn parsed arguments into a Config; a SystemExit says what is wrong."""
+    """Return the Config of parsed arguments. Raise SystemExit if one is wrong."""
     repositories = {}
     for given in options["repository"]:
         name, _, path = given.partition("=")
@@ -125,7 +122,6 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
 
 
 def serve(options: dict[str, Any]) -> None:
-    """Serve until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     ended = threading.Event()
 
@@ -147,7 +143,6 @@ def serve(options: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="localgithub", description="GitHub on your own machine")
     add_arguments(parser)
     serve(vars(parser.parse_args(arguments)))

@@ -57,23 +57,22 @@ _REPOSITORY_LINKS = {
 
 
 def node_id(kind: str, number: int) -> str:
-    """Return an opaque global id, as GitHub gives one beside each number."""
+    """Return an opaque global id, such as GitHub gives beside each number."""
     return f"{kind}_{base64.urlsafe_b64encode(number.to_bytes(8, 'big')).decode().rstrip('=')}"
 
 
 def user_id(login: str) -> int:
-    """Return the number of a user, a bot or an organization."""
+    """Return the id of a user, a bot or an organization, derived from the login."""
     return 1000 + sum(login.encode())
 
 
 class BaseRenderer:
-    """Writes users and repositories, which nearly every answer contains."""
+    """Renders users and repositories, which nearly every answer contains."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def user(self, login: str, kind: str = "User") -> JSON:
-        """Return a simple user."""
         url = f"{self.config.base_url}/users/{login}"
         number = user_id(login)
         return {
@@ -99,15 +98,13 @@ class BaseRenderer:
         return self.user(login) | unknown | counts | {"created_at": made, "updated_at": made}
 
     def actor(self, login: str) -> JSON:
-        """Return whoever started a run: an App's bot, or a person."""
         return self.user(login, "Bot" if login.endswith("[bot]") else "User")
 
     def repository_url(self, repository: Repository) -> str:
-        """Return the API address of a repository."""
         return f"{self.config.base_url}/repos/{repository.full_name}"
 
     def minimal_repository(self, repository: Repository) -> JSON:
-        """Return a repository as run objects carry it."""
+        """Return a repository as it appears within runs."""
         url = self.repository_url(repository)
         links = {f"{name}_url": f"{url}/{tail}" for name, tail in _REPOSITORY_LINKS.items()}
         return {
@@ -125,7 +122,7 @@ class BaseRenderer:
         }
 
     def repository(self, repository: Repository, version: str = "2022-11-28") -> JSON:
-        """Return a full repository; 2026-03-10 has no `has_downloads`."""
+        """Return a whole repository; API version 2026-03-10 has no `has_downloads`."""
         made = iso(repository.created_at)
         home = f"{self.config.base_url}/{repository.full_name}"
         body = self.minimal_repository(repository) | {

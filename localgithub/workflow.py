@@ -17,13 +17,14 @@ MAX_CALLS = 10  # a workflow calls one that calls one …
 
 
 class WorkflowError(Exception):
-    """The file is no workflow; the text is what GitHub would say."""
+    """The file is not a workflow; str() is what GitHub would say."""
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 as GitHub reads it: `on` is a word, a date is text, and so are 0:30 and 1_000."""
 
 
+# PyYAML's rules are of YAML 1.1; these are replaced below.
 _OWN = (":bool", ":timestamp", ":int", ":float")
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regex) for tag, regex in resolvers if not tag.endswith(_OWN)]
@@ -76,33 +77,30 @@ class Workflow:
 
     @property
     def id(self) -> int:
-        """A number that stays the same as long as the path does."""
+        """A number derived from the path, so that it survives a restart."""
         return 100_000_000 + zlib.crc32(f"{self.repository}/{self.path}".encode()) % 900_000_000
 
     @property
     def file(self) -> str:
-        """The file's name, which GitHub takes in place of the id."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
-        """The declared inputs of workflow_dispatch."""
         declared = self.triggers.get("workflow_dispatch", {}).get("inputs") or {}
         return {str(name): spec or {} for name, spec in declared.items()}
 
     @property
     def needs_tree(self) -> bool:
         """Whether a run reads files of the repository."""
+        # A mere mention in a comment costs a needless copy, nothing more.
         return "actions/checkout" in self.text.lower() or bool(_USES_TREE.search(self.text))
 
     def title(self, event: str, payload: dict[str, Any]) -> str:
-        """Return the display title of a run that this event starts."""
         context = {"github": {"event": payload, "event_name": event}, "inputs": payload.get("inputs") or {}}
         named = interpolate(self.run_name, context).strip()
         return named or (payload.get("action") if event == "repository_dispatch" else "") or self.name
 
     def takes_event_type(self, event_type: str) -> bool:
-        """Whether a repository_dispatch of this type starts a run."""
         if "repository_dispatch" not in self.triggers:
             return False
         types = self.triggers["repository_dispatch"].get("types")
@@ -110,14 +108,15 @@ class Workflow:
 
 
 def load_all(repository: str, tree: Path) -> list[Workflow]:
-    """Read every workflow of a working tree, broken ones too, in the order of their names."""
+    """Read every workflow of a working tree, including broken ones, sorted by name."""
     files = sorted(p for p in (tree / DIRECTORY).glob("*") if p.suffix in (".yml", ".yaml") and p.is_file())
     return [load(repository, f"{DIRECTORY}/{p.name}", p.read_text(encoding="utf-8", errors="replace")) for p in files]
 
 
+# Files are read anew at every request, since they may have changed; only the parsing is cached.
 @functools.lru_cache(maxsize=512)
 def load(repository: str, path: str, text: str) -> Workflow:
-    """Read one workflow, once for each text; a broken one gets its path as name, as on GitHub, and `error`."""
+    """Read one workflow; cached by its text. A broken one has its path as name, as on GitHub, and `error`."""
     workflow = Workflow(repository, path, text.removeprefix("\ufeff"), name=path)
     try:
         root, data = read(workflow.text)
@@ -139,7 +138,7 @@ def load(repository: str, path: str, text: str) -> Workflow:
 
 
 def read(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return a YAML text's nodes, which know their places, and its data; a WorkflowError says where it is no YAML."""
+    """Return the nodes of a YAML text, which know their places, and its data. Raise WorkflowError."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -161,7 +160,7 @@ def _triggers(on: Any) -> dict[str, dict[str, Any]]:
 
 
 def called_workflow(tree: Path, uses: str, caller: dict[str, Any]) -> dict[str, Any]:
-    """Return the data of a reusable workflow in a tree, `on` as a mapping; a WorkflowError as GitHub words it."""
+    """Return the data of a reusable workflow in a tree, with `on` as a mapping. Raise WorkflowError."""
     file = (tree / uses).resolve()
     if not file.is_relative_to(tree.resolve()) or not file.is_file():
         raise WorkflowError(f'"{uses}" : workflow was not found.')
@@ -201,7 +200,6 @@ def called_error(workflow: Workflow, tree: Path) -> str:
 
 
 def job_plan(key: str, job: dict[str, Any]) -> JobPlan:
-    """Read one job of a checked file."""
     labels = job.get("runs-on", [])
     if isinstance(labels, dict):  # a group of runners with labels
         labels = labels.get("labels", [])
@@ -216,5 +214,5 @@ def _step(body: dict[str, Any]) -> Step:
 
 
 def default_name(text: str) -> str:
-    """Return what GitHub calls a step without a name: "Run" and the action, or the first line of the script."""
+    """Return GitHub's name for a step without one: "Run" and the action, or the first line of the script."""
     return "Run " + text.strip().split("\n")[0]

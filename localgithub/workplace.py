@@ -1,4 +1,4 @@
-"""A folder for runs whose path holds no sign that a shell, act or an action could stumble over."""
+"""A folder for runs whose path has no character that a shell, act or an action mishandles."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ _PLAIN = re.compile(r"[\w./-]+$", re.ASCII)
 
 
 def workplace(state_dir: Path) -> Path:
-    """Return the folder in the system's folder for temporary files, the same for the same `state_dir`."""
+    """Return the folder, which lies in the system's temporary folder and depends on `state_dir` only."""
     base = Path(tempfile.gettempdir()).resolve()
     if not _PLAIN.match(str(base)):
         base = Path("/tmp")  # noqa: S108 made for us alone, below
@@ -20,7 +20,7 @@ def workplace(state_dir: Path) -> Path:
 
 
 def make_workplace(state_dir: Path) -> Path:
-    """Make the folder anew; what an earlier process left there is removed. One that is not ours is a RuntimeError."""
+    """Create the folder anew and remove what earlier processes left. Raise RuntimeError if it is somebody else's."""
     folder = workplace(state_dir)
     if folder.is_symlink() or (folder.exists() and folder.stat().st_uid != os.getuid()):
         raise RuntimeError(f"{folder} is not ours; remove it")
@@ -33,7 +33,7 @@ def make_workplace(state_dir: Path) -> Path:
 
 
 def _lives(folder: Path) -> bool:
-    """Whether the process that made a folder still runs; one that is being made counts as living."""
+    """Whether the process that made a folder still runs; a folder without a process id is just being made."""
     try:
         os.kill(int((folder / "pid").read_text()), 0)
     except ProcessLookupError:

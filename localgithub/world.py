@@ -37,18 +37,16 @@ class World:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start the threads and send the hook's ping."""
         self.runner.start()
         self.hooks.start()
         self.hooks.emit("ping", self._ping())
 
     def stop(self) -> None:
-        """Stop the threads and everything that runs."""
         self.runner.stop()
         self.hooks.stop()
 
     def repository(self, owner: str, repo: str) -> Repository:
-        """Return a repository by its name in any case, or a 404."""
+        """Return a repository by its name, in any case. Raise ApiError (404)."""
         found = self.repositories.get(f"{owner}/{repo}".lower())
         if found is None:
             raise not_found()
@@ -57,25 +55,23 @@ class World:
     def allowed(
         self, request: Request, owner: str, repo: str, permission: str = "actions", level: str = "read", docs: str = ""
     ) -> tuple[Repository, Token]:
-        """Return the repository if the caller's token may do this to it."""
         repository = self.repository(owner, repo)
         return repository, self.auth.allow(request, repository.full_name, permission, level, docs)
 
     def run(self, repository: Repository, run_id: int, docs: str = "") -> Run:
-        """Return a run, or a 404."""
         run = self.runs.get(repository, run_id)
         if run is None:
             raise not_found(docs)
         return run
 
     def suspend(self, suspended: bool) -> None:
-        """Suspend or restore the installation and tell the App, as GitHub does."""
+        """Suspend the installation or lift that, and send the webhook, as GitHub does."""
         if suspended != bool(self.auth.suspended_at):
             self.auth.suspended_at = now() if suspended else None
             self._tell_installation("suspend" if suspended else "unsuspend")
 
     def remove(self, removed: bool) -> None:
-        """Uninstall the App, or undo it; the tokens of an installation that is gone are worth nothing."""
+        """Uninstall the App, or undo that. Tokens of a removed installation are no longer valid."""
         if removed != self.auth.removed:
             self.auth.removed = removed
             self.auth.forget()
@@ -92,20 +88,20 @@ class World:
         )
 
     def rate(self, *, count: bool) -> dict[str, int]:
-        """Return the rate limit's state, after counting one request or not."""
+        """Return the state of the rate limit; `count` counts a request first."""
         limit = self.config.rate_limit
         with self._lock:
             window = int(time.time()) // 3600
             if window != self._window:
                 self._window, self._used = window, 0
             self._used += count
+            # Never used up by itself: only the fault "primary_exhausted" makes callers stop.
             used, reset = min(self._used, limit - 1), (window + 1) * 3600
         if self.faults.api["primary_exhausted"]:
             used, reset = limit, int(time.time() + self.faults.api["primary_reset_s"])
         return {"limit": limit, "used": used, "remaining": limit - used, "reset": reset}
 
     def rate_error(self) -> ApiError:
-        """Return the answer when the hour's requests are used up."""
         return ApiError(
             403,
             f"API rate limit exceeded for installation ID {self.config.installation_id}.",
@@ -130,6 +126,7 @@ class World:
         }
         if job is None:
             body["workflow"] = self.render.workflow(run.workflow, run.repository)
+        # One lane for each run, so that its deliveries arrive in order.
         deliveries = self.hooks.emit(event, body, lane=run.number)
         if action == "requested":
             self.announced[run.id] = deliveries

@@ -5,5 +5,4 @@ class SpellPlatformConfig(AppConfig):
     name = "spellplatform"
 
     def ready(self) -> None:
-        """Register the system checks."""
         from spellplatform import checks  # noqa: F401 - registering is its effect

@@ -21,7 +21,7 @@ NOT_LOADED = 4  # an exit code by which gunicorn ends, instead of starting the p
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """End with a sentence, and no trace of our code, if the configuration can't be read or must not serve."""
+    """Exit with one sentence, without a traceback, if the configuration can't be read or is unsafe."""
     try:
         yield
     except (ImproperlyConfigured, SystemCheckError) as exc:
@@ -56,7 +56,7 @@ class ApiHandler(ASGIHandler):
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Load API_MIDDLEWARE where Django loads MIDDLEWARE."""
+        # Django reads the setting itself, so it is swapped meanwhile.
         pages, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
         try:
             super().load_middleware(is_async)
@@ -64,8 +64,8 @@ class ApiHandler(ASGIHandler):
             settings.MIDDLEWARE = pages
 
     def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
-        """Give a chunked body its length, which is known by now: DRF takes a body without one for none."""
         request, refusal = super().create_request(scope, body_file)
+        # A chunked body, whose length is known by now: without one DRF takes the body for none.
         if request is not None and "CONTENT_LENGTH" not in request.META:
             request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
             body_file.seek(0)
@@ -90,12 +90,12 @@ class ApiHandler(ASGIHandler):
             pass  # the client left
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request, without ThreadSensitiveContext."""
+        # Without Django's ThreadSensitiveContext, which is the thread for each request.
         await self.handle(scope, receive, send)
 
 
 async def capped(app: App, scope: Any, receive: Receive, send: Send) -> None:
-    """Have a request handled, but for one that is too large, which is not taken in."""
+    """Pass a request on, unless it is too large: then answer 414 or 413."""
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > TARGET_MAX_BYTES:
         headers = numbered(scope)  # before the problem, which holds the number
         detail = f"Path and query are longer than {TARGET_MAX_BYTES} bytes. Filter by fewer or shorter values."
@@ -119,7 +119,7 @@ async def capped(app: App, scope: Any, receive: Receive, send: Send) -> None:
 
 
 def numbered(scope: Any) -> dict[str, str]:
-    """Number a request that is refused before any middleware sees it, and log that; return its answer's headers."""
+    """Number and log a request that is refused before any middleware sees it; return its answer's headers."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     number = number_request(given.decode("latin-1"))
     logger.info("request refused as too large", extra={"method": scope["method"], "path": scope["path"][:200]})
@@ -134,7 +134,7 @@ api, pages = ApiHandler(), ASGIHandler()
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Hand a request to what serves its path. There is nothing to do at a process's start and end."""
+    # There is nothing to do at a process's start and end.
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": f"{message['type']}.complete"})

@@ -1,4 +1,4 @@
-"""Configurations that must not serve, and ones that somebody should look at."""
+"""System checks: configurations that must not serve, and ones that should be looked at."""
 
 from typing import Any
 
@@ -15,7 +15,6 @@ from webhooks.inbox import LEAST_DAYS
 
 @register()
 def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse to serve without a key: sessions and links could not be signed."""
     try:
         settings.SECRET_KEY  # noqa: B018 - Django itself refuses to read an empty one
     except ImproperlyConfigured:
@@ -29,7 +28,7 @@ def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Outside DEBUG, refuse to run without a webhook secret: anybody could sign."""
+    # Without a secret anybody could sign.
     if settings.GITHUB_WEBHOOK_SECRETS or settings.DEBUG:
         return []
     return [
@@ -43,7 +42,6 @@ def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Say what is wrong with the App's credentials before a cast has to."""
     if not settings.GITHUB_APP_ID:
         if settings.GITHUB_TOKEN or settings.DEBUG:
             return []
@@ -58,14 +56,13 @@ def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Links go out with this address."""
+    # Every link that we hand out begins with it.
     problem = problem_of_public_url(settings.PUBLIC_URL)
     return [Error(problem, id="spell.E003")] if problem else []
 
 
 @register()
 def github_api_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Every call goes there."""
     if settings.GITHUB_API_URL.startswith(("http://", "https://")) and host_of(settings.GITHUB_API_URL):
         return []
     hint = "Leave it out for github.com; an Enterprise Server has it at https://HOST/api/v3."
@@ -74,8 +71,8 @@ def github_api_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def callback_allow_list(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """An entry that can't be read would allow nothing, or something else than was meant."""
     try:
+        # An entry that can't be read would allow nothing, or something else than was meant.
         safe_http.allow_list()
     except ValueError as exc:
         return [Error(f"CALLBACK_ALLOWED_HOSTS: {exc}", hint="See docs/reference/callbacks.md.", id="spell.E010")]
@@ -84,7 +81,7 @@ def callback_allow_list(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def delivery_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A delivery that is forgotten while GitHub's log still has it would be taken in again."""
+    """A delivery deleted while GitHub's log still has it would be received again by the sweep."""
     if settings.DELIVERY_RETENTION_DAYS >= LEAST_DAYS:
         return []
     return [Error(f"DELIVERY_RETENTION_DAYS must be at least {LEAST_DAYS}.", id="spell.E020")]

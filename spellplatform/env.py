@@ -43,16 +43,16 @@ ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: who takes a PEM knows 
 
 
 def read_beside(folder: Path, into: MutableMapping[str, str]) -> None:
-    """Set what the file `.env` in a folder sets, as read_file does, if there is one.
+    """Set what the `.env` file in a folder sets, as read_file does, if there is one.
 
-    Whoever brings a whole configuration, as the demo does, sets IGNORE_ENV_FILE, for the processes it starts as well.
+    IGNORE_ENV_FILE turns it off, for processes that are given a whole configuration, as by the demo.
     """
     if not into.get(IGNORE):
         read_file(folder / ".env", into)
 
 
 def read_file(path: Path, into: MutableMapping[str, str]) -> None:
-    """Set what a `.env` file sets and `into` does not have; nothing if there is no such file.
+    """Set what a `.env` file sets and `into` lacks; nothing if there is no such file.
 
     Raise BadSetting, naming every line that can't be read.
     """
@@ -80,7 +80,7 @@ def read_file(path: Path, into: MutableMapping[str, str]) -> None:
 
 
 def parse(text: str) -> tuple[dict[str, str], list[str]]:
-    """Return what a `.env` file's text sets, and what is wrong with it: a sentence for each line, with its number."""
+    """Return what a `.env` file's text sets, and a sentence about each line that can't be read, with its number."""
     found: dict[str, str] = {}
     problems: list[str] = []
     lines = text.replace("\r\n", "\n").split("\n")
@@ -115,7 +115,7 @@ FALSE = frozenset({"0", "false", "no", "off", "n"})
 
 
 class Env:
-    """Settings by name. One that is blank is as good as none: container tools hand over `NAME=` for what nobody set."""
+    """Settings by name. A blank one counts as missing: container tools pass `NAME=` for what was not set."""
 
     def __init__(self, values: MutableMapping[Text, Text] = os.environ) -> None:
         self.values = values
@@ -128,7 +128,7 @@ class Env:
         return value if value.strip() else None
 
     def str(self, name: Text, *, default: Text, among: Collection[Text] = ()) -> Text:
-        """Return a text; raise BadSetting if it is none of `among`, in any case."""
+        """Return a text. Raise BadSetting if it is not one of `among`, ignoring case."""
         value = self.given(name)
         if value is None:
             return default
@@ -140,19 +140,17 @@ class Env:
         raise BadSetting(f"{name} must be one of {', '.join(among)}.")
 
     def list(self, name: Text, *, default: Texts) -> Texts:
-        """Return the parts between commas, without blank ones."""
+        """Return the comma-separated parts that are not blank."""
         value = self.given(name)
         return default if value is None else [part.strip() for part in value.split(",") if part.strip()]
 
     def bool(self, name: Text, *, default: builtins.bool) -> builtins.bool:
-        """Return a truth; raise BadSetting."""
         word = (self.given(name) or "").strip().lower()
         if word and word not in TRUE | FALSE:
             raise BadSetting(f"{name} must be true or false; it is neither, nor 1, 0, yes, no, on or off.")
         return word in TRUE if word else default
 
     def int(self, name: Text, *, default: Any, least: Whole | None = None) -> Any:
-        """Return a whole number; raise BadSetting."""
         value = self.given(name)
         if value is None:
             return default
@@ -161,7 +159,6 @@ class Env:
         return Whole(value)
 
     def float(self, name: Text, *, default: Number, least: Number = 0) -> Number:
-        """Return a number; raise BadSetting."""
         value = self.given(name)
         if value is None:
             return default
@@ -197,7 +194,7 @@ def database_config(url: str) -> dict[str, Any]:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL as `Host` headers and ALLOWED_HOSTS have it, blank if there is none to be read."""
+    """Return the host of a URL as `Host` headers and ALLOWED_HOSTS write it, blank if it has none."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -225,7 +222,7 @@ CLONED = re.compile(r"(?:(?:https?|ssh|git)://[^/\s]+/|[\w.-]+@[\w.-]+:)(?P<name
 
 
 def repository_name(text: str) -> str:
-    """Return owner/name, also of the addresses that GitHub shows for cloning; blank for blank. Raise BadSetting."""
+    """Return owner/name, given so or as an address that GitHub shows for cloning; blank for blank. Raise BadSetting."""
     address = CLONED.fullmatch(text.strip())
     name = (address["name"] if address else text.strip()).rstrip("/").removesuffix(".git")
     if name and not NAME.fullmatch(name):
@@ -246,7 +243,7 @@ HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def host_names(texts: list[str]) -> list[str]:
-    """Return the items of ALLOWED_HOSTS. Raise BadSetting if one could never be the host of a request."""
+    """Return the items of ALLOWED_HOSTS. Raise BadSetting for one that can never be a request's host."""
     if not all(HOST.fullmatch(text) for text in texts):
         raise BadSetting(
             "ALLOWED_HOSTS must be host names, without scheme, port or path: spells.example.com, .example.com for all "

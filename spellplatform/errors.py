@@ -1,4 +1,4 @@
-"""Answers to what no view answered: a problem below /api/, a page elsewhere."""
+"""Answers where no view answered: a problem below /api/, a page elsewhere."""
 
 from typing import Any
 
@@ -13,14 +13,13 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django itself finds suspicious, such as a wrong Host header."""
+    """Answer a request that Django refuses as suspicious, such as one with a wrong Host header."""
     if _is_api(request):
         return problem(400, "MALFORMED_REQUEST", "The request can't be read. Is the Host header one of this service's?")
     return defaults.bad_request(request, exception)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a refusal."""
     return (
         problem(403, "FORBIDDEN", "Not allowed.")
         if _is_api(request)
@@ -29,10 +28,8 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a path that does not exist."""
     return not_found(request) if _is_api(request) else defaults.page_not_found(request, exception)
 
 
 def failure(request: HttpRequest, *args: Any) -> HttpResponse:
-    """Answer an unexpected error, which is logged."""
     return server_error(request) if _is_api(request) else defaults.server_error(request)

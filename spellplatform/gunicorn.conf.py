@@ -40,14 +40,9 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
 
 
 def post_worker_init(worker: Any) -> None:
-    """Prepare a process that has loaded everything.
-
-    What is loaded stays: the garbage collector need not walk through it again and again, which takes it a tenth of a
-    second each time. And it need not come so often: almost nothing here is a cycle.
-
-    On SIGTERM close the streams first, and the connections that wait for a next request: gunicorn itself would wait for
-    all of them, then cut them off without a word.
-    """
+    """Prepare a process once it has loaded everything: garbage collection, and an orderly end."""
+    # What is loaded stays: the collector need not walk through it again and again, a tenth of a second each time.
+    # Nor need it run so often: almost nothing here is a cycle.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
@@ -67,6 +62,8 @@ def post_worker_init(worker: Any) -> None:
     def on_term() -> None:
         from casts.live import hub
 
+        # Streams first, and connections that wait for a next request: gunicorn would wait for all of them, then cut
+        # them off without a word.
         hub.stop()
         worker.handle_exit_signal()
         for connection in list(connections):

@@ -1,4 +1,4 @@
-"""Logs: one shape for our lines and foreign ones, facts in fields, never a secret."""
+"""Logs: one shape for our own lines and those of libraries, facts in fields, never a secret."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SECRETS = re.compile(
 
 
 def redact(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Cut keys, tokens and private keys out of every text of a line, however deep it stands."""
+    """Cut keys, tokens and private keys out of all texts of a log line, at any depth."""
     return {k: v if k.startswith("_") else clean(v) for k, v in event.items()}  # structlog's own begin with _
 
 
 def clean(value: Any) -> Any:
-    """Return a fact without secrets; what is neither JSON nor text becomes text, such as a request or an exception."""
+    """Return a value without secrets; what is neither JSON nor text becomes text, such as a request or an exception."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):

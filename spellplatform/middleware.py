@@ -17,7 +17,7 @@ Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class RequestIdMiddleware:
-    """Give every request a number: a proxy's X-Request-Id if there is a sound one, else our own."""
+    """Number every request: with a proxy's X-Request-Id if it is sound, else with our own."""
 
     sync_capable = True
     async_capable = True
@@ -28,7 +28,6 @@ class RequestIdMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Number the request and answer with the number."""
         number = number_request(request.headers.get("X-Request-Id", ""))
         if iscoroutinefunction(self.get_response):
             return self._finish(self.get_response(request), number)
@@ -53,7 +52,6 @@ class ApiHeadersMiddleware:
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Add them."""
         response = await self.get_response(request)
         add_headers(response)
         if isinstance(response, HttpResponse) and request.method == "HEAD":
@@ -62,7 +60,7 @@ class ApiHeadersMiddleware:
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise without its thread: sync-only as it comes, it would hold one while a view behind it waits."""
+    """WhiteNoise without its thread: it is sync-only, and would hold one while the view behind it waits."""
 
     # Not its async fork, servestatic: that answers 500 for a missing file in DEBUG, runs in no synchronous handler
     # without a hop for each request, and serves fewer a second. Django's own sends neither ETag nor Cache-Control.
@@ -76,12 +74,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
             markcoroutinefunction(self)
 
     def add_files(self, root: Any, prefix: str | None = None) -> None:
-        """Add a folder if it is there: a fresh clone has no collected files, which is no reason to warn."""
+        # A fresh clone has no collected files, which is no reason for a warning.
         if Path(root).is_dir():
             super().add_files(root, prefix)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Serve static files from a thread, pass everything else on."""
         if not iscoroutinefunction(self.get_response):
             response: HttpResponseBase = super().__call__(request)
             return response
@@ -98,8 +95,8 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         return await sync_to_async(self._whole)(found, request)
 
     def _whole(self, found: Any, request: HttpRequest) -> HttpResponse:
-        """Return a file's answer with its bytes, which are few: Django warns of a file that async code would read."""
         served = self.serve(found, request)
+        # With its few bytes: Django warns of a file that async code would have to read.
         whole = HttpResponse(b"".join(served.streaming_content), status=served.status_code)
         whole.headers = served.headers
         served.close()

@@ -44,7 +44,6 @@ KEEP_CONNECTIONS = True  # each thread keeps its own; tests, which drop their da
 
 
 def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for one database URL, with what SQLite and Postgres each need to be safe here."""
     config = database_config(url)
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["ENGINE"] = "spellplatform.sqlite"

@@ -132,6 +132,18 @@ def _every_answer_is_as_described() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _requests_go_through_the_server_application() -> Iterator[None]:
+    """On Postgres the API is called as a server calls it, on SQLite by Django's client (tests/casts/client.py)."""
+    if connection.vendor == "sqlite":
+        yield
+        return
+    from tests.casts.asgi import views_in_the_callers_thread
+
+    with views_in_the_callers_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _middleware_is_loaded_once() -> Iterator[None]:
     """Share what every new client would load anew, static files' names included, where no setting is changed."""
     settings: Any = conf.settings

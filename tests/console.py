@@ -20,6 +20,7 @@ from accounts.models import ApiKey
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus, Spell
 from casts.runtime import Job, Observation, Run, Step
+from tests.casts.conftest import accept_cast
 from webhooks import inbox
 from webhooks.models import Delivery
 
@@ -36,7 +37,7 @@ def claimed(cast: Cast) -> Cast:
 
 def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str = "") -> Cast:
     """Accept a cast and follow its run into its first step."""
-    cast = claimed(moves.accept(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
+    cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
     moves.intend_dispatch(cast)
     run_id = next(run_ids)
     url = url or f"https://github.com/{cast.run_scope}/actions/runs/{run_id}"

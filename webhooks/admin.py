@@ -1,4 +1,4 @@
-"""The operator's console, floor 4: what GitHub told us, and what came of it."""
+"""The operator's console: what GitHub told us, and what came of it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from webhooks.models import Delivery, DeliverySweep
 
 
 class DeliveryList(ChangeList):
-    """The list leaves the bodies where they are: each may have megabytes."""
+    """The list without the bodies, each of which may have megabytes."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """Return the rows for the page."""
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        # Each may have megabytes, and the list shows none.
         return found.defer("body")
 
 
@@ -69,12 +69,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     actions = ("apply_again",)
 
     def has_apply_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change deliveries may have them applied."""
         return request.user.has_perm("webhooks.change_delivery")
 
     @admin.action(description="Apply again what is pending", permissions=["apply"])
     def apply_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        """Try anew what did not apply, also what was given up."""
         keys = chosen(queryset)
         tried = inbox.apply_again(keys)
         others = "have been applied, or are being tried at this moment"
@@ -88,13 +86,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that leaves bodies out."""
         return DeliveryList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look a run up as such, and look for the rest in the names."""
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if (run_id := run_id_in(search_term)) is not None:
             found |= queryset.filter(run_id=run_id)
@@ -102,24 +98,20 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="event")
     def what(self, delivery: Delivery) -> str:
-        """Return the event, and what of it happened."""
         return f"{delivery.event}: {spaced(delivery.action)}" if delivery.action else delivery.event
 
     @admin.display(description="outcome")
     def result_and_why(self, delivery: Delivery) -> SafeString:
-        """Return what came of it, and the beginning of the error if it failed."""
         return badge(delivery.outcome, truncatechars(delivery.error, 120))
 
     @admin.display
     def run(self, delivery: Delivery) -> SafeString | str:
-        """Link to the cast whose run it is about, if it is one's."""
         if delivery.run_id is None:
             return NOTHING
         return inside("admin:casts_cast_changelist", delivery.run_id, q=delivery.run_id)
 
     @admin.display
     def payload(self, delivery: Delivery) -> SafeString | str:
-        """Return the body, indented; as it came, should it be none."""
         try:
             return pretty(json.loads(delivery.body))
         except (ValueError, RecursionError):

@@ -51,7 +51,6 @@ def line(row: Values, first: Values) -> tuple[str, str]:
 
 
 def reason(row: Values) -> str:
-    """Return why a delivery did not apply."""
     return row["error"] or "No cast was found that knows its run, while one might yet."
 
 
@@ -70,5 +69,4 @@ REPORT = Report(
 
 
 def failing_deliveries(user: User) -> Section | None:
-    """Tell of deliveries that fail to apply, and of those that were given up."""
     return REPORT.section("Deliveries", user)

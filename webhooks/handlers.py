@@ -1,4 +1,4 @@
-"""What each event does. A table, beside the events that we know and leave alone."""
+"""What each event does: a table of handlers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RUN_IDS = range(1, 2**63)  # what the database holds
 
 
 def repository_of(payload: Payload) -> str:
-    """Return owner/name, blank if the event is about none."""
+    """Return owner/name, blank for an event without a repository."""
     return wire.plain((payload.get("repository") or {}).get("full_name"))
 
 
 def run_of(event: str, payload: Payload) -> int | None:
-    """Return the id of the run that an event is about, if any; raise what a body raises that is none of its kind."""
+    """Return the id of the run that an event is about, None for none. A malformed body raises whatever it causes."""
     if event == "workflow_run":
         run_id = payload["workflow_run"]["id"]
     elif event == "workflow_job":
@@ -37,11 +37,12 @@ def run_of(event: str, payload: Payload) -> int | None:
 
 
 def workflow_run(payload: Payload) -> Outcome:
-    """Fold what GitHub says of a whole run; if it is nobody's, so are its jobs."""
+    """Apply what GitHub says about a run; if the run is not ours, neither are its jobs."""
     seen = wire.run_seen(repository_of(payload), payload["workflow_run"])
     outcome = fold(seen)
     if outcome == Outcome.NOT_OURS:
         of_its_jobs = Delivery.of_run(seen.run_scope, int(seen.run_key)).filter(event="workflow_job")
+        # Not those that failed, or that a worker is trying at this moment: these settle themselves.
         of_its_jobs.filter(outcome=Outcome.PENDING, error="", lease_until=None).update(
             outcome=Outcome.NOT_OURS, due_at=None, applied_at=timezone.now()
         )
@@ -49,7 +50,7 @@ def workflow_run(payload: Payload) -> Outcome:
 
 
 def workflow_job(payload: Payload) -> Outcome:
-    """Fold what GitHub says of one job; it names no title, so the run must be known."""
+    """Apply what GitHub says about a job. It names no title, so the run must be known already."""
     told = payload["workflow_job"]
     job, repository, run_id = wire.job_seen(told), repository_of(payload), int(told["run_id"])
     made_at = wire.moment(told.get("created_at"))
@@ -58,15 +59,15 @@ def workflow_job(payload: Payload) -> Outcome:
 
 
 def _is_nobodys(repository: str, run_id: int) -> bool:
-    """Whether a message of the run itself told that no cast has it."""
+    """Whether a delivery about the run itself has shown that no cast has it."""
     told = Delivery.of_run(repository, run_id).filter(event="workflow_run")
     return told.filter(outcome=Outcome.NOT_OURS).exists()
 
 
 def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Outcome:
-    """Give an observation to its cast; PENDING while it may belong to one whose run is not known yet.
+    """Apply an observation to its cast; PENDING while it may belong to a cast whose run is not known yet.
 
-    `judged` tells, where nobody is known to have the run, whether it was found before that nobody will.
+    `judged` tells, if no cast is known to have the run, whether it is settled already that none will.
     """
     changed = moves.absorb(seen)
     if changed is None:
@@ -80,7 +81,7 @@ def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Ou
 
 
 def installation(payload: Payload) -> Outcome:
-    """Keep what we know of an installation in step: created, deleted, suspended and back."""
+    """Record what happened to an installation: created, deleted, suspended or resumed."""
     about = payload["installation"]
     login = str((about.get("account") or {}).get("login") or "")
     changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.moment(about.get("suspended_at"))}
@@ -93,7 +94,7 @@ def installation(payload: Payload) -> Outcome:
 
 
 def note(payload: Payload) -> Outcome:
-    """Change nothing; that it arrived is the news."""
+    """Change nothing: the delivery is only kept."""
     return Outcome.NOTHING_NEW
 
 

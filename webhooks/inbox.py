@@ -1,4 +1,4 @@
-"""Taking in deliveries: store once, apply, and try again what did not apply. One function for all of them."""
+"""Receiving deliveries: store once, apply, and try again what did not apply. One function for all of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # what anot
 WAIT_SECONDS = 60.0
 
 PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
-LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be taken in again (webhooks.sweep)
+LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received again (webhooks.sweep)
 
 
 ADD_DELIVERY = Insert(Delivery)
@@ -42,9 +42,9 @@ class Malformed(ValueError):
 
 
 def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
-    """Store a verified delivery and apply it; False if it was here before. Raise Malformed.
+    """Store a verified delivery and apply it; False if it was stored before. Raise Malformed.
 
-    Stored and folded in one transaction. If folding fails, the delivery is kept with its error and tried again.
+    Storing and applying are one transaction. If applying fails, the delivery is stored with its error and tried again.
     """
     if event not in HANDLERS:
         return True
@@ -78,11 +78,11 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
 
 
 class AlreadyHere(Exception):
-    """A delivery with this GUID is stored."""
+    """A delivery with this GUID is stored already."""
 
 
 def store(row: Delivery, outcome: str, error: str = "") -> bool:
-    """Store a delivery with what came of it. Raise AlreadyHere; the transaction must end then."""
+    """Store a delivery with its outcome. Raise AlreadyHere, which must end the transaction."""
     settle(row, outcome, error)
     try:
         ADD_DELIVERY.run(row)
@@ -92,13 +92,12 @@ def store(row: Delivery, outcome: str, error: str = "") -> bool:
 
 
 def repeated(guid: str) -> bool:
-    """Count that GitHub sent a delivery again."""
     Delivery.objects.filter(guid=guid).update(repeats=F("repeats") + 1)
     return False
 
 
 def settle(delivery: Delivery, outcome: str, error: str) -> None:
-    """Set what came of a delivery, and when to try again (`due_at`; None: done, or given up)."""
+    """Set a delivery's outcome, and when to try again (`due_at`; None: done, or given up). Does not save."""
     delivery.due_at = None
     if outcome == Delivery.Outcome.PENDING:
         if not error:
@@ -108,23 +107,23 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
             delivery.due_at = timezone.now() + dt.timedelta(seconds=wait)
             transaction.on_commit(wakeups.work_is_due)
     if outcome in MAY_BE_LATE and not error and delivery.run_id is not None:
-        # Its run may have become known while we stored it: whoever bound it then did not see this row.
+        # Its run may have become known while we stored it, when this row could not be seen yet.
         transaction.on_commit(lambda: hurry(delivery), robust=True)
     delivery.outcome, delivery.error = outcome, error
     delivery.applied_at = None if error or delivery.due_at else timezone.now()
 
 
 def hurry(delivery: Delivery) -> None:
-    """Have a delivery applied now if a cast has its run by now."""
+    """Have a delivery applied now if a cast is known to have its run by now."""
     assert delivery.run_id is not None
     if Cast.objects.filter(run_key=str(delivery.run_id), run_scope__iexact=delivery.repository).exists():
         run_known(delivery.repository, str(delivery.run_id))
 
 
 def run_known(repository: str, run: str | None, token: str = "") -> None:
-    """Have what was delivered about a run applied, now that a cast has it: also what was taken for nobody's.
+    """Have the deliveries about a run applied, now that a cast has it, including those that were taken for not ours.
 
-    Without a run: what waits in this repository with this `token` is judged anew, since now its title may tell.
+    Without a run: those in this repository that wait with this `token` are judged again, as now their title may tell.
     """
     if run is None:
         waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
@@ -140,7 +139,7 @@ def run_known(repository: str, run: str | None, token: str = "") -> None:
 
 
 def parse(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return a body as text and as JSON object; raise Malformed."""
+    """Return a body as text and as JSON object. Raise Malformed."""
     try:
         text = body.decode()
         payload = json.loads(text, parse_constant=no_constant)
@@ -154,12 +153,11 @@ def parse(body: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def no_constant(name: str) -> Any:
-    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) -> dt.datetime | None:
-    """Apply a stored delivery and note the outcome in `row`, which is empty for a worker that has lost its claim.
+    """Apply a stored delivery and write the outcome to `row`, which is empty for a worker that has lost its claim.
 
     Return when to try again (None: done, or given up).
     """
@@ -169,7 +167,7 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
     except Exception as exc:
         logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
         outcome, error = Delivery.Outcome.PENDING, f"{type(exc).__name__}: {exc}"
-    # Not `due_at`: whoever has it tried at once, because its run has become known meanwhile, is not overruled.
+    # Not `due_at`: it may have been woken meanwhile, because its run has become known.
     with transaction.atomic():
         settle(delivery, outcome, error)
         row.update(outcome=delivery.outcome, error=delivery.error, applied_at=delivery.applied_at)
@@ -177,15 +175,16 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
 
 
 def apply_again(delivery_ids: Sequence[int]) -> list[int]:
-    """Have a worker try these deliveries anew, also ones that were given up; return which.
+    """Have a worker try these deliveries again, including those that were given up; return which.
 
-    What was applied stays so, and one that is being tried at this moment is left to whoever tries it.
+    Those that were applied stay so, and one that is being tried at this moment is left alone.
     """
     tried: list[int] = []
     for some in batches(delivery_ids):
         with transaction.atomic():
             free = Delivery.due_rows().filter(outcome=Delivery.Outcome.PENDING, lease_until=None).locked(some)
             found = list(free.values_list("pk", flat=True))
+            # With all of its tries again.
             free.update(attempts=0, applied_at=None)
             free.wake()
             transaction.on_commit(wakeups.work_is_due)
@@ -197,16 +196,14 @@ class DeliveryWork:
     """Deliveries whose run has become known, or that failed to apply."""
 
     def rows(self) -> DueQuerySet:
-        """Return the queue of deliveries."""
         return Delivery.due_rows()
 
     def step(self, row: Delivery) -> dt.datetime | None:
-        """Try a delivery again."""
         return apply(row, parse(row.body.encode())[1], row.mine())
 
 
 def purge() -> int:
-    """Delete deliveries that were settled DELIVERY_RETENTION_DAYS ago; return how many. What failed to apply stays."""
+    """Delete deliveries settled DELIVERY_RETENTION_DAYS ago; return how many. What failed to apply stays."""
     days = max(settings.DELIVERY_RETENTION_DAYS, LEAST_DAYS)
     old = Delivery.objects.filter(
         applied_at__lt=timezone.now() - dt.timedelta(days=days), due_at=None, lease_until=None

@@ -48,7 +48,6 @@ class Delivery(DueRow):
 
     @classmethod
     def of_run(cls, repository: str, run_id: int) -> QuerySet[Delivery]:
-        """Return what was delivered about one run."""
         return cls.objects.filter(run_id=run_id, repository__iexact=repository)
 
 
@@ -58,7 +57,7 @@ class DeliverySweep(DueRow):
     THE_ONE = 1
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
-    swept_to = models.DateTimeField(null=True, blank=True)  # what was delivered before is here, or can't be had
+    swept_to = models.DateTimeField(null=True, blank=True)  # what was delivered before is here, or can't be recovered
     finished_at = models.DateTimeField(null=True, blank=True)
     recovered = models.PositiveBigIntegerField(default=0)
     unreadable = models.PositiveBigIntegerField(default=0)  # no longer in the log, or not what GitHub sends

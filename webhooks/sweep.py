@@ -1,8 +1,8 @@
-"""The delivery sweep: GitHub sends no webhook twice by itself, but keeps a log, and what never reached us is in it.
+"""The delivery sweep: GitHub sends no webhook twice by itself, but keeps a log, where we find what never reached us.
 
-A round reads the log from its newest line back to where the last one began, notes what we do not hold, and then takes
-that in, oldest first, by the same function as what is delivered. It goes in steps of bounded work; how far it has come
-is in the one row that is claimed for each step, so one worker sweeps at a time and another can go on.
+A round reads the log from its newest line back to where the last round began, notes what we do not have, and then
+receives that, oldest first, by the same function as other deliveries. It is done in steps of bounded work; its progress
+is stored in the one row that is claimed for each step, so one worker sweeps at a time and another can go on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WAITS = (15, 30, 60, 120, 300)  # seconds, after GitHub's trouble
 
 @dataclass
 class Round:
-    """How far a round has come. `missing` is newest first while the log is read, as the log is."""
+    """The progress of a round. `missing` is newest first while the log is read, as the log is."""
 
     upto: dt.datetime  # what is older than this will be swept when the round is done
     since: dt.datetime
@@ -54,7 +54,7 @@ class Round:
     settled: list[int] = field(default_factory=list)  # installations of which we hold something newer
 
     def note(self, lines: Iterable[LoggedDelivery], *, held: set[str]) -> None:
-        """Note what is missing of one page of the log."""
+        """Note what we do not have of one page of the log."""
         known = held | {line.guid for line in self.unreadable}
         for line in lines:
             of_installation = line.event == "installation" and line.installation is not None
@@ -65,33 +65,31 @@ class Round:
                 pass  # it tells a whole state, which a newer one has replaced
             else:
                 self.missing.append(line)
+        # The newest are left for the next round, which then has to begin before them.
         for dropped in self.missing[:-MISSING_MAX]:
             self.upto = min(self.upto, dropped.delivered_at)
         self.missing = self.missing[-MISSING_MAX:]
 
     def all_listed(self) -> None:
-        """Go over to taking in, with what was put off by the round before; of redeliveries, the first."""
+        """Begin to receive: what is missing, and what the round before put off. Of redeliveries only the first."""
         together = {line.guid: line for line in [*self.put_off, *self.missing]}
         self.missing = sorted(together.values(), key=lambda line: (line.delivered_at, line.id), reverse=True)
         self.put_off, self.listed, self.cursor = [], True, ""
 
     def list_anew(self) -> None:
-        """Begin to read the log from its top again."""
         self.cursor, self.missing, self.settled = "", [], []
 
     def recovered(self, line: LoggedDelivery) -> None:
-        """Forget what a delivery that was taken in has made old news."""
+        """Drop deliveries that were put off and that the one just received has made obsolete."""
         if line.event == "installation":
             self.put_off = [o for o in self.put_off if (o.event, o.installation) != (line.event, line.installation)]
 
     def stored(self) -> dict[str, Any]:
-        """Return this as JSON."""
         told: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=dt.datetime.isoformat))
         return told
 
 
 def round_of(row: DeliverySweep) -> Round:
-    """Return the round that is under way, or a new one."""
     was, oldest = row.progress, timezone.now() - REACH
     lists = {name: [line_of(line) for line in was.get(name, [])] for name in ("missing", "put_off", "unreadable")}
     if "upto" in was:
@@ -107,7 +105,6 @@ def round_of(row: DeliverySweep) -> Round:
 
 
 def line_of(stored: dict[str, Any]) -> LoggedDelivery:
-    """Return a line of the log from its JSON."""
     return LoggedDelivery(**{**stored, "delivered_at": dt.datetime.fromisoformat(stored["delivered_at"])})
 
 
@@ -115,11 +112,9 @@ class SweepWork:
     """The sweep, a step at a time."""
 
     def rows(self) -> DueQuerySet:
-        """Return the queue, of one row at most."""
         return DeliverySweep.due_rows()
 
     def step(self, row: DeliverySweep) -> dt.datetime | None:
-        """Go on with the round; return when to go on, or to begin the next one."""
         if not possible():
             return None
         under_way = round_of(row)
@@ -144,7 +139,7 @@ class SweepWork:
         return again
 
     def troubled(self, row: DeliverySweep, under_way: Round, exc: errors.GitHubError) -> dt.datetime:
-        """Say when to go on after GitHub's trouble; the first in a row is worth a warning."""
+        """Return when to go on after a failure of GitHub's. Only the first in a row is logged as a warning."""
         logger.log(logging.INFO if row.failures else logging.WARNING, "delivery sweep waits", extra={"why": str(exc)})
         if isinstance(exc, errors.Refused) and under_way.cursor:
             under_way.list_anew()  # the cursor is not known any more
@@ -163,7 +158,7 @@ class Step:
     unreadable: int = 0
 
     def go_on(self) -> None:
-        """Read the log on; when that is done, take in what is missing. Raise GitHubError."""
+        """Read more of the log; when that is done, receive what is missing. Raise GitHubError."""
         pages = 0
         while not self.round.listed and pages < PAGES_PER_STEP and self.in_time():
             self.read_page()
@@ -172,11 +167,9 @@ class Step:
             self.receive_missing()
 
     def in_time(self) -> bool:
-        """Whether the step may go on."""
         return time.monotonic() < self.ends_at
 
     def read_page(self) -> None:
-        """Read one page of the log, and note what is missing."""
         under_way = self.round
         lines, following = github().app.deliveries(under_way.cursor)
         wanted = [
@@ -192,8 +185,8 @@ class Step:
             under_way.cursor = following
 
     def receive_missing(self) -> None:
-        """Take in what is missing, oldest first."""
         missing = self.round.missing
+        # Some may have arrived since the log was read.
         came_meanwhile = held(missing[-FETCHES_PER_STEP:])
         for _ in range(min(FETCHES_PER_STEP, len(missing))):
             if not self.in_time():
@@ -203,7 +196,7 @@ class Step:
             missing.pop()
 
     def recover(self, line: LoggedDelivery) -> None:
-        """Fetch one delivery and take it in. Raise GitHubError; if it may be about this one alone, put it off."""
+        """Fetch one delivery and receive it. Raise GitHubError; put it off if the error may concern it alone."""
         try:
             self.recovered += receive_delivery(
                 guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id))
@@ -216,30 +209,30 @@ class Step:
         except (errors.RateLimited, errors.AuthFailed):
             raise
         except errors.GitHubError as exc:
+            # GitHub answered, so the trouble may be this delivery's alone, and the others need not wait for it.
             if exc.status is not None:
                 self.round.put_off.append(self.round.missing.pop())
             raise
 
 
 def held(lines: Iterable[LoggedDelivery]) -> set[str]:
-    """Return the GUIDs of those that we hold."""
     return set(Delivery.objects.filter(guid__in=[line.guid for line in lines]).values_list("guid", flat=True))
 
 
 def payload_of(delivery: SentDelivery) -> bytes:
-    """Return what GitHub sent, or would have sent; raise Malformed."""
+    """Return the body that GitHub sent, or would have sent. Raise Malformed."""
     if delivery.payload is None:
         raise Malformed("GitHub shows no payload")
     return json.dumps(delivery.payload).encode()
 
 
 def possible() -> bool:
-    """Whether there is a log to read, and we are to read it: a personal token has none."""
+    """Whether there is a log, and the settings want it read. A personal token has none."""
     return settings.DELIVERY_SWEEP_SECONDS > 0 and bool(github().app_id)
 
 
 def ensure() -> None:
-    """Have the row exist, and wake it if it rests although there is something to do. Every worker may call this."""
+    """Create the row unless it exists, and wake it if it rests although there is work. Any worker may call this."""
     if not possible():
         return
     now = timezone.now()

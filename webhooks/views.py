@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @csrf_exempt
 def github(request: HttpRequest) -> HttpResponse:
-    """Store one delivery: 202 new, 200 seen before, 401 not signed with our secret, 400, 413 or 415 no delivery."""
+    """Store one delivery: 202 new, 200 seen before, 401 wrong signature, 400, 413 or 415 not a delivery."""
     if request.method != "POST":
         return problem(405, "METHOD_NOT_ALLOWED", "GitHub delivers webhooks with POST.", headers={"Allow": "POST"})
     try:

@@ -27,7 +27,7 @@ class ApiRequest(Request):
 
 
 def bearer(request: HttpRequest | Request) -> str | None:
-    """Return the request's API key, or None if it carries no Authorization; raise Unauthorized for another scheme."""
+    """Return the request's API key, None without Authorization. Raise Unauthorized for another scheme."""
     header = request.headers.get("Authorization", "")
     if not header:
         return None
@@ -41,7 +41,6 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer sk_live_spl_…`."""
 
     def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey]:
-        """Return the key; raise Unauthorized."""
         secret = bearer(request)
         if secret is None:
             raise Unauthorized(HOW)
@@ -49,7 +48,6 @@ class ApiKeyAuthentication(BaseAuthentication):
         return key, key
 
     def authenticate_header(self, request: Request) -> str:
-        """Return what a 401 asks for."""
         return 'Bearer realm="spell-platform"'
 
 
@@ -63,8 +61,9 @@ class HasScope(BasePermission):
     """The key has the scope that the view names for this method."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Raise Forbidden, naming the scope, if it is missing."""
+        """Raise Forbidden, naming the scope, if the key lacks it."""
         scopes: dict[str, str] = getattr(view, "scopes", {})
+        # Both tell no more than GET does.
         method = "GET" if request.method in ("HEAD", "OPTIONS") else str(request.method)
         if method in scopes:
             require(cast(ApiKey, request.auth), scopes[method])

@@ -28,13 +28,12 @@ class NewKey(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
     def validate_expires_at(self, moment: dt.datetime | None) -> dt.datetime | None:
-        """Refuse a key that could never be used."""
         if moment is not None and moment <= timezone.now():
             raise serializers.ValidationError("This time has passed; the key could never be used.")
         return moment
 
 
-class KeyLine(serializers.Serializer[Any]):
+class KeyOut(serializers.Serializer[Any]):
     """One API key, without its secret."""
 
     id = serializers.IntegerField()
@@ -51,10 +50,10 @@ class KeyLine(serializers.Serializer[Any]):
 class KeyList(serializers.Serializer[Any]):
     """An account's keys."""
 
-    results = KeyLine(many=True)
+    results = KeyOut(many=True)
 
 
-class KeyMade(KeyLine):
+class KeyMade(KeyOut):
     """A new API key with its secret, which is shown this once."""
 
     secret = serializers.CharField()
@@ -65,8 +64,8 @@ class Keys(APIView):
 
     @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
-        """The account's keys; their secrets are not to be had."""
-        return Response({"results": KeyLine(request.auth.account.api_keys.all(), many=True).data})
+        """The account's keys. Secrets are never returned."""
+        return Response({"results": KeyOut(request.auth.account.api_keys.all(), many=True).data})
 
     @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})
     def post(self, request: ApiRequest) -> Response:
@@ -74,7 +73,7 @@ class Keys(APIView):
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
         key, secret = keys.create_below(request.auth, **body.validated_data)
-        return Response({**KeyLine(key).data, "secret": secret}, status=201)
+        return Response({**KeyOut(key).data, "secret": secret}, status=201)
 
 
 class OneKey(APIView):

@@ -27,16 +27,16 @@ class UsageDay(serializers.Serializer[Any]):
     captured_cents = serializers.IntegerField()
 
 
-class UsageLine(serializers.Serializer[Any]):
+class UsageOut(serializers.Serializer[Any]):
     """What was spent between two days."""
 
     to = serializers.DateField()
     total_cents = serializers.IntegerField()
     days = UsageDay(many=True)
 
-
-# `from` is a word of Python's.
-UsageLine._declared_fields["from"] = serializers.DateField()
+    def get_fields(self) -> dict[str, Any]:
+        # Not declared above: `from` is a keyword of Python's.
+        return {**super().get_fields(), "from": serializers.DateField()}
 
 
 class Usage(APIView):
@@ -48,7 +48,7 @@ class Usage(APIView):
             OpenApiParameter("from", str, description="First day, YYYY-MM-DD (UTC); default: 30 days ago."),
             OpenApiParameter("to", str, description="Last day; default: today."),
         ],
-        responses={200: UsageLine, **PROBLEMS},
+        responses={200: UsageOut, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """What was spent, by day of acceptance and by spell."""
@@ -67,7 +67,7 @@ class Usage(APIView):
 
 
 def parse_day(name: str, value: str | None, default: dt.date) -> dt.date:
-    """Return a day from a query; raise BadQuery."""
+    """Return a day given in a query. Raise BadQuery."""
     try:
         return dt.date.fromisoformat(value) if value else default
     except ValueError as exc:

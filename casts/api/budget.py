@@ -46,7 +46,7 @@ class NewCap(StrictSerializer):
         return attrs
 
 
-class PeriodLine(serializers.Serializer[Any]):
+class PeriodOut(serializers.Serializer[Any]):
     """One month's money, in cents."""
 
     month = serializers.DateField()
@@ -57,28 +57,28 @@ class PeriodLine(serializers.Serializer[Any]):
     resets_at = serializers.DateTimeField()
 
 
-class InnerPeriodLine(PeriodLine):
+class InnerPeriodOut(PeriodOut):
     """A cap within the account."""
 
     scope = serializers.CharField()
     ref = serializers.CharField()
 
 
-class BudgetLine(PeriodLine):
+class BudgetOut(PeriodOut):
     """This month's money of the account, and the caps within it."""
 
-    caps = InnerPeriodLine(many=True)
+    caps = InnerPeriodOut(many=True)
 
 
 class Budget(APIView):
     scopes = {"GET": "budget:read", "PATCH": "budget:write"}
 
-    @extend_schema(operation_id="get_budget", responses={200: BudgetLine, **PROBLEMS})
+    @extend_schema(operation_id="get_budget", responses={200: BudgetOut, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """This month's caps, what is held and what was spent."""
         return Response(budget_out(request.auth.account))
 
-    @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetLine, **PROBLEMS})
+    @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetOut, **PROBLEMS})
     def patch(self, request: ApiRequest) -> Response:
         """Change a cap: the account's, or within it one API key's or one spell's. null lifts it, 0 stops everything."""
         body = NewCap(data=request.data)
@@ -99,4 +99,4 @@ def budget_out(account: Account) -> dict[str, Any]:
     period = budget.current(account)
     inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
     inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
-    return {**PeriodLine(period).data, "caps": InnerPeriodLine(inner, many=True).data}
+    return {**PeriodOut(period).data, "caps": InnerPeriodOut(inner, many=True).data}

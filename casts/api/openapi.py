@@ -87,12 +87,12 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     after = {"in": "query", "name": "after", "schema": {"type": "integer"}, "description": "The same, in the URL."}
     name = {"in": "path", "name": "name", "required": True, "schema": {"type": "string"}}
     security: list[dict[str, Any]] = [{"ApiKey": []}, {}]
-    line = result["components"]["schemas"]["CastLine"]
+    cast = result["components"]["schemas"]["CastOut"]
     result["components"]["schemas"]["CastState"] = {
         "type": "object",
         "description": "A cast's state, which is the data of each of its events.",
-        "properties": {name: how for name, how in line["properties"].items() if name not in NOT_IN_EVENTS},
-        "required": [name for name in line["required"] if name not in NOT_IN_EVENTS],
+        "properties": {name: how for name, how in cast["properties"].items() if name not in NOT_IN_EVENTS},
+        "required": [name for name in cast["required"] if name not in NOT_IN_EVENTS],
     }
     stream = _text("Events, whose data is a CastState in JSON", "text/event-stream", {"type": "string"})
     result["paths"]["/api/v1/casts/{cast_id}/events"] = {

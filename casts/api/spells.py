@@ -15,7 +15,7 @@ from casts.models import Spell
 from core.api.openapi import PROBLEMS
 
 
-class SpellLine(serializers.Serializer[Any]):
+class SpellOut(serializers.Serializer[Any]):
     """One spell."""
 
     spell_key = serializers.CharField()
@@ -32,7 +32,7 @@ class SpellLine(serializers.Serializer[Any]):
 class SpellList(serializers.Serializer[Any]):
     """What a key may cast."""
 
-    results = SpellLine(many=True)
+    results = SpellOut(many=True)
 
 
 def spell_out(spell: Spell) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Spells(APIView):
 class OneSpell(APIView):
     scopes = {"GET": "spells:read"}
 
-    @extend_schema(operation_id="get_spell", responses={200: SpellLine, **PROBLEMS})
+    @extend_schema(operation_id="get_spell", responses={200: SpellOut, **PROBLEMS})
     def get(self, request: ApiRequest, spell_key: str) -> Response:
         """One spell."""
         return Response(spell_out(castable(request.auth, spell_key)))

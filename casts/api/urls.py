@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts.api import keys, usage
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import budget, casts, openapi, spells
+from casts.api import budget, casts, downloads, openapi, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
 from core.db.threads import offloaded, rendered
@@ -29,7 +29,7 @@ urlpatterns = [
     path("casts/<cast_id:cast_id>/cancel", offloaded(casts.CancelCast.as_view()), name="cast-cancel"),
     path("casts/<cast_id:cast_id>/retry", waiting.waitable(casts.RetryCast.as_view()), name="cast-retry"),
     path("casts/<cast_id:cast_id>/events", waiting.events, name="cast-events"),
-    path("casts/<cast_id:cast_id>/artifacts/<text:name>", waiting.artifact, name="cast-artifact"),
+    path("casts/<cast_id:cast_id>/artifacts/<text:name>", downloads.artifact, name="cast-artifact"),
     path("spells", offloaded(spells.Spells.as_view()), name="spells"),
     path("spells/<text:spell_key>", offloaded(spells.OneSpell.as_view()), name="spell"),
     path("budget", offloaded(budget.Budget.as_view()), name="budget"),

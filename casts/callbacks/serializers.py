@@ -7,18 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
-from core.api.fields import StrictCharField, StrictSerializer, valid_callback_url
+from core.api.fields import StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """true or false; not text that looks like one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse what is not a JSON boolean."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class EndpointFields(StrictSerializer):
@@ -57,7 +47,7 @@ class Rotation(StrictSerializer):
 # --- Answers ---------------------------------------------------------------------------------------------------
 
 
-class EndpointLine(serializers.Serializer[Any]):
+class EndpointOut(serializers.Serializer[Any]):
     """One endpoint, without its secret."""
 
     id = serializers.CharField()
@@ -73,7 +63,7 @@ class EndpointLine(serializers.Serializer[Any]):
 class EndpointList(serializers.Serializer[Any]):
     """An account's endpoints."""
 
-    results = EndpointLine(many=True)
+    results = EndpointOut(many=True)
 
 
 class Secrets(serializers.Serializer[Any]):
@@ -83,13 +73,13 @@ class Secrets(serializers.Serializer[Any]):
     old_secret = serializers.CharField(allow_null=True, help_text="During a rotation: it signs as well.")
 
 
-class EndpointMade(EndpointLine):
+class EndpointMade(EndpointOut):
     """A new endpoint with its secret."""
 
     secret = serializers.CharField()
 
 
-class CallbackLine(serializers.Serializer[Any]):
+class CallbackOut(serializers.Serializer[Any]):
     """One message to one receiver."""
 
     id = serializers.CharField(help_text="The webhook-id that the receiver sees.")
@@ -111,7 +101,7 @@ class CallbackPage(serializers.Serializer[Any]):
 
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
-    results = CallbackLine(many=True)
+    results = CallbackOut(many=True)
 
 
 class CallbackTry(serializers.Serializer[Any]):
@@ -125,7 +115,7 @@ class CallbackTry(serializers.Serializer[Any]):
     response_excerpt = serializers.CharField(help_text="The beginning of the answer's body.")
 
 
-class CallbackDetail(CallbackLine):
+class CallbackDetail(CallbackOut):
     """One message with all its tries, oldest first."""
 
     attempts = CallbackTry(many=True)

@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Any
 
+from django.db.models import Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -16,11 +17,26 @@ from rest_framework.views import APIView
 from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
 from casts.callbacks import endpoints, outbox
-from casts.callbacks import serializers as c
+from casts.callbacks.serializers import (
+    CallbackDetail,
+    CallbackPage,
+    EndpointChange,
+    EndpointList,
+    EndpointMade,
+    EndpointOut,
+    NewEndpoint,
+    Rotation,
+    Secrets,
+    callback_out,
+    detail_out,
+    endpoint_out,
+    secrets_out,
+)
 from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
+from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
-from core.api.pagination import CastPages, once_each
+from core.api.pagination import CastPages
 from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -62,43 +78,43 @@ def callback_of(key: ApiKey, callback_id: str) -> Callback:
 class Endpoints(APIView):
     scopes = {"GET": "callbacks", "POST": "callbacks"}
 
-    @extend_schema(operation_id="list_callback_endpoints", responses={200: c.EndpointList, **PROBLEMS})
+    @extend_schema(operation_id="list_callback_endpoints", responses={200: EndpointList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """The addresses that are called when a cast of the account ends."""
         endpoints = request.auth.account.callback_endpoints.filter(deleted_at=None)
-        return Response({"results": [c.endpoint_out(endpoint) for endpoint in endpoints]})
+        return Response({"results": [endpoint_out(endpoint) for endpoint in endpoints]})
 
     @extend_schema(
-        operation_id="create_callback_endpoint", request=c.NewEndpoint, responses={201: c.EndpointMade, **PROBLEMS}
+        operation_id="create_callback_endpoint", request=NewEndpoint, responses={201: EndpointMade, **PROBLEMS}
     )
     def post(self, request: ApiRequest) -> Response:
         """Have an address called when a cast of the account ends. Keep the secret: it verifies the calls."""
-        body = c.NewEndpoint(data=request.data)
+        body = NewEndpoint(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = {"types": list(CallbackType.values), **body.validated_data}
         endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
-        shown = c.endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
+        shown = endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
 
 
 class OneEndpoint(APIView):
     scopes = {"GET": "callbacks", "PATCH": "callbacks", "DELETE": "callbacks"}
 
-    @extend_schema(operation_id="get_callback_endpoint", responses={200: c.EndpointLine, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_endpoint", responses={200: EndpointOut, **PROBLEMS})
     def get(self, request: ApiRequest, endpoint_id: str) -> Response:
         """One endpoint."""
-        return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
+        return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(
-        operation_id="change_callback_endpoint", request=c.EndpointChange, responses={200: c.EndpointLine, **PROBLEMS}
+        operation_id="change_callback_endpoint", request=EndpointChange, responses={200: EndpointOut, **PROBLEMS}
     )
     def patch(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Change an endpoint, stop it, or start it again. What is still to be sent goes to the new address."""
         endpoint = endpoint_of(request.auth, endpoint_id)
-        body = c.EndpointChange(data=request.data, partial=True)
+        body = EndpointChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         endpoints.change_endpoint(endpoint, **body.validated_data)
-        return Response(c.endpoint_out(endpoint_of(request.auth, endpoint_id)))
+        return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
@@ -110,45 +126,74 @@ class OneEndpoint(APIView):
 class EndpointSecret(APIView):
     scopes = {"GET": "callbacks"}
 
-    @extend_schema(operation_id="get_callback_endpoint_secret", responses={200: c.Secrets, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_endpoint_secret", responses={200: Secrets, **PROBLEMS})
     def get(self, request: ApiRequest, endpoint_id: str) -> Response:
         """What messages to this endpoint are signed with."""
-        return Response(c.secrets_out(endpoint_of(request.auth, endpoint_id).secrets), headers=NO_STORE)
+        return Response(secrets_out(endpoint_of(request.auth, endpoint_id).secrets), headers=NO_STORE)
 
 
 class RotateEndpointSecret(APIView):
     scopes = {"POST": "callbacks"}
 
     @extend_schema(
-        operation_id="rotate_callback_endpoint_secret", request=c.Rotation, responses={200: c.Secrets, **PROBLEMS}
+        operation_id="rotate_callback_endpoint_secret", request=Rotation, responses={200: Secrets, **PROBLEMS}
     )
     def post(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         endpoint = endpoint_of(request.auth, endpoint_id)
-        body = c.Rotation(data=request.data)
+        body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(c.secrets_out(endpoints.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
+        return Response(secrets_out(endpoints.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
 
 
 class AccountSecret(APIView):
     scopes = {"GET": "keys"}
 
-    @extend_schema(operation_id="get_callback_secret", responses={200: c.Secrets, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_secret", responses={200: Secrets, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What calls to a cast's own callback_url are signed with."""
-        return Response(c.secrets_out(endpoints.secrets_of(request.auth.account)), headers=NO_STORE)
+        return Response(secrets_out(endpoints.secrets_of(request.auth.account)), headers=NO_STORE)
 
 
 class RotateAccountSecret(APIView):
     scopes = {"POST": "keys"}
 
-    @extend_schema(operation_id="rotate_callback_secret", request=c.Rotation, responses={200: c.Secrets, **PROBLEMS})
+    @extend_schema(operation_id="rotate_callback_secret", request=Rotation, responses={200: Secrets, **PROBLEMS})
     def post(self, request: ApiRequest) -> Response:
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
-        body = c.Rotation(data=request.data)
+        body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
         secrets = endpoints.rotate_account(request.auth.account, **body.validated_data)
-        return Response(c.secrets_out(secrets), headers=NO_STORE)
+        return Response(secrets_out(secrets), headers=NO_STORE)
+
+
+def by_cast(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no cast's id."""
+    try:
+        return Q(cast=uuid.UUID(value))
+    except ValueError as exc:
+        raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
+
+
+def by_endpoint(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no endpoint's id."""
+    if not OUR_ID.fullmatch(value):
+        raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
+    return Q(endpoint=value)
+
+
+def by_state(name: str, value: str) -> Q:
+    """Raise BadQuery for what is no state."""
+    if value not in Callback.State.values:
+        raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
+    return Q(state=value)
+
+
+FILTERS = [
+    Filter(OpenApiParameter("cast", uuid.UUID), by_cast),
+    Filter(OpenApiParameter("endpoint", str), by_endpoint),
+    Filter(OpenApiParameter("state", str, enum=Callback.State.values), by_state),
+]
 
 
 class Callbacks(APIView):
@@ -156,57 +201,31 @@ class Callbacks(APIView):
 
     @extend_schema(
         operation_id="list_callbacks",
-        parameters=[
-            OpenApiParameter("cast", uuid.UUID),
-            OpenApiParameter("endpoint", str),
-            OpenApiParameter("state", str, enum=Callback.State.values),
-            OpenApiParameter("cursor", str),
-            OpenApiParameter("page_size", int),
-        ],
-        responses={200: c.CallbackPage, **PROBLEMS},
+        parameters=parameters_of(FILTERS),
+        responses={200: CallbackPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """The delivery log: what was and will be sent, newest first."""
+        log = filtered(request.auth.account.callbacks.all(), request, FILTERS, text=False)
         pages = CallbackPages()
-        page: list[Callback] = pages.paginate_queryset(self.filtered(request), request, view=self) or []
-        return pages.get_paginated_response([c.callback_out(callback) for callback in page])
-
-    def filtered(self, request: ApiRequest) -> Any:
-        """Apply the query's filters; raise BadQuery, naming the parameter, for what can't be used."""
-        found = request.auth.account.callbacks.all()
-        for name, value in once_each(request).items():
-            if name == "cast":
-                try:
-                    found = found.filter(cast=uuid.UUID(value))
-                except ValueError as exc:
-                    raise BadQuery(f"cast is a cast's id; not {value[:64]!r}.") from exc
-            elif name == "endpoint":
-                if not OUR_ID.fullmatch(value):
-                    raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
-                found = found.filter(endpoint=value)
-            elif name == "state":
-                if value not in Callback.State.values:
-                    raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
-                found = found.filter(state=value)
-            elif name not in ("cursor", "page_size"):
-                raise BadQuery(f"There is no filter {name!r}; use cast, endpoint, state, cursor and page_size.")
-        return found
+        page: list[Callback] = pages.paginate_queryset(log, request, view=self) or []
+        return pages.get_paginated_response([callback_out(callback) for callback in page])
 
 
 class OneCallback(APIView):
     scopes = {"GET": "callbacks"}
 
-    @extend_schema(operation_id="get_callback", responses={200: c.CallbackDetail, **PROBLEMS})
+    @extend_schema(operation_id="get_callback", responses={200: CallbackDetail, **PROBLEMS})
     def get(self, request: ApiRequest, callback_id: str) -> Response:
         """One message, with every try to deliver it."""
-        return Response(c.detail_out(callback_of(request.auth, callback_id)))
+        return Response(detail_out(callback_of(request.auth, callback_id)))
 
 
 class ReplayCallback(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(operation_id="replay_callback", request=None, responses={202: c.CallbackDetail, **PROBLEMS})
+    @extend_schema(operation_id="replay_callback", request=None, responses={202: CallbackDetail, **PROBLEMS})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
         callback = outbox.send_again(callback_of(request.auth, callback_id))
-        return Response(c.detail_out(callback), status=202)
+        return Response(detail_out(callback), status=202)

@@ -12,15 +12,16 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import IntegrityError, OperationalError
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.models import Account
 from casts.errors import KeyReused, MalformedKey, TwinInFlight
-from casts.models import Cast, IdempotencyRecord
+from casts.models import IdempotencyRecord
 from core.db.compiled import Insert, Param, Select
 from core.db.locks import wait_for_locks
 
@@ -55,66 +56,59 @@ def fingerprint(payload: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def once(
-    *,
-    account: Account,
-    route: str,
-    key: str | None,
-    payload: Any,
-    accept: Callable[[Callable[[Cast], None] | None], Cast],
-    answer: Callable[[Cast], dict[str, Any]],
-) -> tuple[dict[str, Any], bool]:
-    """Accept a cast unless a request with this key did; return the answer's body, and whether it is a replay.
+@dataclass(frozen=True)
+class Once:
+    """A request that casts once, however often it comes: what tells it from others, and how it was answered."""
 
-    `accept` calls what it is given with the cast, in its transaction, before it stores it.
-    Raise KeyReused for another payload, TwinInFlight if a twin takes too long, and whatever `accept` raises.
-    """
-    if key is None:
-        return answer(accept(None)), False
-    body: dict[str, Any] = {}
-
-    def claim(cast: Cast) -> None:
-        body.update(answer(cast))
-        _claim(account, route, key, fingerprint(payload), body)
-
-    try:
-        accept(claim)
-    except IntegrityError:
-        if (first := replay(account, route, key, payload)) is None:
-            raise  # not the key's: a bug must not look like a twin
-        return first, True
-    return body, False
+    account: Account
+    route: str
+    key: str
+    fingerprint: str
+    answer: dict[str, Any] | None = None  # the body; None if no such request had been accepted
 
 
-def replay(account: Account, route: str, key: str | None, payload: Any) -> dict[str, Any] | None:
-    """Return the answer that a request with this key had, None if there was none; raise KeyReused.
+def once_of(headers: Mapping[str, str], account: Account, *, route: str, payload: Any) -> Once | None:
+    """Return what a request's Idempotency-Key says of it, None without one; raise MalformedKey or KeyReused.
 
     Asked before anything else about the request: a repetition is answered as the first was, whatever has changed since.
     """
+    key = key_of(headers, account)
     if key is None:
         return None
-    record = ANSWERED.first(account_id=account.pk, route=route, key=key)
+    once = Once(account, route, key, fingerprint(payload))
+    return replace(once, answer=find_answer(once))
+
+
+def find_answer(once: Once) -> dict[str, Any] | None:
+    """Return the body that a request with this key was answered with, None if there was none; raise KeyReused."""
+    record = ANSWERED.first(account_id=once.account.pk, route=once.route, key=once.key)
     if record is None:
         return None
     if record.created_at <= timezone.now() - KEPT:  # the purge will come for it; it is in our way now
         IdempotencyRecord.objects.filter(pk=record.pk).delete()
         return None
-    if record.fingerprint != fingerprint(payload):
+    if record.fingerprint != once.fingerprint:
         raise KeyReused("This Idempotency-Key came with another request before. Use a new key for a new request.")
     body: dict[str, Any] = record.body
     return body
 
 
-def _claim(account: Account, route: str, key: str, digest: str, body: dict[str, Any]) -> None:
-    """Insert the record; on Postgres, wait at a twin's for TWIN_WAIT_MS at most.
+def claim(once: Once, body: dict[str, Any]) -> None:
+    """Store the answer, so that no twin is accepted; on Postgres, wait at a twin's for TWIN_WAIT_MS at most.
 
-    The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
+    Raise IntegrityError if a twin has been accepted, TwinInFlight if one takes too long.
     """
+    # The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
     wait_for_locks(TWIN_WAIT_MS)
     try:
         ADD_RECORD.run(
             IdempotencyRecord(
-                account=account, route=route, key=key, fingerprint=digest, body=body, created_at=timezone.now()
+                account=once.account,
+                route=once.route,
+                key=once.key,
+                fingerprint=once.fingerprint,
+                body=body,
+                created_at=timezone.now(),
             )
         )
     except OperationalError as exc:

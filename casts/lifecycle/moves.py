@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -103,7 +103,7 @@ LEARNT_OF_A_RUN = (
 )
 
 
-def accept(
+def new_cast(
     *,
     api_key: ApiKey,
     spell: Spell,
@@ -112,14 +112,10 @@ def accept(
     callback_url: str = "",
     metadata: dict[str, Any] | None = None,
     retry_of: Cast | None = None,
-    first: Callable[[Cast], None] | None = None,
 ) -> Cast:
-    """Take on one cast and hold its price; raise BudgetExceeded and leave nothing behind if it can't be paid.
-
-    `first` is called with the cast before it is stored, in the same transaction.
-    """
+    """Return a cast as it will be once it is accepted; nothing is stored yet."""
     now = timezone.now()
-    cast = Cast(
+    return Cast(
         id=uuid7(),
         account=api_key.account,
         api_key=api_key,
@@ -132,25 +128,25 @@ def accept(
         run_scope=runtime_for(spell.runtime).scope(spell),
         created_at=now,
         expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
-        due_at=now,
+        due_at=now,  # the worker finds it: a queued cast is its own outbox entry
         last_seq=1,
     )
-    with transaction.atomic():
-        if first is not None:
-            first(cast)
-        ADD_CAST.run(cast)
-        events.append(cast, "accepted", at=now)
-        # Last: it locks the account's counter, for which all other casts of the account wait.
-        budget.hold(
-            api_key.account,
-            cast_id=cast.pk,
-            cents=spell.price_cents,
-            at=now,
-            api_key_id=api_key.pk,
-            spell_key=spell.key,
-        )
-        transaction.on_commit(wakeups.work_is_due)
-    return cast  # the worker finds it: a queued cast is its own outbox entry
+
+
+def accept(cast: Cast) -> None:
+    """Store a new cast and hold its price; raise BudgetExceeded. The transaction is the caller's, to be rolled back."""
+    ADD_CAST.run(cast)
+    events.append(cast, "accepted", at=cast.created_at)
+    # Last: it locks the account's counter, for which all other casts of the account wait.
+    budget.hold(
+        cast.account,
+        cast_id=cast.pk,
+        cents=cast.cost_cents,
+        at=cast.created_at,
+        api_key_id=cast.api_key_id,
+        spell_key=cast.spell.key,
+    )
+    transaction.on_commit(wakeups.work_is_due)
 
 
 def intend_dispatch(cast: Cast) -> bool | slots.Wait:
@@ -524,6 +520,7 @@ def end(
             END_CLAIMED,
             {"id": cast.pk, "token": cast.token},
             status,
+            read=cast,
             reason=reason,
             message=message,
             error=error,
@@ -533,7 +530,7 @@ def end(
 
 
 def _end(
-    guarded: Update,
+    guarded: Update[Cast],
     which: dict[str, Any],
     status: CastStatus,
     *,
@@ -543,8 +540,12 @@ def _end(
     output: Any = None,
     charged_cents: int,
     by: str = "",
+    read: Cast | None = None,
 ) -> bool:
-    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none."""
+    """End the cast that `guarded` finds by `which`, in its caller's transaction; False if it finds none.
+
+    `read`: the cast as it was read before, with its spell and its account.
+    """
     now = timezone.now()
     changes = {
         "status": status,
@@ -554,10 +555,11 @@ def _end(
         "output": output,
         "charged_cents": charged_cents,
     }
-    if not guarded.run(changes, now=now, **which):
+    ended = next(iter(guarded.rows(changes, now=now, **which)), None)
+    if ended is None:
         return False
-    ended = MOVED.first(id=which["id"])
-    assert ended is not None
+    if read is not None:
+        ended.spell, ended.account = read.spell, read.account
     events.append(ended, events.ENDED_BY, at=now, by=by)
     budget.settle(ended.pk, capture_cents=charged_cents)
     for path in settings.CAST_ENDED:

@@ -7,9 +7,7 @@ to all of this process's streams for that cast. A stream by itself costs no quer
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import random
 import threading
 import time
 import uuid
@@ -17,60 +15,24 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
-from django.db import connection, connections
-from django.db.models import F, Max, QuerySet
+from django.db import connections
+from django.db.models import QuerySet
 
-from casts import disclosure
 from casts.lifecycle import moves
-from casts.lifecycle.events import ENDED_BY
-from casts.links import with_links
+from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, restarting
+from casts.live.window import Window
 from casts.models import CastEvent
 from core.queue import wakeups
 
 logger = logging.getLogger(__name__)
 
-RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
 READ_AT_ONCE = 500
-LONGEST_TRANSACTION = 30.0  # seconds; the database ends those that idle for longer (settings.DATABASES)
-UNDER_WAY = 10_000  # so many numbers may be taken by transactions that have not committed yet
 WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
 WATCHED_AT_ONCE = 5000
 TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
-HEARTBEAT_FRAME = b": heartbeat\n\n"  # a comment; stops proxies from closing an idle stream
-
-
-class Frame(NamedTuple):
-    """One event on the wire."""
-
-    seq: int
-    data: bytes
-    final: bool
-
-
-# What is no end of a line in SSE, and is one to clients that split text as Unicode has it (Python's splitlines).
-LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
-
-
-def frames(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
-    """Yield the events that are wanted, each with what callers get of it."""
-    events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
-    masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
-    for event in events:
-        yield event, frame(event, masks.get(event.cast_id))
-
-
-def frame(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
-    """Render one event, with its links, and without its run if there is a mask.
-
-    Unnamed, so that `onmessage` gets it; the id is the event's number.
-    """
-    data = event.data if mask is None else disclosure.without_run(event.data, mask)
-    text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
-    text = text.translate(LINE_ENDS)
-    return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 
 class Subscriber:
@@ -120,32 +82,6 @@ class Topic:
 
     seq: int = 0
     subscribers: set[Subscriber] = field(default_factory=set)
-
-
-class Window:
-    """The end of the event table, in which something new may still appear; by the rows' numbers.
-
-    On Postgres a transaction may commit after others that took later numbers; on SQLite only one writes at a time.
-    """
-
-    def __init__(self) -> None:
-        self.lasts = (
-            0.0 if connection.vendor == "sqlite" else LONGEST_TRANSACTION + 2 * settings.STREAM_FALLBACK_SECONDS
-        )
-        newest = CastEvent.objects.aggregate(newest=Max("pk"))["newest"] or 0
-        self.marks = deque([(time.monotonic(), max(0, newest - UNDER_WAY))])
-
-    @property
-    def begin(self) -> int:
-        """The number above which to look."""
-        return self.marks[0][1]
-
-    def advance(self, newest: int) -> None:
-        """Note the highest number that was seen (0: none), and leave behind what is settled by now."""
-        now = time.monotonic()
-        self.marks.append((now, max(newest, self.marks[-1][1])))
-        while len(self.marks) > 1 and self.marks[1][0] <= now - self.lasts:
-            self.marks.popleft()
 
 
 class Hub:
@@ -264,7 +200,7 @@ class Hub:
             topic = self.topics.get(event.cast_id)
             return topic is not None and event.seq > topic.seq
 
-        for event, rendered in frames(events.order_by("cast_id", "seq"), wanted):
+        for event, rendered in frames_of(events.order_by("cast_id", "seq"), wanted):
             found.setdefault(event.cast_id, []).append(rendered)
         if found:
             self.loop.call_soon_threadsafe(self._hand_out, found)
@@ -292,14 +228,6 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield items[start : start + size]
 
 
-def topic_name(cast_id: str) -> uuid.UUID | None:
-    """Return the id that a path names, None if it names none."""
-    try:
-        return uuid.UUID(cast_id)
-    except ValueError:
-        return None
-
-
 _hub: Hub | None = None
 
 
@@ -316,15 +244,6 @@ def stop() -> None:
     """Close this process's streams, if it has any."""
     if _hub is not None:
         _hub.stop()
-
-
-def restarting() -> bytes:
-    """Return what a stream ends with when its process stops: not the end of its cast, come back for the rest.
-
-    Named, so that `onmessage` does not get it, and without an id, so that the position stays. All in one moment would
-    be a rush.
-    """
-    return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311
 
 
 async def stream(subscriber: Subscriber, first: list[Frame], *, after: int) -> AsyncIterator[bytes]:

@@ -21,8 +21,7 @@ from accounts.models import ApiKey
 from casts.access import check_link, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
-from casts.live import hub
-from casts.live.hub import Frame
+from casts.live.frames import Frame, frames_of
 from casts.models import FINAL, Cast, CastEvent
 from core.db.threads import in_thread
 from core.errors import Malformed, SpellError
@@ -84,9 +83,17 @@ def position(request: HttpRequest) -> int | None:
     return int(given)
 
 
+def parsed_id(cast_id: str) -> uuid.UUID | None:
+    """Return the id that a path names, None if it names none."""
+    try:
+        return uuid.UUID(cast_id)
+    except ValueError:
+        return None
+
+
 async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
     """Return what a request asks for; raise SpellError if that or who asks can't be told, or may not be."""
-    after, name = position(request), hub.topic_name(cast_id)
+    after, name = position(request), parsed_id(cast_id)
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
         if token is not None:
@@ -216,7 +223,7 @@ def newest_frames(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
     if not cast_ids:
         return {}
     newest = CastEvent.objects.filter(cast__in=cast_ids, seq=F("cast__last_seq"))
-    return {event.cast_id: frame for event, frame in hub.frames(newest, wanted=lambda _: True)}
+    return {event.cast_id: frame for event, frame in frames_of(newest, wanted=lambda _: True)}
 
 
 def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:
@@ -224,7 +231,7 @@ def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:
     frames: dict[uuid.UUID, list[Frame]] = {}
     if since:
         events = CastEvent.objects.filter(cast__in=since, seq__gt=min(since.values())).order_by("cast", "seq")
-        for event, frame in hub.frames(events, wanted=lambda event: event.seq > since[event.cast_id]):
+        for event, frame in frames_of(events, wanted=lambda event: event.seq > since[event.cast_id]):
             frames.setdefault(event.cast_id, []).append(frame)
     return frames
 

@@ -1,53 +1,28 @@
-"""The API's views that wait or stream: they hold no thread and no database connection while they do."""
+"""What waits for a cast: `Prefer: wait`, and event streams where Django serves them. It holds no thread meanwhile."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.utils.http import content_disposition_header
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
-from casts.access import readable_cast
 from casts.live import hub
 from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
-from casts.models import Artifact, Cast
+from casts.models import Cast
 from casts.representation import cast_answer
-from casts.runtime import words_of
 from core.api.cors import open_to_pages
-from core.api.etags import is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread, rendered
 from core.errors import Malformed, SpellError
 
 MAX_WAIT = 60  # seconds
-FILE_CHUNK = 256 * 1024
-
-
-class ArtifactNotFound(SpellError):
-    """The cast has no such artifact."""
-
-    code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
-
-
-class ArtifactExpired(SpellError):
-    """It was there; its retention has passed."""
-
-    code, status, title = "ARTIFACT_EXPIRED", 410, "Artifact expired"
-
-
-class ArtifactNotReady(SpellError):
-    """It is still being copied from where its run left it."""
-
-    code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
 
 
 def wait_seconds(request: HttpRequest) -> int:
@@ -148,58 +123,3 @@ class EventBody:
         """Unsubscribe; Django calls this from another thread, and leaves what it was reading to the garbage."""
         if self.hub is not None and not self.hub.loop.is_closed():
             self.hub.loop.call_soon_threadsafe(self.hub.remove, self.subscriber)
-
-
-@open_to_pages
-async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpResponseBase:
-    """Send our copy of one artifact, byte for byte, with its digest."""
-    if request.method not in ("GET", "HEAD"):
-        return problem(405, "METHOD_NOT_ALLOWED", "Read artifacts with GET.", headers={"Allow": "GET, HEAD"})
-    try:
-        found, file = await in_thread(request, opened_artifact, request, cast_id, name)
-    except SpellError as exc:
-        return of_error(exc)
-    digest, etag = bytes.fromhex(found.sha256), f'"{found.sha256}"'
-    response: HttpResponseBase
-    if is_current(request.headers.get("If-None-Match", ""), etag):
-        file.close()
-        return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-    if request.method == "HEAD":  # a gigabyte is not read to be thrown away
-        file.close()
-        response = HttpResponse(content_type="application/octet-stream")
-    else:
-        response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
-    response["Content-Length"] = str(found.size_bytes)
-    response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
-    response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
-    response["ETag"] = etag
-    response["Cache-Control"] = "private, no-cache"
-    return response
-
-
-def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
-    """Return a stored artifact and its open file; raise what says why there is none."""
-    cast = readable_cast(request, cast_id)
-    found = cast.artifacts.filter(name=name).first()
-    match found:
-        case None:
-            raise ArtifactNotFound(
-                f"This cast has no artifact {name!r}. GET {request.path.rsplit('/', 2)[0]} lists them."
-            )
-        case Artifact(state=Artifact.State.EXPIRED):
-            raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
-        case Artifact(state=Artifact.State.FAILED):
-            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote others
-            raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
-        case Artifact(state=Artifact.State.PENDING):
-            raise ArtifactNotReady(words_of(cast).artifact_pending.format(name=name), headers={"Retry-After": "5"})
-    return found, found.file.open("rb")
-
-
-async def file_chunks(request: HttpRequest, file: File[bytes]) -> AsyncIterator[bytes]:
-    """Yield a file's bytes, read in threads, then close it."""
-    try:
-        while chunk := await in_thread(request, file.read, FILE_CHUNK):
-            yield chunk
-    finally:
-        file.close()

@@ -1,8 +1,8 @@
 """The operator's view of trouble: what is stuck, since when, why, and the buttons that fix it.
 
-Each floor tells its own trouble: `settings.ATTENTION` names functions that return a Section, as WORK names queues. A
-button presses an action of the admin's own lists, for the rows that the list's filter finds at that moment: there is
-one way to do each thing, with its permission and its report, and what has moved on meanwhile is left alone.
+Each app reports its own trouble: `settings.ATTENTION` names functions that return a Section, as WORK names queues. A
+button runs an action of the admin's own lists, for the rows that the list's filter finds at that moment: there is one
+way to do each thing, with its permission and its report, and rows that have moved on meanwhile are left alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
 @dataclass(frozen=True)
 class Button:
-    """What fixes it: an action of an admin list, for the rows that the list shows at `path`."""
+    """The fix: an action of an admin list, for the rows that the list shows at `path`."""
 
     label: str
     action: str
@@ -70,7 +70,6 @@ class Trouble:
 
     @property
     def counted(self) -> str:
-        """How many rows, if several."""
         return f"{self.count:,}" if self.count > 1 else ""
 
 
@@ -84,18 +83,17 @@ class Section:
 
     @property
     def shown(self) -> list[Trouble]:
-        """The first of its troubles: what is broken before what is mild, and what concerns many first."""
+        """The first of its troubles: broken ones before mild ones, and those with many rows first."""
         return sorted(self.troubles, key=lambda trouble: (trouble.mild, -trouble.count))[:LINES]
 
     @property
     def left_out(self) -> int:
-        """How many more there are."""
         return max(0, len(self.troubles) - LINES)
 
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """Show everything that needs an operator, as far as this one may see it."""
+    """Show everything that needs an operator, as far as this user may see it."""
     sections = [found for path in settings.ATTENTION if (found := import_string(path)(request.user)) is not None]
     troubles = [trouble for section in sections for trouble in section.troubles]
     broken = sum(not trouble.mild for trouble in troubles)
@@ -115,17 +113,16 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def may(user: Any, permission: str) -> bool:
-    """Whether a user has a permission (app.codename)."""
     return bool(user.has_perm(permission))
 
 
 def listed(model: str, **query: Any) -> str:
-    """Return the path of the admin's list of a model (app_name), filtered."""
+    """Return the path of the admin's list of a model (app_name), with filters."""
     return f"{reverse(f'admin:{model}_changelist')}?{urlencode(query)}"
 
 
 def buttons(allowed: bool, path: str, **labels: str) -> tuple[Button, ...]:
-    """Return a button for each action of the list at `path`, none for who may not press them."""
+    """Return a button for each action of the list at `path`, none for a user who may not use them."""
     assert "?" in path, "a button without a filter would act on every row there is"
     return tuple(Button(label, action, path) for action, label in labels.items()) if allowed else ()
 
@@ -149,10 +146,10 @@ def grouped(rows: QuerySet[Any], *by: str, show: Iterable[str]) -> list[list[Val
 
 @dataclass(frozen=True)
 class Report:
-    """What the page says of one model's rows in trouble: a line for each group of them, a line for its oldest rows.
+    """What the page says about one model's rows in trouble: a line for each group of them, a line for its oldest rows.
 
-    `rows` annotates each row with its `trouble`, a word, and with `since` when it is in it, and leaves out the others.
-    The texts are made of a group's oldest row, which also has `counted`.
+    `rows` annotates each row in trouble with its `trouble`, a word, and with `since` when, and leaves out the others.
+    The texts are made from a group's oldest row, which also has `counted`.
     """
 
     model: str  # app_name, as in the names of the admin's pages; decides the permissions, too
@@ -168,7 +165,7 @@ class Report:
     more_actions: Callable[[Values], Mapping[str, str]] = lambda first: {}  # for one row: names and labels
 
     def section(self, title: str, user: User) -> Section | None:
-        """Return what this user sees of it, None if nothing at all may be seen."""
+        """Return what this user may see of it, None if that is nothing at all."""
         app, _, name = self.model.partition("_")
         if not may(user, f"{app}.view_{name}"):
             return None
@@ -209,19 +206,18 @@ class TroubleFilter(admin.SimpleListFilter):
     pick: Callable[[QuerySet[Any], str], QuerySet[Any]]
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
         return list(self.words.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows in the chosen trouble; none for a word that we don't know: buttons act on what this finds."""
+        """Return the rows in the chosen trouble, all without one."""
         word = self.value()
         if word is None:
             return queryset
+        # None for an unknown word: buttons act on whatever this finds.
         return type(self).pick(queryset, str(word)) if word in self.words else queryset.none()
 
 
 def trouble_filter(
     words: Mapping[str, str], pick: Callable[[QuerySet[Any], str], QuerySet[Any]]
 ) -> type[TroubleFilter]:
-    """Return a filter by trouble; `pick` chooses the rows that a word means."""
     return type("Trouble", (TroubleFilter,), {"words": words, "pick": staticmethod(pick)})

@@ -1,6 +1,6 @@
-"""What every floor's admin is made of: records that nobody edits, and data that a person can read.
+"""What every app's admin is built from: records that are never edited, and data that a person can read.
 
-What a caller, a run or GitHub wrote is text: it goes through format_html and is never marked safe.
+Texts of callers, runs and GitHub go through format_html and are never marked safe.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Column = Callable[..., Any]
 
 
 class ConsoleAdmin(AnyAdmin):
-    """What all our pages share."""
+    """What all our admin pages share."""
 
     list_per_page = 50
     show_full_result_count = False  # a second COUNT(*) on every search
@@ -46,18 +46,18 @@ class ConsoleAdmin(AnyAdmin):
         css = {"all": ["core/admin.css"]}
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Leave "delete selected" out: what may go goes one by one, and each model says which may."""
+        # Rows are deleted one by one, where their model allows it.
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *options: Any) -> HttpResponse | None:
-        """Do what was chosen, and return to the page whose button was pressed."""
+        """Run the chosen action, and return to the page whose button was pressed."""
         answer: HttpResponse | None = super().response_action(request, queryset, *options)
         if answer is not None and request.POST.get("back") == "attention":
             return HttpResponseRedirect(reverse("attention"))
         return answer
 
     def record(self, request: HttpRequest, keys: Sequence[Any], did: str) -> None:
-        """Put it into the rows' history of the admin that this operator did something to them."""
+        """Add to the admin's history of each row what this operator did to it."""
         kind = ContentType.objects.get_for_model(self.model)
         name, who = self.model._meta.verbose_name, request.user.pk
         assert who is not None  # the admin is for who is logged in
@@ -77,7 +77,7 @@ class ConsoleAdmin(AnyAdmin):
         )
 
     def report(self, request: HttpRequest, did: str, *, done: int, of: int, others: str) -> None:
-        """Say to how many of the chosen rows something was done, and why it was not done to the others."""
+        """Tell the operator for how many of the chosen rows it was done, and why not for the others."""
         if not of:
             said = "There was nothing left to do: these rows have moved on meanwhile."
         else:
@@ -89,15 +89,12 @@ class ReadOnlyAdmin(ConsoleAdmin):
     """Evidence: operators look at it, nobody adds to it, edits or deletes it here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
         return False
 
 
@@ -107,22 +104,20 @@ class NewestValues(admin.SimpleListFilter):
     field = ""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        """Return the choices."""
+        # DISTINCT over the whole history would be slow.
         rows = model_admin.model._default_manager.order_by("-pk").values_list(self.field, flat=True)
         return [(value, spaced(value)) for value in sorted(set(rows[:NEWEST_ROWS])) if value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """Return the rows with the chosen value."""
         return queryset if self.value() is None else queryset.filter(**{self.field: self.value()})
 
 
 def newest_values(name: str, title: str) -> type[NewestValues]:
-    """Return a filter on one text column."""
     return type(f"Newest_{name}", (NewestValues,), {"field": name, "parameter_name": name, "title": title})
 
 
 def chosen(queryset: QuerySet[Any]) -> list[Any]:
-    """Return the keys of the rows that an action is for. Asked once: acting on them may take them out of the filter."""
+    # Read once: acting on the rows may take them out of the filter.
     return list(queryset.order_by("pk").values_list("pk", flat=True))
 
 
@@ -132,7 +127,7 @@ def money(cents: int | None) -> str:
 
 
 def moment(at: dt.datetime | None) -> SafeString | str:
-    """Return a time to the second, in UTC like everything here; Django's own format hides the seconds."""
+    """Return a time to the second, in UTC; Django's own format hides the seconds."""
     if at is None:
         return NOTHING
     day, time = f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}".split()
@@ -140,34 +135,29 @@ def moment(at: dt.datetime | None) -> SafeString | str:
 
 
 def pretty(value: Any) -> SafeString | str:
-    """Return any JSON, indented, as text."""
     return NOTHING if value is None else block(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def block(text: str) -> SafeString:
-    """Return text as it is, in a box that scrolls."""
+    """Return text as it is, in a box that scrolls; what is too long is cut."""
     cut = "" if len(text) <= JSON_MAX_CHARS else f"\n… and {len(text) - JSON_MAX_CHARS:,} characters more"
     return format_html('<pre class="console-block">{}{}</pre>', text[:JSON_MAX_CHARS], cut)
 
 
 def code(text: Any) -> SafeString | str:
-    """Return an id or digest, in the face that tells l from 1."""
     return format_html("<code>{}</code>", text) if text else NOTHING
 
 
 def badge(word: str, why: str = "") -> SafeString:
-    """Return a state's word, coloured if the style sheet knows it, and below it why."""
     mark = format_html('<span class="console-badge" data-word="{}">{}</span>', word, spaced(word))
     return two_lines(mark, why) if why else mark
 
 
 def two_lines(first: Any, second: Any) -> SafeString:
-    """Return one thing and, smaller below it, another."""
     return format_html('{}<br><span class="console-second">{}</span>', first, second)
 
 
 def spaced(word: str) -> str:
-    """Return a stable word as a person writes it."""
     return word.replace("_", " ")
 
 
@@ -179,13 +169,13 @@ def outside(url: str, text: Any = None) -> SafeString | str:
 
 
 def inside(url_name: str, text: Any, *args: Any, **query: Any) -> SafeString:
-    """Return a link to one of our own pages, by its name: a floor may point up at a page, never import it."""
+    # By name: an app may link to a page of an app above it, which it must not import.
     asked = f"?{urlencode(query)}" if query else ""
     return format_html('<a href="{}{}">{}</a>', reverse(url_name, args=args), asked, text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | str:
-    """Return rows as a table; nothing to show is a dash."""
+    """Return rows as a table, a dash if there are none."""
     body = format_html_join(
         "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
     )
@@ -198,7 +188,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | st
 
 
 def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str | None = None) -> Column:
-    """Return a column or read-only field that shows one attribute through `show`: a method, or a plain function."""
+    """Return a column or read-only field that shows one attribute through `show`."""
 
     @admin.display(description=title or spaced(name), ordering=order)
     def shown(*admin_and_row: Any) -> Any:
@@ -209,18 +199,18 @@ def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str
 
 
 def workers_own(model: type[Model], *known: str) -> tuple[Any, ...]:
-    """Return every column of a model but the known ones: what the worker keeps for itself."""
+    """Return every column of a model but the known ones: those that only the worker uses."""
     fields = [field for field in model._meta.concrete_fields if field.name not in known]
     return tuple(column(f.name, moment) if isinstance(f, DateTimeField) else f.name for f in fields)
 
 
 def uuid_in(term: str) -> uuid.UUID | None:
-    """Return the first UUID in what somebody pasted: an id, a `[cast:<id>]` token, a page's address."""
+    """Return the first UUID in a pasted text: an id, a `[cast:<id>]` token, a page's address."""
     found = A_UUID.search(term)
     return uuid.UUID(found[0]) if found else None
 
 
 def run_id_in(term: str) -> int | None:
-    """Return the run that a number, or a run's address on GitHub, names."""
+    """Return the id of a run, given as a number or as the run's address on GitHub."""
     found = A_RUN.fullmatch(term.strip())
     return int(found[1]) if found else None

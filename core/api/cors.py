@@ -1,4 +1,4 @@
-"""Letting pages of any origin read what a signed link opens."""
+"""CORS: letting pages of any origin read what a signed link opens."""
 
 from __future__ import annotations
 
@@ -19,24 +19,21 @@ PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD",
     "Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control, If-None-Match",
-    "Access-Control-Max-Age": "86400",
+    "Access-Control-Max-Age": "86400",  # seconds: a day
 }
 
 
 def by_link(request: HttpRequest) -> bool:
-    """Whether a request shows a signed link's token, which is its permission: no cookie is asked for."""
+    """Whether a request carries the token of a signed link, which authorizes it without any cookie."""
     return bool(request.META.get("QUERY_STRING")) and "token" in request.GET
 
 
 def let_pages_read(response: HttpResponseBase) -> None:
-    """Add the headers by which a browser gives an answer to the page that asked."""
     for name, value in FOR_PAGES.items():
         response.headers[name] = value
 
 
 def open_to_pages(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Let pages of any origin read what a signed link opens."""
-
     @csrf_exempt
     @wraps(view)
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

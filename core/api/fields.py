@@ -1,4 +1,4 @@
-"""Fields that take what they say and nothing else, and how problems look."""
+"""Fields that accept exactly what they say, and the shape of problems."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from core import safe_http
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses names that it does not know: a misspelt option must not be ignored.
 
-    null for a field that may be left out is as good as leaving it out: many clients write all fields that they know.
-    Not in a change of something (`partial`), where it might as well mean to take away what is there.
+    null for an optional field is the same as leaving it out, since many clients write all fields that they know. Not in
+    a partial update, where it may as well mean to remove the value.
     """
 
     null_counts: tuple[str, ...] = ()  # fields that may be left out and for which null is a value
 
     def get_fields(self) -> dict[str, Any]:
-        """Return the fields, of which the optional ones take null."""
         fields: dict[str, Any] = super().get_fields()
         for field in fields.values():
             field.allow_null = field.allow_null or not (field.required or self.partial)
         return fields
 
     def to_internal_value(self, data: Any) -> Any:
-        """Check for unknown names, leave out nulls, then as usual."""
         unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
         if unknown:
             known = ", ".join(self.fields)
@@ -41,24 +39,32 @@ class StrictIntegerField(serializers.IntegerField):
     """An integer; not text that looks like one, and not true."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Refuse what is not a JSON integer."""
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false; not text that looks like one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what is not a JSON boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class StrictCharField(serializers.CharField):
     """Text; not a number or a boolean that could be read as one."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Refuse what is not a JSON string."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 def valid_callback_url(url: str) -> None:
-    """Refuse, at once and with the reason, an address that would never be called."""
+    """Raise ValidationError, with the reason, for an address that would never be called."""
     try:
         safe_http.target_of(url)
     except safe_http.BadAddress as exc:
@@ -82,6 +88,6 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField()
     request_id = serializers.CharField()
 
-
-# Declared here because a serializer class has a property of this name.
-Problem._declared_fields["errors"] = ProblemPlace(many=True, required=False)
+    def get_fields(self) -> dict[str, Any]:
+        # Not declared above, because a serializer has a property of this name.
+        return {**super().get_fields(), "errors": ProblemPlace(many=True, required=False)}

@@ -1,4 +1,4 @@
-"""What every request to the API has, and every answer of it: a number, and headers."""
+"""What every request to the API and every answer have in common: a number, and headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ API_HEADERS = {
 
 
 def number_request(given: str) -> str:
-    """Return the number of the request that begins, for its answers and log lines: the given one if it is sound."""
+    """Number a new request, for its answers and log lines: with the given number if it is sound. Return the number."""
     number = given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
     request_id.set(number)
     structlog.contextvars.clear_contextvars()
@@ -31,7 +31,6 @@ def number_request(given: str) -> str:
 
 
 def add_headers(response: HttpResponseBase) -> None:
-    """Add what an answer lacks of the headers that all have."""
     for name, value in API_HEADERS.items():
         response.headers.setdefault(name, value)
     if isinstance(response, HttpResponse):

@@ -20,7 +20,7 @@ UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
 def check_form(request: Request) -> None:
-    """Raise UnsupportedBody for a body that is announced as compressed, or in another charset than UTF-8."""
+    """Raise UnsupportedBody for a body declared as compressed, or in another charset than UTF-8."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedBody(f"Bodies compressed with {coding[:20]} are not taken. Send it as it is: JSON in UTF-8.")
@@ -31,12 +31,11 @@ def check_form(request: Request) -> None:
 
 
 def no_constant(name: str) -> Any:
-    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 class StrictJSONParser(BaseParser):
-    """A JSON object in UTF-8, of 1 MiB at most, that a database can keep."""
+    """A JSON object in UTF-8, of at most 1 MiB, that a database can store."""
 
     media_type = "application/json"
 

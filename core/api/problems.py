@@ -35,7 +35,7 @@ def problem(
     headers: dict[str, str] | None = None,
     **extra: Any,
 ) -> HttpResponse:
-    """Return one problem. `code` is for programs and stable, `detail` is for people and says how to fix it."""
+    """Return one problem. `code` is stable and for programs, `detail` is for people and says how to fix it."""
     body = {
         "type": f"urn:spell-platform:problem:{code.lower().replace('_', '-')}",
         "title": title or HTTPStatus(status).phrase,
@@ -49,15 +49,14 @@ def problem(
 
 
 def of_error(error: SpellError) -> HttpResponse:
-    """Return the problem that one of our errors stands for."""
     headers = dict(error.headers)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="spell-platform"'
     return problem(error.status, error.code, str(error), title=error.title, headers=headers, **error.extra)
 
 
-def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
-    """Give an exception its answer; DRF's EXCEPTION_HANDLER. None lets the unexpected become a logged 500."""
+def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:  # noqa: C901 - a table, a case a line
+    """Return the answer to an exception; DRF's EXCEPTION_HANDLER. None: unexpected, so it becomes a logged 500."""
     match exc:
         case SpellError():
             return of_error(exc)
@@ -91,7 +90,7 @@ def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse |
 
 
 def unavailable(exc: BaseException) -> HttpResponse:
-    """Answer a request that the database could not serve: it is away, restarts, or has too much to do."""
+    """Answer a request that the database could not serve: it is away, restarts, or is overloaded."""
     logger.error("database unavailable", exc_info=exc)
     detail = "The service can't reach its database at the moment. Try again; with an Idempotency-Key that is safe."
     return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(RETRY_SECONDS)})
@@ -107,18 +106,19 @@ def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
         ]
     if isinstance(detail, list):
         return [found for sub in detail for found in violations(sub, at)]
+    # A message. Lists and objects above only say where it belongs.
     return [{"pointer": at, "detail": str(detail)}]
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an unexpected failure: the log has the trace, the caller has its number."""
+    """Answer an unexpected failure: the log has the trace, the caller gets the request's number."""
+    # Raised outside a view, where `render` does not see it.
     if isinstance(exc := sys.exc_info()[1], OperationalError | InterfaceError):
         return unavailable(exc)
     return problem(500, "INTERNAL", "Something went wrong here. It was logged; the request_id finds it.")
 
 
 def not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-    """Answer a path below /api/ that does not exist."""
     if request.path_info.endswith("/") and is_ours(request.path_info.rstrip("/")):
         without = request.path.rstrip("/")
         return problem(404, "NOT_FOUND", f"There is no {request.path} here. Leave out the slash at its end: {without}")
@@ -126,7 +126,6 @@ def not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResp
 
 
 def is_ours(path: str) -> bool:
-    """Whether there is something at a path below /api/."""
     try:
         return resolve(path).func is not not_found
     except Resolver404:

@@ -30,7 +30,7 @@ else:
 
 
 def execute(text: str, params: Sequence[Any]) -> Any:
-    """Run a statement and return its cursor: through Django, with all that it does about errors and logs."""
+    """Run a statement through Django, which translates errors and logs; return its cursor."""
     if connection.vendor == "postgresql":
         # Django's own cursor binds in the client: each text is another one, which the server must plan anew.
         connection.ensure_connection()
@@ -63,13 +63,13 @@ class Param(Expression):
         summarize: bool = False,
         for_save: bool = False,
     ) -> Any:
-        """Return the expression as part of a query; Django says whether its value is to be stored or compared."""
         resolved: Any = super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
+        # Django says so for a value to be stored, and not for one to be compared.
         resolved.for_save = for_save
         return resolved
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
-        """Return a mark, and this as its parameter: `Statement` puts the value in its place."""
+        # The parameter is this object itself; `Statement` puts the value in its place.
         return "%s", [self]
 
     def prepared(self, value: Any) -> Any:
@@ -85,7 +85,7 @@ class Params(Param):
     """Any number of values, for `OneOf`."""
 
     def prepared(self, value: Any) -> Any:
-        """Return the values in one parameter: a Postgres array, or a JSON array for SQLite."""
+        # One parameter: an array on Postgres; SQLite has no arrays, but reads JSON.
         values = [super(Params, self).prepared(one) for one in value]
         return values if connection.vendor == "postgresql" else json.dumps(values)
 
@@ -100,11 +100,9 @@ class OneOf(AnyLookup):
         super().__init__(F(column) if isinstance(column, str) else column, values)
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
-        """Postgres has an operator for it."""
         return self._with("= ANY({})", compiler, connection)
 
     def as_sqlite(self, compiler: Any, connection: Any) -> Any:
-        """SQLite takes no arrays."""
         return self._with("IN (SELECT value FROM json_each({}))", compiler, connection)
 
     def _with(self, form: str, compiler: Any, connection: Any) -> Any:
@@ -122,7 +120,7 @@ class Statement:
         self.names = {param.name for _, param in self.places}
 
     def run(self, values: Mapping[str, Any]) -> Any:
-        """Run it and return its cursor. Raise TypeError if values are missing, or not asked for."""
+        """Run it and return its cursor. Raise TypeError for missing or unknown values."""
         if values.keys() != self.names:
             raise TypeError(f"This statement takes {sorted(self.names)}, not {sorted(values)}: {self.text}")
         params = self.params.copy()
@@ -175,7 +173,6 @@ class Select(Generic[M]):
         )
 
     def all(self, **values: Any) -> list[M]:
-        """Return the rows that are found."""
         statement, locks, compiler, converters, model, names, start, end, related = self._reading
         if locks and connection.get_autocommit():
             raise transaction.TransactionManagementError("A row is locked until its transaction ends: begin one.")
@@ -190,41 +187,67 @@ class Select(Generic[M]):
         return found
 
     def first(self, **values: Any) -> M | None:
-        """Return one of them, None if there is none."""
+        """Return one of the rows, None if there are none."""
         return next(iter(self.all(**values)), None)
 
 
-class Update:
+class Update(Generic[M]):
     """A guarded UPDATE: `changes` on the rows of one table that `build` finds."""
 
-    def __init__(self, build: Callable[[], models.QuerySet[Any, Any]], **changes: Any) -> None:
+    def __init__(self, build: Callable[[], models.QuerySet[M, Any]], **changes: Any) -> None:
         self.build, self.changes = build, changes
-        self._statements: dict[frozenset[str], Statement] = {}
+        self._statements: dict[tuple[frozenset[str], bool], Statement] = {}
 
     def run(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> int:
-        """Write to the rows that are found, and return how many they are.
+        """Write to the matching rows, and return how many they are.
 
-        `also`: values of further columns. A statement is compiled for each set of these.
+        `also`: values of further columns. A statement is compiled for each set of them.
         """
-        also = also or {}
-        columns = frozenset(also)
-        if (statement := self._statements.get(columns)) is None:
-            statement = self._statements[columns] = self._compiled(columns)
-        given = {**values, **{_written(name): value for name, value in also.items()}} if also else values
-        with transaction.mark_for_rollback_on_error(connection.alias), statement.run(given) as cursor:
+        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, False) as cursor:
             count: int = cursor.rowcount
         return count
 
-    def _compiled(self, columns: frozenset[str]) -> Statement:
+    def rows(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> list[M]:
+        """Write as `run` does, and return the rows as they are then, without those that they refer to."""
+        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, True) as cursor:
+            written = cursor.fetchall()
+        model, names, compiler, converters = self._written_rows
+        return [
+            model.from_db(connection.alias, names, row)
+            for row in (compiler.apply_converters(written, converters) if converters else written)
+        ]
+
+    def _asked(self, also: Mapping[str, Any] | None, values: Mapping[str, Any], returning: bool) -> Any:
+        also = also or {}
+        columns = frozenset(also)
+        if (statement := self._statements.get((columns, returning))) is None:
+            statement = self._statements[columns, returning] = self._compiled(columns, returning=returning)
+        return statement.run({**values, **{_written(name): value for name, value in also.items()}} if also else values)
+
+    def _compiled(self, columns: frozenset[str], *, returning: bool = False) -> Statement:
         queryset = self.build()
         query: Any = queryset.query.chain(sql.UpdateQuery)
         further = {name: Param(queryset.model, name, _written(name)) for name in sorted(columns)}
         query.add_update_values({**self.changes, **further})
-        return Statement(*query.get_compiler(connection=connection).as_sql())
+        text, params = query.get_compiler(connection=connection).as_sql()
+        if returning:
+            ops: Any = connection.ops  # it writes the same words after an INSERT
+            columns_read, more = ops.return_insert_columns(queryset.model._meta.concrete_fields)
+            text, params = f"{text} {columns_read}", [*params, *more]
+        return Statement(text, params)
+
+    @cached_property
+    def _written_rows(self) -> tuple[Any, list[str], Any, Any]:
+        queryset: Any = self.build()
+        fields = queryset.model._meta.concrete_fields
+        compiler = queryset.query.get_compiler(connection=connection)
+        # Not `cached_col`: a foreign key holds what the field that it refers to holds, and is read as that is.
+        converters = compiler.get_converters([field.get_col(queryset.model._meta.db_table) for field in fields])
+        return queryset.model, [field.attname for field in fields], compiler, converters
 
 
 def _written(name: str) -> str:
-    """Return what a column's new value is called, so that a condition on its old one can keep the name."""
+    """Return the name of a column's new value; a condition on its old value can then use the column's name."""
     return f"new {name}"
 
 
@@ -244,7 +267,6 @@ class Insert(Generic[M]):
         return Statement(text, params)
 
     def run(self, row: M) -> None:
-        """Add a row."""
         statement = self._statement
         params = [p.of.get_db_prep_save(p.of.pre_save(row, True), connection) for p in statement.params]
         with transaction.mark_for_rollback_on_error(connection.alias):

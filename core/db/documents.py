@@ -1,4 +1,4 @@
-"""JSON that passes through us, kept as it was accepted on every database."""
+"""JSON that passes through us, stored as it was accepted on every database."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ else:
 
 
 def written(document: Any) -> str:
-    """Return a document as JSON text, in one form wherever it is kept or handed on: names in the order they came in.
+    """Return a document as JSON text, with names in the order in which they came, the same wherever it goes.
 
-    Raise ValueError for NaN and infinities, TypeError for what is no JSON.
+    Raise ValueError for NaN and infinities, TypeError for what is not JSON.
     """
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -35,19 +35,15 @@ class DocumentField(AnyField):
     empty_strings_allowed = False
 
     def get_internal_type(self) -> str:
-        """Return the kind of column."""
         return "TextField"
 
     def from_db_value(self, value: str | None, expression: object, connection: object) -> Any:
-        """Return the document."""
         return None if value is None else json.loads(value)
 
     def get_prep_value(self, value: Any) -> str | None:
-        """Return the text."""
         return None if value is None and self.null else written(value)
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
-        """Refuse what is no JSON."""
         super().validate(value, model_instance)
         try:
             written(value)
@@ -55,11 +51,10 @@ class DocumentField(AnyField):
             raise ValidationError("This is not JSON: %(why)s", params={"why": str(exc)}) from exc
 
     def value_to_string(self, obj: models.Model) -> Any:
-        """Return the document itself, as dumpdata's formats can write it."""
+        # The document, not its text: dumpdata's formats can write it.
         return self.value_from_object(obj)
 
     def formfield(self, **kwargs: Any) -> Any:
-        """Return a form's field for it."""
         return super().formfield(**{"form_class": forms.JSONField} | kwargs)
 
 
@@ -72,10 +67,9 @@ class TextAt(models.Func):
         super().__init__(column, Cast(models.Value(name), models.TextField()))
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Postgres has an operator for it."""
         return self.as_sql(compiler, connection, template="(%(expressions)s)", arg_joiner="::json ->> ", **context)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """SQLite's JSON paths can't name every key, such as one with a quote in it."""
+        # Not a JSON path, which can't name every key in SQLite, such as one with a quote in it.
         template = "(SELECT value FROM json_each(%(expressions)s))"
         return self.as_sql(compiler, connection, template=template, arg_joiner=") WHERE key = (", **context)

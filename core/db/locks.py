@@ -8,7 +8,7 @@ from core.db.compiled import execute
 
 
 def wait_for_locks(milliseconds: int) -> None:
-    """Limit, until the transaction ends, how long a statement waits for a lock. On SQLite there is one limit for all.
+    """Limit how long a statement waits for a lock, until the transaction ends. SQLite has one limit for everything.
 
     A statement that has waited longer raises OperationalError with "lock timeout" in its text.
     """

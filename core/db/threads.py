@@ -1,7 +1,7 @@
 """Running blocking code for async views: on one shared pool of threads, each with its database connection.
 
-Django's own way gives every request under ASGI a thread for as long as the request lasts; a request that waits a
-minute, or streams for an hour, would hold one all the while. See `spellplatform.asgi.ApiHandler`.
+Under ASGI, Django gives every request a thread for as long as it lasts; a request that waits a minute, or streams for
+an hour, would occupy one all that time. See `spellplatform.asgi.ApiHandler`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=1)
 def pool() -> ThreadPoolExecutor:
-    """Return this process's threads for blocking work."""
     return ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="web")
 
 
@@ -53,11 +52,9 @@ async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, *
 
 @contextmanager
 def database_kept() -> Iterator[None]:
-    """Keep this thread's database connection for its next work: a new one costs more than most requests.
-
-    One that has failed, or that the server has closed, is tried first: after its restart none of the old ones works.
-    """
+    """Keep this thread's database connection for its next work: a new one costs more than most requests."""
     database = connections[DEFAULT_DB_ALIAS]
+    # Tried first if it failed, or if the server closed it: after a restart of the server none of them works.
     if database.connection is not None and (database.errors_occurred or hung_up(database)):
         if database.is_usable():
             database.errors_occurred = False
@@ -71,7 +68,7 @@ def database_kept() -> Iterator[None]:
 
 
 def hung_up(database: BaseDatabaseWrapper) -> bool:
-    """Whether the server may have closed a connection that nobody uses: something has come on it, unasked."""
+    """Whether the server may have closed an idle connection: data that was not asked for has arrived on it."""
     if database.vendor != "postgresql":
         return False
     if database.connection.closed:
@@ -82,7 +79,7 @@ def hung_up(database: BaseDatabaseWrapper) -> bool:
 
 
 def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
-    """Turn a blocking view into an async one that runs on the pool. API views carry no cookie, so no CSRF check."""
+    """Turn a blocking view into an async one that runs on the pool. There is no CSRF check: API views use no cookie."""
 
     @csrf_exempt
     @wraps(view)  # with its attributes: the OpenAPI description finds the view class by them
@@ -95,7 +92,6 @@ def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
 def rendered(
     view: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    """Call a view and finish its answer while still in the thread."""
     response = view(request, *args, **kwargs)
     render = getattr(response, "render", None)
     return render() if callable(render) else response

@@ -1,7 +1,7 @@
-"""The queue without a queue: rows that say when somebody must look at them next.
+"""A queue without a broker: rows that say when they must be looked at next.
 
-`due_at` is when; `lease_until` is until when somebody is; `token` grows with every claim, and whatever a step writes
-is filtered by the token it was given, so that a stopped worker that wakes up late changes nothing.
+`due_at` is when; `lease_until` is until when a worker holds the row; `token` grows with every claim, and every write of
+a step is filtered by the token it was given, so that a stopped worker that wakes up late changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.db.compiled import OneOf, Param, Params, Select, Update
 
 
 class Statements:
-    """What every claim and every step asks of one model's rows, compiled once."""
+    """The statements that every claim and every step runs on one model's rows, compiled once."""
 
     def __init__(self, model: type[DueRow]) -> None:
         some = OneOf("pk", Params(model, model._meta.pk.name, "keys"))
@@ -40,25 +40,25 @@ class Statements:
 
 @cache
 def statements(model: type[DueRow]) -> Statements:
-    """Return a model's."""
     return Statements(model)
 
 
 class DueQuerySet(models.QuerySet[Any]):
-    """Claiming and giving back."""
+    """Claiming rows and giving them back."""
 
     def claimable(self) -> Self:
-        """Return the rows that may be claimed when they are due; a kind of row may hold some back."""
+        """Return the rows that may be claimed when they are due; a subclass may hold some back."""
         return self.filter(lease_until=None)
 
     def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Any]:
-        """Take up to `limit` due rows, those that are due longest (or `newest`) first, for `lease`.
+        """Claim up to `limit` due rows for `lease`, those that are due longest (or `newest`) first.
 
-        Nobody else gets them meanwhile.
+        No other worker gets them meanwhile.
         """
         now = timezone.now()
         due = self.claimable().filter(due_at__lte=now).order_by("-due_at" if newest else "due_at")
         with transaction.atomic(using=self.db):
+            # Workers that claim at the same moment get different rows. On SQLite the write lock does that.
             if connections[self.db].features.has_select_for_update_skip_locked:
                 due = due.select_for_update(skip_locked=True)
             keys = list(due.values_list("pk", flat=True)[:limit])
@@ -69,8 +69,8 @@ class DueQuerySet(models.QuerySet[Any]):
         return statements(model).rows.all(keys=keys)
 
     def recover(self) -> int:
-        """Make rows due again whose holder let the lease run out; return how many. They died, or are stopped."""
         now = timezone.now()
+        # The holder died or hangs. A new token keeps it from writing, should it wake up.
         return self.filter(lease_until__lte=now).update(due_at=now, lease_until=None, token=F("token") + 1)
 
     def seconds_until_due(self) -> float | None:
@@ -80,11 +80,11 @@ class DueQuerySet(models.QuerySet[Any]):
         return None if due_at is None else (due_at - timezone.now()).total_seconds()
 
     def unclaimed(self, *, since: dt.datetime) -> Self:
-        """Return the rows that were due before `since`, or whose holder's lease ended before, and nobody took over."""
+        """Return the rows that were due, or whose lease ended, before `since`, and that no worker has claimed."""
         return self.claimable().filter(due_at__lte=since) | self.filter(lease_until__lte=since)
 
     def locked(self, keys: list[Any]) -> Self:
-        """Return these rows, locked in one order: two who write many rows at once must not wait for each other."""
+        # Always in this order, so that transactions that lock many rows never wait for each other in a circle.
         list(self.filter(pk__in=keys).order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
         return self.filter(pk__in=keys)
 
@@ -94,14 +94,14 @@ class DueQuerySet(models.QuerySet[Any]):
 
 
 def batches(keys: Sequence[Any], size: int = 500) -> Iterator[list[Any]]:
-    """Yield keys in order, some at a time: a transaction over ten thousand rows would hold up those who move them."""
+    # Some at a time: one transaction over ten thousand rows would hold up the workers that move them.
     ordered = sorted(keys)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
 
 
 class DueRow(models.Model):
-    """A row that somebody must look at again at `due_at` (null: never)."""
+    """A row that a worker must look at again at `due_at` (null: never)."""
 
     due_at = models.DateTimeField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -117,21 +117,20 @@ class DueRow(models.Model):
 
     @classmethod
     def due_rows(cls) -> DueQuerySet:
-        """Return the queue that this model's rows form."""
         return DueQuerySet(cls)
 
     @classmethod
     def claimed(cls) -> models.QuerySet[Self]:
-        """Return, for a compiled statement, what `mine` returns of a row that has `id` and `token`."""
+        """Return, for a compiled statement, what `mine` returns for the row with `id` and `token`."""
         key, token = Param(cls, cls._meta.pk.name, "id"), Param(cls, "token")
         return cls._base_manager.filter(pk=key, token=token, lease_until__isnull=False)
 
     def mine(self) -> models.QuerySet[Self]:
-        """Return this row if the claim that loaded it still holds, else nothing: what every write goes through."""
+        """Return this row if the claim that loaded it still holds, else nothing. Every write goes through this."""
         return type(self)._base_manager.filter(pk=self.pk, token=self.token, lease_until__isnull=False)
 
     def extend(self, lease: dt.timedelta) -> bool:
-        """Hold on for `lease` more; False if somebody else has taken over."""
+        """Hold on for `lease` more; False if another worker has taken over."""
         return bool(self.mine().update(lease_until=timezone.now() + lease))
 
     def give_back(self, due_at: dt.datetime | None) -> bool:

@@ -2,7 +2,7 @@
 
 Postgres tells by LISTEN/NOTIFY. The NOTIFY goes out after the commit, because inside a transaction it takes a lock
 that serializes all commits. SQLite tells by `PRAGMA data_version`, which costs microseconds. Neither is relied upon:
-whoever waits here also looks by itself every few seconds.
+everything that waits here also looks by itself every few seconds.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FLUSH_SECONDS = 1.0  # at most, for the last wake-ups when a process ends
 
 
 def has_news(of: uuid.UUID) -> None:
-    """Tell every listener, after the commit, that there is something new of what this id names."""
+    """Tell every listener that there is news about the row with this id. Call it after the commit."""
     _notify(NEWS, str(of))
 
 
 def work_is_due() -> None:
-    """Tell every worker, after the commit, that some row has become due."""
+    """Tell every worker that some row has become due. Call it after the commit."""
     _notify(DUE, "")
 
 
@@ -51,9 +51,9 @@ def _notify(channel: str, payload: str) -> None:
 
 
 def _send(through: Any, news: set[tuple[str, str]]) -> bool:
-    """Send what is to be told, in one statement: each one is a commit, and commits that notify wait for each other."""
     try:
         with through.cursor() as cursor:
+            # In one statement: each is a commit, and commits that notify wait for each other.
             channels, payloads = zip(*news, strict=True)
             cursor.execute(
                 "SELECT pg_notify(c, p) FROM unnest(%s::text[], %s::text[]) AS news(c, p)",
@@ -66,7 +66,7 @@ def _send(through: Any, news: set[tuple[str, str]]) -> bool:
 
 
 class Notifier:
-    """Sends this process's wake-ups from a thread of its own: what comes while one is being sent goes out together."""
+    """Sends this process's wake-ups from a thread of its own; those that come during one sending go out together."""
 
     def __init__(self) -> None:
         self.news: deque[tuple[str, str]] = deque()
@@ -76,13 +76,13 @@ class Notifier:
         atexit.register(self.idle.wait, FLUSH_SECONDS)
 
     def tell(self, channel: str, payload: str) -> None:
-        """Have it sent, soon."""
         self.idle.clear()
         self.news.append((channel, payload))
         self.some.set()
 
     def _run(self) -> None:
         while self.some.wait():
+            # Before the queue is read: what is told from here on sets it again, and is never missed.
             self.some.clear()
             news: set[tuple[str, str]] = set()
             while self.news:
@@ -113,8 +113,8 @@ def _notifier() -> Notifier:
 
 
 def own_connection() -> psycopg.Connection:
-    """Open a connection to Postgres beside Django's."""
     params = connections["default"].get_connection_params()
+    # Without what concerns Django's own cursors.
     kept = {k: v for k, v in params.items() if k not in ("cursor_factory", "context", "prepare_threshold")}
     return psycopg.connect(**kept, autocommit=True)
 
@@ -126,10 +126,10 @@ class Listener(Protocol):
         """Return the payloads that came within `timeout` seconds (maybe none), or None for "anything may be new"."""
 
     def interrupt(self) -> None:
-        """Have a wait end now, or the next one if there is none. May be called by any thread."""
+        """End the wait under way now, or else the next one. May be called by any thread."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 class PostgresListener:
@@ -143,7 +143,6 @@ class PostgresListener:
         self.rope.setblocking(False)
 
     def wait(self, timeout: float) -> set[str] | None:
-        """See Listener."""
         try:
             if self.connection is None:
                 self.connection = self._connect()
@@ -163,7 +162,6 @@ class PostgresListener:
         return {n.payload for n in through.notifies(timeout=0)}
 
     def _sleep(self, through: psycopg.Connection, timeout: float) -> None:
-        """Wait until Postgres sends something, somebody interrupts, or the time is over."""
         waiting = select.poll()  # not select(): a process with many streams has files with high numbers
         waiting.register(through.fileno(), select.POLLIN)
         waiting.register(self.bell, select.POLLIN)
@@ -173,7 +171,6 @@ class PostgresListener:
                 pass
 
     def interrupt(self) -> None:
-        """See Listener."""
         with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
             self.rope.send(b"!")
 
@@ -189,14 +186,13 @@ class PostgresListener:
             self.connection = None
 
     def close(self) -> None:
-        """See Listener."""
         self._disconnect()
         self.bell.close()
         self.rope.close()
 
 
 class SqliteListener:
-    """Watches the file's version number: any commit of any other connection changes it."""
+    """Watches the file's version number, which any commit of another connection changes."""
 
     def __init__(self) -> None:
         self.connection = sqlite3.connect(str(connections["default"].settings_dict["NAME"]), timeout=5, uri=True)
@@ -207,7 +203,6 @@ class SqliteListener:
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
     def wait(self, timeout: float) -> set[str] | None:
-        """See Listener."""
         end = time.monotonic() + timeout
         while True:
             version = self._version()
@@ -221,14 +216,11 @@ class SqliteListener:
             time.sleep(min(left, SQLITE_LOOK_SECONDS))
 
     def interrupt(self) -> None:
-        """See Listener."""
         self.interrupted.set()
 
     def close(self) -> None:
-        """See Listener."""
         self.connection.close()
 
 
 def listener(channel: str) -> Listener:
-    """Return a listener that fits the database."""
     return PostgresListener(channel) if connection.vendor == "postgresql" else SqliteListener()

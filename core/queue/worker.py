@@ -1,4 +1,4 @@
-"""The worker's loop: claim what is due, step it, say when to look again. Every kind of row is alike to it."""
+"""The worker's loop: claim what is due, step it, say when to look again. It treats every kind of row alike."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ class Worker:
         self.stopping.set()
 
     def run(self) -> None:
-        """Work until stopped."""
         listener = wakeups.listener(wakeups.DUE)
         with ThreadPoolExecutor(self.threads, thread_name_prefix="step") as pool:
             while not self.stopping.is_set():
@@ -88,7 +87,7 @@ class Worker:
         return claimed
 
     def room(self, kind: Work) -> int:
-        """Return how many more rows of one kind may be taken."""
+        """Return how many more rows of one kind may be claimed."""
         free = self.threads - len(self.held)
         share: float = getattr(kind, "thread_share", 1.0)
         if free <= 0 or share >= 1:
@@ -97,7 +96,7 @@ class Worker:
         return min(free, max(1, int(self.threads * share)) - sum(type(row) is model for row, _ in self.held.values()))
 
     def pause(self) -> float:
-        """Return how long to wait for a wake-up: until the next row is due, a second at most, less while at work."""
+        """Return how long to wait for a wake-up: until the next row is due, a second at most, less while steps run."""
         if len(self.held) >= self.threads:
             return 0.01  # a thread may be free at any moment; until then nothing is asked of the database
         seconds = LOOK_SECONDS / 10 if self.held else LOOK_SECONDS
@@ -109,11 +108,11 @@ class Worker:
         return max(seconds, 0.01)
 
     def keep_leases(self) -> None:
-        """Drop what is done, extend what takes long, and free what other workers died with."""
         now = time.monotonic()
         for future, (row, since) in list(self.held.items()):
             if future.done():
                 del self.held[future]
+            # Early, so that a lease outlives a database that is away for a moment.
             elif now - since > self.lease.total_seconds() / 3:
                 row.extend(self.lease)
                 self.held[future] = (row, now)
@@ -128,7 +127,7 @@ class Worker:
                 kind.rows().recover()
 
     def step(self, kind: Work, row: DueRow) -> None:
-        """Do one row's step on a pool thread; a bug in it costs that row some time, never the loop."""
+        """Step one row on a pool thread; a bug delays that row, never the loop."""
         with database_kept():
             try:
                 self.step_on(kind, row)
@@ -141,7 +140,7 @@ class Worker:
                     logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})
 
     def step_on(self, kind: Work, row: DueRow) -> None:
-        """Step a row as long as it is due now, also because somebody woke it meanwhile; then give it back."""
+        """Step a row as long as it is due again at once, perhaps because it was woken meanwhile; then give it back."""
         for _ in range(STEPS_AT_ONCE - 1):
             again = kind.step(row)
             if self.stopping.is_set():

@@ -21,7 +21,7 @@ _locks: list[IO[str]] = []  # held until the process ends
 
 
 def prepare() -> None:
-    """Set every setting of the demo; nothing of the caller's own configuration is used."""
+    """Set every setting of the demo; none of the caller's own configuration is used."""
     folder = own_folder()
     kept = read(folder / "secrets.json")
     if not kept:
@@ -60,7 +60,7 @@ def prepare() -> None:
 
 
 def reuse() -> None:
-    """Set every setting of the demo that was started last in VAR_DIR (default: var/demo), for another command."""
+    """Set every setting of the demo that was last started in VAR_DIR (default: var/demo), for another command."""
     folder = Path(os.environ.get("VAR_DIR") or ROOT / "var" / "demo")
     settings = read(folder / "settings.json")
     if not settings:
@@ -73,13 +73,13 @@ def reuse() -> None:
 
 
 def use(settings: dict[str, str]) -> None:
-    """Put settings into the environment; a token of the caller's own must not be used."""
+    # The caller's own token must not be used.
     os.environ.pop("GITHUB_TOKEN", None)
     os.environ.update(settings)
 
 
 def keep(file: Path, what: dict[str, str]) -> None:
-    """Write a file that only its owner may read: all of it, or nothing."""
+    """Write a file that only its owner may read, completely or not at all."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
@@ -114,10 +114,10 @@ def own_folder() -> Path:
 
 
 def make_key(path: Path) -> None:
-    """Write the demo App's private key, readable by its owner alone, and the public key beside it."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     path.with_suffix(".pub").write_bytes(public)
+    # Before there is a key in it, so that only its owner can ever read it.
     path.touch(mode=0o600)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -126,7 +126,7 @@ def make_key(path: Path) -> None:
 
 
 def free_ports(*usual: int) -> list[int]:
-    """Return each usual port if it is free, else one that the system picks."""
+    """Return each usual port if it is free, else one that the system chooses."""
     found: list[int] = []
     for port in usual:
         for candidate in (port, 0):
@@ -142,7 +142,7 @@ def free_ports(*usual: int) -> list[int]:
 
 
 def default_branch() -> str:
-    """Return the branch that this checkout is on, which the local GitHub takes as the default one."""
+    """Return the branch of this checkout, which is the local GitHub's default branch."""
     head = ROOT / ".git" / "HEAD"
     text = head.read_text().strip() if head.is_file() else ""
     return text.removeprefix("ref: refs/heads/") if text.startswith("ref: ") else "main"

@@ -25,13 +25,13 @@ class NotStarted(Exception):
 
 
 def end_with_parent() -> None:
-    """In a child on Linux: be told to end when the demo itself is killed."""
+    """Run in the child: on Linux, have it ended when the demo itself is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Processes:
-    """The local GitHub, a web process and a worker. A context manager: whatever happens, they end with it."""
+    """The local GitHub, a web process and a worker. A context manager: they end with it in any case."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,13 +93,12 @@ class Processes:
                 raise NotStarted(f"{name} ended with code {process.returncode}.\n{self.tail(name)}")
 
     def tail(self, name: str) -> str:
-        """Return the end of a process's log."""
         path = self.logs / f"{name}.log"
         lines = path.read_text(errors="replace").splitlines()[-15:] if path.exists() else []
         return "\n".join([f"The end of {path}:", *lines])
 
     def stop(self) -> None:
-        """End all, the newest first; force what has not ended in time."""
+        """Ask all to end, the newest first; kill those that have not ended in time."""
         for process in reversed(self.running.values()):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -14,7 +14,6 @@ class Handler(BaseHTTPRequestHandler):
     """Prints each POST."""
 
     def do_POST(self) -> None:
-        """Print the signature's headers and the message, and say that it arrived."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
@@ -30,7 +29,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Receive until Ctrl-C."""
     port = int(sys.argv[1]) if sys.argv[1:] else PORT
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)

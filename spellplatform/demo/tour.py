@@ -17,7 +17,7 @@ TEXT = "the quick brown fox jumps over the lazy dog and the quick cat"
 
 
 class Failed(Exception):
-    """The tour did not go as it must."""
+    """The tour did not go as it should."""
 
 
 def cast(base: str, key: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def events(url: str, key: str) -> Iterator[dict[str, Any]]:
 
 
 def watch(url: str, key: str) -> dict[str, Any]:
-    """Draw a bar that follows the stream; return the final event. Raise Failed if there is none."""
+    """Draw a progress bar from the stream; return the final event. Raise Failed if there is none."""
     live, last = sys.stdout.isatty(), None
     for last in events(url, key):
         filled = BAR * last["progress"] // 100

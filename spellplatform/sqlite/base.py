@@ -1,8 +1,8 @@
-"""Django's SQLite backend, but who waits for a lock waits in Python, with the connection's mutex free.
+"""Django's SQLite backend, except that waiting for a lock is done in Python, with the connection's mutex free.
 
-SQLite's own wait (its busy timeout) holds the connection's mutex all along. Python's garbage collector may meet a
-cursor of a connection that waits, in the very thread that has the write lock: to reset the cursor it needs the
-mutex. Then each waits for the other, and nobody writes until the timeout is over.
+SQLite's own wait (its busy timeout) holds the connection's mutex all the time. Python's garbage collector may meet a
+cursor of a waiting connection, in the very thread that has the write lock: to reset the cursor it needs the mutex.
+Then each waits for the other, and all writing stops until the timeout is over.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def run_unlocked(run: Callable[[], T], connection: sqlite3.Connection, lock_seco
 def may_repeat(error: sqlite3.OperationalError, connection: sqlite3.Connection) -> bool:
     """Return whether a statement failed because another connection has the lock, and has done nothing yet.
 
-    Not in a transaction: what it has read would have to be read again. Nor while rows are being read that others
-    have changed since (BUSY_SNAPSHOT): the lock can't be had before they are read to the end.
+    Not in a transaction: what it has read would have to be read again. Nor while rows are being read that others have
+    changed since (BUSY_SNAPSHOT): the lock is not available before they are read to the end.
     Source: https://www.sqlite.org/rescode.html#busy_snapshot
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # errors of Python's module have none
@@ -47,22 +47,19 @@ def may_repeat(error: sqlite3.OperationalError, connection: sqlite3.Connection) 
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """Waits for locks in Python; where a part may be done already, and can't be repeated, as SQLite does."""
+    """Waits for locks in Python, but in SQLite where a part may be done already and can't be repeated."""
 
     connection: sqlite3.Connection
     lock_seconds: float
 
     def execute(self, query: str, params: Any = None) -> Any:
-        """See sqlite3.Cursor."""
         return run_unlocked(lambda: super(Cursor, self).execute(query, params), self.connection, self.lock_seconds)
 
     def executemany(self, query: str, param_list: Any) -> Any:
-        """See sqlite3.Cursor."""
         with self._sqlite_waits():
             return super().executemany(query, param_list)
 
     def executescript(self, script: str) -> Any:
-        """See sqlite3.Cursor."""
         with self._sqlite_waits():
             return super().executescript(script)
 
@@ -76,21 +73,21 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """`timeout` in OPTIONS is what it is to Django: for how many seconds a statement waits for a lock."""
+    """`timeout` in OPTIONS means what it means in Django: for how many seconds a statement waits for a lock."""
 
     init_commands: list[str]
 
     def get_connection_params(self) -> dict[str, Any]:
-        """See Django's. SQLite itself does not wait."""
         params: dict[str, Any] = super().get_connection_params()
         self.lock_seconds = float(params.get("timeout", 5.0))
         self.first_commands, self.init_commands = self.init_commands, []
+        # SQLite itself does not wait.
         return params | {"timeout": 0.0}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
-        """See Django's. Switching a new file to WAL takes a lock, which another process may want at the same time."""
         connection: sqlite3.Connection = super().get_new_connection(conn_params)
         try:
+            # Switching a new file to WAL takes a lock, which another process may want at the same time.
             for command in self.first_commands:
                 run_unlocked(partial(connection.execute, command), connection, self.lock_seconds)
         except BaseException:
@@ -99,7 +96,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def create_cursor(self, name: str | None = None) -> Cursor:
-        """See Django's."""
         cursor: Cursor = self.connection.cursor(factory=Cursor)
         cursor.lock_seconds = self.lock_seconds
         return cursor

@@ -67,14 +67,14 @@ def accept(casts: list[list[int]]) -> list[str]:
     """Try to accept casts of these (API key, spell); say of each whether it was held or refused."""
     from accounts.errors import BudgetExceeded
     from accounts.models import ApiKey
-    from casts.lifecycle import moves
     from casts.models import Spell
+    from tests.casts.conftest import accept_cast
 
     outcomes = []
     for key_id, spell_id in casts:
         key, spell = ApiKey.objects.select_related("account").get(pk=key_id), Spell.objects.get(pk=spell_id)
         try:
-            moves.accept(api_key=key, spell=spell, input={})
+            accept_cast(api_key=key, spell=spell, input={})
             outcomes.append("held")
         except BudgetExceeded:
             outcomes.append("refused")
@@ -85,6 +85,8 @@ def request(secret: str, key: str, body: Any, hang_after: str) -> int:
     """Send POST /cast; once the function of this name has returned, say so and hang there."""
     from tests.casts.client import Api
 
+    with contextlib.redirect_stdout(sys.stderr):  # it says that it has checked the settings
+        importlib.import_module("spellplatform.asgi")
     module, _, name = hang_after.rpartition(".")
     place = importlib.import_module(module)
     original = getattr(place, name)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -18,6 +19,7 @@ from accounts.models import ApiKey
 from casts.callbacks.delivery import CallbackWork
 from casts.lifecycle import moves
 from casts.models import Callback, Cast, CastStatus, Spell
+from tests.casts.conftest import accept_cast
 
 LEASE = dt.timedelta(seconds=30)
 
@@ -52,6 +54,14 @@ class Receiver:
         return f"{self.scheme}://127.0.0.1:{self.port}/hook?of=mine"
 
 
+def drip_into(answer: BufferedIOBase) -> None:
+    """Send headers without end, slowly, until the other end has had enough."""
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            answer.write(f"X-{number}: drip\r\n".encode())
+            time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
@@ -67,10 +77,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
                 self.send_header(name, value)
             if me.drip:
                 self.flush_headers()
-                with contextlib.suppress(OSError):
-                    for number in range(1000):
-                        self.wfile.write(f"X-{number}: drip\r\n".encode())
-                        time.sleep(0.02)
+                drip_into(self.wfile)
                 return
             if status != 204:
                 self.send_header("Content-Length", str(len(me.body)))
@@ -105,7 +112,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
 
 def ended(api_key: ApiKey, spell: Spell, status: CastStatus = CastStatus.SUCCEEDED, **fields: Any) -> Cast:
     """Cast, and end it as the worker would."""
-    cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
+    cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
     [held] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
     assert moves.end(held, status, reason="tests", message="Done.", output={"greeting": "hello"}, charge=True)
     return Cast.objects.select_related("spell").get(pk=cast.pk)

@@ -7,9 +7,9 @@ from django.contrib.auth.models import Permission
 
 from accounts import keys
 from accounts.models import Account
-from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
 from github_integration.models import WorkflowTarget
+from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, refuses_changes, running_cast, shown
 from tests.spells import parted
 
@@ -141,7 +141,7 @@ def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, ma
     make_spell("blank", repository="", workflow_file="", active=False)
     make_spell("event", runtime="repository_dispatch", event_type="go")
     for _ in range(2):
-        moves.accept(api_key=api_key, spell=greet, input={})
+        accept_cast(api_key=api_key, spell=greet, input={})
     text = page(admin_client, SPELLS)
     assert "demo/spells: cast.yml @ main 1,250 ¢" in shown(text)
     assert "the/default: spell-execution-example.yml @ main" in shown(text)
@@ -153,7 +153,7 @@ def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, ma
 
 
 def test_a_spell_that_was_cast_can_not_be_deleted(admin_client, api_key, spell, make_spell):
-    moves.accept(api_key=api_key, spell=spell, input={})
+    accept_cast(api_key=api_key, spell=spell, input={})
     unused = make_spell("unused")
     assert "deletelink" not in page(admin_client, f"{SPELLS}{spell.pk}/change/")
     assert admin_client.post(f"{SPELLS}{spell.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -208,7 +208,7 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
 
 
 def test_a_cast_that_has_just_begun_opens_too(admin_client, api_key, spell):
-    cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+    cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
     read = shown(page(admin_client, f"{CASTS}{cast.pk}/change/"))
     assert "Accepted; waiting for a worker." in read
     Cast.objects.update(api_key=None)
@@ -230,7 +230,7 @@ def test_casts_are_found(admin_client, account, api_key, make_spell):
     wanted = ended_cast(api_key, greet, failed=True)
     elsewhere, _ = keys.create(Account.objects.create(name="Elsewhere"), name="x")
     running_cast(elsewhere, other)
-    moves.accept(api_key=elsewhere, spell=other, input={})
+    accept_cast(api_key=elsewhere, spell=other, input={})
     for term, found in (
         (str(wanted.pk), 1),
         (str(wanted.pk).upper(), 1),
@@ -256,7 +256,7 @@ def test_casts_are_filtered(admin_client, api_key, make_spell):
     greet, other = make_spell(), make_spell("other")
     ended_cast(api_key, greet, failed=True)
     running_cast(api_key, other)
-    moves.accept(api_key=api_key, spell=other, input={})
+    accept_cast(api_key=api_key, spell=other, input={})
     for query, found in (
         ({}, 3),
         ({"status__exact": "failed"}, 1),
@@ -309,7 +309,7 @@ def test_what_a_run_wrote_is_text(admin_client, api_key, make_spell):
 
 
 def test_a_huge_value_is_cut(admin_client, api_key, spell):
-    cast = claimed(moves.accept(api_key=api_key, spell=spell, input={"text": "x" * 500_000}))
+    cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"text": "x" * 500_000}))
     text = page(admin_client, f"{CASTS}{cast.pk}/change/")
     assert len(text) < 300_000
     assert "characters more" in text

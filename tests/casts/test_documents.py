@@ -12,7 +12,7 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db import connection, models
 from django.utils.http import urlencode
 
-from casts.live import hub
+from casts.live import frames
 from casts.models import Cast, CastEvent, IdempotencyRecord, Spell
 from casts.runtime import Observation, RemoteArtifact
 from core.db.documents import DocumentField, TextAt
@@ -86,7 +86,7 @@ def test_an_input_reaches_the_workflow_and_everybody_else_as_it_was_accepted(
     for one in (first, shown, listed, retried, told.body.decode()):
         assert part(one, "metadata") == '{"zeta":"1","b":"2","aa":"Zoë ✅","a":""}'
     event = CastEvent.objects.get(cast=cast, kind="ended")
-    assert part(hub.frame(event, None).data.decode(), "output") == KEPT
+    assert part(frames.frame_of(event, None).data.decode(), "output") == KEPT
 
 
 def test_of_a_name_that_is_written_twice_the_last_counts(api, anything):

@@ -101,10 +101,15 @@ def ends_as_its_run(evidence: Evidence) -> Violations:
             yield f"cast {cast['id']} was cancelled, and nobody had asked for it"
         elif wish is not None and conclusion not in (wish.conclusion, "cancelled"):
             yield f"cast {cast['id']}: its run ended as {conclusion}; {wish.spell_key} ends as {wish.conclusion}"
-        if end == SUCCESS and cast["output"] != cast["input"]:
-            yield f"cast {cast['id']} put out {cast['output']}, not its own {cast['input']}"
-        if end == FAILURE and cast["input"]["word"] not in str((cast["error"] or {}).get("log_tail")):
-            yield f"cast {cast['id']} shows a log without its own word: {cast['error']}"
+        yield from shows_its_own(cast, end)
+
+
+def shows_its_own(cast: dict[str, Any], end: tuple[str, str]) -> Violations:
+    """What an ended cast shows is of its own run."""
+    if end == SUCCESS and cast["output"] != cast["input"]:
+        yield f"cast {cast['id']} put out {cast['output']}, not its own {cast['input']}"
+    if end == FAILURE and cast["input"]["word"] not in str((cast["error"] or {}).get("log_tail")):
+        yield f"cast {cast['id']} shows a log without its own word: {cast['error']}"
 
 
 def left_without_github(evidence: Evidence, cast: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from tests.chaos.trial import Plan, trial
 from tests.e2e.platform import server
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not server(), reason="SQLite is for one web process and one worker")
 def test_every_promise_is_kept_in_a_storm(tmp_path: Path):
     # A landing must not depend on what chance draws; everybody else's runs go on searching.

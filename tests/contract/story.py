@@ -174,7 +174,7 @@ class Story:
         self.ask("GET", "/casts", what="no casts")
         self.ask("GET", "/nowhere", what="no such path")
         self.ask("PUT", "/cast", {}, what="no such method")
-        self.ask("GET", "/spells", Accept="text/csv", what="not to be had as CSV")
+        self.ask("GET", "/spells", Accept="text/csv", what="not offered as CSV")
         self.recorder.ask("GET", "/api/v1/spells", what="without a key")
         self.ask("GET", "/spells", key="sk_live_spl_", what="with half a key")
 

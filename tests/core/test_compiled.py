@@ -124,7 +124,10 @@ def test_every_column_of_every_model_is_written_as_the_orm_writes_it(account, ap
         before = exactly(model.objects.get(pk=row.pk))
         if model.__name__ == "LedgerEntry":
             continue  # never changed, says a trigger
-        assert update(model.objects.filter(pk=key(model))).run(writable, id=row.pk), model
+        rewrite = update(model.objects.filter(pk=key(model)))
+        assert rewrite.run(writable, id=row.pk) == 1, model
+        assert exactly(model.objects.get(pk=row.pk)) == before, model
+        assert [exactly(one) for one in rewrite.rows(writable, id=row.pk)] == [before], model
         assert exactly(model.objects.get(pk=row.pk)) == before, model
 
 
@@ -153,7 +156,12 @@ def kept(kind):
     importlib.import_module("spellplatform.urls")
     ours = [module for name, module in sys.modules.items() if name.split(".")[0] in OURS]
     queues = [statements(model) for model in every_model() if issubclass(model, DueRow)]
-    return {one for holder in (*ours, *queues) for one in vars(holder).values() if isinstance(one, kind)}
+    found = [one for holder in (*ours, *queues) for held in vars(holder).values() for one in flat(held)]
+    return {one for one in found if isinstance(one, kind)}
+
+
+def flat(held):
+    return held.values() if isinstance(held, dict) else [held]
 
 
 def test_what_modules_read_by_compiled_statements_is_read_as_by_the_orm(account, api_key, spell, given):
@@ -264,6 +272,9 @@ def test_an_update_writes_what_it_names_and_says_to_how_many_rows(account, api_k
     read = Cast.objects.get(pk=cast.pk)
     assert (read.progress, read.status) == (1, "running")
     assert open_cast.run({"progress": 50}, id=uuid.uuid4()) == 0
+    assert open_cast.rows({"progress": 50}, id=uuid.uuid4()) == []
+    [written] = running.rows(id=cast.pk, status="running")
+    assert (written.pk, written.progress, written.last_seq) == (cast.pk, 2, 0)
 
 
 def test_a_value_is_given_for_each_param_and_for_nothing_else(account):

@@ -309,7 +309,7 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
     log = tmp_path / "log"
     with log.open("w") as stderr:
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr)
-    until(lambda: "Run: manage.py migrate" in log.read_text(), 30)
+    until(lambda: "Run: manage.py migrate" in log.read_text(), 60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
     told = log.read_text()
@@ -330,9 +330,9 @@ def test_the_command_starts_when_its_tables_are_there(tmp_path):
     with log.open("w") as stderr:
         worker = subprocess.Popen([sys.executable, "manage.py", "runworker"], cwd=ROOT, env=environment, stderr=stderr)
     try:
-        until(lambda: "worker waits for the database" in log.read_text(), 30)
+        until(lambda: "worker waits for the database" in log.read_text(), 60)
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
-        until(lambda: "worker starts" in log.read_text(), 30)
+        until(lambda: "worker starts" in log.read_text(), 60)
     finally:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0

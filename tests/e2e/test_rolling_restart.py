@@ -114,7 +114,7 @@ def test_nobody_misses_an_event_while_both_processes_are_restarted(tmp_path: Pat
         while not all(watcher.ids for watcher in watchers):
             await asyncio.sleep(0.1)
         arguments = [sys.executable, "-m", "tests.e2e.ticker", str(ROUNDS), str(EVERY), *casts]
-        ticker = subprocess.Popen(arguments, cwd=ROOT, env=environment(where))
+        ticker = await asyncio.to_thread(subprocess.Popen, arguments, cwd=ROOT, env=environment(where))
         for name in ("web-1", "web-2"):
             while not all(len(watcher.ids) > (2 if name == "web-1" else 8) for watcher in watchers):
                 await asyncio.sleep(0.05)

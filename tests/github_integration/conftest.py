@@ -12,10 +12,10 @@ import pytest
 import responses as doubles_of_http
 
 from accounts.models import ApiKey
-from casts.lifecycle import moves
 from casts.models import Cast
 from github_integration import auth, transport
 from github_integration.api import GitHub
+from tests.casts.conftest import accept_cast
 
 from .doubles import API, DATA
 
@@ -87,7 +87,7 @@ def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
 
     def make(*, spell: dict[str, Any] | None = None, input: Any = None, **fields: Any) -> Cast:
         number = Cast.objects.count()
-        made = moves.accept(
+        made = accept_cast(
             api_key=api_key, spell=make_spell(f"greet{number}", **(spell or {})), input=input or {"name": "Ada"}
         )
         Cast.objects.filter(pk=made.pk).update(**{"dispatch_started_at": STARTED} | fields)

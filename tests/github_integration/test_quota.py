@@ -282,7 +282,10 @@ def test_looks_are_not_spared_while_requests_are_plentiful() -> None:
 def test_looks_are_spared_as_requests_run_out_and_hardly_made_when_none_is_left() -> None:
     apart = []
     for left in (5000, 4200, 3000, 2000, 1600, 1500, 0):
-        apart.append(round(quota.between_looks(hour(left=left), timezone.now()).total_seconds(), 1))
+        known = hour(left=left)
+        assert known.rate_reset_at is not None
+        now = known.rate_reset_at - dt.timedelta(minutes=30)
+        apart.append(round(quota.between_looks(known, now).total_seconds(), 1))
     assert apart == [0.2, 0.2, 0.4, 2.6, 17.0, 1799.0, 1799.0]
     assert apart == sorted(apart)
 

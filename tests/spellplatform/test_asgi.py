@@ -10,7 +10,7 @@ from tests.casts.client import asked, run
 
 
 @pytest.mark.django_db(transaction=True)
-def test_pages_and_the_api_answer_behind_one_door():
+def test_pages_and_the_api_answer_from_one_application():
     async def scene():
         async with asked("/") as page:
             assert (page.status, page.headers["Location"]) == (302, "/admin/")

@@ -20,6 +20,7 @@ from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
 from core.ids import first_id
 from github_integration.models import Installation
 from github_integration.words import WORDS
+from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, running_cast, shown
 from webhooks.models import Delivery
 
@@ -35,7 +36,7 @@ def make_stuck(api_key, spell):
     """Accept a cast that is queued since an hour, and is to be looked at in a minute; any column may be given."""
 
     def make(spell=spell, **columns):
-        cast = moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+        cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
         usual = {"created_at": ago(hours=1), "due_at": ago(minutes=-1), "message": "GitHub said so."}
         Cast.objects.filter(pk=cast.pk).update(**usual | columns)
         return Cast.objects.get(pk=cast.pk)
@@ -323,7 +324,7 @@ def make_sent(api_key, spell):
 
     def make(answers, spell=spell):
         for answer in answers:
-            cast = claimed(moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"}))
+            cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"}))
             moves.intend_dispatch(cast)
             if answer == "y":
                 moves.dispatched(cast, None)

@@ -15,7 +15,7 @@ from casts.api import (
     budget,
     urls,  # noqa: F401 - imports every view, and with them every error
 )
-from casts.api import serializers as s
+from casts.api import cast_serializers as s
 from casts.callbacks import serializers as c
 from casts.execution.finish import ENDED_BY_US
 from casts.models import Cast, CastStatus
@@ -190,15 +190,15 @@ def test_every_status_and_reason_is_documented_and_no_other():
 @pytest.mark.parametrize(
     ("title", "serializer"),
     [
-        ("The cast", s.CastLine),
-        ("Artifacts", s.ArtifactLine),
-        ("Budget", budget.BudgetLine),
-        ("Budget", budget.InnerPeriodLine),
-        ("Usage", usage.UsageLine),
+        ("The cast", s.CastOut),
+        ("Artifacts", s.ArtifactOut),
+        ("Budget", budget.BudgetOut),
+        ("Budget", budget.InnerPeriodOut),
+        ("Usage", usage.UsageOut),
         ("Usage", usage.UsageDay),
         ("Managing keys", keys.KeyMade),
         ("Callbacks", c.EndpointMade),
-        ("Callbacks", c.CallbackLine),
+        ("Callbacks", c.CallbackOut),
         ("Callbacks", c.Secrets),
     ],
 )

@@ -17,6 +17,7 @@ from casts.runtime import Failure, Observation, Run
 from github_integration.models import Installation
 from github_integration.quota import pause
 from tests.casts.client import Api
+from tests.casts.conftest import accept_cast
 from tests.console import claimed, ended_cast, page, running_cast, shown
 from webhooks.models import Delivery
 
@@ -55,7 +56,7 @@ def by_operators(cast: Cast) -> list[tuple[str, str]]:
 
 
 def accepted(api_key, spell) -> Cast:
-    return moves.accept(api_key=api_key, spell=spell, input={"name": "Ada"})
+    return accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
 
 
 def test_a_cast_that_waits_is_cancelled_by_the_operator_and_says_so(operator, api_key, spell, secret):

@@ -20,9 +20,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from casts.lifecycle import moves
 from casts.models import Cast
 from github_integration.models import Installation, WorkflowTarget
+from tests.casts.conftest import accept_cast
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
 
@@ -99,7 +99,7 @@ def make_cast(api_key: ApiKey, make_spell: Any) -> Callable[..., Cast]:
     def make(*, spell: dict[str, Any] | None = None, **fields: Any) -> Cast:
         number = settings.GITHUB_APP_INSTALLATION_ID or 0
         Installation.objects.update_or_create(pk=number, defaults={"actor_login": ACTOR})
-        made = moves.accept(
+        made = accept_cast(
             api_key=api_key, spell=make_spell(f"greet{Cast.objects.count()}", **(spell or {})), input={"name": "Ada"}
         )
         now = timezone.now()

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casts.lifecycle import moves
+from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, delivered, listed, page, queries, refuses_changes, running_cast, shown
 from webhooks.models import Delivery, DeliverySweep
 
@@ -112,7 +113,7 @@ def test_the_list_leaves_bodies_alone_and_needs_as_many_queries_for_many_rows(ad
 
 
 def test_a_delivery_may_come_before_its_run_is_known(admin_client, api_key, spell):
-    cast = claimed(moves.accept(api_key=api_key, spell=spell, input={}))
+    cast = claimed(accept_cast(api_key=api_key, spell=spell, input={}))
     moves.intend_dispatch(cast)
     body = sample("workflow_job.queued")
     body["workflow_job"]["created_at"] = timezone.now().strftime("%Y-%m-%dT%H:%M:%SZ")

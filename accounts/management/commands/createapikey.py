@@ -12,14 +12,13 @@ from accounts import keys
 from accounts.models import SCOPES, Account, usual_scopes
 from core.commands import DatabaseCommand
 
-MAX_DAYS = 36_500
+MAX_DAYS = 36_500  # a hundred years
 
 
 class Command(DatabaseCommand):
     help = "Make an API key and print it, this once. The account is made if there is none of that name."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the account and what the key may do."""
         parser.add_argument("account", help="the account's name")
         parser.add_argument("--name", default="command line", help="what or whom the key is for")
         parser.add_argument(
@@ -40,7 +39,6 @@ class Command(DatabaseCommand):
         cap_cents: int | None,
         **options: object,
     ) -> None:
-        """Make it; the secret goes to stdout alone, so that it can be piped."""
         if days is not None and not 1 <= days <= MAX_DAYS:
             raise CommandError(f"--days is 1 to {MAX_DAYS}")
         try:
@@ -61,4 +59,5 @@ class Command(DatabaseCommand):
         except ValidationError as exc:
             raise CommandError("; ".join(exc.messages)) from exc
         self.stderr.write(f"API key {key.pk} for {owner}, shown this once:")
+        # Alone on stdout, so that it can be piped.
         self.stdout.write(secret)

@@ -14,12 +14,12 @@ class Command(DatabaseCommand):
     )
 
     def handle(self, **options: object) -> None:
-        """Compare each period, an account's month at a time, under its lock."""
         differences = []
         months = BudgetPeriod.objects.filter(scope=BudgetScope.ACCOUNT).order_by("pk")
         checked = 0
         for key in months.values_list("pk", flat=True):
             with transaction.atomic():
+                # Whatever moves the account's money waits at this row, so counters and ledger are of one moment.
                 own = BudgetPeriod.objects.select_for_update().get(pk=key)
                 for period in BudgetPeriod.objects.filter(account=own.account_id, month=own.month):
                     checked += 1

@@ -1,4 +1,4 @@
-"""Run the worker: it steps whatever kinds of rows the setting WORK names."""
+"""Run the worker: it steps the kinds of rows that the setting WORK names."""
 
 import logging
 import signal
@@ -21,11 +21,9 @@ class Command(BaseCommand):
     help = "Step what is due, until SIGTERM or SIGINT; then finish the steps under way."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the number of threads."""
         parser.add_argument("--threads", type=int, default=settings.WORKER_THREADS, help="steps at a time")
 
     def handle(self, *, threads: int, **options: object) -> None:
-        """Run until told to stop."""
         worker = Worker(threads=threads, lease_seconds=settings.WORKER_LEASE_SECONDS)
 
         def stop(signum: int, frame: FrameType | None) -> None:
@@ -39,9 +37,9 @@ class Command(BaseCommand):
 
 
 def wait_for_database(stopping: threading.Event) -> bool:
-    """Return True when the database is there with its tables, False when told to stop; say what is waited for, once.
+    """Return True once the database is there with its tables, False when told to stop; log each reason once.
 
-    It may be started before the database, or before `migrate`.
+    The worker may be started before the database, or before `migrate`.
     """
     said = ""
     while not stopping.is_set():

@@ -11,25 +11,23 @@ from typing import Any
 
 
 def fail(message: str) -> None:
-    """End the step as the real action would."""
     print(f"::error::{message}")
     sys.exit(1)
 
 
 def store() -> Path:
-    """Return the folder of the repository's caches."""
     folder = Path(os.environ["LOCAL_GITHUB_CACHES"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def version(paths: str) -> str:
-    """Return what sets caches of other paths apart, as on GitHub."""
+    """Return what keeps caches of different paths apart, as on GitHub."""
     return hashlib.sha256("\n".join(line.strip() for line in paths.splitlines()).encode()).hexdigest()[:16]
 
 
 def find(paths: str, key: str, others: str) -> dict[str, Any] | None:
-    """Return the cache of this key, else the newest one that begins with one of the others."""
+    """Return the cache with this key, else the newest whose key begins with one of the others."""
     known = [json.loads(file.read_text(encoding="utf-8")) for file in store().glob("*.json")]
     known = sorted((one for one in known if one["version"] == version(paths)), key=lambda one: -one["made"])
     exact = [one for one in known if one["key"] == key]
@@ -39,7 +37,7 @@ def find(paths: str, key: str, others: str) -> dict[str, Any] | None:
 
 
 def save(paths: str, key: str) -> None:
-    """Keep what the paths name, unless there is a cache of this key."""
+    """Store the paths, unless there is a cache with this key."""
     name = hashlib.sha256(f"{key}\n{version(paths)}".encode()).hexdigest()[:32]
     target = store() / f"{name}.json"
     if target.exists():
@@ -54,6 +52,7 @@ def save(paths: str, key: str) -> None:
     with tarfile.open(draft, "w:gz", compresslevel=1) as archive:
         for hit in found:
             archive.add(os.path.abspath(hit))
+    # By renaming, and the facts last, so that a job running beside this one never finds half a cache.
     draft.rename(store() / f"{name}.tar")
     facts = {"key": key, "version": version(paths), "made": os.stat(store() / f"{name}.tar").st_mtime, "file": name}
     draft.write_text(json.dumps(facts | {"workspace": os.environ["GITHUB_WORKSPACE"]}), encoding="utf-8")
@@ -62,7 +61,7 @@ def save(paths: str, key: str) -> None:
 
 
 def restore(found: dict[str, Any]) -> None:
-    """Unpack a cache; what lay in its run's workspace goes to the one of this run."""
+    """Unpack a cache; paths in the workspace of the run that saved it become paths in this run's."""
     there = found["workspace"].lstrip("/") + "/"
     here = Path(os.environ["GITHUB_WORKSPACE"])
     with tarfile.open(store() / f"{found['file']}.tar") as archive:
@@ -82,7 +81,7 @@ def restore(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the action's inputs from the environment; `both` leaves a note for the job's end."""
+    """Do what the action's inputs, in the environment, ask for; `both` leaves a note for the end of the job."""
     env, kind = os.environ, sys.argv[1]
     notes = Path(env["RUNNER_TEMP"]) / "localgithub-caches"
     if kind == "save-all":

@@ -8,13 +8,11 @@ from pathlib import Path
 
 
 def fail(message: str) -> None:
-    """End the step as the real action would."""
     print(f"::error::{message}")
     sys.exit(1)
 
 
 def clone(repository: str, ref: str, target: Path) -> None:
-    """Fetch another repository from github.com."""
     target.mkdir(parents=True, exist_ok=True)
     source = f"{os.environ['LOCAL_GITHUB_SOURCE']}/{repository}"
     for command in (
@@ -22,6 +20,7 @@ def clone(repository: str, ref: str, target: Path) -> None:
         ["fetch", "-q", "--depth", "1", source, ref or "HEAD"],
         ["checkout", "-q", "-f", "FETCH_HEAD"],
     ):
+        # No prompt: git would wait for a password that never comes.
         environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
         done = subprocess.run(
             ["git", "-C", str(target), *command], env=environment, capture_output=True, text=True, check=False
@@ -32,7 +31,6 @@ def clone(repository: str, ref: str, target: Path) -> None:
 
 
 def main() -> None:
-    """Read the action's inputs from the environment and put the files where they belong."""
     env = os.environ
     repository, ref = env["CHECKOUT_REPOSITORY"], env["CHECKOUT_REF"]
     target = Path(env["GITHUB_WORKSPACE"]) / (env["CHECKOUT_PATH"] or ".")

@@ -11,13 +11,12 @@ from typing import Any
 
 
 def fail(message: str) -> None:
-    """End the step as the real action would."""
     print(f"::error::{message}")
     sys.exit(1)
 
 
 def known(stores: str) -> list[dict[str, Any]]:
-    """Return what the run has stored, the newest of each name; a later folder is an earlier attempt's."""
+    """Return the artifacts of the run, the newest of each name: a later folder is a later attempt's."""
     found: dict[str, dict[str, Any]] = {}
     for store in filter(None, stores.split(os.pathsep)):
         for file in sorted(Path(store).glob("*.json"), reverse=True):
@@ -27,7 +26,6 @@ def known(stores: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Read the action's inputs from the environment and unpack what they name."""
     env = os.environ
     if env["ARTIFACT_RUN"] not in ("", env["GITHUB_RUN_ID"]) or env["ARTIFACT_REPOSITORY"] not in (
         "", env["GITHUB_REPOSITORY"],

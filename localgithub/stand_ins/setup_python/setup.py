@@ -9,13 +9,12 @@ from pathlib import Path
 
 
 def fail(message: str) -> None:
-    """End the step as the real action would."""
     print(f"::error::{message}")
     sys.exit(1)
 
 
 def wanted(versions: str, file: str) -> str:
-    """Return the first version that is asked for, as `3.12`; empty for any."""
+    """Return the first version asked for, such as `3.12`; empty for any."""
     text = versions
     if not text.strip() and file:
         path = Path(os.environ["GITHUB_WORKSPACE"]) / file
@@ -27,7 +26,7 @@ def wanted(versions: str, file: str) -> str:
 
 
 def tells(program: str) -> str:
-    """Return which version a Python says it is; empty if it doesn't run, as a shim of pyenv without that version."""
+    """Return the version that a Python reports; empty if it doesn't run, such as a pyenv shim without that version."""
     asked = [program, "-I", "-S", "-c", "import platform; print(platform.python_version())"]
     try:
         done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -37,12 +36,11 @@ def tells(program: str) -> str:
 
 
 def is_version(have: str, version: str) -> bool:
-    """Whether 3.12.4 is what was asked for as 3.12."""
     return f"{have}.".startswith(f"{version}.")
 
 
 def find(version: str) -> str:
-    """Return the first Python on the path that runs and is of a version, empty if there is none."""
+    """Return the first Python on the PATH that runs and has this version, empty if there is none."""
     for folder in os.environ["PATH"].split(os.pathsep) if "." in version else []:
         for name in (f"python{version}", "python3", "python"):
             program = shutil.which(name, path=folder) if folder else None
@@ -52,10 +50,11 @@ def find(version: str) -> str:
 
 
 def make(program: str, folder: Path) -> str:
-    """Make a virtual environment, return why it can't be made. pip runs out of its wheel: installing it is slow."""
+    """Create a virtual environment; return why that failed, empty if it did not."""
     code = "import ensurepip, pathlib; print(next(pathlib.Path(ensurepip.__file__).parent.glob('_bundled/pip-*.whl')))"
     asked = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=False)
     wheel = asked.stdout.strip()
+    # pip runs out of the wheel that Python brings along, because installing it is slow.
     without = ["--without-pip"] if wheel else []
     command = [program, "-I", "-m", "venv", *without, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,7 +70,6 @@ def make(program: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Find a Python, make a virtual environment of it, and put it first on the path."""
     env = os.environ
     version = wanted(env["SETUP_VERSION"], env["SETUP_FILE"])
     folder = Path(env["RUNNER_TEMP"]) / f"python-{version or 'any'}"

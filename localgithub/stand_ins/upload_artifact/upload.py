@@ -14,7 +14,7 @@ FORBIDDEN = re.compile(r'["<>|*?:\r\n\\/]')
 
 
 def find(patterns: str, *, hidden: bool) -> tuple[list[Path], Path]:
-    """Return the files that the lines of `patterns` mean, and the directory that names are relative to."""
+    """Return the files that match the lines of `patterns`, and the directory to which their names are relative."""
     taken: set[Path] = set()
     roots: list[Path] = []
     for line in filter(None, (line.strip() for line in patterns.splitlines())):
@@ -37,7 +37,7 @@ def find(patterns: str, *, hidden: bool) -> tuple[list[Path], Path]:
 
 
 def pack(files: list[Path], base: Path, target: Path, level: int) -> None:
-    """Zip the files with fixed times and order, so that equal content gives equal bytes."""
+    """Zip the files with fixed times and in order, so that equal content gives equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for file in files:
             entry = zipfile.ZipInfo(file.relative_to(base).as_posix(), (1980, 1, 1, 0, 0, 0))
@@ -47,13 +47,11 @@ def pack(files: list[Path], base: Path, target: Path, level: int) -> None:
 
 
 def fail(message: str) -> None:
-    """End the step as the real action would."""
     print(f"::error::{message}")
     sys.exit(1)
 
 
 def main() -> None:
-    """Read the action's inputs from the environment and keep the files."""
     env = os.environ
     store = Path(env["LOCAL_GITHUB_ARTIFACTS"])
     archive = env["ARTIFACT_ARCHIVE"] != "false"
@@ -85,6 +83,7 @@ def main() -> None:
     else:
         target.write_bytes(files[0].read_bytes())
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    # GitHub's default, which is also the most here (GITHUB_RETENTION_DAYS).
     days = min(int(env["ARTIFACT_RETENTION"] or 0) or 90, 90)
     facts = {
         "id": artifact_id,

@@ -32,12 +32,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take whether to stop after the cast."""
         parser.add_argument("--once", action="store_true", help="end after the cast; code 0 only if all went well")
 
     def handle(self, *, once: bool, **options: object) -> None:
-        """Prepare, start, cast, show, serve."""
-
         def end(signum: int, frame: FrameType | None) -> None:
             raise KeyboardInterrupt
 
@@ -98,7 +95,6 @@ class Command(BaseCommand):
         return str(cast["progress_url"])
 
     def show(self, key: str, password: str, progress_url: str) -> None:
-        """Say where everything is while it is served, and print lines to copy."""
         base = settings.PUBLIC_URL
         curl = (
             f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
@@ -123,7 +119,6 @@ class Command(BaseCommand):
 
 
 def opens(key: str, account: Account) -> bool:
-    """Whether a key is one of this account that can be used."""
     try:
         return keys.authenticate(key).account_id == account.pk
     except Unauthorized:

@@ -14,7 +14,6 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, **options: Any) -> None:
-        """Print one line."""
         self.stdout.write(
             f"Spell Platform {__version__}, Django {django.get_version()}, Python {platform.python_version()}"
         )

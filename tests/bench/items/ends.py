@@ -17,7 +17,7 @@ import datetime, json, os, sys, time
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spellplatform.settings")
 import django
 django.setup()
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from accounts.models import ApiKey
@@ -34,7 +34,10 @@ def timed(call, *args):
     return found, ((time.perf_counter() - began) * 1000, (time.thread_time() - used) * 1000)
 
 def accept():
-    return moves.accept(api_key=key, spell=spell, input={"name": "Ada"})
+    cast = moves.new_cast(api_key=key, spell=spell, input={"name": "Ada"})
+    with transaction.atomic():
+        moves.accept(cast)
+    return cast
 
 def claimed(cast):
     now = timezone.now()

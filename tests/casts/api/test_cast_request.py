@@ -87,6 +87,14 @@ def test_a_cast_is_taken_on_with_all_a_client_needs(api, greet):
     assert ledger(cast) == [("hold", 7)]
 
 
+@pytest.mark.parametrize(("headers", "most"), [({}, 9), ({"Idempotency_Key": "k"}, 12)])
+def test_a_cast_takes_few_statements(api, greet, headers, most, django_assert_max_num_queries):
+    body = {"spell_key": "greet", "input": {"name": "Ada"}}
+    api.post("/cast", body)  # the month's first makes its counter
+    with django_assert_max_num_queries(most):
+        assert api.post("/cast", body, **headers).status_code == 201
+
+
 @pytest.mark.parametrize("link", ["progress_url", "events_url"])
 def test_its_links_open_without_a_key_and_carry_none(api, greet, secret, link):
     body = api.post("/cast", {"spell_key": "greet", "input": {"name": "Ada"}}).json()

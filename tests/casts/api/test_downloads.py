@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account
 from casts import links
-from casts.live import waiting
+from casts.api import downloads
 from casts.models import Artifact, Cast
 from tests.casts.client import asked, run
 
@@ -67,7 +67,7 @@ def test_it_comes_byte_for_byte_with_its_digest(cast, keep, secret):
 
 def test_head_tells_the_same_and_reads_nothing(cast, keep, secret, monkeypatch):
     keep()
-    monkeypatch.setattr(waiting, "file_chunks", None)
+    monkeypatch.setattr(downloads, "file_chunks", None)
 
     async def scene():
         async with asked(path_of(cast), method="HEAD", Authorization=f"Bearer {secret}") as answer:
@@ -184,8 +184,8 @@ def test_a_path_in_a_name_leads_nowhere(cast, keep, secret):
 def test_a_download_that_is_broken_off_lets_go_of_its_file(cast, keep, secret, monkeypatch):
     keep(content=CONTENT * 10)
     opened = []
-    open_artifact = waiting.opened_artifact
-    monkeypatch.setattr(waiting, "opened_artifact", lambda *a: opened.append(open_artifact(*a)) or opened[-1])
+    open_artifact = downloads.opened_artifact
+    monkeypatch.setattr(downloads, "opened_artifact", lambda *a: opened.append(open_artifact(*a)) or opened[-1])
 
     async def scene():
         async with asked(path_of(cast), Authorization=f"Bearer {secret}") as answer:

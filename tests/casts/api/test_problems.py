@@ -11,8 +11,9 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from casts import access
+from casts.api import downloads
 from casts.lifecycle import moves
-from casts.live import openings, waiting
+from casts.live import openings
 from casts.models import Cast
 from tests.casts.client import Api, asked, problem, run
 from tests.casts.conftest import nothing_left
@@ -144,7 +145,7 @@ def logged(caplog):
         ((Cast.objects, "of"), "GET", "/casts"),
         ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
-        ((waiting, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
+        ((downloads, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),
     ],
 )
 def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, monkeypatch, where, method, path, logged):

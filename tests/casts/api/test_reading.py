@@ -300,8 +300,8 @@ def test_the_description_lists_every_path_and_needs_no_key(db):
 
 def test_the_description_knows_every_field_that_a_cast_shows(api, cast):
     described = json.loads(Api(None).get("/schema").content)["components"]["schemas"]
-    assert set(api.get(f"/casts/{cast.pk}").json()) == set(described["CastLine"]["properties"])
-    assert set(described["CastLine"]["properties"]["status"].get("enum", CastStatus.values)) == set(CastStatus.values)
+    assert set(api.get(f"/casts/{cast.pk}").json()) == set(described["CastOut"]["properties"])
+    assert set(described["CastOut"]["properties"]["status"].get("enum", CastStatus.values)) == set(CastStatus.values)
 
 
 def test_the_page_to_try_it_comes_from_us_alone(db):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import keys
+from accounts import budget, keys
 from accounts.models import LedgerEntry
 from casts.lifecycle import moves
 from casts.models import FINAL, Cast, CastStatus
@@ -88,8 +88,7 @@ def test_an_open_cast_is_not_retried(api, cast):
 
 def test_a_retry_that_can_not_be_paid_leaves_nothing(api, account, ended):
     old = ended()
-    account.monthly_cap_cents = 4
-    account.save()
+    budget.set_cap(account, cap_cents=4)
     with nothing_left():
         problem(api.post(f"/casts/{old.pk}/retry"), 402, "BUDGET_CAP_EXCEEDED")
 

@@ -24,6 +24,7 @@ from casts.models import Artifact, Callback, CallbackAttempt, CallbackEndpoint, 
 from core import safe_http
 from core.queue.worker import Worker
 from core.times import stamp
+from tests.casts.conftest import accept_cast
 from tests.casts.receivers import Receiver, claim, ended, make_due, receiver, work_off
 
 State = Callback.State
@@ -184,7 +185,7 @@ def test_a_cast_that_nobody_wants_to_hear_of_owes_nothing(api_key, spell):
 
 
 def test_a_cast_cancelled_before_it_was_sent_is_told_too(inbox, endpoint, api_key, spell):
-    cast = moves.accept(api_key=api_key, spell=spell, input={})
+    cast = accept_cast(api_key=api_key, spell=spell, input={})
     moves.cancel(cast.pk)
     moves.cancel(cast.pk)
     work_off()
@@ -192,7 +193,7 @@ def test_a_cast_cancelled_before_it_was_sent_is_told_too(inbox, endpoint, api_ke
 
 
 def test_an_end_that_is_rolled_back_owes_nothing(inbox, endpoint, api_key, spell):
-    cast = moves.accept(api_key=api_key, spell=spell, input={}, callback_url=inbox.url)
+    cast = accept_cast(api_key=api_key, spell=spell, input={}, callback_url=inbox.url)
     with transaction.atomic():
         assert moves.cancel(cast.pk).final
         assert Callback.objects.count() == 2
@@ -203,7 +204,7 @@ def test_an_end_that_is_rolled_back_owes_nothing(inbox, endpoint, api_key, spell
 
 
 def test_a_cast_does_not_end_without_what_it_owes(monkeypatch, endpoint, api_key, spell):
-    cast = moves.accept(api_key=api_key, spell=spell, input={})
+    cast = accept_cast(api_key=api_key, spell=spell, input={})
 
     def broken(cast: Cast) -> None:
         raise ZeroDivisionError

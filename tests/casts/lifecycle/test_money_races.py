@@ -30,7 +30,7 @@ from casts.models import Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
 from core.db.threads import rendered
 from tests.casts.client import Api
-from tests.casts.conftest import LEASE, claim, history, ledger
+from tests.casts.conftest import LEASE, accept_cast, claim, history, ledger
 from tests.casts.fake import jobs_of
 from tests.casts.lifecycle.test_moves import together
 from tests.casts.racer import racers
@@ -106,7 +106,7 @@ def round_of_cents(purse, chance):
     def accept(i):
         key, spell = asked[i]
         try:
-            return moves.accept(api_key=key, spell=spell, input={})
+            return accept_cast(api_key=key, spell=spell, input={})
         except BudgetExceeded:
             return asked[i]
 
@@ -314,7 +314,7 @@ def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
         ]
         spell = make_spell(f"{of}-{number}", max_running=limit if of == "spell" else None)
         owners = [keys.create(one, name="k")[0] for one in people]
-        line = [moves.accept(api_key=owners[i % len(owners)], spell=spell, input={}) for i in range(8)]
+        line = [accept_cast(api_key=owners[i % len(owners)], spell=spell, input={}) for i in range(8)]
         if number // 2 % 2 == 0:
             # Back from a rate limit, none is in line and each believes that it is next: only the lock decides.
             Cast.objects.filter(spell=spell).update(status_reason="rate_limited")
@@ -327,7 +327,7 @@ def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    "place", ["casts.lifecycle.idempotency._claim", "accounts.budget.hold", "casts.lifecycle.events.append"]
+    "place", ["casts.lifecycle.idempotency.claim", "accounts.budget.hold", "casts.lifecycle.events.append"]
 )
 def test_a_web_process_killed_while_it_accepts_leaves_nothing_and_the_key_works_at_once(
     account, key_and_secret, spell, place

@@ -10,7 +10,8 @@ import pytest
 from django.db import connection, connections, transaction
 
 from casts.lifecycle import moves
-from casts.live import hub
+from casts.live import frames, hub
+from casts.live.window import Window
 from casts.models import Cast, CastEvent, CastStatus
 from casts.runtime import Observation
 from tests.casts.client import run
@@ -25,7 +26,8 @@ def end(cast):
 
 
 def frames_after(cast, after):
-    return [hub.frame(event, None) for event in CastEvent.objects.filter(cast=cast, seq__gt=after).order_by("seq")]
+    later = CastEvent.objects.filter(cast=cast, seq__gt=after).order_by("seq")
+    return [frames.frame_of(event, None) for event in later]
 
 
 class Still(hub.Hub):
@@ -79,12 +81,12 @@ def test_what_was_handed_out_is_not_read_again(cast):
 
 def test_a_stream_skips_what_it_has_and_ends_with_the_final_frame(cast):
     async def scene():
-        lifecycle_frames = [hub.Frame(n, f"{n}".encode(), n == 4) for n in range(1, 6)]
+        lifecycle_frames = [frames.Frame(n, f"{n}".encode(), n == 4) for n in range(1, 6)]
         subscriber = hub.Subscriber()
         subscriber.deliver(lifecycle_frames[1:4])
         subscriber.deliver(lifecycle_frames)
         sent = [part async for part in hub.stream(subscriber, lifecycle_frames[:2], after=1)]
-        assert sent == [hub.RETRY_FRAME, b"2", b"3", b"4"]
+        assert sent == [frames.RETRY_FRAME, b"2", b"3", b"4"]
 
     asyncio.run(scene())
 
@@ -92,8 +94,8 @@ def test_a_stream_skips_what_it_has_and_ends_with_the_final_frame(cast):
 def test_one_read_serves_many_casts_and_renders_each_event_once(make_cast, monkeypatch):
     casts = [make_cast() for _ in range(250)]
     rendered = []
-    frame = hub.frame
-    monkeypatch.setattr(hub, "frame", lambda event, mask: rendered.append(event.pk) or frame(event, mask))
+    frame_of = frames.frame_of
+    monkeypatch.setattr(frames, "frame_of", lambda event, mask: rendered.append(event.pk) or frame_of(event, mask))
 
     async def scene():
         still = Still(asyncio.get_running_loop())
@@ -151,7 +153,7 @@ def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monke
     monkeypatch.setattr(connection, "vendor", "postgresql")
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    window = hub.Window()
+    window = Window()
     begins = [window.begin]
     for looked in range(1, 14):
         clock[0] += 5
@@ -165,7 +167,7 @@ def test_a_window_leaves_behind_what_no_transaction_can_still_add_to(cast, monke
 
 def test_on_sqlite_what_was_seen_is_settled(cast, monkeypatch):
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    window = hub.Window()
+    window = Window()
     window.advance(7)
     assert window.begin == 7
 

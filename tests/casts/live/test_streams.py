@@ -20,7 +20,7 @@ from accounts import keys
 from accounts.models import Account, ApiKey
 from casts import links
 from casts.lifecycle import moves
-from casts.live import asgi, hub, openings
+from casts.live import asgi, frames, hub, openings
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation, Step
 from core.queue import wakeups
@@ -282,12 +282,12 @@ def test_a_heartbeat_goes_out_without_waking_a_stream_that_waits_and_leaves_a_bu
         subscriber.beat()
         await asyncio.sleep(0)
         assert not waiting.done()
-        subscriber.deliver([hub.Frame(1, b"news", False)])
+        subscriber.deliver([frames.Frame(1, b"news", False)])
         subscriber.beat()  # it is about to send
         assert [frame.seq for frame in await waiting] == [1]
         return written
 
-    assert asyncio.run(run()) == [hub.HEARTBEAT_FRAME]
+    assert asyncio.run(run()) == [frames.HEARTBEAT_FRAME]
 
 
 def test_a_heartbeat_is_a_comment(cast, watch, settings):
@@ -328,14 +328,14 @@ def test_a_missed_wake_up_only_delays(cast, watch, monkeypatch, settings):
 
 
 def test_a_hub_whose_look_fails_looks_again(cast, watch, monkeypatch, caplog):
-    frame, broken = hub.frame, iter([True])
+    frame_of, broken = frames.frame_of, iter([True])
 
     def sometimes(event, mask):
         if event.kind == "ended" and next(broken, False):
             raise RuntimeError("a bug while rendering")
-        return frame(event, mask)
+        return frame_of(event, mask)
 
-    monkeypatch.setattr(hub, "frame", sometimes)
+    monkeypatch.setattr(frames, "frame_of", sometimes)
 
     async def scene():
         async with watch() as stream:

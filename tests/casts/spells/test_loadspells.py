@@ -9,9 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Account
-from casts.lifecycle import moves
 from casts.models import Spell
 from github_integration.models import WorkflowTarget
+from tests.casts.conftest import accept_cast
 
 GOOD = """
 [greet]
@@ -126,7 +126,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: text.replace("\n", " "))
-def test_a_bad_file_loads_nothing_and_says_what_to_mend(load, text):
+def test_a_bad_file_loads_nothing_and_says_what_to_fix(load, text):
     load(GOOD)
     before = list(Spell.objects.order_by("key").values())
     with pytest.raises(CommandError) as refused:
@@ -143,7 +143,7 @@ def test_the_largest_numbers_can_be_cast(load, api_key):
     )
     load(f'[greet]\nrepository = "demo/spells"\n{largest}\nartifact_retention_days = 36500\n')
     Account.objects.update(monthly_cap_cents=None)
-    cast = moves.accept(api_key=api_key, spell=Spell.objects.get(), input={})
+    cast = accept_cast(api_key=api_key, spell=Spell.objects.get(), input={})
     assert cast.expires_at.year > 2090
 
 

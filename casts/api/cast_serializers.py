@@ -1,4 +1,4 @@
-"""What requests must look like, and, for the OpenAPI description, what answers look like."""
+"""What a request to cast must look like, and, for the OpenAPI description, what a cast looks like."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class CastRequest(StrictSerializer):
 # --- For the OpenAPI description -------------------------------------------------------------------------------
 
 
-class ArtifactLine(serializers.Serializer[Any]):
+class ArtifactOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     file_name = serializers.CharField()
     state = serializers.ChoiceField(choices=["pending", "stored", "failed", "expired"])
@@ -74,7 +74,7 @@ class ArtifactLine(serializers.Serializer[Any]):
     url = serializers.URLField()
 
 
-class AnnotationLine(serializers.Serializer[Any]):
+class AnnotationOut(serializers.Serializer[Any]):
     """What the failed step, or what ran it, said was wrong."""
 
     level = serializers.ChoiceField(choices=["error", "warning", "notice"])
@@ -84,23 +84,24 @@ class AnnotationLine(serializers.Serializer[Any]):
     line = serializers.IntegerField(allow_null=True)
 
 
-class ErrorLine(serializers.Serializer[Any]):
+class ErrorOut(serializers.Serializer[Any]):
     """Why a cast failed. What is known depends on the reason."""
 
     reason = serializers.CharField()
     message = serializers.CharField()
-    annotations = AnnotationLine(many=True, required=False)
+    annotations = AnnotationOut(many=True, required=False)
     failed_job = serializers.CharField(allow_null=True, required=False)
     failed_step = serializers.CharField(allow_null=True, required=False)
     log_tail = serializers.ListField(child=serializers.CharField(), required=False)
     run_url = serializers.CharField(required=False, allow_null=True)
 
+    def get_fields(self) -> dict[str, Any]:
+        """Add `errors`, which is the name of a serializer's property."""
+        errors = serializers.ListField(child=serializers.DictField(), required=False)
+        return {**super().get_fields(), "errors": errors}
 
-# Declared here because a serializer class has a property of this name.
-ErrorLine._declared_fields["errors"] = serializers.ListField(child=serializers.DictField(), required=False)
 
-
-class StepLine(serializers.Serializer[Any]):
+class StepOut(serializers.Serializer[Any]):
     """One step of a cast's run."""
 
     job = serializers.CharField()
@@ -111,7 +112,7 @@ class StepLine(serializers.Serializer[Any]):
     completed_at = serializers.DateTimeField(allow_null=True)
 
 
-class CastLine(serializers.Serializer[Any]):
+class CastOut(serializers.Serializer[Any]):
     """One cast."""
 
     cast_id = serializers.UUIDField()
@@ -130,11 +131,11 @@ class CastLine(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     duration_ms = serializers.IntegerField(allow_null=True)
-    steps = StepLine(many=True)
-    artifacts = ArtifactLine(many=True)
+    steps = StepOut(many=True)
+    artifacts = ArtifactOut(many=True)
     artifact_url = serializers.URLField(allow_null=True)
     output = serializers.JSONField()
-    error = ErrorLine(allow_null=True)
+    error = ErrorOut(allow_null=True)
     final = serializers.BooleanField()
     queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")
     retry_of = serializers.UUIDField(allow_null=True)
@@ -150,4 +151,4 @@ class CastPage(serializers.Serializer[Any]):
 
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
-    results = CastLine(many=True)
+    results = CastOut(many=True)

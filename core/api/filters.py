@@ -1,0 +1,53 @@
+"""Filters of a list: each parameter with its description and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+
+from core.api.pagination import once_each
+from core.errors import BadQuery
+
+M = TypeVar("M", bound=Model)
+PAGING = [OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)]  # pagination reads these itself
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A parameter, and what makes a condition of its name and value, or raises BadQuery.
+
+    One that is called `data.KEY` stands for all names that begin with `data.`.
+    """
+
+    parameter: OpenApiParameter
+    condition: Callable[[str, str], Q]
+
+
+def parameters_of(filters: Sequence[Filter]) -> list[OpenApiParameter]:
+    """Return how a list that is filtered and paged is described."""
+    return [*(one.parameter for one in filters), *PAGING]
+
+
+def filtered(found: QuerySet[M, Any], request: Request, filters: Sequence[Filter], *, text: bool) -> QuerySet[M, Any]:
+    """Apply a query's filters; raise BadQuery, naming the parameter, for what can't be used.
+
+    `text`: some of them take any text, of which databases take all but NUL.
+    """
+    conditions = {one.parameter.name: one.condition for one in filters}
+    paging = [parameter.name for parameter in PAGING]
+    for name, value in once_each(request).items():
+        if text and "\0" in name + value:
+            raise BadQuery("A query can't hold NUL characters.")
+        head, dot, _ = name.partition(".")
+        condition = conditions.get(f"{head}.KEY" if dot else name)
+        if condition is not None:
+            found = found.filter(condition(name, value))
+        elif name not in paging:
+            *some, last = [*conditions, *paging]
+            raise BadQuery(f"There is no filter {name!r}; use {', '.join(some)} and {last}.")
+    return found

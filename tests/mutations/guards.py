@@ -1,0 +1,195 @@
+"""The guards of casts and money, each with what takes it away and the tests of which one must then fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.mutations.changes import Change, before_its_transaction, drop, reword, swap, without
+
+MOVES_OF = "casts.lifecycle.moves:"
+SLOTS_OF, ONCE_OF = "casts.lifecycle.slots:", "casts.lifecycle.idempotency:"
+BUDGET_OF, LEDGER_OF = "accounts.budget:", "accounts.migrations.0004_guard_ledger:"
+MACHINE, RACES = "tests/casts/lifecycle/test_money_machine.py", "tests/casts/lifecycle/test_money_races.py"
+CANCEL, STEPS = "tests/casts/lifecycle/test_cancel.py", "tests/casts/execution/test_steps.py"
+DUE, MOVES = "tests/core/test_due.py", "tests/casts/lifecycle/test_moves.py"
+SCOPES, LEDGER = "tests/accounts/test_scopes_of_budget.py", "tests/accounts/test_ledger.py"
+ONCE, LINE = "tests/casts/lifecycle/test_idempotency.py", "tests/casts/lifecycle/test_slots.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`target` with `change` done to it; then one of `tests` must fail."""
+
+    name: str
+    target: str  # "package.module:Class.method", or "package.module:NAME" of what is assigned
+    change: Change
+    tests: tuple[str, ...]
+    postgres: bool = False
+
+
+# A compiled statement takes its values, no more and no fewer, so a condition that is dropped must still ask for its.
+ANY_CLAIM = 'Cast.objects.filter(Q(token=Param(Cast, "token")) | Q(token__gte=0), pk=Param(Cast, "id"))'
+
+MUTATIONS = [
+    # Moves.
+    Mutation("_move: from any status", MOVES_OF + "GUARDED", without("status__in"), (MOVES, MACHINE)),
+    Mutation("mine: without the token", "core.queue.due:DueRow.mine", without("token"), (MOVES, MACHINE)),
+    Mutation("mine: without the lease", "core.queue.due:DueRow.mine", without("lease_until__isnull"), (DUE,)),
+    Mutation(
+        "claimed: without the token",
+        "core.queue.due:DueRow.claimed",
+        swap(
+            "_rows.filter(pk=_key, token=_token, lease_until__isnull=_is)",
+            "_rows.filter(Q(token=_token) | Q(token__gte=0), pk=_key, lease_until__isnull=_is)",
+        ),
+        (MOVES, DUE),
+    ),
+    Mutation("claimed: without the lease", "core.queue.due:DueRow.claimed", without("lease_until__isnull"), (MOVES,)),
+    Mutation("end: without the claim", MOVES_OF + "END_CLAIMED", swap("Cast.claimed()", ANY_CLAIM), (MOVES, MACHINE)),
+    Mutation("give_run: over another run", MOVES_OF + "give_run", without("run_id", of="filter"), (MOVES, MACHINE)),
+    Mutation("give_run: to an ended cast", MOVES_OF + "give_run", without("status__in"), (MOVES, CANCEL)),
+    Mutation(
+        "cast_behind: by its title while the answer may still name the run",
+        MOVES_OF + "cast_behind",
+        swap("TITLE_MAY_TELL", "RUNLESS"),
+        (MOVES,),
+    ),
+    Mutation(
+        "cast_behind: a run that can't be ours",
+        MOVES_OF + "cast_behind",
+        swap("runtime_of(_cast).may_own(_cast, _seen)", "True"),
+        (MOVES,),
+    ),
+    Mutation(
+        "cast_behind: one of several tokens", MOVES_OF + "cast_behind", swap("len(_found) != 1", "not _found"), (MOVES,)
+    ),
+    Mutation("dispatched: a guess stays", MOVES_OF + "dispatched", drop("_correct_run"), (MOVES,)),
+    Mutation(
+        "run_out: no last look",
+        "casts.execution.steps:step",
+        swap("_give_up if _asked else run_out(_cast)", "_give_up"),
+        (STEPS,),
+    ),
+    Mutation("observe: after the end", MOVES_OF + "_fold", swap("_cast.final", "False"), (MOVES, MACHINE)),
+    # Dispatch.
+    Mutation(
+        "intend: without the claim",
+        MOVES_OF + "intend_dispatch",
+        swap("_cast.mine()", "Cast.objects.filter(pk=_cast.pk)"),
+        (MOVES, CANCEL, MACHINE),
+    ),
+    Mutation("intend: in any status", MOVES_OF + "intend_dispatch", without("status"), (MOVES, CANCEL, MACHINE)),
+    Mutation("intend: with a run already", MOVES_OF + "intend_dispatch", without("run_id"), (MOVES, CANCEL, MACHINE)),
+    Mutation("intend: though cancelled", MOVES_OF + "intend_dispatch", without("cancel_requested_at"), (STEPS, CANCEL)),
+    # Cancel.
+    Mutation("cancel: at once though sent", MOVES_OF + "END_UNSENT", without("dispatch_started_at"), (CANCEL,)),
+    Mutation("cancel: an ended cast", MOVES_OF + "cancel", without("status__in"), (CANCEL, MACHINE)),
+    Mutation("cancel: again and again", MOVES_OF + "cancel", without("cancel_requested_at", of="filter"), (CANCEL,)),
+    Mutation("cancel: after the run's end", MOVES_OF + "cancel", without("run_finished_at"), (CANCEL,)),
+    Mutation(
+        "request_cancel: over the first reason",
+        MOVES_OF + "request_cancel",
+        without("cancel_requested_at", of="filter"),
+        (CANCEL, STEPS),
+    ),
+    # Money.
+    Mutation("hold: without the room", BUDGET_OF + "ROOM", without("cap_cents__gte"), (SCOPES, MACHINE)),
+    Mutation(
+        "hold: look, then take",
+        BUDGET_OF + "HOLD",
+        swap(
+            "_rows.filter(ROOM, OF_MONTH, scope=_scope)",
+            "_rows.filter(pk__in=_rows.filter(ROOM, OF_MONTH, scope=_scope))",
+        ),
+        (RACES,),
+        postgres=True,
+    ),
+    Mutation(
+        "hold: the account's cap alone",
+        BUDGET_OF + "hold",
+        swap("_period.scope != BudgetScope.ACCOUNT", "False"),
+        (SCOPES, MACHINE),
+    ),
+    Mutation(
+        "settle: the account's counter alone",
+        BUDGET_OF + "SETTLE_WITHIN",
+        swap("_rows.filter(OF_MONTH, WITHIN)", "_rows.filter(OF_MONTH, WITHIN, ref='-')"),
+        (SCOPES, MACHINE),
+    ),
+    Mutation(
+        "settle: forgets the rest", BUDGET_OF + "settle", swap("_taken < _held or not _moves", "not _moves"), (LEDGER,)
+    ),
+    Mutation("end: settles nothing", MOVES_OF + "_end", drop("settle"), (MOVES,)),
+    Mutation(
+        "open_month: not all at once",
+        BUDGET_OF + "open_month",
+        swap("transaction.atomic()", "__import__('contextlib').nullcontext()"),
+        (SCOPES,),
+    ),
+    Mutation(
+        "database: two settlements", LEDGER_OF + "Migration", swap("('cast_id',)", "('cast_id', 'kind')"), (LEDGER,)
+    ),
+    Mutation(
+        "database: more than was held",
+        LEDGER_OF + "Migration",
+        swap("('cents__lte', models.F('hold_cents'))", "('cents__gte', 0)"),
+        (LEDGER,),
+    ),
+    Mutation(
+        "database: a ledger that changes",
+        LEDGER_OF + "REFUSE",
+        reword("BEFORE UPDATE ON accounts_ledgerentry", "BEFORE UPDATE ON accounts_apikey"),
+        (LEDGER,),
+    ),
+    # Idempotency.
+    Mutation(
+        "once: keys are not unique",
+        "casts.migrations.0003_idempotency_and_retry:Migration",
+        swap("[models.UniqueConstraint(fields=_fields, name='one_answer_per_key')]", "[]"),
+        (ONCE, RACES),
+    ),
+    Mutation(
+        "once: the record in a transaction of its own",
+        "casts.casting:place",
+        before_its_transaction("claim"),
+        (ONCE, RACES),
+    ),
+    Mutation(
+        "once: any payload",
+        ONCE_OF + "find_answer",
+        swap("_record.fingerprint != _once.fingerprint", "False"),
+        (ONCE, MACHINE),
+    ),
+    Mutation("once: for ever", ONCE_OF + "find_answer", swap("_record.created_at <= _then", "False"), (ONCE, MACHINE)),
+    Mutation(
+        "once: of any account",
+        ONCE_OF + "find_answer",
+        swap(
+            "ANSWERED.first(account_id=_account, route=_route, key=_key)",
+            "IdempotencyRecord.objects.filter(route=_route, key=_key).first()",
+        ),
+        (ONCE,),
+    ),
+    Mutation(
+        "once: a twin waits for ever",
+        ONCE_OF + "claim",
+        swap("wait_for_locks(_ms)", "wait_for_locks(9000)"),
+        (RACES,),
+        postgres=True,
+    ),
+    # Slots.
+    Mutation(
+        "slots: nobody waits", MOVES_OF + "intend_dispatch", swap("slots.wait_of(_cast)", "None"), (LINE, MACHINE)
+    ),
+    Mutation("slots: without the spell's lock", SLOTS_OF + "lock", drop("Spell"), (RACES,), postgres=True),
+    Mutation("slots: without the account's lock", SLOTS_OF + "lock", drop("Account"), (RACES,), postgres=True),
+    Mutation("slots: no turns", MOVES_OF + "intend_dispatch", drop("took"), (LINE,)),
+    Mutation(
+        "slots: crowded accounts are in the way",
+        SLOTS_OF + "turn",
+        swap("_one not in _full and _one != _own", "_one != _own"),
+        (LINE,),
+    ),
+    Mutation("slots: nobody is woken", MOVES_OF + "_end", drop("_offer_slot"), (LINE,)),
+    Mutation("slots: a turn wakes nobody", MOVES_OF + "intend_dispatch", drop("_offer_slot"), (LINE,)),
+]
