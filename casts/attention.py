@@ -219,7 +219,7 @@ def refusals() -> list[dict[str, Any]]:
     suspects = [row["spell"] for row in often]
     if not suspects:
         return []
-    sent = Q(dispatched_at__isnull=False) | Q(run_id__isnull=False)
+    sent = Q(dispatched_at__isnull=False) | Q(run_key__isnull=False)
     accepted = recent.filter(sent, spell__in=suspects).values("spell").annotate(last=Max("dispatch_started_at"))
     since = {row["spell"]: row["last"] for row in accepted}
     in_a_row = Q()

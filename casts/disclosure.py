@@ -48,7 +48,7 @@ def public(cast: Cast, data: Data, mask: Mask | None = None) -> Data:
 
 def mask_of(cast: Cast) -> Mask:
     """Return the mask of one cast."""
-    names = ({cast.run_url, cast.repository} | runtime_of(cast).secrets(cast.spell)) - {""}
+    names = ({cast.run_url, cast.run_scope} | runtime_of(cast).secrets(cast.spell)) - {""}
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE) if names else None
     return Mask(found, words_of(cast))
@@ -60,7 +60,7 @@ def masks_of(cast_ids: Iterable[Any]) -> dict[Any, Mask]:
     if not wanted:
         return {}
     targets = target_relations("spell__")
-    read = ("repository", "run_url", "spell__runtime", *targets)
+    read = ("run_scope", "run_url", "spell__runtime", *targets)
     casts = Cast.objects.filter(pk__in=wanted).select_related("spell", *targets).only(*read)
     return {cast.pk: mask_of(cast) for cast in casts}
 

@@ -63,7 +63,7 @@ SHOWN = (
         "callback_url",
         "cost_cents",
         "charged_cents",
-        "repository",
+        "run_scope",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),

@@ -52,14 +52,15 @@ class Job:
 class Observation:
     """What we learnt about a run at one moment. Times are the runtime's, perhaps with a resolution of one second.
 
+    `run_key` is the run's id, unique within `run_scope`; both are text, whatever the runtime makes of them.
     `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
     nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
     not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
     when the message didn't tell.
     """
 
-    repository: str
-    run_id: int
+    run_scope: str
+    run_key: str
     attempt: int = 1
     status: str | None = None
     conclusion: str | None = None
@@ -76,9 +77,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that a dispatch started, or that was found to carry a cast's token."""
+    """A run that a dispatch started, or that was found to carry a cast's token. `key`: its id within its scope."""
 
-    id: int
+    key: str
     url: str = ""
 
 

@@ -57,7 +57,7 @@ def dispatch_outcome(cast: Cast, call: Callable[[], T]) -> T:
             "GITHUB_TOKEN allowed" if installation == PERSONAL else f"the App (installation {installation}) installed"
         )
         raise DispatchRefused(
-            f"{exc}. GitHub says so of what is not there and of what we may not see: is {cast.repository} the right "
+            f"{exc}. GitHub says so of what is not there and of what we may not see: is {cast.run_scope} the right "
             f"name, is {whose} on it{file}?"
         ) from exc
     except REFUSALS as exc:

@@ -13,4 +13,10 @@ def installation_of(cast: Cast) -> int:
 
 
 def repository_of(cast: Cast) -> Repository:
-    return github().repository(installation_of(cast), cast.repository)
+    return github().repository(installation_of(cast), cast.run_scope)
+
+
+def run_id_of(cast: Cast) -> int:
+    """Return the number that GitHub gave to the cast's run, which must be known."""
+    assert cast.run_key is not None
+    return int(cast.run_key)

@@ -116,20 +116,20 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
 def hurry(delivery: Delivery) -> None:
     """Have a delivery applied now if a cast is known to have its run by now."""
     assert delivery.run_id is not None
-    if Cast.objects.filter(run_id=delivery.run_id, repository__iexact=delivery.repository).exists():
-        run_known(delivery.repository, delivery.run_id)
+    if Cast.objects.filter(run_key=str(delivery.run_id), run_scope__iexact=delivery.repository).exists():
+        run_known(delivery.repository, str(delivery.run_id))
 
 
-def run_known(repository: str, run_id: int | None, token: str = "") -> None:
+def run_known(repository: str, run: str | None, token: str = "") -> None:
     """Have the deliveries about a run applied, now that a cast has it, including those that were taken for not ours.
 
     Without a run: those in this repository that wait with this `token` are judged again, as now their title may tell.
     """
-    if run_id is None:
+    if run is None:
         waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
         woken = waiting.filter(body__contains=token).wake(outcome=Delivery.Outcome.PENDING)
     else:
-        found = Delivery.of_run(repository, run_id).filter(outcome__in=MAY_BE_LATE, error="")
+        found = Delivery.of_run(repository, int(run)).filter(outcome__in=MAY_BE_LATE, error="")
         with transaction.atomic():
             woken = found.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
             if woken:

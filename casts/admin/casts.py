@@ -64,7 +64,7 @@ class CastAdmin(ReadOnlyAdmin):
     )
     runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
     list_select_related = ("spell", "account", "api_key")
-    search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
+    search_fields = ("run_scope", "spell__key", "account__name", "api_key__prefix")
     search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
@@ -77,11 +77,11 @@ class CastAdmin(ReadOnlyAdmin):
         ),
         ("Artifacts", {"fields": ("artifacts",)}),
         ("Times", {"fields": (("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took"))}),
-        ("Seen on GitHub", {"fields": ("repository", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
+        ("Seen on GitHub", {"fields": ("run_scope", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
     )
     # Columns that are shown above under another name.
     elsewhere = (
-        *("id", "status", "status_reason", "cost_cents", "run_id", "run_url", "observation", "jobs"),
+        *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
         *("input", "output", "error", "metadata", "callback_url"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
@@ -167,7 +167,7 @@ class CastAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=cast_id), False
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if (run_id := run_id_in(search_term)) is not None:
-            found |= queryset.filter(run_id=run_id)
+            found |= queryset.filter(run_key=str(run_id))
         return found, duplicates
 
     @admin.display(description="status")
@@ -185,7 +185,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
         """Link to the run."""
-        return outside(cast.run_url, cast.run_id) if cast.run_url else str(cast.run_id or NOTHING)
+        return outside(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
 
     @admin.display(description="took")
     def took(self, cast: Cast) -> str:
@@ -196,10 +196,10 @@ class CastAdmin(ReadOnlyAdmin):
     def links(self, cast: Cast) -> SafeString:
         """Link to everything that is known of it elsewhere."""
         known = [inside("cast-page", "progress page", cast.pk)]
-        if cast.run_id is not None:
-            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_id))
+        if cast.run_key is not None:
+            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
         if cast.run_url:
-            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_id), words_of(cast).name))
+            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_key), words_of(cast).name))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display

@@ -34,7 +34,7 @@ TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is los
 GONE_SECONDS = 15.0
 CLOSE_LOOK_EVERY = 4  # looks
 SEEN = (
-    *("status", "run_id", "observation", "jobs", "started_at", "run_finished_at"),
+    *("status", "run_key", "observation", "jobs", "started_at", "run_finished_at"),
     *("cancel_requested_at", "cancel_reason"),
 )
 CONFIRM_SECONDS = 10.0  # after a deadline, while nobody can be asked whether the run has begun, or ended, meanwhile
@@ -74,7 +74,7 @@ def step(cast: Cast) -> dt.datetime | None:
         return finish.collect(cast)
     if (reason := overdue(cast)) is not None:
         return give_up(cast, reason) if cast.cancel_requested_at is not None else run_out(cast)
-    if cast.run_id is not None:
+    if cast.run_key is not None:
         return look(cast)
     if cast.dispatch_started_at is not None:
         return search(cast)
@@ -239,7 +239,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
     """End a cast whose time is up, unless a last look tells that its run has begun, or ended, in time."""
     limit = deadline(cast)
     try:
-        if cast.run_id is not None:
+        if cast.run_key is not None:
             moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
         elif cast.dispatch_started_at is not None:
             found_run(cast)
@@ -267,7 +267,7 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
         return None
     force = now - asked_at > grace
     try:
-        if cast.run_id is None:
+        if cast.run_key is None:
             if found_run(cast):
                 return now
         else:

@@ -42,7 +42,7 @@ ALLOWED_FROM = {
 }
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 # Dispatched, and its run is not known.
-RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
+RUNLESS = Q(run_key=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
@@ -63,7 +63,7 @@ def locked() -> QuerySet[Cast]:
 
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
-LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
+LOCKED_BY_RUN = Select(lambda: locked().filter(run_key=Param(Cast, "run_key")))
 # A cast that has just moved, as the event, the receivers and the next in line need it.
 MOVED = Select(
     lambda: (
@@ -125,7 +125,7 @@ def new_cast(
         metadata=metadata or {},
         callback_url=callback_url,
         cost_cents=spell.price_cents,
-        repository=runtime_for(spell.runtime).scope(spell),
+        run_scope=runtime_for(spell.runtime).scope(spell),
         created_at=now,
         expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
         due_at=now,  # the worker finds it: a queued cast is its own outbox entry
@@ -158,7 +158,7 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
         limited = slots.lock(cast)
         if limited and (wait := slots.wait_of(cast)) is not None:
             return wait
-        changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
+        changed = cast.mine().filter(status=CastStatus.QUEUED, run_key=None, cancel_requested_at=None)
         done = changed.update(
             dispatch_started_at=timezone.now(),
             dispatched_at=None,
@@ -180,7 +180,7 @@ def take_back_intent(cast: Cast, *, tried: bool) -> None:
     `tried`: it may have reached the runtime, and counts as one of the cast's dispatches.
     """
     attempts = F("dispatch_attempts") - (0 if tried else 1)
-    cast.mine().filter(run_id=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
+    cast.mine().filter(run_key=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:
@@ -189,8 +189,8 @@ def dispatched(cast: Cast, run: Run | None) -> None:
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
-            _run_known(cast.repository, None, cast.correlation)
-        elif not give_run(cast.pk, cast.repository, run.id, run.url):
+            _run_known(cast.run_scope, None, cast.correlation)
+        elif not give_run(cast.pk, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
@@ -217,16 +217,16 @@ def lose_answer(cast: Cast) -> None:
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
-            _run_known(cast.repository, None, cast.correlation)
+            _run_known(cast.run_scope, None, cast.correlation)
 
 
-def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
+def _run_known(scope: str, key: str | None, token: str = "") -> None:
     """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
 
     After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
     """
     for path in settings.RUN_KNOWN:
-        transaction.on_commit(partial(import_string(path), repository, run_id, token), robust=True)
+        transaction.on_commit(partial(import_string(path), scope, key, token), robust=True)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
@@ -236,21 +236,21 @@ def wait_for(cast: Cast, *, reason: str, message: str) -> None:
         _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
-def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
+def give_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: bool = False) -> bool:
     """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
 
     `guessed`: only its title says so, and the runtime's answer may still name another one.
     """
     try:
         with transaction.atomic():
-            bound = Cast.objects.filter(pk=cast_id, repository__iexact=repository, run_id=None, status__in=OPEN).update(
-                run_id=run_id, run_url=url, run_guessed=guessed
+            bound = Cast.objects.filter(pk=cast_id, run_scope__iexact=scope, run_key=None, status__in=OPEN).update(
+                run_key=key, run_url=url, run_guessed=guessed
             )
     except IntegrityError:
-        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": run_id})
+        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": key})
         return False
     if bound:
-        _run_known(repository, run_id)
+        _run_known(scope, key)
     return bool(bound)
 
 
@@ -260,19 +260,19 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
     cast = LOCKED.first(id=cast_id)
-    if cast is None or (cast.run_id == named.id and not cast.run_guessed):
+    if cast is None or (cast.run_key == named.key and not cast.run_guessed):
         return
-    if cast.run_id == named.id:
+    if cast.run_key == named.key:
         Cast.objects.filter(pk=cast_id).update(run_guessed=False)
         return
-    extra = {"cast_id": str(cast_id), "run_id": cast.run_id, "named": named.id}
+    extra = {"cast_id": str(cast_id), "run_id": cast.run_key, "named": named.key}
     if cast.final or not cast.run_guessed:
         logger.error("an answer named another run than the cast's", extra=extra)
         return
     logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
     changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
     # Back to queued, the one time that a status goes back: nothing is known to have begun.
-    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_id": named.id, "run_url": named.url}
+    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_key": named.key, "run_url": named.url}
     changes |= {"status": CastStatus.QUEUED}
     changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
     try:
@@ -291,7 +291,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
         message=words_of(cast).corrected,
     )
-    _run_known(cast.repository, named.id)
+    _run_known(cast.run_scope, named.key)
     transaction.on_commit(wakeups.work_is_due)
 
 
@@ -304,7 +304,7 @@ def cast_behind(seen: Observation) -> uuid.UUID | None:
 
     A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
     """
-    known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
+    known = Cast.objects.filter(run_scope__iexact=seen.run_scope, run_key=seen.run_key).values_list("pk", flat=True)
     if owner := known.first():
         return owner
     tokens = TOKEN.findall(seen.title)
@@ -312,7 +312,7 @@ def cast_behind(seen: Observation) -> uuid.UUID | None:
         return None
     waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tokens[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
-        give_run(waiting.pk, seen.repository, seen.run_id, seen.url, guessed=True)
+        give_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
     return known.first()
 
@@ -322,7 +322,7 @@ CANDIDATES = 50  # casts without a run that one message is held against
 
 def may_be_ours(seen: Observation) -> bool:
     """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
-    runless = _with_targets().filter(RUNLESS, repository__iexact=seen.repository)
+    runless = _with_targets().filter(RUNLESS, run_scope__iexact=seen.run_scope)
     candidates = runless.order_by("dispatch_started_at")
     tokens = TOKEN.findall(seen.title)
     if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
@@ -349,8 +349,8 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 def absorb(seen: Observation) -> bool | None:
     """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
     with transaction.atomic(savepoint=False):
-        same_number = LOCKED_BY_RUN.all(run_id=seen.run_id)
-        cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
+        same_number = LOCKED_BY_RUN.all(run_key=seen.run_key)
+        cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
         if cast is None and (cast_id := cast_behind(seen)) is not None:
             cast = LOCKED.first(id=cast_id)
         return None if cast is None else _fold(cast, seen)

@@ -68,8 +68,8 @@ class Cast(DueRow):
     turn_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
-    repository = models.CharField(max_length=140)
-    run_id = models.BigIntegerField(null=True)
+    run_scope = models.CharField(max_length=140)  # where `run_key` is unique: for a workflow, its repository
+    run_key = models.CharField(max_length=100, null=True)  # noqa: DJ001 - several are unknown, none may be the same
     # Known by its title alone: an answer that names another one wins. With a default in the database, so that processes
     # of the release before can go on while an update is under way.
     run_guessed = models.BooleanField(default=False, db_default=False)
@@ -95,13 +95,13 @@ class Cast(DueRow):
             *DueRow.Meta.indexes,
             models.Index(fields=["account", "-id"], name="cast_by_account"),
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
-            models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
+            models.Index("run_scope", name="cast_runless", condition=Q(run_key=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
             models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [
             # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
-            models.UniqueConstraint(fields=["run_id", "repository"], name="one_cast_per_run"),
+            models.UniqueConstraint(fields=["run_key", "run_scope"], name="one_cast_per_run"),
             models.CheckConstraint(condition=Q(status__in=[s.value for s in CastStatus]), name="cast_status_known"),
             models.CheckConstraint(
                 condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)

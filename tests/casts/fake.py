@@ -74,7 +74,7 @@ class FakeRuntime:
         return self.answer("book", cast, timezone.now())
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        return self.answer("start", cast, lambda _: Run(next(RUN_IDS), "https://github.example/runs/1"))
+        return self.answer("start", cast, lambda _: Run(str(next(RUN_IDS)), "https://github.example/runs/1"))
 
     def may_own(self, cast: Cast, seen: Observation) -> bool:
         return bool(self.answers.get("may_own", True))
@@ -84,7 +84,7 @@ class FakeRuntime:
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         self.closely(closely)
-        return self.answer("observe", cast, lambda cast: Observation(cast.repository, cast.run_id, status="queued"))
+        return self.answer("observe", cast, lambda cast: Observation(cast.run_scope, cast.run_key, status="queued"))
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         self.answer("force" if force else "cancel", cast, None)

@@ -188,10 +188,10 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     assert "hold 5 ¢" in read
     assert "capture 5 ¢" in read
     links = (
-        f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_id}</a>',
+        f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_key}</a>',
         f'<a href="/casts/{cast.pk}/">progress page</a>',
         f'<a href="/casts/{cast.pk}/" class="viewsitelink">',
-        f'<a href="/admin/webhooks/delivery/?q={cast.run_id}">',
+        f'<a href="/admin/webhooks/delivery/?q={cast.run_key}">',
         f'<a href="/api/v1/casts/{cast.pk}/artifacts/spell-result">spell-result</a>',
         f'<a href="/admin/accounts/account/{cast.account_id}/change/">',
         f'<a href="/admin/accounts/apikey/{cast.api_key_id}/change/">',
@@ -199,7 +199,7 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     )
     for link in links:
         assert link in text, link
-    page(admin_client, f"/admin/webhooks/delivery/?q={cast.run_id}")
+    page(admin_client, f"/admin/webhooks/delivery/?q={cast.run_key}")
     assert admin_client.get(f"/casts/{cast.pk}/").status_code == 200
     # The worker's own columns are there, folded away; and no column is forgotten.
     internal = text[text.index(">Internal</h2>") :]
@@ -236,7 +236,7 @@ def test_casts_are_found(admin_client, account, api_key, make_spell):
         (str(wanted.pk).upper(), 1),
         (wanted.correlation, 1),
         (f"http://testserver/casts/{wanted.pk}/", 1),
-        (str(wanted.run_id), 1),
+        (str(wanted.run_key), 1),
         (wanted.run_url, 1),
         (f"{wanted.run_url}/job/77", 1),
         ("9" * 18, 0),

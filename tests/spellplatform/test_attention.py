@@ -362,7 +362,7 @@ def test_a_spell_that_github_refuses_every_time_shows_until_one_is_accepted(
 
 def test_a_run_that_a_webhook_told_of_counts_as_accepted(admin_client, make_sent):
     make_sent("nnn?")
-    Cast.objects.filter(status_reason="dispatch_lost").update(run_id=7)
+    Cast.objects.filter(status_reason="dispatch_lost").update(run_key=7)
     assert "Spells: nothing" in seen(admin_client)
 
 

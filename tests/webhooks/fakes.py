@@ -37,7 +37,7 @@ class Quiet:
         return None
 
     def observe(self, cast: Any, *, closely: bool) -> Observation:
-        return Observation(cast.repository, cast.run_id)
+        return Observation(cast.run_scope, cast.run_key)
 
     def cancel(self, cast: Any, *, force: bool) -> None:
         return None

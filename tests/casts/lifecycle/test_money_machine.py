@@ -34,7 +34,7 @@ idempotency_keys = st.sampled_from([None, None, "k-1", "k-2"])
 jobs = st.sampled_from([None, "ran", "ran", "waits", "refused"])
 statuses = st.sampled_from(["queued", "waiting", "in_progress", "in_progress", "completed", "completed", None])
 conclusions = st.sampled_from(["success", "success", "failure", "cancelled", "timed_out", "startup_failure"])
-PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "finished_at", "cost_cents", "run_id")
+PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "finished_at", "cost_cents", "run_key")
 
 
 class Money(RuleBasedStateMachine):
@@ -168,7 +168,7 @@ class Money(RuleBasedStateMachine):
             case "unknown":
                 raise OutcomeUnknown("timeout")
         self.started[cast.pk] = self.started.get(cast.pk, 0) + 1
-        return Run(next(RUN_IDS))
+        return Run(str(next(RUN_IDS)))
 
     @rule(
         number=which,
@@ -197,8 +197,8 @@ class Money(RuleBasedStateMachine):
         else:
             told = jobs_of("queued", attempt=attempt) if jobs else None
         return Observation(
-            cast.repository,
-            cast.run_id or next(RUN_IDS),
+            cast.run_scope,
+            cast.run_key or str(next(RUN_IDS)),
             attempt,
             status,
             conclusion if status == "completed" else None,
@@ -256,7 +256,7 @@ class Money(RuleBasedStateMachine):
             assert kinds.pop("hold") == cast.cost_cents
             assert bool(kinds) == cast.final
             assert not cast.final or sum(kinds.values()) == cast.cost_cents
-            assert cast.run_id is not None or not kinds.get("capture"), "what never ran was paid"
+            assert cast.run_key is not None or not kinds.get("capture"), "what never ran was paid"
             if kinds.get("capture") and cast.status == "failed" and cast.jobs:
                 assert cast.pk in self.began, "what never ran was paid"
         assert not moved, "a hold without its cast"

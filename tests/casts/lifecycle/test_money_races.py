@@ -235,11 +235,11 @@ def running(cast, runtime):
     CastWork().step(held)
     cast.refresh_from_db()
     for status in ("in_progress", "completed")[: 1 + random.getrandbits(1)]:
-        told = Observation(cast.repository, cast.run_id, 1, status, "success", jobs=jobs_of(status, "success"))
+        told = Observation(cast.run_scope, cast.run_key, 1, status, "success", jobs=jobs_of(status, "success"))
         moves.observe(cast.pk, told)
     held = claim(cast)
     held.refresh_from_db()
-    done = Observation(cast.repository, cast.run_id, 1, "completed", "success")
+    done = Observation(cast.run_scope, cast.run_key, 1, "completed", "success")
     return [
         lambda: moves.cancel(cast.pk),
         lambda: moves.cancel(cast.pk),
