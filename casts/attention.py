@@ -1,4 +1,4 @@
-"""What needs an operator on floor 2: queues that nobody works off, stuck casts, artifacts that did not come in.
+"""What needs an operator: queues that nobody works off, stuck casts, missing artifacts.
 
 Callbacks are in `casts.callbacks.attention`. A trouble is defined once, as an annotation of its rows (`trouble`, a
 word; `since`): the page counts by it, and the admin's lists filter by it.
@@ -19,8 +19,8 @@ from django.utils.module_loading import import_string
 
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
 from casts.runtime import runtime_for, runtimes
-from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
-from core.admin.base import admin_link, as_words, code
+from core.admin.attention import RECENT, Report, Section, Trouble, User, Values, listed, may, trouble_filter
+from core.admin.base import as_words, code
 from core.ids import first_id
 
 UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
@@ -34,7 +34,7 @@ CAST_WORDS = {
     "collecting": "run has ended, but not the cast",
     "waiting": "waiting for what runs them, or for us",
     "no_runner": "no runner",
-    "asleep": "nobody is to look at it",
+    "asleep": "not scheduled (a bug)",
 }
 SPELL_WORDS = {"refused": "refused every time"}
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
@@ -105,7 +105,7 @@ def with_route(casts: QuerySet[Any]) -> QuerySet[Any]:
     return found
 
 
-def judged(casts: QuerySet[Any]) -> QuerySet[Any]:
+def needing_attention(casts: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate open casts with the `trouble` they are in, since when, and their installation; leave out the others."""
     now = timezone.now()
     # Our own deadlines end these two; what is here long after them is stuck.
@@ -137,72 +137,75 @@ def casts_in(casts: QuerySet[Any], word: str) -> QuerySet[Any]:
     if word == "unclaimed":
         late = Cast.due_rows().filter(status__in=OPEN).unclaimed(since=timezone.now() - UNCLAIMED)
         return casts.filter(pk__in=late.values("pk"))
-    return judged(casts).filter(trouble=word)
+    return needing_attention(casts).filter(trouble=word)
 
 
 CastTroubles = trouble_filter(CAST_WORDS, casts_in)
 
 
+ADVICE = {
+    "asleep": "A bug of ours; looking now fixes it.",
+    "cancelling": "A worker ends a cancelled cast without {name} after a while. Is one running, and what does its log "
+    "say?",
+    "collecting": "A worker ends a cast without its artifacts after a while. Is one running, and what does its log "
+    "say?",
+}
+
+
+def what_of_casts(first: Values) -> str:
+    """Return what is the matter with a group of casts, and by which route they go."""
+    casts = "cast" if first["counted"] == 1 else "casts"
+    reason = as_words(first["status_reason"])
+    runtime = runtime_for(first["spell__runtime"])
+    what = {
+        "asleep": f"{casts} not scheduled, a bug ({reason})",
+        "cancelling": f"{casts} cancelled, but not ended",
+        "collecting": f"{casts} whose run has ended, still open",
+        "waiting": f"{casts} waiting: {reason}",
+        "no_runner": f"{casts} waiting for a runner on {runtime.words.name}",
+    }[first["trouble"]]
+    return f"{what}, {runtime.route.said(first['route'])}" if runtime.route else what
+
+
+def advice_for_casts(first: Values) -> str:
+    """Return what may help a group of casts."""
+    words = runtime_for(first["spell__runtime"]).words
+    if first["trouble"] == "waiting":
+        return words.remedies.get(first["status_reason"], "")
+    return words.no_runner if first["trouble"] == "no_runner" else ADVICE[first["trouble"]].format(name=words.name)
+
+
+def list_of_casts(first: Values) -> dict[str, str]:
+    """Return the parameters that have the admin's list show one group."""
+    route = runtime_for(first["spell__runtime"]).route
+    return {"status_reason": first["status_reason"], **({route.parameter: first["route"]} if route else {})}
+
+
+def line_of_cast(row: Values, first: Values) -> tuple[str, str]:
+    """Return what to say of one cast; its message, if it is another than that of the first."""
+    why = f"{row['spell__key']} for {row['account__name']}"
+    return code(row["pk"]), why if row["message"] == first["message"] else f"{why}: {row['message']}"
+
+
+CASTS = Report(
+    "casts_cast",
+    rows=lambda: with_route(needing_attention(Cast.objects.all())),
+    by=["status_reason", "route"],
+    filters=list_of_casts,
+    show=("message", "spell__key", "spell__runtime", "account__name"),
+    what=what_of_casts,
+    why=lambda first: first["message"],
+    advice=advice_for_casts,
+    line=line_of_cast,
+    action=("look_now", "Look now", "Look at all now"),
+    more_actions=lambda first: {} if first["trouble"] in ("cancelling", "collecting") else {"cancel": "Cancel"},
+    mild=lambda first: first["trouble"] == "no_runner",
+)
+
+
 def stuck_casts(user: User) -> Section | None:
     """Tell of open casts that do not move on, grouped so that ten thousand of one rate limit are one line."""
-    if not may(user, "casts.view_cast"):
-        return None
-    allowed = may(user, "casts.change_cast")
-    groups = grouped(
-        with_route(judged(Cast.objects.all())),
-        *("trouble", "status_reason", "route"),
-        show=("message", "spell__key", "spell__runtime", "account__name"),
-    )
-    return Section("Casts", tuple(casts_trouble(group, allowed=allowed) for group in groups))
-
-
-def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
-    """Return what to say of one group of stuck casts."""
-    first = group[0]
-    kind, reason, count = first["trouble"], first["status_reason"], first["counted"]
-    runtime = runtime_for(first["spell__runtime"])
-    words, route = runtime.words, runtime.route
-    through = f", {route.said(first['route'])}" if route else ""
-    same = {route.parameter: first["route"]} if route else {}
-    listing = listed("casts_cast", trouble=kind, status_reason=reason, **same)
-    casts = "cast" if count == 1 else "casts"
-    what, advice = {
-        "asleep": (f"{casts} that nobody is to look at ({as_words(reason)})", "A bug of ours; looking now mends it."),
-        "cancelling": (
-            f"{casts} cancelled, but not ended",
-            f"A worker ends a cancelled cast without {words.name} after a while. Is one running, and what does its log "
-            "say?",
-        ),
-        "collecting": (
-            f"{casts} whose run has ended, still open",
-            "A worker ends a cast without its artifacts after a while. Is one running, and what does its log say?",
-        ),
-        "waiting": (f"{casts} waiting: {as_words(reason)}", words.remedies.get(reason, "")),
-        "no_runner": (f"{casts} waiting for a runner on {words.name}", words.no_runner),
-    }[kind]  # fmt: skip
-    return Trouble(
-        f"{what}{through}",
-        count,
-        first["since"],
-        why=first["message"],
-        advice=advice,
-        path=listing,
-        buttons=buttons(allowed and count > 1, listing, look_now="Look at all now"),
-        oldest=tuple(cast_row(row, first, allowed=allowed) for row in group),
-        mild=kind == "no_runner",
-    )
-
-
-def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Row:
-    """Return one stuck cast; its message, if it is another than that of the first."""
-    link = admin_link("admin:casts_cast_change", code(row["pk"]), row["pk"])
-    why = f"{row['spell__key']} for {row['account__name']}"
-    if row["message"] != first["message"]:
-        why += f": {row['message']}"
-    actions = {"look_now": "Look now"}
-    if first["trouble"] not in ("cancelling", "collecting"):
-        actions["cancel"] = "Cancel"
-    return Row(link, row["since"], why, buttons(allowed, listed("casts_cast", id__exact=row["pk"]), **actions))
+    return CASTS.section("Casts", user)
 
 
 # --- Spells ------------------------------------------------------------------------------------------------------
@@ -264,7 +267,7 @@ def refused_trouble(spell: Spell, row: dict[str, Any]) -> Trouble:
 # --- Artifacts ---------------------------------------------------------------------------------------------------
 
 
-def judged_artifacts(artifacts: QuerySet[Any]) -> QuerySet[Any]:
+def artifacts_needing_attention(artifacts: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate artifacts that did not come in with their `trouble` and since when; leave out the others."""
     now, state = timezone.now(), Artifact.State
     ended = Coalesce("cast__finished_at", "cast__created_at")
@@ -277,47 +280,39 @@ def judged_artifacts(artifacts: QuerySet[Any]) -> QuerySet[Any]:
 
 def artifacts_in(artifacts: QuerySet[Any], word: str) -> QuerySet[Any]:
     """Return the artifacts in one trouble, for the admin's list."""
-    return judged_artifacts(artifacts).filter(state=word)
+    return artifacts_needing_attention(artifacts).filter(state=word)
 
 
 ArtifactTroubles = trouble_filter(ARTIFACT_WORDS, artifacts_in)
 
 
+def what_of_artifacts(first: Values) -> str:
+    """Return what is the matter with a group of artifacts."""
+    return f"artifact{'' if first['counted'] == 1 else 's'} {ARTIFACT_WORDS[first['trouble']]}"
+
+
+def advice_for_artifacts(first: Values) -> str:
+    """Return what may help a group of artifacts."""
+    words = runtime_for(first["cast__spell__runtime"]).words
+    if first["trouble"] == "pending":
+        return f"{words.artifact_trouble} Workers try again, hourly in the end; their log says why."
+    again = "Their casts have ended without them. Copy them again once the cause is fixed"
+    return f"{again}: a larger ARTIFACT_MAX_BYTES, for example. {words.artifact_failed}"
+
+
+ARTIFACTS = Report(
+    "casts_artifact",
+    rows=lambda: artifacts_needing_attention(Artifact.objects.all()),
+    by=(),
+    filters=lambda first: {},
+    show=("name", "error", "cast_id", "cast__spell__runtime"),
+    what=what_of_artifacts,
+    advice=advice_for_artifacts,
+    line=lambda row, first: (row["name"], f"{row['error']} Of cast {row['cast_id']}".strip()),
+    action=("copy_again", "Copy again", "Copy all again"),
+)
+
+
 def missing_artifacts(user: User) -> Section | None:
     """Tell of artifacts that failed, and of copies that are still outstanding long after their cast's end."""
-    if not may(user, "casts.view_artifact"):
-        return None
-    allowed = may(user, "casts.change_artifact")
-    groups = grouped(
-        judged_artifacts(Artifact.objects.all()), "trouble", show=("name", "error", "cast_id", "cast__spell__runtime")
-    )
-    return Section("Artifacts", tuple(artifacts_trouble(group, allowed=allowed) for group in groups))
-
-
-def artifacts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
-    """Return what to say of the artifacts in one trouble."""
-    kind, count = group[0]["trouble"], group[0]["counted"]
-    words = runtime_for(group[0]["cast__spell__runtime"]).words
-    listing = listed("casts_artifact", trouble=kind)
-    advice = {
-        "failed": "Their casts have ended without them. Copy them again once the cause is mended: a larger "
-        f"ARTIFACT_MAX_BYTES, for example. {words.artifact_failed}",
-        "pending": f"{words.artifact_trouble} Workers try again, hourly in the end; their log says why.",
-    }[kind]
-    return Trouble(
-        f"artifact{'' if count == 1 else 's'} {ARTIFACT_WORDS[kind]}",
-        count,
-        group[0]["since"],
-        advice=advice,
-        path=listing,
-        buttons=buttons(allowed and count > 1, listing, copy_again="Copy all again"),
-        oldest=tuple(artifact_row(row, allowed=allowed) for row in group),
-    )
-
-
-def artifact_row(row: dict[str, Any], *, allowed: bool) -> Row:
-    """Return one missing artifact."""
-    link = admin_link("admin:casts_artifact_change", row["name"], row["pk"])
-    why = f"{row['error']} Of cast {row['cast_id']}".strip()
-    path = listed("casts_artifact", id__exact=row["pk"])
-    return Row(link, row["since"], why, buttons(allowed, path, copy_again="Copy again"))
+    return ARTIFACTS.section("Artifacts", user)

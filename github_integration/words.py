@@ -49,9 +49,9 @@ WORDS = Words(
         "same installation or token shares the limit.",
         "installation_suspended": "The installation's owner must end the suspension on GitHub. Then they go on by "
         "themselves within a minute.",
-        "installation_removed": "Install the App again, or mend the installation id of the spell or in "
+        "installation_removed": "Install the App again, or fix the installation id of the spell or in "
         "GITHUB_APP_INSTALLATION_ID; otherwise they soon fail and cost nothing.",
-        "github_not_configured": "Mend the credentials that the message names, and restart the workers.",
+        "github_not_configured": "Fix the credentials that the message names, and restart the workers.",
         "waiting_for_github": "GitHub does not answer, or answers with errors: see githubstatus.com, and whether the "
         "workers reach it. They go on by themselves.",
         "confirming_dispatch": "GitHub's answer to the dispatch was lost, and its run is looked for. They settle by "

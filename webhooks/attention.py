@@ -57,7 +57,8 @@ def reason(row: Values) -> str:
 REPORT = Report(
     "webhooks_delivery",
     rows=lambda: needing_attention(Delivery.objects.all()),
-    by={"event": "event"},
+    by=["event"],
+    filters=lambda first: {"event": first["event"]},
     show=("action", "guid", "repository", "error", "attempts"),
     what=what,
     why=reason,

@@ -68,7 +68,8 @@ def line(row: Values, first: Values) -> tuple[str, str]:
 REPORT = Report(
     "casts_callback",
     rows=lambda: needing_attention(Callback.objects.all()),
-    by={"account_id": "account__id__exact"},
+    by=["account_id"],
+    filters=lambda first: {"account__id__exact": first["account_id"]},
     show=("account__name", "url", "last_error", "attempts"),
     what=what,
     why=lambda first: first["last_error"],

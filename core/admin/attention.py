@@ -154,7 +154,8 @@ class Report:
 
     model: str  # app_name, as in the names of the admin's pages; decides the permissions, too
     rows: Callable[[], QuerySet[Any]]
-    by: Mapping[str, str]  # columns that a group shares beside its trouble, and the list's parameters for them
+    by: Sequence[str]  # the columns that a group shares beside its trouble
+    filters: Callable[[Values], Mapping[str, Any]]  # of the admin's list, for a group: parameters and values
     show: Sequence[str]  # the columns that the texts are made of
     what: Callable[[Values], str]
     advice: Callable[[Values], str]
@@ -176,8 +177,7 @@ class Report:
     def _trouble(self, group: list[Values], *, allowed: bool) -> Trouble:
         first = group[0]
         count, (action, _, label) = first["counted"], self.action
-        same = {parameter: first[column] for column, parameter in self.by.items()}
-        path = listed(self.model, trouble=first["trouble"], **same)
+        path = listed(self.model, trouble=first["trouble"], **self.filters(first))
         return Trouble(
             self.what(first),
             count,

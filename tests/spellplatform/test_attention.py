@@ -239,7 +239,7 @@ def test_casts_that_wait_are_grouped_by_reason_and_installation(admin_client, ma
             "for a runner on GitHub",
             {"status_reason": "waiting_for_runner", "dispatched_at": ago(minutes=31)},
         ),
-        ("asleep", "that nobody is to look at", {"due_at": None}),
+        ("asleep", "not scheduled, a bug", {"due_at": None}),
     ],
 )
 def test_other_stuck_casts_are_shown(admin_client, make_stuck, trouble, words, columns):

@@ -187,7 +187,7 @@ def test_an_account_may_require_a_key(api, account):
         ("{", 400, "MALFORMED_JSON"),
     ],
 )
-def test_a_refusal_is_not_kept_and_the_key_is_free_for_the_mended_request(api, make_spell, body, status, code):
+def test_a_refusal_is_not_kept_and_the_key_is_free_for_the_corrected_request(api, make_spell, body, status, code):
     make_spell("dear", price_cents=10**6)
     with nothing_left():
         problem(cast(api, body), status, code)
