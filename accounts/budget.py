@@ -111,7 +111,7 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     period = held.period
     settled = {"held": held.cents, "captured": capture_cents}
     SETTLE.run(id=period.pk, **settled)
-    # The account's row is locked by now, so nobody else is at these.
+    # The account's row is locked by now, so no other transaction writes these.
     within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
     SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
@@ -161,7 +161,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
     """Change a cap, from now on; None lifts it. What is held above it stays held; only new casts are refused."""
     month = month_of(timezone.now())
     with transaction.atomic():
-        # The account first, as everywhere: its row puts everything else of it in line.
+        # The account first, as everywhere: everything else of it waits for its row.
         _locked(account)
         open_month(account, month)
         own = BudgetPeriod.objects.select_for_update().get(account=account, month=month, scope=BudgetScope.ACCOUNT)

@@ -112,7 +112,7 @@ class ApiKey(models.Model):
     def allows_spell(self, key: str) -> bool:
         return self.spell_keys is None or key in self.spell_keys
 
-    # DRF asks its `request.user`; a key is not a person, but it is somebody.
+    # DRF asks these of its `request.user`, which is a key here.
     is_authenticated = True
     is_active = True
 
@@ -242,7 +242,7 @@ class AccountEvent(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="events")
     kind = models.CharField(max_length=40)
-    dedupe = models.CharField(max_length=200)  # what makes it the same news
+    dedupe = models.CharField(max_length=200)  # of events with the same one, the first is kept
     data = models.JSONField()
     at = models.DateTimeField(auto_now_add=True)
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Case, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
+from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
 from core.admin.base import code, inside, spaced
 from core.ids import first_id
@@ -31,25 +32,11 @@ CAST_WORDS = {
     "unclaimed": "due, and taken by no worker",
     "cancelling": "cancelled, but not ended",
     "collecting": "run has ended, but not the cast",
-    "waiting": "waiting for GitHub or us",
-    "no_runner": "no runner on GitHub",
+    "waiting": "waiting for what runs them, or for us",
+    "no_runner": "no runner",
     "asleep": "nobody is to look at it",
 }
-# Why a cast waits, if that is trouble, and what can be done. The words are those of docs/reference/api.md.
-REASONS = {
-    "rate_limited": "GitHub's rate limit is reached. They go on by themselves when it ends. Whatever else uses the "
-    "same installation or token shares the limit.",
-    "installation_suspended": "The installation's owner must end the suspension on GitHub. Then they go on by "
-    "themselves within a minute.",
-    "installation_removed": "Install the App again, or mend the installation id of the spell or in "
-    "GITHUB_APP_INSTALLATION_ID; otherwise they soon fail and cost nothing.",
-    "github_not_configured": "Mend the credentials that the message names, and restart the workers.",
-    "waiting_for_github": "GitHub does not answer, or answers with errors: see githubstatus.com, and whether the "
-    "workers reach it. They go on by themselves.",
-    "confirming_dispatch": "GitHub's answer to the dispatch was lost, and its run is looked for. They settle by "
-    "themselves, once GitHub answers.",
-}
-SPELL_WORDS = {"refused": "GitHub refuses every dispatch"}
+SPELL_WORDS = {"refused": "refused every time"}
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 ARTIFACT_WORDS = {"failed": "could not be copied", "pending": "still not copied"}
@@ -104,6 +91,20 @@ def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:
 # --- Casts -------------------------------------------------------------------------------------------------------
 
 
+def waiting_reasons() -> set[str]:
+    """Return why a cast may wait that is trouble: what some runtime knows a remedy for."""
+    return {reason for _, runtime in runtimes() for reason in runtime.words.remedies}
+
+
+def with_route(casts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate casts with the `route` that their runtimes send them by, as text; blank if there is but one."""
+    routes = [(kind, runtime.route) for kind, runtime in runtimes()]
+    whens = [When(spell__runtime=kind, then=route.of_casts()) for kind, route in routes if route is not None]
+    blank = Value("", output_field=CharField())
+    found: QuerySet[Any] = casts.annotate(route=Case(*whens, default=blank) if whens else blank)
+    return found
+
+
 def judged(casts: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate open casts with the `trouble` they are in, since when, and their installation; leave out the others."""
     now = timezone.now()
@@ -119,7 +120,7 @@ def judged(casts: QuerySet[Any]) -> QuerySet[Any]:
         ("collecting", Q(run_finished_at__lt=now - collecting), F("run_finished_at")),
         (
             "waiting",
-            Q(status=CastStatus.QUEUED, status_reason__in=REASONS, queued_since__lt=now - PATIENCE),
+            Q(status=CastStatus.QUEUED, status_reason__in=waiting_reasons(), queued_since__lt=now - PATIENCE),
             queued_since,
         ),
         ("no_runner", Q(status_reason="waiting_for_runner", sent_at__lt=now - RUNNER_PATIENCE), sent_at),
@@ -148,9 +149,9 @@ def stuck_casts(user: User) -> Section | None:
         return None
     allowed = may(user, "casts.change_cast")
     groups = grouped(
-        judged(Cast.objects.with_installation()),
-        *("trouble", "status_reason", "installation"),
-        show=("message", "spell__key", "account__name"),
+        with_route(judged(Cast.objects.all())),
+        *("trouble", "status_reason", "route"),
+        show=("message", "spell__key", "spell__runtime", "account__name"),
     )
     return Section("Casts", tuple(casts_trouble(group, allowed=allowed) for group in groups))
 
@@ -159,28 +160,28 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
     """Return what to say of one group of stuck casts."""
     first = group[0]
     kind, reason, count = first["trouble"], first["status_reason"], first["counted"]
-    whose = f"installation {first['installation']}" if first["installation"] else "no installation"
-    listing = listed("casts_cast", trouble=kind, status_reason=reason, installation=first["installation"])
+    runtime = runtime_for(first["spell__runtime"])
+    words, route = runtime.words, runtime.route
+    through = f", {route.said(first['route'])}" if route else ""
+    same = {route.parameter: first["route"]} if route else {}
+    listing = listed("casts_cast", trouble=kind, status_reason=reason, **same)
     casts = "cast" if count == 1 else "casts"
     what, advice = {
         "asleep": (f"{casts} that nobody is to look at ({spaced(reason)})", "A bug of ours; looking now mends it."),
         "cancelling": (
             f"{casts} cancelled, but not ended",
-            "A worker ends a cancelled cast without GitHub after a while. Is one running, and what does its log say?",
+            f"A worker ends a cancelled cast without {words.name} after a while. Is one running, and what does its log "
+            "say?",
         ),
         "collecting": (
             f"{casts} whose run has ended, still open",
             "A worker ends a cast without its artifacts after a while. Is one running, and what does its log say?",
         ),
-        "waiting": (f"{casts} waiting: {spaced(reason)}", REASONS.get(reason, "")),
-        "no_runner": (
-            f"{casts} waiting for a runner on GitHub",
-            "GitHub has taken them and found no runner yet. Are self-hosted runners online, do the labels in “runs-on” "
-            "exist, has a concurrency group or the plan's limit on jobs been reached?",
-        ),
+        "waiting": (f"{casts} waiting: {spaced(reason)}", words.remedies.get(reason, "")),
+        "no_runner": (f"{casts} waiting for a runner on {words.name}", words.no_runner),
     }[kind]  # fmt: skip
     return Trouble(
-        f"{what}, {whose}",
+        f"{what}{through}",
         count,
         first["since"],
         why=first["message"],
@@ -208,7 +209,7 @@ def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Ro
 
 
 def refusals() -> list[dict[str, Any]]:
-    """Return, for each active spell that is refused every time, how often in a row, since when, and GitHub's words.
+    """Return, for each active spell that is refused every time, how often in a row, since when, and why.
 
     What was refused longer ago than RECENT is history.
     """
@@ -218,7 +219,7 @@ def refusals() -> list[dict[str, Any]]:
     suspects = [row["spell"] for row in often]
     if not suspects:
         return []
-    sent = Q(dispatched_at__isnull=False) | Q(run_id__isnull=False)
+    sent = Q(dispatched_at__isnull=False) | Q(run_key__isnull=False)
     accepted = recent.filter(sent, spell__in=suspects).values("spell").annotate(last=Max("dispatch_started_at"))
     since = {row["spell"]: row["last"] for row in accepted}
     in_a_row = Q()
@@ -239,7 +240,7 @@ SpellTroubles = trouble_filter(SPELL_WORDS, refused_in)
 
 
 def refused_spells(user: User) -> Section | None:
-    """Tell of spells that GitHub refuses to start every time; one that it accepts takes the spell off the page."""
+    """Tell of spells that are refused every time they start; one that is accepted takes the spell off the page."""
     if not (may(user, "casts.view_spell") and may(user, "casts.view_cast")):
         return None
     rows = refusals()
@@ -249,14 +250,13 @@ def refused_spells(user: User) -> Section | None:
 
 def refused_trouble(spell: Spell, row: dict[str, Any]) -> Trouble:
     """Return what to say of one spell."""
+    words = runtime_for(spell.runtime).words
     return Trouble(
-        f"casts of “{spell.key}” refused by GitHub one after the other, and none accepted since",
+        f"casts of “{spell.key}” refused by {words.name} one after the other, and none accepted since",
         row["counted"],
         row["since"],
         why=row["why"],
-        advice=f"Nothing was charged. “manage.py doctor --spell {spell.key}” says what is wrong with its repository, "
-        "workflow file, trigger or permissions. Set that right, or switch the spell off. It leaves this page when "
-        "GitHub accepts the next one.",
+        advice=words.refused_every_time.format(spell=spell.key),
         path=listed("casts_cast", spell__id__exact=spell.pk, status_reason="dispatch_refused"),
     )
 
@@ -288,18 +288,21 @@ def missing_artifacts(user: User) -> Section | None:
     if not may(user, "casts.view_artifact"):
         return None
     allowed = may(user, "casts.change_artifact")
-    groups = grouped(judged_artifacts(Artifact.objects.all()), "trouble", show=("name", "error", "cast_id"))
+    groups = grouped(
+        judged_artifacts(Artifact.objects.all()), "trouble", show=("name", "error", "cast_id", "cast__spell__runtime")
+    )
     return Section("Artifacts", tuple(artifacts_trouble(group, allowed=allowed) for group in groups))
 
 
 def artifacts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
     """Return what to say of the artifacts in one trouble."""
     kind, count = group[0]["trouble"], group[0]["counted"]
+    words = runtime_for(group[0]["cast__spell__runtime"]).words
     listing = listed("casts_artifact", trouble=kind)
     advice = {
         "failed": "Their casts have ended without them. Copy them again once the cause is mended: a larger "
-        "ARTIFACT_MAX_BYTES, for example. GitHub keeps artifacts for 90 days, unless the workflow says otherwise.",
-        "pending": "GitHub or the storage has trouble. Workers try again, hourly in the end; their log says why.",
+        f"ARTIFACT_MAX_BYTES, for example. {words.artifact_failed}",
+        "pending": f"{words.artifact_trouble} Workers try again, hourly in the end; their log says why.",
     }[kind]
     return Trouble(
         f"artifact{'' if count == 1 else 's'} {ARTIFACT_WORDS[kind]}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from accounts.models import ApiKey
 from casts.errors import SpellNotFound
@@ -13,11 +14,19 @@ from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
 from casts.models import Cast, Spell
 from casts.representation import cast_out
+from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
 from core.db.compiled import Param, Select
 from core.errors import Forbidden
 
-SPELL = Select(lambda: Spell.objects.filter(key=Param(Spell, "key")).order_by())
+
+def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
+    """Have spells read together with where they run."""
+    relations = target_relations()
+    return spells.select_related(*relations) if relations else spells
+
+
+SPELL = Select(lambda: with_target(Spell.objects.filter(key=Param(Spell, "key")).order_by()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,15 @@ is read, so a switch that is flipped also counts for casts and events that exist
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from casts.models import Cast
+from casts.runtime import Words, runtime_of, target_relations, words_of
 
 HIDDEN = "***"
-# Reasons whose messages are our own words, or the workflow's about itself. Those of all others may quote GitHub.
+# Reasons whose messages are our own words, or the workflow's about itself. Those of all others may quote the runtime.
 OWN_WORDS = frozenset(
     (
         *("accepted", "waiting_for_slot", "waiting_for_turn", "waiting_for_runner", "waiting_for_approval"),
@@ -22,40 +24,34 @@ OWN_WORDS = frozenset(
         *("cancelled_by_caller", "cancelled_by_operator"),
     )
 )
-IN_PLACE = {
-    "waiting_for_github": "GitHub can't be asked at the moment; trying again.",
-    "rate_limited": "GitHub's rate limit is reached; waiting for it to end.",
-    "installation_suspended": "This service's access to GitHub is suspended; waiting for that to end.",
-    "installation_removed": "GitHub does not know this service's access to the workflow any more.",
-    "github_not_configured": "This service's access to GitHub is not set up right; its operator must see to that.",
-    "dispatch_refused": "GitHub refused to start the run; the operator can see why.",
-    "never_ran": "GitHub ended the run before any step of it had begun; the operator can see why.",
-    "cancelled_on_github": "The run was cancelled on GitHub.",
-    **{
-        word: f"The run ended as {word} on GitHub."
-        for word in ("startup_failure", "action_required", "stale", "skipped")
-    },
-}
 OTHERWISE = "The operator can see why."
 
 Data = dict[str, Any]
-Mask = Callable[[str], str]
 
 
-def public(cast: Cast, data: Data) -> Data:
-    """Return a cast's state, or what an event holds of it, as callers may see it."""
-    return data if cast.spell.show_run else without_run(data, mask_of(cast))
+@dataclass(frozen=True)
+class Mask:
+    """Takes the names of a cast's repository, file and run out of a text."""
+
+    names: re.Pattern[str] | None
+    words: Words  # of what runs the cast
+
+    def __call__(self, text: str) -> str:
+        """Return a text as callers may read it."""
+        return self.names.sub(HIDDEN, text) if self.names else text
+
+
+def public(cast: Cast, data: Data, mask: Mask | None = None) -> Data:
+    """Return a cast's state, or what an event holds of it, as callers may see it; `mask`: the cast's, if known."""
+    return data if cast.spell.show_run else without_run(data, mask or mask_of(cast))
 
 
 def mask_of(cast: Cast) -> Mask:
-    """Return what takes the names of a cast's repository, file and run out of a text."""
-    spell = cast.spell
-    names = {cast.run_url, cast.repository, spell.target_repository, spell.target_workflow} - {""}
-    if not names:
-        return str
+    """Return the mask of one cast."""
+    names = ({cast.run_url, cast.run_scope} | runtime_of(cast).secrets(cast.spell)) - {""}
     longest_first = sorted(names, key=lambda name: (-len(name), name))
-    found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE)
-    return lambda text: found.sub(HIDDEN, text)
+    found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE) if names else None
+    return Mask(found, words_of(cast))
 
 
 def masks_of(cast_ids: Iterable[Any]) -> dict[Any, Mask]:
@@ -63,12 +59,14 @@ def masks_of(cast_ids: Iterable[Any]) -> dict[Any, Mask]:
     wanted = set(cast_ids)
     if not wanted:
         return {}
-    read = ("repository", "run_url", "spell__repository", "spell__workflow_file")
-    return {cast.pk: mask_of(cast) for cast in Cast.objects.filter(pk__in=wanted).select_related("spell").only(*read)}
+    targets = target_relations("spell__")
+    read = ("run_scope", "run_url", "spell__runtime", *targets)
+    casts = Cast.objects.filter(pk__in=wanted).select_related("spell", *targets).only(*read)
+    return {cast.pk: mask_of(cast) for cast in casts}
 
 
 def without_run(data: Data, mask: Mask) -> Data:
-    """Return a cast's state without the run's address, without GitHub's words, and with names masked."""
+    """Return a cast's state without the run's address, without the runtime's words, and with names masked."""
     error, step = data["error"], data["step"]
     return data | {
         "run_url": None,
@@ -81,7 +79,7 @@ def without_run(data: Data, mask: Mask) -> Data:
 
 def said(reason: str, message: str, mask: Mask) -> str:
     """Return a message as callers may read it."""
-    return mask(message) if reason in OWN_WORDS else IN_PLACE.get(reason, OTHERWISE)
+    return mask(message) if reason in OWN_WORDS else mask.words.without_run.get(reason, OTHERWISE)
 
 
 def without_run_in_error(error: Data, mask: Mask) -> Data:
@@ -89,7 +87,7 @@ def without_run_in_error(error: Data, mask: Mask) -> Data:
     changed: Data = {"message": said(error["reason"], error["message"], mask)} if "message" in error else {}
     changed |= {"run_url": None} if "run_url" in error else {}
     if error["reason"] not in OWN_WORDS and "annotations" in error:
-        changed["annotations"] = []  # they are GitHub's, not the workflow's
+        changed["annotations"] = []  # they are the runtime's, not the workflow's
     return {name: changed[name] if name in changed else masked(value, mask) for name, value in error.items()}
 
 

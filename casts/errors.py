@@ -34,7 +34,7 @@ class ArtifactExpired(SpellError):
 
 
 class ArtifactNotReady(SpellError):
-    """It is still being copied from GitHub."""
+    """It is still being copied from where its run left it."""
 
     code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
 

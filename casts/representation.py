@@ -18,9 +18,11 @@ from core.db.compiled import OneOf, Params, Select
 from core.times import stamp
 
 
-def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
-    """Return a cast as the API shows it; `artifacts` are the cast's, if they have been read already."""
-    shown = with_links(cast.pk, disclosure.public(cast, events.snapshot(cast, artifacts)))
+def cast_out(
+    cast: Cast, artifacts: Iterable[Artifact] | None = None, mask: disclosure.Mask | None = None
+) -> dict[str, Any]:
+    """Return a cast as the API shows it; `artifacts` and `mask` are the cast's, if they have been read already."""
+    shown = with_links(cast.pk, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -40,12 +42,13 @@ def cast_out(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
 
 
 def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
-    """Return casts as the API shows them, in this order; in two queries, however many they are."""
+    """Return casts as the API shows them, in this order; in three queries at most, however many they are."""
     casts = {cast.pk: cast for cast in LISTED.all(ids=ids)}
     artifacts: dict[uuid.UUID, list[Artifact]] = {pk: [] for pk, cast in casts.items() if cast.run_finished_at}
     for artifact in ARTIFACTS.all(casts=list(artifacts)) if artifacts else ():
         artifacts[artifact.cast_id].append(artifact)
-    return [cast_out(casts[pk], artifacts.get(pk, ())) for pk in ids if pk in casts]
+    masks = disclosure.masks_of(pk for pk, cast in casts.items() if not cast.spell.show_run)
+    return [cast_out(casts[pk], artifacts.get(pk, ()), masks.get(pk)) for pk in ids if pk in casts]
 
 
 # What of a cast and its spell all this is made of; the rest of a row takes as long again to read.
@@ -60,12 +63,12 @@ SHOWN = (
         "callback_url",
         "cost_cents",
         "charged_cents",
-        "repository",
+        "run_scope",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
-SHOWN_OF_SPELL = ("id", "key", "name", "max_running", "show_run", "repository", "workflow_file")
+SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run")
 LISTED = Select(
     lambda: (
         Cast.objects.filter(OneOf("pk", Params(Cast, "id", "ids")))

@@ -1,22 +1,23 @@
 """What a cast's step asks of whatever runs its spell, and what it is told.
 
-`settings.SPELL_RUNTIMES` names the implementation for each kind of spell, the way Django names its backends; this
-floor knows no GitHub. Everything learnt about a run, from a webhook or by asking, arrives as an `Observation`.
+`settings.SPELL_RUNTIMES` names the implementation for each kind of spell, the way Django names its backends; `casts`
+knows none of them. Everything learnt about a run, from a webhook or by asking, arrives as an `Observation`, and where
+people read who runs their spell, the runtime's own `Words` stand.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from casts.models import Artifact, Cast
+    from casts.models import Artifact, Cast, Spell, SpellTarget
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Observation:
-    """What we learnt about a run at one moment. Times are GitHub's, with a resolution of one second.
+    """What we learnt about a run at one moment. Times are the runtime's, perhaps with a resolution of one second.
 
+    `run_key` is the run's id, unique within `run_scope`; both are text, whatever the runtime makes of them.
     `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
     nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
     not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
     when the message didn't tell.
     """
 
-    repository: str
-    run_id: int
+    run_scope: str
+    run_key: str
     attempt: int = 1
     status: str | None = None
     conclusion: str | None = None
@@ -75,9 +77,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that a dispatch started, or that was found to carry a cast's token."""
+    """A run that a dispatch started, or that was found to carry a cast's token. `key`: its id within its scope."""
 
-    id: int
+    key: str
     url: str = ""
 
 
@@ -123,6 +125,58 @@ class Failure:
     timed_out: bool = False  # a job was ended because it reached its own time limit
 
 
+@dataclass(frozen=True)
+class Route:
+    """What several casts are sent through, and may be held up by together: an account, an access."""
+
+    of_casts: Callable[[], Any]  # an expression for a query of casts
+    parameter: str  # of the filter in the operators' list of casts
+    said: Callable[[str], str]  # how to speak of one
+
+
+@dataclass(frozen=True)
+class Words:
+    """What people read where a runtime is spoken of. Names in braces are filled in with `str.format`."""
+
+    name: str
+
+    # Messages of a cast.
+    sent: str
+    waiting_for_turn: str  # {at}: a time of day, UTC
+    refused: str  # {why}
+    answer_lost: str
+    waiting_for_approval: str
+    running: str
+    corrected: str  # the answer named another run than the one that was taken for the cast's
+    cancelling: str
+    forcing: str
+    no_run_appeared: str  # after a dispatch that was accepted; {correlation}
+    lost: str  # no run appeared either, after a dispatch whose answer was lost
+    deleted: str
+    gone: str  # deleted between its end and our asking what it left
+    jobs_outstanding: str
+    ended_as: str  # {conclusion}
+    never_ran: str
+    own_limit: str
+    cancelled: str  # by somebody else
+    # In place of messages that may quote the runtime, where a spell does not show its runs; by status_reason.
+    without_run: Mapping[str, str]
+
+    # Of artifacts, and on the progress page.
+    artifact_gone: str
+    artifact_pending: str  # {name}
+    copying: str
+    not_copied: str
+    open_run: str
+
+    # For operators: what can be done about casts that wait, by status_reason, and about other trouble.
+    remedies: Mapping[str, str]
+    no_runner: str
+    refused_every_time: str  # {spell}
+    artifact_failed: str
+    artifact_trouble: str
+
+
 class DispatchRefused(Exception):
     """The dispatch was refused for good; str() is the runtime's own message. Nothing started."""
 
@@ -159,6 +213,27 @@ class ArtifactGone(Exception):
 
 class Runtime(Protocol):
     """How spells of one kind are run. Any method may raise NotNow; none is called inside a transaction."""
+
+    @property
+    def words(self) -> Words:
+        """Return how to speak of it."""
+
+    @property
+    def target(self) -> type[SpellTarget] | None:
+        """Return the model of what it has to know of a spell."""
+
+    @property
+    def route(self) -> Route | None:
+        """Return what casts are sent through together."""
+
+    def scope(self, spell: Spell) -> str:
+        """Return the place within which the ids of the spell's runs are unique; kept with each cast."""
+
+    def secrets(self, spell: Spell) -> set[str]:
+        """Return what callers may not read anywhere if the spell does not show its runs."""
+
+    def described(self, spell: Spell) -> str:
+        """Say in a few words, for operators, what a cast of this spell starts."""
 
     def book(self, cast: Cast) -> dt.datetime:
         """Return when this cast may be started, and keep that time for it. Raise NotNow, with nothing kept."""
@@ -208,4 +283,25 @@ def _instance(path: str) -> Runtime:
 
 def runtime_of(cast: Cast) -> Runtime:
     """Return the runtime that the cast's spell names."""
-    return _instance(settings.SPELL_RUNTIMES[cast.spell.runtime])
+    return runtime_for(cast.spell.runtime)
+
+
+def runtime_for(kind: str) -> Runtime:
+    """Return the runtime of one kind of spell."""
+    return _instance(settings.SPELL_RUNTIMES[kind])
+
+
+def runtimes() -> list[tuple[str, Runtime]]:
+    """Return each kind of spell with its runtime."""
+    return [(kind, runtime_for(kind)) for kind in settings.SPELL_RUNTIMES]
+
+
+def target_relations(prefix: str = "") -> list[str]:
+    """Return what to read with spells, by `select_related`, for runtimes to find where they run."""
+    targets = {runtime.target for _, runtime in runtimes()}
+    return sorted(f"{prefix}{target.relation()}" for target in targets if target is not None)
+
+
+def words_of(cast: Cast) -> Words:
+    """Return how to speak of what runs the cast."""
+    return runtime_of(cast).words

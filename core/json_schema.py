@@ -51,7 +51,7 @@ KEYWORDS = EFFECTIVE | {
     *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
     *("$id", "$schema", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment"),
 }
-# Words of other drafts and of OpenAPI 3.0, which this one passes over without a word.
+# Words of other drafts and of OpenAPI 3.0, which this draft ignores silently.
 OBSOLETE = {
     "dependencies": "dependentRequired or dependentSchemas",
     "additionalItems": "items, beside prefixItems",
@@ -77,7 +77,7 @@ def check(schema: object) -> None:
     problems = [f"Not a JSON Schema (2020-12): {told}" for told in unsound]
     for path, part in _parts_below(schema):
         problems += [f"At {_told(path, why)}" for why in _useless(part)]
-        # In a document that is no schema, only a part that is one by itself can be held against its default.
+        # If the whole is not a valid schema, only a part that is valid by itself can be checked against its default.
         if "default" in part and not (unsound and (_misformed(part) or _dangling(part, misformed=False))):
             root, where = (part, []) if unsound else (schema, path)
             if why := _wrong_default(root, where, part):

@@ -1,18 +1,55 @@
-"""The operator's console, floor 3: the GitHub App's installations, and why one is left alone for now."""
+"""The operator's console, floor 3: the App's installations, why one is left alone for now, and spells' workflows."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from casts.admin.casts import CastAdmin
+from casts.admin.spells import SpellAdmin, TargetInline
+from casts.models import Cast
 from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, moment
-from github_integration import quota
+from github_integration import quota, routes
 from github_integration.attention import InstallationTroubles
-from github_integration.models import PERSONAL, Installation
+from github_integration.models import PERSONAL, Installation, WorkflowTarget
+
+INSTALLATIONS_SHOWN = 30
+A_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class WorkflowInline(TargetInline):
+    model = WorkflowTarget
+
+
+class ThroughInstallation(admin.SimpleListFilter):
+    """Filters casts by the App's installation that they go through."""
+
+    title, parameter_name = "installation", routes.ROUTE.parameter
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Cast]) -> list[tuple[str, str]]:
+        """Return the choices: those that spells name, the setting's, and none."""
+        named = (
+            WorkflowTarget.objects.exclude(installation_id=None).order_by().values_list("installation_id", flat=True)
+        )
+        known = {settings.GITHUB_APP_INSTALLATION_ID, *named.distinct()[:INSTALLATIONS_SHOWN]}
+        return [(str(number), str(number or "none")) for number in sorted(filter(None, known))] + [("0", "none")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the casts that go through the chosen one."""
+        if (word := self.value()) is None:
+            return queryset
+        return routes.through(queryset, int(word)) if A_NUMBER.fullmatch(word) else queryset.none()
+
+
+SpellAdmin.inlines.append(WorkflowInline)
+CastAdmin.runtime_filters.append(ThroughInstallation)
 
 
 @admin.register(Installation)

@@ -9,9 +9,8 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from casts.models import Spell
 from core.admin.attention import Section, Trouble, User, buttons, listed, may, trouble_filter
-from github_integration.models import PERSONAL, Installation
+from github_integration.models import PERSONAL, Installation, WorkflowTarget
 from github_integration.quota import FAILURES_BEFORE_PAUSE, is_paused
 
 WORDS = {"any": "left alone, suspended, removed or not answered"}
@@ -19,7 +18,7 @@ WORDS = {"any": "left alone, suspended, removed or not answered"}
 
 def troubled(installations: QuerySet[Any]) -> QuerySet[Any]:
     """Return those that keep casts from going out. A removed or suspended one counts while an active spell needs it."""
-    named = Spell.objects.filter(active=True).exclude(installation_id=None)
+    named = WorkflowTarget.objects.filter(spell__active=True).exclude(installation_id=None)
     needed = Q(pk__in=named.values("installation_id"))
     if settings.GITHUB_APP_INSTALLATION_ID:
         needed |= Q(pk=settings.GITHUB_APP_INSTALLATION_ID)

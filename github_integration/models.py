@@ -1,11 +1,18 @@
 """What we know of the App's installations: whose they are, what GitHub allows them, and why one is left alone for now.
 
-What changes these rows in the course of a call is in `github_integration.quota`.
+What changes these rows in the course of a call is in `github_integration.quota`. And where each spell's workflow is.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
+
+from casts.models import Spell, SpellTarget
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
 
@@ -80,3 +87,61 @@ class RecentRuns(models.Model):
 
     def __str__(self) -> str:
         return f"{self.repository} {self.event}"
+
+
+class WorkflowTarget(SpellTarget):
+    """The workflow that a spell starts. What is blank is as the settings say; a spell without a row is blank in all."""
+
+    decisive = ("repository", "workflow_file", "ref", "event_type")
+    searched = ("repository", "workflow_file", "event_type")
+
+    repository = models.CharField(
+        max_length=140,
+        blank=True,
+        validators=[RegexValidator(r"^[\w.-]+/[\w.-]+$", "Write the repository as owner/name.")],
+        help_text="owner/name. Blank: GITHUB_REPOSITORY.",
+    )
+    workflow_file = models.CharField(
+        max_length=200,
+        blank=True,
+        validators=[RegexValidator(r"^[\w.-]+\.ya?ml$", "Name the file in .github/workflows, such as cast.yml.")],
+        help_text="A file in .github/workflows. Blank: GITHUB_WORKFLOW_FILE.",
+    )
+    ref = models.CharField(max_length=200, blank=True, help_text="Branch or tag. Blank: GITHUB_WORKFLOW_REF.")
+    event_type = models.CharField(max_length=100, blank=True, help_text="For repository_dispatch: the event's type.")
+    installation_id = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
+    )
+
+    class Meta:
+        verbose_name = "workflow"
+
+    def clean(self) -> None:
+        """Refuse what could never start; all mistakes at once."""
+        wrong: dict[str, Any] = {}
+        if self.spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH and not self.event_type:
+            wrong["event_type"] = "A repository_dispatch spell needs the event type it sends."
+        if self.repository.endswith(".git"):
+            wrong["repository"] = "Write the repository as owner/name, without .git."
+        if not (self.repository or settings.GITHUB_REPOSITORY):
+            wrong["repository"] = "Name a repository here, or set GITHUB_REPOSITORY for all spells."
+        if wrong:
+            raise ValidationError(wrong)
+
+    # With the settings filled in.
+
+    @property
+    def repository_used(self) -> str:
+        return self.repository or settings.GITHUB_REPOSITORY
+
+    @property
+    def workflow_used(self) -> str:
+        return self.workflow_file or settings.GITHUB_WORKFLOW_FILE
+
+    @property
+    def ref_used(self) -> str:
+        return self.ref or settings.GITHUB_WORKFLOW_REF
+
+    @property
+    def installation_used(self) -> int | None:
+        return self.installation_id or settings.GITHUB_APP_INSTALLATION_ID

@@ -15,7 +15,7 @@ from casts.models import Cast
 from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown
 from github_integration import errors, quota
 from github_integration.api import github
-from github_integration.models import PERSONAL, Installation
+from github_integration.models import PERSONAL, Installation, WorkflowTarget
 from github_integration.targets import installation_of
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,17 @@ def dispatch_outcome(cast: Cast, call: Callable[[], T]) -> T:
         with translate_errors(cast, unknown=True):
             return call()
     except errors.NotFound as exc:
-        file = f", and does it hold {cast.spell.target_workflow}" if cast.spell.runtime == "workflow_dispatch" else ""
+        file = (
+            f", and does it hold {WorkflowTarget.of(cast.spell).workflow_used}"
+            if cast.spell.runtime == "workflow_dispatch"
+            else ""
+        )
         installation = installation_of(cast)
         whose = (
             "GITHUB_TOKEN allowed" if installation == PERSONAL else f"the App (installation {installation}) installed"
         )
         raise DispatchRefused(
-            f"{exc}. GitHub says so of what is not there and of what we may not see: is {cast.repository} the right "
+            f"{exc}. GitHub says so of what is not there and of what we may not see: is {cast.run_scope} the right "
             f"name, is {whose} on it{file}?"
         ) from exc
     except REFUSALS as exc:

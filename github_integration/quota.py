@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus
 from casts.runtime import NotNow
+from github_integration import routes
 from github_integration.models import PERSONAL, Installation
 from github_integration.wire import RateLimit
 
@@ -138,9 +139,9 @@ def suspension_ended(installation_id: int) -> None:
 
 def wake_waiting(installation_id: int, *, by: str = "") -> int:
     """Wake the casts that wait for an installation; return how many. If it is still kept back, they say so again."""
-    waiting = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
+    waiting: QuerySet[Cast] = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
     if installation_id != PERSONAL:  # the personal token serves every spell, whatever installation it names
-        waiting = waiting.through_installation(installation_id)
+        waiting = routes.through(waiting, installation_id)
     return len(moves.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
 
 

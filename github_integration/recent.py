@@ -104,7 +104,7 @@ def row_of(seen: Observation) -> wire.JSON:
     """Return a run by GitHub's names, as `wire.run_seen` reads it."""
     times = {"run_started_at": seen.run_started_at, "created_at": seen.made_at, "updated_at": seen.updated_at}
     return {
-        "id": seen.run_id,
+        "id": int(seen.run_key),
         "run_attempt": seen.attempt,
         "status": seen.status,
         "conclusion": seen.conclusion,
@@ -119,7 +119,7 @@ def row_of(seen: Observation) -> wire.JSON:
 
 def _wake_ended(repository: str, found: list[Observation]) -> None:
     """Have the casts looked at whose runs have ended, as the list says, and who don't know it yet."""
-    ended = [seen.run_id for seen in found if seen.status == "completed"]
-    unaware = Cast.objects.filter(repository__iexact=repository, run_id__in=ended, run_finished_at=None)
+    ended = [seen.run_key for seen in found if seen.status == "completed"]
+    unaware = Cast.objects.filter(run_scope__iexact=repository, run_key__in=ended, run_finished_at=None)
     if keys := list(unaware.filter(status__in=OPEN).values_list("pk", flat=True)):
         moves.wake_all(keys)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from django.utils import timezone
 
 from casts.lifecycle import folding, moves
-from casts.models import Artifact, Cast
+from casts.models import Artifact, Cast, Spell
 from casts.runtime import (
     Annotation,
     ArtifactGone,
@@ -26,8 +26,11 @@ from casts.runtime import (
 )
 from github_integration import errors, identity, quota, recent, wire
 from github_integration.api import Repository, github
+from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
-from github_integration.targets import installation_of, repository_of
+from github_integration.routes import ROUTE
+from github_integration.targets import installation_of, repository_of, run_id_of
+from github_integration.words import WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,15 @@ LONGEST_JOB = dt.timedelta(hours=6)  # `timeout-minutes` where a workflow sets n
 class WorkflowRuntime:
     """What both kinds of workflow spell have in common: everything but the start. See casts.runtime.Runtime."""
 
+    words, target, route = WORDS, WorkflowTarget, ROUTE
     event = ""
+
+    def scope(self, spell: Spell) -> str:
+        return WorkflowTarget.of(spell).repository_used
+
+    def secrets(self, spell: Spell) -> set[str]:
+        target = WorkflowTarget.of(spell)
+        return {target.repository_used, target.workflow_used}
 
     def book(self, cast: Cast) -> dt.datetime:
         installation = installation_of(cast)
@@ -70,7 +81,7 @@ class WorkflowRuntime:
 
     def file_of(self, cast: Cast) -> str:
         """Return the file whose runs alone can be the cast's; blank: any."""
-        return cast.spell.workflow_file
+        return WorkflowTarget.of(cast.spell).workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
         """Return the one run whose title carries the cast's token.
@@ -88,12 +99,12 @@ class WorkflowRuntime:
                 window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
                 found, complete = self._search(cast, repository, created=window)
         if not found and not complete:
-            raise NotNow(f"{cast.repository} has more new runs than GitHub lists; waiting for a webhook to tell.")
+            raise NotNow(f"{cast.run_scope} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if not found and not github().personal_token and not identity.name_of(repository.installation):
             raise NotNow("GitHub has not told yet who starts our runs.", reason="")  # ours may be among them
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
             logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
-        return min(found, key=lambda seen: seen.run_id) if found else None
+        return min(found, key=lambda seen: int(seen.run_key)) if found else None
 
     def _search(self, cast: Cast, repository: Repository, *, created: str) -> tuple[list[Observation], bool]:
         """Return the cast's runs of those made in a time, and whether these are all."""
@@ -115,7 +126,7 @@ class WorkflowRuntime:
 
         The jobs are asked for all the same when the run says that it has begun and no job is known to have.
         """
-        assert cast.run_id is not None
+        run_id = run_id_of(cast)
         repository = repository_of(cast)
         can_wait = cast.run_finished_at is None and cast.cancel_requested_at is None
         with translate_errors(cast):
@@ -123,26 +134,26 @@ class WorkflowRuntime:
                 if seen.status != "in_progress" or cast.started_at is not None:
                     return seen
                 quota.spend(repository.installation)
-                return dataclasses.replace(seen, jobs=jobs_of(repository, cast.run_id, attempt=seen.attempt))
+                return dataclasses.replace(seen, jobs=jobs_of(repository, run_id, attempt=seen.attempt))
             if can_wait:
                 quota.spend(repository.installation, 2)
             try:
-                seen = repository.run(cast.run_id)
+                seen = repository.run(run_id)
             except (errors.NotFound, errors.Gone) as exc:
                 raise RunGone(str(exc)) from exc
-            return dataclasses.replace(seen, jobs=jobs_of(repository, cast.run_id, attempt=seen.attempt))
+            return dataclasses.replace(seen, jobs=jobs_of(repository, run_id, attempt=seen.attempt))
 
     def _listed(self, cast: Cast, repository: Repository) -> Observation | None:
         """Return the cast's run as the shared list shows it, None if it is not among the newest."""
         listed = recent.runs(repository, self.event)
-        return next((seen for seen in listed.runs if seen.run_id == cast.run_id), None)
+        return next((seen for seen in listed.runs if seen.run_key == cast.run_key), None)
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         """Ask for the run's end; one that has already ended is no error."""
-        assert cast.run_id is not None
+        run_id = run_id_of(cast)
         with translate_errors(cast):
             try:
-                repository_of(cast).cancel(cast.run_id, force=force)
+                repository_of(cast).cancel(run_id, force=force)
             except (errors.NotFound, errors.Gone) as exc:
                 raise RunGone(str(exc)) from exc
             except errors.Conflict as exc:
@@ -151,13 +162,13 @@ class WorkflowRuntime:
 
     def failure(self, cast: Cast) -> Failure:
         """Return what the failed job said: its step, its annotations, and the last lines of its log."""
-        assert cast.run_id is not None
+        run_id = run_id_of(cast)
         if (cast.observation or {}).get("conclusion") == "cancelled":
             return self._cut_off(cast)
         job = failed_job(cast.jobs)
         if job is None or job["conclusion"] == "cancelled":  # the webhook that tells may be late, or lost
             with translate_errors(cast):
-                asked = repository_of(cast).jobs(cast.run_id)
+                asked = repository_of(cast).jobs(run_id)
             job = failed_job([folding.job_row(one) for one in asked]) or job
         return Failure() if job is None else self._explain(cast, job, self._annotations(cast, job))
 
@@ -220,9 +231,9 @@ class WorkflowRuntime:
         every job was run again, only what this attempt made is its own. They bear no attempt, only a time; the first
         attempt's are all its own, whatever the clocks say.
         """
-        assert cast.run_id is not None
+        run_id = run_id_of(cast)
         with translate_errors(cast):
-            listed = repository_of(cast).artifacts(cast.run_id)
+            listed = repository_of(cast).artifacts(run_id)
         seen = cast.observation or {}
         began = wire.moment(seen.get("run_started_at")) if seen.get("attempt", 1) > 1 else None
         if began is not None and any(ended_before(job, seen["attempt"], began) for job in cast.jobs):
@@ -249,15 +260,19 @@ class WorkflowDispatch(WorkflowRuntime):
 
     event = "workflow_dispatch"
 
+    def described(self, spell: Spell) -> str:
+        target = WorkflowTarget.of(spell)
+        return f"{target.repository_used}: {target.workflow_used} @ {target.ref_used}"
+
     def file_of(self, cast: Cast) -> str:
-        return cast.spell.target_workflow
+        return WorkflowTarget.of(cast.spell).workflow_used
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        spell = cast.spell
+        target = WorkflowTarget.of(cast.spell)
         return dispatch_outcome(
             cast,
             lambda: repository_of(cast).dispatch_workflow(
-                spell.target_workflow, ref=spell.target_ref, inputs=inputs_of(cast), before=before
+                target.workflow_used, ref=target.ref_used, inputs=inputs_of(cast), before=before
             ),
         )
 
@@ -267,8 +282,12 @@ class RepositoryDispatch(WorkflowRuntime):
 
     event = "repository_dispatch"
 
+    def described(self, spell: Spell) -> str:
+        target = WorkflowTarget.of(spell)
+        return f"{target.repository_used}: event {target.event_type}"
+
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        event_type, payload = cast.spell.event_type, dict(inputs_of(cast))
+        event_type, payload = WorkflowTarget.of(cast.spell).event_type, dict(inputs_of(cast))
         dispatch_outcome(cast, lambda: repository_of(cast).dispatch_event(event_type, payload, before=before))
         return None
 

@@ -162,7 +162,7 @@ def unknown_key(error: errors.GitHubError) -> bool:
 def run_started(body: JSON) -> Run | None:
     """Return the run that a dispatch answer names; None for the empty 204, and for what can't be read."""
     run_id = body.get("workflow_run_id") if isinstance(body, dict) else None
-    return Run(id=run_id, url=plain(body.get("html_url"))) if isinstance(run_id, int) else None
+    return Run(key=str(run_id), url=plain(body.get("html_url"))) if isinstance(run_id, int) else None
 
 
 def moment(value: Any) -> dt.datetime | None:
@@ -179,8 +179,8 @@ def moment(value: Any) -> dt.datetime | None:
 def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None) -> Observation:
     """Return what a run object says, from the REST API or a workflow_run webhook. Reads only what we use."""
     return Observation(
-        repository=repository,
-        run_id=int(run["id"]),
+        run_scope=repository,
+        run_key=str(int(run["id"])),
         attempt=int(run.get("run_attempt") or 1),
         status=plain(run.get("status"), "queued"),
         conclusion=word(run.get("conclusion")),

@@ -194,7 +194,7 @@ class Compiler:
             return [] if self.docker else [f"{uses} needs Docker, and no Docker answers on this machine."]
         if uses.startswith("./"):
             folder = tree / uses
-            # What is not in the tree may come to be during the run; act says so if it does not.
+            # The run may create what is not in the tree; act reports it if it does not.
             return self._folder_problems(uses, folder, tree, seen) if folder.is_dir() else []
         name, _, ref = uses.partition("@")
         if "/" not in name or not ref:  # in an action; a workflow's own steps are checked before
@@ -266,7 +266,7 @@ def _if(step: dict[str, Any], default: str, first: str) -> dict[str, Any]:
     """Return the step with `default` as its condition if it has none, and with `first` before it in any case."""
     written = _text(step.get("if", "")).strip()
     if "${{" in written and not (written.startswith("${{") and written.endswith("}}") and written.count("${{") == 1):
-        return step  # a text with an expression in it is no condition, but always true
+        return step  # a text with an expression in it is not a condition, but always true
     condition = written.removeprefix("${{").removesuffix("}}").strip() if "${{" in written else written
     if not condition:
         condition = default

@@ -27,7 +27,7 @@ class Config:
     concurrency: int = 4
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     variables: dict[str, str] = field(default_factory=dict)
-    actions_source: str = "https://github.com"  # where actions come from that have no stand-in here
+    actions_source: str = "https://github.com"  # the source of actions that have no stand-in here
     minute: float = 60.0  # seconds in a minute of timeout-minutes; tests have no hour
     cancel_grace: float = 300.0  # seconds for `if: always()` steps after a cancel
     rate_limit: int = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it

@@ -91,7 +91,7 @@ class Faults:
         """Decide by chance whether an API fault happens to this request, and count it if it does."""
         with self._lock:
             left = self.api["times"]
-            # Dice are thrown only for a set fault, so that a seed gives the same row of hits for it.
+            # No random number for a fault that is not set, so that a seed gives the same sequence of hits.
             if left == 0 or not self.api[name] or self._random.random() >= float(self.api[name]):
                 return False
             if left is not None:

@@ -29,7 +29,7 @@ class Delivery:
     """One entry of the delivery log."""
 
     event: str
-    body: bytes  # as JSON text: a picture of the moment that does not follow later changes
+    body: bytes  # as JSON text, so that later changes don't alter it
     action: str | None = None
     run_id: int | None = None
     installation_id: int | None = None

@@ -28,7 +28,7 @@ from .workplace import make_workplace
 
 logger = logging.getLogger(__name__)
 JOB_PERMISSIONS = {"actions": "read", "contents": "read", "metadata": "read"}  # of secrets.GITHUB_TOKEN
-DEFAULT_MINUTES = 360  # how long a job may take that says nothing
+DEFAULT_MINUTES = 360  # for a job without timeout-minutes
 
 
 class Runner:

@@ -249,7 +249,7 @@ class Runs:
         with self.lock:
             if job.status != "completed":
                 why = attempt.why_cancelled
-                # Jobs of a matrix, and those that wait for others, may have come to be after the run was cancelled.
+                # Jobs of a matrix, and those that wait for others, may have been created after the run was cancelled.
                 if conclusion == "cancelled" and why and all(told.message != why for told in job.annotations):
                     job.annotate(Annotation("failure", why), -2)
                 job.end(conclusion)

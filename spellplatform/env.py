@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 IGNORE = "IGNORE_ENV_FILE"
 MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
 
-# Types within Env, whose methods have their names.
+# The types within Env, whose methods have the same names.
 Text: TypeAlias = builtins.str
 Whole: TypeAlias = builtins.int
 Number: TypeAlias = builtins.float
@@ -39,7 +39,7 @@ QUOTED = {
     "'": re.compile(r"'(?P<text>[^']*)'[ \t]*(?:#[^\n]*)?(?=\n|\Z)"),
     '"': re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"[ \t]*(?:#[^\n]*)?(?=\n|\Z)', re.DOTALL),
 }
-ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: who takes a PEM knows it
+ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: readers of a PEM expect it
 
 
 def read_beside(folder: Path, into: MutableMapping[str, str]) -> None:
@@ -60,7 +60,7 @@ def read_file(path: Path, into: MutableMapping[str, str]) -> None:
         raw = path.read_bytes()
     except FileNotFoundError:
         return
-    except IsADirectoryError:  # which container tools make of a file to be mounted that is missing
+    except IsADirectoryError:  # container tools create one in place of a missing file that is to be mounted
         raise BadSetting(f"{path} is a folder. Put a file in its place, or remove it.") from None
     except OSError as exc:
         raise BadSetting(f"{path} can't be read: {exc.strerror}. Let this user read it, or remove it.") from None

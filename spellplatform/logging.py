@@ -57,7 +57,7 @@ def configure(settings: dict[str, str]) -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
             "root": {"handlers": ["stderr"], "level": settings["level"]},
-            # Refusals (4xx) are the caller's affair and in the access log; 5xx are logged with their trace.
+            # Refusals (4xx) concern the caller and are in the access log; 5xx are logged with their trace.
             "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
         }
     )

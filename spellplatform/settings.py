@@ -60,9 +60,9 @@ def database(url: str) -> dict[str, Any]:
         }
     else:
         config["OPTIONS"] = {
-            # Who hangs in the middle of a transaction holds an account's row: after half a minute it is ended.
+            # A client that hangs in a transaction holds an account's row: after half a minute it is disconnected.
             "options": "-c idle_in_transaction_session_timeout=30000",
-            # A server that is gone without a word is noticed in seconds, not in hours.
+            # A server that has gone silently is noticed in seconds, not in hours.
             **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "tcp_user_timeout": 20000,
             "prepare_threshold": 5,  # the statements of core.db.compiled are prepared at their sixth use
@@ -97,7 +97,7 @@ SPELL_RUNTIMES = {
     "workflow_dispatch": "github_integration.runtime.WorkflowDispatch",
     "repository_dispatch": "github_integration.runtime.RepositoryDispatch",
 }
-# What `runworker` works off: dotted paths to core.queue.worker.Work implementations.
+# The queues of `runworker`: dotted paths to core.queue.worker.Work implementations.
 WORK = [
     "casts.execution.steps.CastWork",
     "casts.execution.artifacts.ArtifactWork",
@@ -107,7 +107,7 @@ WORK = [
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
-# (repository, run id, the token of a title where there is no id yet).
+# (a run's scope, its key there, the token of a title where there is no key yet).
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
 # What else happens in the transaction that ends a cast: functions of the cast.

@@ -21,6 +21,7 @@ from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
 from tests import described
+from tests.spells import stored_spell
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
 hypothesis_settings.register_profile("ci", derandomize=True)
@@ -217,7 +218,7 @@ def make_spell(db: None) -> Any:
 
     def make(key: str = "greet", **fields: Any) -> Spell:
         schema = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False}
-        return Spell.objects.create(
+        return stored_spell(
             **{"key": key, "name": key.title(), "repository": "demo/spells", "workflow_file": "cast.yml"}
             | {"input_schema": schema, "price_cents": 5}
             | fields

@@ -40,13 +40,13 @@ def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str =
     cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
     moves.intend_dispatch(cast)
     run_id = next(run_ids)
-    url = url or f"https://github.com/{cast.repository}/actions/runs/{run_id}"
-    moves.dispatched(cast, Run(run_id, url))
+    url = url or f"https://github.com/{cast.run_scope}/actions/runs/{run_id}"
+    moves.dispatched(cast, Run(str(run_id), url))
     now = timezone.now().replace(microsecond=0)
     steps = (Step(text, 1, "in_progress", started_at=now), Step("Tidy up", 2, "queued"))
     job = Job(run_id + 1, "spell", "in_progress", started_at=now, steps=steps)
     seen: dict[str, Any] = {"title": f"{text} {cast.correlation}", "url": url, "run_started_at": now, "updated_at": now}
-    moves.observe(cast.pk, Observation(cast.repository, run_id, status="in_progress", jobs=(job,), **seen))
+    moves.observe(cast.pk, Observation(cast.run_scope, str(run_id), status="in_progress", jobs=(job,), **seen))
     return claimed(cast)
 
 
@@ -54,9 +54,9 @@ def ended_cast(api_key: ApiKey, spell: Spell, *, failed: bool = False, text: str
     """Follow a cast to its end, with an artifact."""
     cast = running_cast(api_key, spell, text=text, url=url)
     now = timezone.now()
-    assert cast.run_id is not None
+    assert cast.run_key is not None
     Artifact.objects.create(
-        cast=cast, name="spell-result", remote_id=cast.run_id, state=Artifact.State.STORED, file=f"{cast.pk}/1",
+        cast=cast, name="spell-result", remote_id=int(cast.run_key), state=Artifact.State.STORED, file=f"{cast.pk}/1",
         file_name="spell-result.zip", size_bytes=2048, sha256="ab" * 32, stored_at=now, expires_at=now,
     )  # fmt: skip
     Artifact.objects.create(cast=cast, name=text, remote_id=1, state=Artifact.State.FAILED, error=f"No more {text}")

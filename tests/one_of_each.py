@@ -29,7 +29,7 @@ from casts.models import (
     Spell,
     SpellTurn,
 )
-from github_integration.models import Installation, RecentRuns
+from github_integration.models import Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
@@ -47,14 +47,14 @@ def every_model() -> list[type[models.Model]]:
 def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[Any], Any]:
     """Save one row of every model, with every foreign key set, and return them by model."""
     user = get_user_model().objects.create(username="rincewind")
-    first = make(Cast, **cast_fields(account, api_key, spell), repository="owner/first")
-    cast = make(Cast, **cast_fields(account, api_key, spell), repository="owner/name", retry_of=first)
+    first = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/first")
+    cast = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/name", retry_of=first)
     period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)
     endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", secrets=["b", "a"])
     due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "token": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
     rows: list[Any] = [
-        *(account, api_key, spell, cast, period, endpoint, callback),
+        *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),

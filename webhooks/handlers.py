@@ -41,7 +41,7 @@ def workflow_run(payload: Payload) -> Outcome:
     seen = wire.run_seen(repository_of(payload), payload["workflow_run"])
     outcome = fold(seen)
     if outcome == Outcome.NOT_OURS:
-        of_its_jobs = Delivery.of_run(seen.repository, seen.run_id).filter(event="workflow_job")
+        of_its_jobs = Delivery.of_run(seen.run_scope, int(seen.run_key)).filter(event="workflow_job")
         # Not those that failed, or that a worker is trying at this moment: these settle themselves.
         of_its_jobs.filter(outcome=Outcome.PENDING, error="", lease_until=None).update(
             outcome=Outcome.NOT_OURS, due_at=None, applied_at=timezone.now()
@@ -54,7 +54,7 @@ def workflow_job(payload: Payload) -> Outcome:
     told = payload["workflow_job"]
     job, repository, run_id = wire.job_seen(told), repository_of(payload), int(told["run_id"])
     made_at = wire.moment(told.get("created_at"))
-    seen = Observation(repository, run_id, attempt=job.attempt, jobs=(job,), made_at=made_at)
+    seen = Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
     return fold(seen, judged=lambda: _is_nobodys(repository, run_id))
 
 

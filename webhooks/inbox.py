@@ -23,11 +23,11 @@ from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
 
-# Until the next try of what failed, in seconds: the first troubles pass by themselves, a bug may need a release.
+# Seconds until the next try after a failure: most pass by themselves, but a bug may need a release.
 RETRY_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800, 7200)
 GIVE_UP_AFTER = 20
-MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # what another moment might have judged otherwise
-# What may be ours waits for `run_known`; this is in case nobody calls, as when its cast ends without a run.
+MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # a later look may judge these differently
+# What may be ours waits for `run_known`; this is for when that is never called, as when its cast ends without a run.
 WAIT_SECONDS = 60.0
 
 PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
@@ -67,7 +67,7 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
             return store(row, HANDLERS[event](payload))
     except AlreadyHere:
         return repeated(guid)
-    except Exception as exc:  # all that was done is undone: it is stored alone, to be tried again
+    except Exception as exc:  # all of that was rolled back: it is stored alone, to be tried again
         logger.exception("delivery not applied", extra={"guid": guid, "event_name": event})
         error = f"{type(exc).__name__}: {exc}"
     try:
@@ -116,20 +116,20 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
 def hurry(delivery: Delivery) -> None:
     """Have a delivery applied now if a cast is known to have its run by now."""
     assert delivery.run_id is not None
-    if Cast.objects.filter(run_id=delivery.run_id, repository__iexact=delivery.repository).exists():
-        run_known(delivery.repository, delivery.run_id)
+    if Cast.objects.filter(run_key=str(delivery.run_id), run_scope__iexact=delivery.repository).exists():
+        run_known(delivery.repository, str(delivery.run_id))
 
 
-def run_known(repository: str, run_id: int | None, token: str = "") -> None:
+def run_known(repository: str, run: str | None, token: str = "") -> None:
     """Have the deliveries about a run applied, now that a cast has it, including those that were taken for not ours.
 
     Without a run: those in this repository that wait with this `token` are judged again, as now their title may tell.
     """
-    if run_id is None:
+    if run is None:
         waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
         woken = waiting.filter(body__contains=token).wake(outcome=Delivery.Outcome.PENDING)
     else:
-        found = Delivery.of_run(repository, run_id).filter(outcome__in=MAY_BE_LATE, error="")
+        found = Delivery.of_run(repository, int(run)).filter(outcome__in=MAY_BE_LATE, error="")
         with transaction.atomic():
             woken = found.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
             if woken:

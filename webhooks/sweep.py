@@ -50,7 +50,7 @@ class Round:
     listed: bool = False  # the log has been read
     missing: list[LoggedDelivery] = field(default_factory=list)
     put_off: list[LoggedDelivery] = field(default_factory=list)  # GitHub failed to show these; for the next round
-    unreadable: list[LoggedDelivery] = field(default_factory=list)  # nobody need ask for these again
+    unreadable: list[LoggedDelivery] = field(default_factory=list)  # need not be asked for again
     settled: list[int] = field(default_factory=list)  # installations of which we hold something newer
 
     def note(self, lines: Iterable[LoggedDelivery], *, held: set[str]) -> None:

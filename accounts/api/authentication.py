@@ -14,7 +14,7 @@ from accounts.models import ApiKey
 from core.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # it imports this module, by its setting
+    from rest_framework.views import APIView  # it imports this module, which a setting names
 
 
 HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."

@@ -77,7 +77,7 @@ class ArtifactAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Copy again what is missing", permissions=["copy"])
     def copy_again(self, request: HttpRequest, queryset: QuerySet[Artifact]) -> None:
-        """Copy from GitHub what we don't have, also what failed for good."""
+        """Copy what we don't have, also what failed for good."""
         keys = chosen(queryset)
         copied = artifacts.copy_again(keys, by=request.user.get_username())
         self.record(request, copied, "Copy again.")

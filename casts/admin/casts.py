@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
@@ -20,7 +18,8 @@ from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
 from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast, Spell
+from casts.models import Artifact, Cast
+from casts.runtime import words_of
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -45,8 +44,6 @@ from core.admin.base import (
 from core.db.documents import TextAt
 
 EVENTS_SHOWN = 1000
-INSTALLATIONS_SHOWN = 30
-A_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class CastList(ChangeList):
@@ -58,33 +55,16 @@ class CastList(ChangeList):
         return found.defer("input", "metadata", "observation", "jobs", "error", "output")
 
 
-class ThroughInstallation(admin.SimpleListFilter):
-    """Filters casts by the App's installation that they go through."""
-
-    title, parameter_name = "installation", "installation"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Cast]) -> list[tuple[str, str]]:
-        """Return the choices: those that spells name, the setting's, and none."""
-        named = Spell.objects.exclude(installation_id=None).order_by().values_list("installation_id", flat=True)
-        known = {settings.GITHUB_APP_INSTALLATION_ID, *named.distinct()[:INSTALLATIONS_SHOWN]}
-        return [(str(number), str(number or "none")) for number in sorted(filter(None, known))] + [("0", "none")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the casts that go through the chosen one."""
-        if (word := self.value()) is None:
-            return queryset
-        return queryset.through_installation(int(word)) if A_NUMBER.fullmatch(word) else queryset.none()
-
-
 @admin.register(Cast)
 class CastAdmin(ReadOnlyAdmin):
     list_display = ("cast_id", "created", "state_and_why", "spell", "who", "run", "cost", "took")
     list_filter = (
-        *("status", newest_values("status_reason", "reason"), CastTroubles, ThroughInstallation),
+        *("status", newest_values("status_reason", "reason"), CastTroubles),
         *("spell", "created_at"),
     )
+    runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
     list_select_related = ("spell", "account", "api_key")
-    search_fields = ("repository", "spell__key", "account__name", "api_key__prefix")
+    search_fields = ("run_scope", "spell__key", "account__name", "api_key__prefix")
     search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
@@ -97,11 +77,11 @@ class CastAdmin(ReadOnlyAdmin):
         ),
         ("Artifacts", {"fields": ("artifacts",)}),
         ("Times", {"fields": (("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took"))}),
-        ("Seen on GitHub", {"fields": ("repository", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
+        ("Seen on GitHub", {"fields": ("run_scope", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
     )
     # Columns that are shown above under another name.
     elsewhere = (
-        *("id", "status", "status_reason", "cost_cents", "run_id", "run_url", "observation", "jobs"),
+        *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
         *("input", "output", "error", "metadata", "callback_url"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
@@ -168,6 +148,12 @@ class CastAdmin(ReadOnlyAdmin):
         """Return the list that leaves big columns out."""
         return CastList
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Return the filters, those of runtimes after the troubles."""
+        shown: list[Any] = list(super().get_list_filter(request))
+        place = shown.index(CastTroubles) + 1
+        return [*shown[:place], *self.runtime_filters, *shown[place:]]
+
     def get_fieldsets(self, request: HttpRequest, obj: Cast | None = None) -> Any:
         """Show every column there is: what is named nowhere is one of the worker's own."""
         internal = workers_own(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
@@ -181,7 +167,7 @@ class CastAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=cast_id), False
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if (run_id := run_id_in(search_term)) is not None:
-            found |= queryset.filter(run_id=run_id)
+            found |= queryset.filter(run_key=str(run_id))
         return found, duplicates
 
     @admin.display(description="status")
@@ -198,8 +184,8 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
-        """Link to the run on GitHub."""
-        return outside(cast.run_url, cast.run_id) if cast.run_url else str(cast.run_id or NOTHING)
+        """Link to the run."""
+        return outside(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
 
     @admin.display(description="took")
     def took(self, cast: Cast) -> str:
@@ -210,10 +196,10 @@ class CastAdmin(ReadOnlyAdmin):
     def links(self, cast: Cast) -> SafeString:
         """Link to everything that is known of it elsewhere."""
         known = [inside("cast-page", "progress page", cast.pk)]
-        if cast.run_id is not None:
-            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_id))
+        if cast.run_key is not None:
+            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
         if cast.run_url:
-            known.append(format_html("run {} on GitHub", outside(cast.run_url, cast.run_id)))
+            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_key), words_of(cast).name))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from casts.attention import SpellTroubles
-from casts.models import TARGET, Spell
+from casts.models import Spell, SpellTarget
+from casts.runtime import runtime_for, runtimes, target_relations
 from core.admin.base import (
     NOTHING,
     ConsoleAdmin,
@@ -28,8 +29,11 @@ from core.strict_json import storable
 
 if TYPE_CHECKING:
     SpellModelForm = forms.ModelForm[Spell]
+    TargetModelFormSet = forms.models.BaseInlineFormSet[SpellTarget, Spell, forms.ModelForm[SpellTarget]]
+    TargetModelInline = admin.StackedInline[SpellTarget, Spell]
 else:
-    SpellModelForm = forms.ModelForm
+    SpellModelForm, TargetModelFormSet = forms.ModelForm, forms.models.BaseInlineFormSet
+    TargetModelInline = admin.StackedInline
 
 
 class JSONText(forms.JSONField):
@@ -62,6 +66,32 @@ class JSONText(forms.JSONField):
         return parsed
 
 
+class TargetFormSet(TargetModelFormSet):
+    """Has a target judged beside the spell as the form gives it, stored or not."""
+
+    def _construct_form(self, i: int, **kwargs: Any) -> Any:
+        form: Any = super()._construct_form(i, **kwargs)  # type: ignore[misc] # not in the stubs
+        form.instance.spell = self.instance
+        return form
+
+
+class TargetInline(TargetModelInline):
+    """Edits where a spell is run, for whoever may edit the spell."""
+
+    formset = TargetFormSet
+    min_num = max_num = 1
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("casts.view_spell") or self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("casts.change_spell")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("casts.add_spell") or self.has_change_permission(request, obj)
+
+
 class SpellForm(SpellModelForm):
     """A spell's form; the model checks the schemas."""
 
@@ -79,7 +109,8 @@ class SpellForm(SpellModelForm):
 class SpellAdmin(ConsoleAdmin):
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
     list_filter = ("active", "runtime", SpellTroubles)
-    search_fields = ("key", "name", "repository", "workflow_file", "event_type")
+    search_fields = ("key", "name")
+    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = []  # runtimes add theirs
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
     readonly_fields = ("carries_token", "casts_made", "created", "updated", "takes", "gives")
@@ -88,7 +119,7 @@ class SpellAdmin(ConsoleAdmin):
         (
             "Target",
             {
-                "fields": (*TARGET, "installation_id", "carries_token"),
+                "fields": ("runtime", "carries_token"),
                 "description": "“Carries token” is learnt by seeing a run whose title holds [cast:…]; "
                 "without it a dispatch whose outcome is unknown is never repeated.",
             },
@@ -117,14 +148,20 @@ class SpellAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
         """Count the casts along."""
         spells: QuerySet[Spell] = super().get_queryset(request)
+        if relations := target_relations():
+            spells = spells.select_related(*relations)
         return spells.annotate(casts_counted=Count("casts"))
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        """Search targets as well."""
+        targets = {runtime.target for _, runtime in runtimes()} - {None}
+        found = [f"{target.relation()}__{name}" for target in targets if target for name in target.searched]
+        return [*self.search_fields, *sorted(found)]
 
     @admin.display
     def target(self, spell: Spell) -> str:
         """Say what is started, with the settings filled in."""
-        if spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH:
-            return f"{spell.target_repository}: event {spell.event_type}"
-        return f"{spell.target_repository}: {spell.target_workflow} @ {spell.target_ref}"
+        return runtime_for(spell.runtime).described(spell)
 
     @admin.display(description="casts", ordering="casts_counted")
     def casts_made(self, spell: Spell) -> SafeString | str:

@@ -75,7 +75,7 @@ class ArtifactOut(serializers.Serializer[Any]):
 
 
 class AnnotationOut(serializers.Serializer[Any]):
-    """What the failed step, or GitHub, said was wrong."""
+    """What the failed step, or what ran it, said was wrong."""
 
     level = serializers.ChoiceField(choices=["error", "warning", "notice"])
     title = serializers.CharField(allow_null=True)

@@ -158,7 +158,7 @@ class CancelCast(APIView):
 
     @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastOut, **PROBLEMS})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
-        """Cancel a cast. At once if it was not sent yet, else GitHub is asked; may be repeated."""
+        """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
         cast = visible_cast(cast_id, of=request.auth.account)
         return Response(cast_out(moves.cancel(cast.pk)), status=202)
 

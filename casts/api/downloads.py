@@ -12,6 +12,7 @@ from django.utils.http import content_disposition_header
 from casts.access import readable_cast
 from casts.errors import ArtifactExpired, ArtifactNotFound, ArtifactNotReady
 from casts.models import Artifact
+from casts.runtime import words_of
 from core.api.cors import open_to_pages
 from core.api.etags import is_current
 from core.api.problems import of_error, problem
@@ -60,12 +61,10 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
         case Artifact(state=Artifact.State.EXPIRED):
             raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
         case Artifact(state=Artifact.State.FAILED):
-            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote GitHub
+            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote others
             raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
         case Artifact(state=Artifact.State.PENDING):
-            raise ArtifactNotReady(
-                f"Artifact {name!r} is still being copied from GitHub.", headers={"Retry-After": "5"}
-            )
+            raise ArtifactNotReady(words_of(cast).artifact_pending.format(name=name), headers={"Retry-After": "5"})
     return found, found.file.open("rb")
 
 

@@ -107,7 +107,7 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     known = {"in": "header", "name": "If-None-Match", "schema": {"type": "string"}, "description": "An earlier ETag."}
     file = _text("The bytes, with Repr-Digest", "application/octet-stream", {"type": "string", "format": "binary"})
     gone = _text("Its retention has passed", "application/problem+json", problem)
-    pending = _text("Still being copied from GitHub", "application/problem+json", problem)
+    pending = _text("Still being copied from where its run left it", "application/problem+json", problem)
     result["paths"]["/api/v1/casts/{cast_id}/artifacts/{name}"] = {
         "get": {
             "operationId": "get_artifact",

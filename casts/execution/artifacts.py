@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast
-from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of
+from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 
@@ -60,7 +60,7 @@ class ArtifactWork:
 
 
 def list_left(cast: Cast) -> None:
-    """Note what a claimed cast's run has left, to be copied. Raise NotNow when GitHub can't tell."""
+    """Note what a claimed cast's run has left, to be copied. Raise NotNow when the runtime can't tell."""
     for remote in runtime_of(cast).artifacts(cast):
         if remote.expired:
             continue
@@ -71,7 +71,7 @@ def list_left(cast: Cast) -> None:
 
 
 def bring_in(cast: Cast) -> bool:
-    """Copy what was listed; True when none is left to copy. Raise NotNow when GitHub can't."""
+    """Copy what was listed; True when none is left to copy. Raise NotNow when the runtime can't."""
     trouble: NotNow | None = None
     for artifact in cast.artifacts.filter(state=State.PENDING):
         try:
@@ -114,7 +114,7 @@ def copy(artifact: Artifact) -> None:
     try:
         download = runtime_of(artifact.cast).download(artifact)
     except ArtifactGone:
-        fail(artifact, "It is no longer on GitHub.")
+        fail(artifact, words_of(artifact.cast).artifact_gone)
         return
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         digest, size = hashlib.sha256(), 0

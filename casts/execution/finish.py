@@ -12,12 +12,12 @@ from django.utils import timezone
 from casts.execution import artifacts, results
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus
-from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, runtime_of
+from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, Words, runtime_of, words_of
 
 logger = logging.getLogger(__name__)
 
 RETRY = dt.timedelta(seconds=3)
-GONE_WAIT = dt.timedelta(seconds=15)  # a run that has just ended may be unknown to some of GitHub's servers
+GONE_WAIT = dt.timedelta(seconds=15)  # a run that has just ended may be unknown to some of the servers
 LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be listed counts as one that left none
 # How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
 SUCCESS = ("success", "neutral")
@@ -44,7 +44,7 @@ def collect(cast: Cast) -> dt.datetime | None:
     except NotNow as exc:
         logger.warning("the run's end is not complete yet", extra={"cast_id": str(cast.pk), "why": str(exc)})
         if unlisted and vanished(cast):
-            message = "The run has ended and no longer exists on GitHub; what it left can't be had."
+            message = words_of(cast).gone
             gone: dict[str, Any] = {"reason": "run_deleted", "message": message}
             moves.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=gone, charge=False)
             return None
@@ -117,12 +117,12 @@ def has_run(cast: Cast) -> bool | None:
     if cast.started_at is not None or seen.jobs is None:
         return True
     if conclusion_of(cast) in (*SUCCESS, *RUN_FAULT) and any(job.status != "completed" for job in seen.jobs):
-        raise NotNow("GitHub says that the run has ended, and not yet what became of its jobs")
+        raise NotNow(words_of(cast).jobs_outstanding)
     return False
 
 
 def conclusion_of(cast: Cast) -> str:
-    """Return the run's conclusion as GitHub gave it."""
+    """Return the run's conclusion as the runtime gave it."""
     return str((cast.observation or {}).get("conclusion") or "unknown")
 
 
@@ -141,7 +141,7 @@ def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
     elif conclusion in SUCCESS:
         finish_success(cast, ran=ran is not False)
     else:
-        reason, message = why_failed(conclusion, failure, ran=ran, own_limit=own_limit)
+        reason, message = why_failed(words_of(cast), conclusion, failure, ran=ran, own_limit=own_limit)
         own = said(failure)
         error: dict[str, Any] = {"reason": reason, "message": own or message, "failed_job": failure.job or None}
         error |= {"failed_step": failure.step or None, "log_tail": list(failure.log_tail), "run_url": cast.run_url}
@@ -151,15 +151,17 @@ def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
         moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge)
 
 
-def why_failed(conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool) -> tuple[str, str]:
+def why_failed(
+    words: Words, conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool
+) -> tuple[str, str]:
     """Return the reason and our own sentence for it."""
-    reason, message = conclusion, f"The run ended as {conclusion} on GitHub."
+    reason, message = conclusion, words.ended_as.format(conclusion=conclusion)
     if ran is False and (own_limit or conclusion in RUN_FAULT):
         reason = "never_ran"
-        message = "GitHub ended the run before any step of it had begun."
+        message = words.never_ran
     elif own_limit or conclusion == "timed_out":
         reason = "timed_out"
-        message = "It ran longer than its workflow allows, and GitHub ended it."
+        message = words.own_limit
     elif conclusion == "failure":
         reason = "run_failed"
         message = "The run failed" + (f" in step {failure.step!r}." if failure.step else ".")
@@ -219,16 +221,17 @@ ENDED_BY_US = {
     "timed_out": (CastStatus.FAILED, "It ran longer than the spell allows and was cancelled."),
     "cancelled_by_caller": (CastStatus.CANCELLED, "Cancelled, as asked."),
     "cancelled_by_operator": (CastStatus.CANCELLED, "Cancelled by the operator."),
-    "cancelled_on_github": (CastStatus.CANCELLED, "The run was cancelled on GitHub."),
+    "cancelled_on_github": (CastStatus.CANCELLED, ""),  # the runtime has its own words for it
 }
 
 
 def end_cancelled(cast: Cast, reason: str, own: str = "") -> None:
-    """End a cast whose run was cancelled, or never came, for `reason`; `own` is what GitHub said about it.
+    """End a cast whose run was cancelled, or never came, for `reason`; `own` is what the runtime said about it.
 
     A run that took too long is its own fault, if it had begun.
     """
     status, message = ENDED_BY_US[reason]
+    message = message or words_of(cast).cancelled
     message = f"{message.removesuffix('.')}: {own}" if own else message
     charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
     error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None

@@ -12,7 +12,16 @@ from django.utils import timezone
 from casts.execution import finish
 from casts.lifecycle import moves, slots
 from casts.models import Cast, CastStatus
-from casts.runtime import AccessLost, DispatchRefused, NotNow, OutcomeUnknown, RunGone, runtime_of
+from casts.runtime import (
+    AccessLost,
+    DispatchRefused,
+    NotNow,
+    OutcomeUnknown,
+    RunGone,
+    runtime_of,
+    target_relations,
+    words_of,
+)
 from core.queue.due import DueQuerySet
 
 logger = logging.getLogger(__name__)
@@ -25,10 +34,10 @@ TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is los
 GONE_SECONDS = 15.0
 CLOSE_LOOK_EVERY = 4  # looks
 SEEN = (
-    *("status", "run_id", "observation", "jobs", "started_at", "run_finished_at"),
+    *("status", "run_key", "observation", "jobs", "started_at", "run_finished_at"),
     *("cancel_requested_at", "cancel_reason"),
 )
-CONFIRM_SECONDS = 10.0  # after a deadline, while GitHub can't be asked whether the run has begun, or ended, meanwhile
+CONFIRM_SECONDS = 10.0  # after a deadline, while nobody can be asked whether the run has begun, or ended, meanwhile
 WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
 
 
@@ -41,7 +50,7 @@ class CastWork:
 
     def step(self, row: Cast) -> dt.datetime | None:
         """Move one cast on; return when to look again."""
-        cast = Cast.objects.select_related("spell", "account").get(pk=row.pk)
+        cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
         cast.token, cast.lease_until = row.token, row.lease_until
         try:
             again = step(cast)
@@ -65,7 +74,7 @@ def step(cast: Cast) -> dt.datetime | None:
         return finish.collect(cast)
     if (reason := overdue(cast)) is not None:
         return give_up(cast, reason) if cast.cancel_requested_at is not None else run_out(cast)
-    if cast.run_id is not None:
+    if cast.run_key is not None:
         return look(cast)
     if cast.dispatch_started_at is not None:
         return search(cast)
@@ -76,7 +85,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: intent first, then the call, then the answer."""
     if (turn := wait_for_turn(cast)) is not None:
         if turn > timezone.now() + WORTH_TELLING:
-            message = f"Waiting its turn: GitHub limits how fast runs may be started. It comes at {turn:%H:%M:%S} UTC."
+            message = words_of(cast).waiting_for_turn.format(at=f"{turn:%H:%M:%S}")
             moves.wait_for(cast, reason="waiting_for_turn", message=message)
         return turn
     # If we stop here, whoever takes over when the lease is out looks for the run until long after this.
@@ -93,7 +102,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     try:
         run = runtime_of(cast).start(cast, before=before)
     except DispatchRefused as exc:
-        end_failed(cast, "dispatch_refused", str(exc), message=f"GitHub refused to start the run: {exc}")
+        end_failed(cast, "dispatch_refused", str(exc), message=words_of(cast).refused.format(why=exc))
         return None
     except NotNow:
         moves.take_back_intent(cast, tried=False)
@@ -101,11 +110,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     except OutcomeUnknown as exc:
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
         moves.lose_answer(cast)
-        moves.wait_for(
-            cast,
-            reason="confirming_dispatch",
-            message="GitHub's answer was lost; looking for the run it may have started.",
-        )
+        moves.wait_for(cast, reason="confirming_dispatch", message=words_of(cast).answer_lost)
         return timezone.now()
     moves.dispatched(cast, run)
     cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
@@ -129,7 +134,7 @@ def wait_for_turn(cast: Cast) -> dt.datetime | None:
 def search(cast: Cast) -> dt.datetime | None:
     """Look for the run of a cast that was, or may have been, dispatched without the answer naming it.
 
-    Only looks that were answered count as absence: while GitHub is away nothing is proved.
+    Only looks that were answered count as absence: while nobody answers nothing is proved.
     """
     if found_run(cast):
         return timezone.now()
@@ -145,12 +150,8 @@ def search(cast: Cast) -> dt.datetime | None:
         # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
         moves.take_back_intent(cast, tried=True)
         return now
-    message = (
-        f"GitHub accepted the dispatch, but no run with {cast.correlation} in its title appeared. Does a workflow "
-        "on the default branch listen for this event, with the token in its run-name?"
-        if accepted
-        else "GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found."
-    )
+    words = words_of(cast)
+    message = words.no_run_appeared.format(correlation=cast.correlation) if accepted else words.lost
     end_failed(cast, "dispatch_lost", message)
     return None
 
@@ -166,7 +167,7 @@ def found_run(cast: Cast) -> bool:
 
 
 def look(cast: Cast) -> dt.datetime | None:
-    """Ask GitHub about the run, in case no webhook tells us. Its steps are asked for while somebody follows it."""
+    """Ask about the run, in case nobody tells us. Its steps are asked for while somebody follows it."""
     try:
         # A list may lag for long: every few looks the run itself is asked for.
         seen = runtime_of(cast).observe(cast, closely=followed(cast) or cast.attempts % CLOSE_LOOK_EVERY == 0)
@@ -177,14 +178,14 @@ def look(cast: Cast) -> dt.datetime | None:
 
 
 def end_deleted(cast: Cast) -> dt.datetime | None:
-    """End a cast whose run GitHub doesn't know, unless that may pass: a new run may be unknown to some of its servers.
+    """End a cast whose run is not known, unless that may pass: a new run may be unknown to some of the servers.
 
     One that was seen before is known to all of them, once it is a few seconds old.
     """
     patience = GONE_SECONDS if cast.observation is not None else settings.CAST_LOST_SECONDS
     if cast.dispatch_started_at is not None and age(cast) < patience:
         return timezone.now() + SOON
-    end_failed(cast, "run_deleted", "The run no longer exists on GitHub; somebody deleted it.")
+    end_failed(cast, "run_deleted", words_of(cast).deleted)
     return None
 
 
@@ -238,7 +239,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
     """End a cast whose time is up, unless a last look tells that its run has begun, or ended, in time."""
     limit = deadline(cast)
     try:
-        if cast.run_id is not None:
+        if cast.run_key is not None:
             moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
         elif cast.dispatch_started_at is not None:
             found_run(cast)
@@ -256,7 +257,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
 
 
 def give_up(cast: Cast, reason: str) -> dt.datetime | None:
-    """End a cast before its run's own end: ask GitHub to cancel, then force it, then end without GitHub."""
+    """End a cast before its run's own end: ask the runtime to cancel, then force it, then end without it."""
     now = timezone.now()
     grace = dt.timedelta(seconds=settings.CAST_CANCEL_GRACE_SECONDS)
     moves.request_cancel(cast, reason=reason)
@@ -266,7 +267,7 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
         return None
     force = now - asked_at > grace
     try:
-        if cast.run_id is None:
+        if cast.run_key is None:
             if found_run(cast):
                 return now
         else:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from casts.models import Cast, CastStatus
-from casts.runtime import Job, Observation
+from casts.runtime import Job, Observation, words_of
 from core.times import stamp
 
 # Strict: two words of one rank and one second would leave it to chance which of them stays.
@@ -99,7 +99,7 @@ def job_row(job: Job) -> Changes:
         for name in ("started_at", "completed_at"):
             holder[name] = stamp(holder[name])
         if holder["completed_at"] and holder["completed_at"] < (holder["started_at"] or ""):
-            holder["completed_at"] = holder["started_at"]  # GitHub does that to what was skipped or cancelled
+            holder["completed_at"] = holder["started_at"]  # as is told of what was skipped or cancelled
     return row
 
 
@@ -112,7 +112,7 @@ def job_order(row: Changes) -> tuple[int, int, int, int, bool]:
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
-    """The first thing that was really done for a run: when by GitHub's clock (blank: it named no time), and where."""
+    """The first thing that was really done for a run: when by its own clock (blank: it named no time), and where."""
 
     at: str
     attempt: int
@@ -171,7 +171,7 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
         counted = f" ({min(done + 1, total)} of {total})" if total else ""
         return runs | {
             "status_reason": "running",
-            "message": f"Running: {name}{counted}."[:500] if name else "Running on GitHub.",
+            "message": f"Running: {name}{counted}."[:500] if name else words_of(cast).running,
             "progress": max(cast.progress, progress),
             "step_name": name,
         }
@@ -181,18 +181,16 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
     return {
         "status": CastStatus.QUEUED,
         "status_reason": "waiting_for_approval" if waiting_for_approval else "waiting_for_runner",
-        "message": "Waiting for an approval on GitHub."
-        if waiting_for_approval
-        else "Sent to GitHub; waiting for a runner.",
+        "message": words_of(cast).waiting_for_approval if waiting_for_approval else words_of(cast).sent,
         "progress": max(cast.progress, 10),
     }
 
 
-CUT_OFF = dt.timedelta(seconds=2)  # GitHub's times may be whole seconds, and good clocks differ a little
+CUT_OFF = dt.timedelta(seconds=2)  # times may be cut to whole seconds, and good clocks differ a little
 
 
 def started_at(cast: Cast, begun: Beginning, *, first: bool) -> dt.datetime:
-    """Return when the run began, by GitHub's clock, but never before the cast nor after now by ours.
+    """Return when the run began, by the runtime's clock, but never before the cast nor after now by ours.
 
     A time that can't be, as before the cast, tells of a clock that is wrong: then the time counts at which we first saw
     that it had begun. In its `first` attempt a beginning never becomes later.

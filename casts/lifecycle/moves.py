@@ -24,7 +24,7 @@ from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
-from casts.runtime import Observation, Run, runtime_of
+from casts.runtime import Observation, Run, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -42,7 +42,7 @@ ALLOWED_FROM = {
 }
 TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 # Dispatched, and its run is not known.
-RUNLESS = Q(run_id=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
+RUNLESS = Q(run_key=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
 MESSAGE_CHARS = 500
@@ -56,12 +56,14 @@ def columns_but(*left_out: str) -> list[str]:
 
 def locked() -> QuerySet[Cast]:
     """Return casts, to be locked, with what folding needs of their spells."""
-    folded = Cast.objects.select_related("spell").only(*columns_but(), "spell__key", "spell__carries_token")
+    folded = Cast.objects.select_related("spell").only(
+        *columns_but(), "spell__key", "spell__runtime", "spell__carries_token"
+    )
     return folded.select_for_update(of=("self",)).order_by()
 
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
-LOCKED_BY_RUN = Select(lambda: locked().filter(run_id=Param(Cast, "run_id")))
+LOCKED_BY_RUN = Select(lambda: locked().filter(run_key=Param(Cast, "run_key")))
 # A cast that has just moved, as the event, the receivers and the next in line need it.
 MOVED = Select(
     lambda: (
@@ -123,7 +125,7 @@ def new_cast(
         metadata=metadata or {},
         callback_url=callback_url,
         cost_cents=spell.price_cents,
-        repository=spell.target_repository,
+        run_scope=runtime_for(spell.runtime).scope(spell),
         created_at=now,
         expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),
         due_at=now,  # the worker finds it: a queued cast is its own outbox entry
@@ -156,7 +158,7 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
         limited = slots.lock(cast)
         if limited and (wait := slots.wait_of(cast)) is not None:
             return wait
-        changed = cast.mine().filter(status=CastStatus.QUEUED, run_id=None, cancel_requested_at=None)
+        changed = cast.mine().filter(status=CastStatus.QUEUED, run_key=None, cancel_requested_at=None)
         done = changed.update(
             dispatch_started_at=timezone.now(),
             dispatched_at=None,
@@ -175,27 +177,27 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
 def take_back_intent(cast: Cast, *, tried: bool) -> None:
     """Note that the announced dispatch certainly started nothing, so that it may be tried again later.
 
-    `tried`: it may have reached GitHub, and counts as one of the cast's dispatches.
+    `tried`: it may have reached the runtime, and counts as one of the cast's dispatches.
     """
     attempts = F("dispatch_attempts") - (0 if tried else 1)
-    cast.mine().filter(run_id=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
+    cast.mine().filter(run_key=None).update(dispatch_started_at=None, dispatch_attempts=attempts)
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:
-    """Note GitHub's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
+    """Note the runtime's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
     now = timezone.now()
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
-            _run_known(cast.repository, None, cast.correlation)
-        elif not give_run(cast.pk, cast.repository, run.id, run.url):
+            _run_known(cast.run_scope, None, cast.correlation)
+        elif not give_run(cast.pk, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
             "dispatched",
             CastStatus.QUEUED,
             status_reason="waiting_for_runner",
-            message="Sent to GitHub; waiting for a runner.",
+            message=words_of(cast).sent,
             progress=10,
         )
 
@@ -215,16 +217,16 @@ def lose_answer(cast: Cast) -> None:
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
-            _run_known(cast.repository, None, cast.correlation)
+            _run_known(cast.run_scope, None, cast.correlation)
 
 
-def _run_known(repository: str, run_id: int | None, token: str = "") -> None:
+def _run_known(scope: str, key: str | None, token: str = "") -> None:
     """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
 
     After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
     """
     for path in settings.RUN_KNOWN:
-        transaction.on_commit(partial(import_string(path), repository, run_id, token), robust=True)
+        transaction.on_commit(partial(import_string(path), scope, key, token), robust=True)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
@@ -234,43 +236,43 @@ def wait_for(cast: Cast, *, reason: str, message: str) -> None:
         _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
-def give_run(cast_id: uuid.UUID, repository: str, run_id: int, url: str, *, guessed: bool = False) -> bool:
+def give_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: bool = False) -> bool:
     """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
 
-    `guessed`: only its title says so, and GitHub's answer may still name another one.
+    `guessed`: only its title says so, and the runtime's answer may still name another one.
     """
     try:
         with transaction.atomic():
-            bound = Cast.objects.filter(pk=cast_id, repository__iexact=repository, run_id=None, status__in=OPEN).update(
-                run_id=run_id, run_url=url, run_guessed=guessed
+            bound = Cast.objects.filter(pk=cast_id, run_scope__iexact=scope, run_key=None, status__in=OPEN).update(
+                run_key=key, run_url=url, run_guessed=guessed
             )
     except IntegrityError:
-        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": run_id})
+        logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": key})
         return False
     if bound:
-        _run_known(repository, run_id)
+        _run_known(scope, key)
     return bool(bound)
 
 
 def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
-    """Put the run that GitHub's answer named in the place of one that only a title had told of.
+    """Put the run that the dispatch's answer named in the place of one that only a title had told of.
 
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
     cast = LOCKED.first(id=cast_id)
-    if cast is None or (cast.run_id == named.id and not cast.run_guessed):
+    if cast is None or (cast.run_key == named.key and not cast.run_guessed):
         return
-    if cast.run_id == named.id:
+    if cast.run_key == named.key:
         Cast.objects.filter(pk=cast_id).update(run_guessed=False)
         return
-    extra = {"cast_id": str(cast_id), "run_id": cast.run_id, "named": named.id}
+    extra = {"cast_id": str(cast_id), "run_id": cast.run_key, "named": named.key}
     if cast.final or not cast.run_guessed:
         logger.error("an answer named another run than the cast's", extra=extra)
         return
     logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
     changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
     # Back to queued, the one time that a status goes back: nothing is known to have begun.
-    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_id": named.id, "run_url": named.url}
+    changes |= {"jobs": [], "step_name": "", "progress": 10, "run_key": named.key, "run_url": named.url}
     changes |= {"status": CastStatus.QUEUED}
     changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
     try:
@@ -282,32 +284,35 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
         transaction.on_commit(partial(default_storage.delete, stored), robust=True)
     Artifact.objects.filter(cast=cast_id).delete()
-    message = "GitHub's answer named the cast's run; what another run with its token had told is dropped."
     _move(
         Cast.objects.filter(pk=cast_id),
         "run_corrected",
         CastStatus.QUEUED,
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
-        message=message,
+        message=words_of(cast).corrected,
     )
-    _run_known(cast.repository, named.id)
+    _run_known(cast.run_scope, named.key)
     transaction.on_commit(wakeups.work_is_due)
+
+
+def _with_targets() -> QuerySet[Cast]:
+    return Cast.objects.select_related("spell", *target_relations("spell__"))
 
 
 def cast_behind(seen: Observation) -> uuid.UUID | None:
     """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
 
-    A title counts only where GitHub's answer can't name the run, and for a run that its runtime says may be the cast's.
+    A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
     """
-    known = Cast.objects.filter(repository__iexact=seen.repository, run_id=seen.run_id).values_list("pk", flat=True)
+    known = Cast.objects.filter(run_scope__iexact=seen.run_scope, run_key=seen.run_key).values_list("pk", flat=True)
     if owner := known.first():
         return owner
     tokens = TOKEN.findall(seen.title)
     if len(tokens) != 1:
         return None
-    waiting = Cast.objects.select_related("spell").filter(TITLE_MAY_TELL, pk=tokens[0]).first()
+    waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tokens[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
-        give_run(waiting.pk, seen.repository, seen.run_id, seen.url, guessed=True)
+        give_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
     return known.first()
 
@@ -317,7 +322,7 @@ CANDIDATES = 50  # casts without a run that one message is held against
 
 def may_be_ours(seen: Observation) -> bool:
     """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
-    runless = Cast.objects.select_related("spell").filter(RUNLESS, repository__iexact=seen.repository)
+    runless = _with_targets().filter(RUNLESS, run_scope__iexact=seen.run_scope)
     candidates = runless.order_by("dispatch_started_at")
     tokens = TOKEN.findall(seen.title)
     if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
@@ -344,8 +349,8 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 def absorb(seen: Observation) -> bool | None:
     """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
     with transaction.atomic(savepoint=False):
-        same_number = LOCKED_BY_RUN.all(run_id=seen.run_id)
-        cast = next((c for c in same_number if c.repository.lower() == seen.repository.lower()), None)
+        same_number = LOCKED_BY_RUN.all(run_key=seen.run_key)
+        cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
         if cast is None and (cast_id := cast_behind(seen)) is not None:
             cast = LOCKED.first(id=cast_id)
         return None if cast is None else _fold(cast, seen)
@@ -385,7 +390,7 @@ def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
 
 
 def _note_rerun(cast: Cast, seen: Observation) -> bool:
-    """A re-run on GitHub after the end is a line in the history, nothing else."""
+    """A re-run after the end is a line in the history, nothing else."""
     if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
         return False
     Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
@@ -401,7 +406,7 @@ def wake(cast_id: uuid.UUID) -> None:
 
 
 def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str = "") -> list[uuid.UUID]:
-    """Have workers look at these casts now; return those that are open. Their turns at GitHub stay as they are.
+    """Have workers look at these casts now; return those that are open. Their turns to start stay as they are.
 
     `by`: the operator who wants it, which goes into their histories as an event of this `kind`.
     """
@@ -455,7 +460,7 @@ def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
 
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:
-    """Commit, before GitHub is asked, that this cast is to be cancelled and why; False if that was settled before."""
+    """Commit that this cast is to be cancelled and why, before its run is; False if that was settled before."""
     return bool(
         cast.mine()
         .filter(status__in=OPEN, cancel_requested_at=None)
@@ -466,7 +471,7 @@ def request_cancel(cast: Cast, *, reason: str) -> bool:
 def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
     """Cancel a cast for its caller, or for the operator `by`.
 
-    At once if nothing was dispatched yet, else GitHub is asked and has the last word. Idempotent; a cast that has
+    At once if nothing was dispatched yet, else the runtime is asked and has the last word. Idempotent; a cast that has
     ended stays as it ended.
     """
     now = timezone.now()
@@ -592,8 +597,8 @@ def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = 
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
-    """Put it into the history that GitHub was asked to cancel, or to force it."""
-    message = "Forcing GitHub to cancel the run." if forced else "Asked GitHub to cancel the run."
+    """Put it into the history that the runtime was asked to cancel, or to force it."""
+    message = words_of(cast).forcing if forced else words_of(cast).cancelling
     noted: dict[str, Any] = {"cancel_forced_at" if forced else "cancel_asked_at": timezone.now()}
     with transaction.atomic():
         _move(cast.mine(), "cancel_asked", None, status_reason="cancelling", message=message, **noted)

@@ -20,8 +20,8 @@ from casts.models.cast import (
     SpellTurn,
 )
 from casts.models.spell import (
-    TARGET,
     Spell,
+    SpellTarget,
     standard_retention,
     standard_timeout,
     standard_ttl,
@@ -31,7 +31,6 @@ from casts.models.spell import (
 __all__ = [
     "FINAL",
     "OPEN",
-    "TARGET",
     "Artifact",
     "Callback",
     "CallbackAttempt",
@@ -42,6 +41,7 @@ __all__ = [
     "CastStatus",
     "IdempotencyRecord",
     "Spell",
+    "SpellTarget",
     "SpellTurn",
     "endpoint_id",
     "every_callback_type",

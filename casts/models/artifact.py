@@ -24,7 +24,7 @@ class Artifact(DueRow):
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="artifacts", db_index=False)
     name = models.CharField(max_length=300)
     remote_id = models.BigIntegerField()
-    remote_digest = models.CharField(max_length=80, blank=True)  # "sha256:<hex>", as GitHub gives it
+    remote_digest = models.CharField(max_length=80, blank=True)  # "sha256:<hex>", as the runtime gives it
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     error = models.CharField(max_length=500, blank=True)
     file = models.FileField(max_length=300, blank=True)

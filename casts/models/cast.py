@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import Q
 from django.urls import reverse
 
 from accounts.models import Account, ApiKey
@@ -35,17 +31,6 @@ class CastQuerySet(models.QuerySet["Cast"]):
     def of(self, account: Account) -> CastQuerySet:
         """Return one account's casts; every other account's are not found."""
         return self.filter(account=account)
-
-    def with_installation(self) -> CastQuerySet:
-        """Annotate the App's installation that each goes through, the setting filled in; 0 if there is none."""
-        named, default = NullIf("spell__installation_id", Value(0)), settings.GITHUB_APP_INSTALLATION_ID or 0
-        return self.annotate(installation=Coalesce(named, Value(default), output_field=models.BigIntegerField()))
-
-    def through_installation(self, installation_id: int) -> CastQuerySet:
-        """Return those that go through one installation."""
-        with_it: Any = self.with_installation()
-        found: CastQuerySet = with_it.filter(installation=installation_id)
-        return found
 
 
 class Cast(DueRow):
@@ -80,11 +65,11 @@ class Cast(DueRow):
     dispatched_at = models.DateTimeField(null=True)
     answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
-    turn_at = models.DateTimeField(null=True)  # when it may next call GitHub, if it has to wait for its turn
+    turn_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
-    repository = models.CharField(max_length=140)
-    run_id = models.BigIntegerField(null=True)
+    run_scope = models.CharField(max_length=140)  # where `run_key` is unique: for a workflow, its repository
+    run_key = models.CharField(max_length=100, null=True)  # noqa: DJ001 - several are unknown, none may be the same
     # Known by its title alone: an answer that names another one wins. With a default in the database, so that processes
     # of the release before can go on while an update is under way.
     run_guessed = models.BooleanField(default=False, db_default=False)
@@ -95,7 +80,7 @@ class Cast(DueRow):
     run_finished_at = models.DateTimeField(null=True)  # we learnt that the run has ended; artifacts are being copied
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=40, blank=True)  # why we asked: the status_reason it ends with
-    cancel_asked_at = models.DateTimeField(null=True)  # GitHub took our request
+    cancel_asked_at = models.DateTimeField(null=True)  # our request was taken
     cancel_forced_at = models.DateTimeField(null=True)
 
     error = DocumentField(null=True)
@@ -110,13 +95,13 @@ class Cast(DueRow):
             *DueRow.Meta.indexes,
             models.Index(fields=["account", "-id"], name="cast_by_account"),
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
-            models.Index("repository", name="cast_runless", condition=Q(run_id=None, status="queued")),
+            models.Index("run_scope", name="cast_runless", condition=Q(run_key=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
             models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [
             # One run belongs to at most one cast: makes taking someone else's run impossible, not unlikely.
-            models.UniqueConstraint(fields=["run_id", "repository"], name="one_cast_per_run"),
+            models.UniqueConstraint(fields=["run_key", "run_scope"], name="one_cast_per_run"),
             models.CheckConstraint(condition=Q(status__in=[s.value for s in CastStatus]), name="cast_status_known"),
             models.CheckConstraint(
                 condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)

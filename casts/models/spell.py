@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -35,8 +35,6 @@ AT_LEAST_ONE = MinValueValidator(1)
 # What Postgres' integer holds; SQLite would take more, and the calendar would end. As seconds it is 68 years.
 AT_MOST = MaxValueValidator(2**31 - 1)
 CENTURY = MaxValueValidator(36_500)  # days
-
-TARGET = ("runtime", "repository", "workflow_file", "ref", "event_type")  # what decides which workflow runs
 
 
 def standard_timeout() -> int:
@@ -72,23 +70,6 @@ class Spell(models.Model):
     active = models.BooleanField(default=True, help_text="An inactive spell is not found; its casts go on.")
 
     runtime = models.CharField(max_length=32, choices=Runtime, default=Runtime.WORKFLOW_DISPATCH)
-    repository = models.CharField(
-        max_length=140,
-        blank=True,
-        validators=[RegexValidator(r"^[\w.-]+/[\w.-]+$", "Write the repository as owner/name.")],
-        help_text="owner/name. Blank: GITHUB_REPOSITORY.",
-    )
-    workflow_file = models.CharField(
-        max_length=200,
-        blank=True,
-        validators=[RegexValidator(r"^[\w.-]+\.ya?ml$", "Name the file in .github/workflows, such as cast.yml.")],
-        help_text="A file in .github/workflows. Blank: GITHUB_WORKFLOW_FILE.",
-    )
-    ref = models.CharField(max_length=200, blank=True, help_text="Branch or tag. Blank: GITHUB_WORKFLOW_REF.")
-    event_type = models.CharField(max_length=100, blank=True, help_text="For repository_dispatch: the event's type.")
-    installation_id = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
-    )
 
     input_schema = DocumentField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
     output_schema = DocumentField(
@@ -140,17 +121,15 @@ class Spell(models.Model):
         return self.key
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; with another target, what was learnt of the old one's runs is forgotten."""
+        """Save; with another runtime, what was learnt of the old one's runs is forgotten. See also `SpellTarget`."""
         if self.carries_token and self.pk is not None:
-            before = Spell.objects.filter(pk=self.pk).values(*TARGET).first()
-            self.carries_token = before == {name: getattr(self, name) for name in TARGET}
+            before = Spell.objects.filter(pk=self.pk).values_list("runtime", flat=True).first()
+            self.carries_token = before == self.runtime
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Refuse a target that could never start, and schemas of no use; all mistakes at once."""
+        """Refuse schemas of no use, both at once."""
         wrong: dict[str, Any] = {}
-        if self.runtime == self.Runtime.REPOSITORY_DISPATCH and not self.event_type:
-            wrong["event_type"] = "A repository_dispatch spell needs the event type it sends."
         for name in ("input_schema", "output_schema"):  # Django leaves out validators for what is empty, such as []
             schema = getattr(self, name)
             if schema in EMPTY_VALUES and (schema is not None or name == "input_schema"):
@@ -158,29 +137,48 @@ class Spell(models.Model):
                     valid_schema(schema)
                 except ValidationError as exc:
                     wrong[name] = exc.messages
-        if self.repository.endswith(".git"):
-            wrong["repository"] = "Write the repository as owner/name, without .git."
-        if not (self.repository or settings.GITHUB_REPOSITORY):
-            wrong["repository"] = "Name a repository here, or set GITHUB_REPOSITORY for all spells."
         if wrong:
             raise ValidationError(wrong)
 
-    @property
-    def target_repository(self) -> str:
-        """owner/name, with the setting filled in."""
-        return self.repository or settings.GITHUB_REPOSITORY
 
-    @property
-    def target_workflow(self) -> str:
-        """The workflow file, with the setting filled in."""
-        return self.workflow_file or settings.GITHUB_WORKFLOW_FILE
+class SpellTarget(models.Model):
+    """Where a spell is run: what its runtime has to know beside the spell. Each runtime has a model for it, or none."""
 
-    @property
-    def target_ref(self) -> str:
-        """Branch or tag, with the setting filled in."""
-        return self.ref or settings.GITHUB_WORKFLOW_REF
+    spell = models.OneToOneField(Spell, on_delete=models.CASCADE, related_name="%(class)s")
 
-    @property
-    def target_installation(self) -> int | None:
-        """The App's installation, with the setting filled in."""
-        return self.installation_id or settings.GITHUB_APP_INSTALLATION_ID
+    decisive: ClassVar[tuple[str, ...]] = ()  # the fields that decide what is run
+    searched: ClassVar[tuple[str, ...]] = ()  # those that operators find spells by
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"target of {self.spell}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; with another target, what was learnt of the old one's runs is forgotten."""
+        if self.spell.carries_token:
+            model, before = type(self), type(self)()
+            if self.pk is not None:
+                before = model._base_manager.filter(pk=self.pk).first() or before
+            if any(getattr(before, name) != getattr(self, name) for name in self.decisive):
+                Spell.objects.filter(pk=self.spell_id).update(carries_token=False)
+                self.spell.carries_token = False
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def of(cls, spell: Spell) -> Self:
+        """Return a spell's target; if it has none, a blank one that is not stored."""
+        found = getattr(spell, cls.relation(), None)
+        return cls(spell=spell) if found is None else found
+
+    @classmethod
+    def relation(cls) -> str:
+        """Return how a spell's target is called among the spell's fields."""
+        spell: Any = cls._meta.get_field("spell")
+        return str(spell.related_query_name())
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the fields that operators and files of spells set."""
+        return tuple(field.name for field in cls._meta.fields if field.name not in ("id", "spell"))

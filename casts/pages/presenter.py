@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 
 from django.utils.dateparse import parse_datetime
 
+from casts.runtime import Words
+
 # What is said of the step in which a run ended; one that its job's time limit ended did not fail by itself.
 ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}
 STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_out": "timed out"}
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-def page_state(shown: dict[str, Any], now: dt.datetime, *, show_input: bool = True) -> dict[str, Any]:
+def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_input: bool = True) -> dict[str, Any]:
     """Return what the page says of a cast that the API shows as `shown`."""
     final, error = shown["final"], shown["error"] or {}
     since = shown["started_at"] or shown["created_at"]
@@ -35,7 +37,7 @@ def page_state(shown: dict[str, Any], now: dt.datetime, *, show_input: bool = Tr
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
         "no_steps": "There are no steps." if final else "They appear when the run has begun.",
         "jobs": jobs(shown["steps"], final=final, now=now),
-        "artifacts": [artifact(one) for one in shown["artifacts"]],
+        "artifacts": [artifact(one, words) for one in shown["artifacts"]],
         "output": None if shown["output"] is None else pretty(shown["output"]),
         "input": pretty(shown["input"]) if show_input else None,
         "failed_job": error.get("failed_job"),
@@ -116,13 +118,9 @@ def annotation(one: dict[str, Any]) -> dict[str, str]:
     return {"said": f"{one['title']}: {one['message']}" if one["title"] else one["message"], "place": place}
 
 
-def artifact(one: dict[str, Any]) -> dict[str, Any]:
+def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
     """Return one artifact: with a link only while there are bytes behind it."""
-    notes = {
-        "pending": "still being copied from GitHub",
-        "failed": "could not be copied from GitHub",
-        "expired": "no longer kept",
-    }
+    notes = {"pending": words.copying, "failed": words.not_copied, "expired": "no longer kept"}
     expires_at = one["expires_at"] if one["state"] == "stored" else None
     facts = [notes.get(one["state"], ""), size(one["size_bytes"])]
     return {
@@ -168,7 +166,7 @@ def size(count: int | None) -> str:
 
 
 def log_level(line: str) -> str:
-    """Return how loud a log line is, by the marks that GitHub puts at its beginning."""
+    """Return how loud a log line is, by the marks at its beginning."""
     for level in ("error", "warning"):
         if line.startswith(f"##[{level}]"):
             return level

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from casts.access import readable_cast
 from casts.pages import presenter
 from casts.representation import cast_out
+from casts.runtime import words_of
 from core.errors import SpellError
 from core.times import stamp
 
@@ -28,11 +29,12 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
             return redirect(f"/admin/login/?next={request.path}")
         status = HTML_STATUS.get(exc.status, exc.status)
         return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
-    shown, now = cast_out(cast), timezone.now()
+    shown, now, words = cast_out(cast), timezone.now(), words_of(cast)
     context = {
         "cast": cast,
         "shown": shown,
-        "page": presenter.page_state(shown, now, show_input=cast.spell.show_input),
+        "page": presenter.page_state(shown, now, words, show_input=cast.spell.show_input),
+        "words": words,
         "last_seq": cast.last_seq,
         "now": stamp(now),
     }

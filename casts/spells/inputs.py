@@ -11,7 +11,7 @@ from casts.models import Spell
 from core import json_schema
 from core.errors import InputTooLarge, InvalidInput
 
-# GitHub takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
+# A workflow takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
 PACKED_MAX_CHARS = 65_300
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
-from casts.models import Spell
+from casts.models import Spell, SpellTarget
+from casts.runtime import runtime_for
 from core.db.documents import DocumentField
 from core.strict_json import storable
 
-FIELDS = (
-    *("name", "description", "active", "runtime", "repository", "workflow_file", "ref", "event_type"),
-    *("installation_id", "input_schema", "output_schema", "price_cents", "charge_failed_runs"),
+BEFORE_TARGET = ("name", "description", "active", "runtime")
+AFTER_TARGET = (
+    *("input_schema", "output_schema", "price_cents", "charge_failed_runs"),
     *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
 )
+
+
+def fields_of(target: type[SpellTarget] | None) -> tuple[str, ...]:
+    """Return what may be written of a spell that has this kind of target."""
+    return (*BEFORE_TARGET, *(target.names() if target else ()), *AFTER_TARGET)
 
 
 class BadSpellFile(ValueError):
@@ -58,12 +65,16 @@ def save(spell: Spell, table: Any, folder: Path) -> list[str]:
     """
     if not isinstance(table, dict):
         return ["is not a table; write [greet] and below it the spell's fields"]
+    target = target_of(spell, table)
+    rows: list[Spell | SpellTarget] = [spell, target] if target is not None else [spell]
+    fields = fields_of(type(target) if target is not None else None)
     problems: list[str] = []
-    if unknown := [name for name in table if name not in FIELDS]:
-        problems.append(f"does not know {', '.join(unknown)}; a spell has {', '.join(FIELDS)}")
+    if unknown := [name for name in table if name not in fields]:
+        problems.append(f"does not know {', '.join(unknown)}; a spell has {', '.join(fields)}")
     wrong = set()
-    for name in [name for name in table if name in FIELDS]:
-        field, value = Spell._meta.get_field(name), table[name]
+    for name in [name for name in table if name in fields]:
+        row = target if target is not None and name in target.names() else spell
+        field, value = row._meta.get_field(name), table[name]
         try:
             value = schema_of(value, folder) if isinstance(field, DocumentField) else value
             why = misfit(field, value)
@@ -73,16 +84,39 @@ def save(spell: Spell, table: Any, folder: Path) -> list[str]:
             wrong.add(name)
             problems.append(f"{name}: {why}")
         else:
-            setattr(spell, name, value)
+            setattr(row, name, value)
     spell.name = spell.name or spell.key
-    try:
-        spell.full_clean()
-    except ValidationError as exc:
-        # What a field is instead of what its table says, nobody has written.
-        problems += [f"{name}: {' '.join(told)}" for name, told in exc.message_dict.items() if name not in wrong]
+    # What a field is instead of what its table says, nobody has written.
+    found = {name: told for name, told in mistakes(rows, ("key", *fields)).items() if name not in wrong}
+    problems += [f"{name}: {' '.join(told)}" for name, told in found.items()]
     if not problems:
-        spell.save()
+        for row in rows:
+            row.save()
     return problems
+
+
+def mistakes(rows: list[Spell | SpellTarget], fields: Sequence[str]) -> dict[str, list[str]]:
+    """Return what is wrong with a spell and its target, by field; first, in order, what a field shows by itself."""
+    found: dict[str, list[str]] = {}
+    alone: set[str] = set()
+    for row in rows:
+        try:
+            row.clean_fields(exclude={"spell"})
+        except ValidationError as exc:
+            alone |= exc.message_dict.keys()
+        try:
+            row.full_clean(exclude={"spell"})
+        except ValidationError as exc:
+            found |= exc.message_dict
+    in_order = [name for name in fields if name in alone]
+    return {name: found[name] for name in [*in_order, *(name for name in found if name not in in_order)]}
+
+
+def target_of(spell: Spell, table: dict[str, Any]) -> SpellTarget | None:
+    """Return where the runtime that the table names, or else the spell, finds the spell to be run."""
+    kind = table.get("runtime", spell.runtime)
+    model = runtime_for(kind if kind in Spell.Runtime.values else spell.runtime).target
+    return None if model is None else model.of(spell)
 
 
 def schema_of(value: Any, folder: Path) -> Any:

@@ -29,7 +29,7 @@ from core.admin.base import inside
 
 OLDEST = 3  # rows that are shown of each trouble
 LINES = 40  # troubles that are shown of each section
-RECENT = dt.timedelta(days=7)  # what was given up longer ago is history; the lists have it
+RECENT = dt.timedelta(days=7)  # what was given up before is only in the lists
 
 Values = dict[str, Any]  # of one row, by column
 User = AbstractBaseUser | AnonymousUser | PermissionsMixin
@@ -154,11 +154,11 @@ class Report:
 
     model: str  # app_name, as in the names of the admin's pages; decides the permissions, too
     rows: Callable[[], QuerySet[Any]]
-    by: Mapping[str, str]  # what a group shares beside its trouble: columns, and the list's parameters that filter so
+    by: Mapping[str, str]  # columns that a group shares beside its trouble, and the list's parameters for them
     show: Sequence[str]  # the columns that the texts are made of
     what: Callable[[Values], str]
     advice: Callable[[Values], str]
-    line: Callable[[Values, Values], tuple[str, str]]  # of a row, and its group's first: its link's text, and why
+    line: Callable[[Values, Values], tuple[str, str]]  # from a row and its group's first: the link's text, and why
     action: tuple[str, str, str]  # of the admin's list: its name, and its label for one row and for all
     why: Callable[[Values], str] = lambda first: ""
     mild: Callable[[Values], bool] = lambda first: False

@@ -28,7 +28,7 @@ else:
     AnyAdmin = admin.ModelAdmin
 
 NOTHING = "-"
-JSON_MAX_CHARS = 200_000  # shown of one value; a payload may have 25 MB, which no browser would thank us for
+JSON_MAX_CHARS = 200_000  # shown of one value; a payload may have 25 MB, too much for a browser
 NEWEST_ROWS = 2000
 A_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 A_RUN = re.compile(r"(?:\S*/runs/)?([0-9]{1,19})(?:/\S*)?")
@@ -60,7 +60,7 @@ class ConsoleAdmin(AnyAdmin):
         """Add to the admin's history of each row what this operator did to it."""
         kind = ContentType.objects.get_for_model(self.model)
         name, who = self.model._meta.verbose_name, request.user.pk
-        assert who is not None  # the admin is for who is logged in
+        assert who is not None  # only logged-in users reach the admin
         LogEntry.objects.bulk_create(
             (
                 LogEntry(

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-# What a page may send and read by CORS, beyond what always may be: resuming a stream, revalidating a copy, digests.
+# What a page may send and read by CORS, beyond what is always allowed: resuming a stream, revalidating a copy, digests.
 FOR_PAGES = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "ETag, Content-Disposition, Repr-Digest",

@@ -15,7 +15,7 @@ from core.errors import InputTooLarge, UnsupportedBody
 from core.strict_json import storable
 
 BODY_MAX_BYTES = 1024 * 1024
-GZIP = b"\x1f\x8b"  # what compressed data begins with, and no JSON
+GZIP = b"\x1f\x8b"  # how gzip data begins, and JSON never does
 UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
@@ -53,14 +53,14 @@ class StrictJSONParser(BaseParser):
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             why = f"The request body is not UTF-8 (at byte {exc.start}). Encode its JSON in UTF-8"
-            # Two bytes that are in hardly any text in Latin-1, and in the byte order mark of UTF-16.
+            # These two bytes are rare in Latin-1, and make the byte order mark of UTF-16.
             like = (
                 ""
                 if b"\xff" in raw or b"\xfe" in raw
                 else ", not in Latin-1; some clients do that unless told otherwise"
             )
             raise UnsupportedBody(f"{why}{like}.") from exc
-        if "\0" in text[:4]:  # half of each character's bytes, as no JSON begins in UTF-8
+        if "\0" in text[:4]:  # JSON in UTF-8 never begins so
             raise UnsupportedBody("The request body is in UTF-16 or UTF-32. Encode its JSON in UTF-8.")
         try:
             body = json.loads(text, parse_constant=no_constant)

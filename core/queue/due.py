@@ -149,6 +149,6 @@ class DueRow(models.Model):
         if due_at is not None and due_at > now and ask.rest_until.run(now=now, at=due_at, **claim):
             return None
         if not ask.hold_on.run(**claim):
-            return None  # somebody else has taken over
+            return None  # another worker has taken over
         kept: Self | None = ask.rows.first(keys=[self.pk])
         return kept

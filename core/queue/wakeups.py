@@ -147,7 +147,7 @@ class PostgresListener:
             if self.connection is None:
                 self.connection = self._connect()
                 return None  # what was sent before we listened is unknown
-            # Whatever has already arrived is taken along: a burst is one wake-up.
+            # With what has already arrived: a burst is one wake-up.
             if not (came := self._arrived(self.connection)):
                 self._sleep(self.connection, timeout)
                 came = self._arrived(self.connection)
@@ -171,7 +171,7 @@ class PostgresListener:
                 pass
 
     def interrupt(self) -> None:
-        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
+        with contextlib.suppress(OSError):  # a signal is pending already, or the listener is closed
             self.rope.send(b"!")
 
     def _connect(self) -> psycopg.Connection:

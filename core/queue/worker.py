@@ -74,7 +74,7 @@ class Worker:
     def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
         """Fill the free threads with due rows; return how many were claimed."""
         self.keep_leases()
-        # In turns: behind a long line of overdue rows, what has just become due would wait as long as the line is.
+        # Oldest and newest first by turns: else a row that has just become due would wait behind a whole backlog.
         self.newest = not self.newest
         claimed = 0
         for kind in self.kinds:

@@ -10,14 +10,14 @@ from github_integration.api import GitHub, Repository
 from github_integration.details import AppDetails, RepositoryDetails
 from github_integration.doctor.app import listed, needed, short_of
 from github_integration.doctor.findings import About, Finding
-from github_integration.models import PERSONAL
+from github_integration.models import PERSONAL, WorkflowTarget
 
 UNKNOWN = "an unknown account"
 
 
 def used(default: int | None, spells: Iterable[Spell]) -> list[int]:
     """Return the installations that the settings and the spells name."""
-    return sorted({i for i in (default, *(spell.target_installation for spell in spells)) if i})
+    return sorted({i for i in (default, *(WorkflowTarget.of(spell).installation_used for spell in spells)) if i})
 
 
 def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell]) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell])
         return
     message = f"Granted is {listed(granted) or 'nothing'}; the App asks for {listed(missing)} by now."
     hint = f"The owner ({owner}) opens {page}, “Review request”, and accepts the new permissions."
-    here = [spell for spell in spells if spell.target_installation == number]
+    here = [spell for spell in spells if WorkflowTarget.of(spell).installation_used == number]
     if missing.keys() & short_of(needed(here), granted).keys():
         yield about.problem("permissions", f"{message} Until then GitHub refuses what needs them.", hint=hint)
     else:
@@ -60,8 +60,9 @@ def check(github: GitHub, app: AppDetails, number: int, spells: Iterable[Spell])
 
 def repository_of(github: GitHub, spell: Spell) -> Repository:
     """Return a spell's repository, asked through the installation that starts it, PERSONAL also if none does."""
-    installation = PERSONAL if github.personal_token else (spell.target_installation or PERSONAL)
-    return github.repository(installation, spell.target_repository)
+    target = WorkflowTarget.of(spell)
+    installation = PERSONAL if github.personal_token else (target.installation_used or PERSONAL)
+    return github.repository(installation, target.repository_used)
 
 
 def reach(github: GitHub, about: About, spell: Spell) -> Generator[Finding, None, RepositoryDetails | None]:

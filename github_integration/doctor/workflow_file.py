@@ -11,6 +11,7 @@ import yaml
 
 from casts.models import Spell
 from github_integration.doctor.findings import About, Finding
+from github_integration.models import WorkflowTarget
 
 JSON = Any
 OURS = ("cast_id", "spell_key", "input_data")  # what every dispatch carries; input_data is JSON text
@@ -85,9 +86,10 @@ def _text(value: JSON) -> str:
 
 def by_file(about: About, file: WorkflowFile, spell: Spell) -> Iterator[Finding]:
     if "workflow_dispatch" not in file.triggers:
+        ref = WorkflowTarget.of(spell).ref_used
         yield about.problem(
             "trigger",
-            f"{file.name} at {spell.target_ref} has no `on: workflow_dispatch`, so GitHub refuses to start it.",
+            f"{file.name} at {ref} has no `on: workflow_dispatch`, so GitHub refuses to start it.",
             hint=f"Add it, with the inputs {', '.join(OURS)}. {SAMPLE}",
         )
         return

@@ -12,6 +12,7 @@ from github_integration.doctor import workflow_file
 from github_integration.doctor.findings import OUTAGES, About, Finding
 from github_integration.doctor.installations import reach, repository_of
 from github_integration.doctor.workflow_file import Unreadable, WorkflowFile
+from github_integration.models import WorkflowTarget
 
 FOLDER = ".github/workflows/"
 STATES = {
@@ -40,18 +41,19 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
 
 
 def _by_file(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
-    if not (yield from _workflow(repository, about, spell.target_workflow, found)):
+    target = WorkflowTarget.of(spell)
+    if not (yield from _workflow(repository, about, target.workflow_used, found)):
         return
-    file = yield from _file(repository, about, spell.target_workflow, found, ref=spell.target_ref)
+    file = yield from _file(repository, about, target.workflow_used, found, ref=target.ref_used)
     if file is not None:
         yield from workflow_file.by_file(about, file, spell)
 
 
 def _by_event(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
-    if spell.workflow_file:
-        if not (yield from _workflow(repository, about, spell.workflow_file, found)):
+    if name := WorkflowTarget.of(spell).workflow_file:
+        if not (yield from _workflow(repository, about, name, found)):
             return
-        file = yield from _file(repository, about, spell.workflow_file, found)
+        file = yield from _file(repository, about, name, found)
         if file is not None and (yield from _listens(about, file, spell)):
             yield from workflow_file.of_every_kind(about, file, spell)
         return
@@ -129,14 +131,14 @@ def _left_out(github: GitHub, about: About) -> Finding:
 
 
 def _listens(about: About, file: WorkflowFile, spell: Spell) -> Generator[Finding, None, bool]:
-    if file.takes(spell.event_type):
-        yield about.ok("trigger", f"{file.name} listens for {spell.event_type}")
+    event_type = WorkflowTarget.of(spell).event_type
+    if file.takes(event_type):
+        yield about.ok("trigger", f"{file.name} listens for {event_type}")
         return True
     yield about.problem(
         "trigger",
-        f"{file.name} does not listen for {spell.event_type} on the default branch, so nothing starts.",
-        hint=f"{file.name}: `on: repository_dispatch: types: [{spell.event_type}]`; or correct the spell's "
-        "`event_type`.",
+        f"{file.name} does not listen for {event_type} on the default branch, so nothing starts.",
+        hint=f"{file.name}: `on: repository_dispatch: types: [{event_type}]`; or correct the spell's `event_type`.",
     )
     return False
 
@@ -158,7 +160,7 @@ def _listeners(
         except (errors.PermissionMissing, errors.Refused):
             yield _left_out(repository.github, about)
             return []
-        if not file.takes(spell.event_type):
+        if not file.takes(WorkflowTarget.of(spell).event_type):
             continue
         if workflow.state == "active":
             active.append(file)
@@ -175,13 +177,13 @@ def _trigger(
     disabled: list[tuple[WorkflowDetails, WorkflowFile]],
     branch: str,
 ) -> Iterator[Finding]:
-    names = ", ".join(file.name for file in active)
+    names, event_type = ", ".join(file.name for file in active), WorkflowTarget.of(spell).event_type
     if len(active) == 1:
-        yield about.ok("trigger", f"{names} listens for {spell.event_type}")
+        yield about.ok("trigger", f"{names} listens for {event_type}")
     elif active:
         yield about.warning(
             "trigger",
-            f"{names} all listen for {spell.event_type}: each cast starts all of them, and is bound to the first run.",
+            f"{names} all listen for {event_type}: each cast starts all of them, and is bound to the first run.",
             hint="Let one only listen; or name the one that counts in the spell's `workflow_file`.",
         )
     elif disabled:
@@ -190,7 +192,7 @@ def _trigger(
     else:
         yield about.problem(
             "trigger",
-            f"No workflow on {branch} listens for {spell.event_type}, so nothing starts, and GitHub says nothing.",
-            hint=f"Push one with `on: repository_dispatch: types: [{spell.event_type}]`. "
+            f"No workflow on {branch} listens for {event_type}, so nothing starts, and GitHub says nothing.",
+            hint=f"Push one with `on: repository_dispatch: types: [{event_type}]`. "
             f"{workflow_file.SAMPLE} Or correct the spell's `event_type`.",
         )

@@ -40,7 +40,7 @@ def events(url: str, key: str) -> Iterator[dict[str, Any]]:
         if stream.status_code != 200:
             raise Failed(f"The event stream answered {stream.status_code}: {stream.text}")
         for line in stream.iter_lines(chunk_size=1):
-            if line.startswith(b"data: ") and line != b"data: {}":  # that is the goodbye of a server that restarts
+            if line.startswith(b"data: ") and line != b"data: {}":  # a server that restarts sends that at last
                 yield json.loads(line.removeprefix(b"data: "))
 
 

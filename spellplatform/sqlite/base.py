@@ -19,7 +19,7 @@ from django.db.backends.sqlite3 import base
 
 T = TypeVar("T")
 
-RETRY_SECONDS = (0.0005, 0.003)  # between two tries; by chance, so that those who wait don't keep in step
+RETRY_SECONDS = (0.0005, 0.003)  # between two tries; random, so that waiting connections don't keep in step
 
 
 def run_unlocked(run: Callable[[], T], connection: sqlite3.Connection, lock_seconds: float) -> T:

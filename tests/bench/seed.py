@@ -37,7 +37,7 @@ CASTS = """
 INSERT INTO casts_cast (
   id, account_id, api_key_id, spell_id, input, metadata, callback_url, cost_cents, status, status_reason, message,
   progress, step_name, last_seq, created_at, expires_at, started_at, finished_at, dispatch_attempts,
-  dispatch_started_at, dispatched_at, repository, run_id, run_attempt, run_url, observation, jobs, run_finished_at,
+  dispatch_started_at, dispatched_at, run_scope, run_key, run_attempt, run_url, observation, jobs, run_finished_at,
   cancel_reason, output, charged_cents, due_at, attempts, token)
 SELECT
   (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || 'a' ||
@@ -46,7 +46,7 @@ SELECT
   jsonb_build_object('name', 'caller ' || n, 'count', n, 'tags', jsonb_build_array('first', 'second')),
   jsonb_build_object('order', 'A-' || n), '', 5, %(status)s, %(reason)s, %(message)s, %(progress)s, '', 2,
   at, at + interval '1 day', CASE WHEN %(started)s THEN at END, CASE WHEN %(final)s THEN at + interval '40 s' END,
-  1, at, at, %(repository)s, %(first_run)s + n, CASE WHEN %(started)s THEN 1 END,
+  1, at, at, %(repository)s, (%(first_run)s + n)::text, CASE WHEN %(started)s THEN 1 END,
   'https://github.com/' || %(repository)s || '/actions/runs/' || (%(first_run)s + n),
   CASE WHEN %(started)s THEN %(observation)s::jsonb END, %(jobs)s::jsonb, CASE WHEN %(final)s THEN at END, '',
   CASE WHEN %(final)s THEN jsonb_build_object('greeting', 'Hello, caller ' || n, 'length', 12) END,
@@ -64,7 +64,7 @@ EVENTS = """
 INSERT INTO casts_castevent (cast_id, seq, kind, data, at)
 SELECT id, seq, CASE seq WHEN 1 THEN 'accepted' ELSE 'dispatched' END,
   jsonb_build_object('cast_id', id) || %(data)s::jsonb, created_at
-FROM casts_cast, generate_series(1, 2) AS seq WHERE run_id > %(first_run)s
+FROM casts_cast, generate_series(1, 2) AS seq WHERE run_key::bigint > %(first_run)s
 """
 
 
@@ -112,7 +112,7 @@ def ids(url: str, limit: int, *, own: bool = True) -> list[str]:
     """Return casts' ids in the order of their runs, so that number n has the run FIRST_RUN + 1 + n if all are kept."""
     query = (
         "SELECT c.id FROM casts_cast c JOIN accounts_account a ON a.id = c.account_id "
-        f"WHERE {'a.name = ' if own else 'true OR a.name = '} 'bench' ORDER BY run_id LIMIT {limit:d}"
+        f"WHERE {'a.name = ' if own else 'true OR a.name = '} 'bench' ORDER BY run_key::bigint LIMIT {limit:d}"
     )
     with psycopg.connect(url) as connection:
         return [str(row[0]) for row in connection.execute(query)]

@@ -9,8 +9,12 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from casts.models import Artifact, Cast
+from casts.models import Artifact, Cast, Spell
 from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
+from github_integration.models import WorkflowTarget
+from github_integration.routes import ROUTE
+from github_integration.runtime import WorkflowDispatch
+from github_integration.words import WORDS
 
 RUN_IDS = itertools.count(7_000_000_000)  # beyond 32 bits, as GitHub's are
 
@@ -31,7 +35,10 @@ def depth() -> tuple[bool, int]:
 class FakeRuntime:
     """`answers` holds, by method, what it returns: a value, an exception to raise, a function, or a list of those."""
 
+    target, route = WorkflowTarget, ROUTE
+
     def __init__(self) -> None:
+        self.words = WORDS
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
         self.outside = depth()  # the test's own transaction
@@ -54,11 +61,20 @@ class FakeRuntime:
     def count(self, method: str) -> int:
         return sum(asked == method for asked, _ in self.asked)
 
+    def scope(self, spell: Spell) -> str:
+        return WorkflowDispatch().scope(spell)
+
+    def secrets(self, spell: Spell) -> set[str]:
+        return WorkflowDispatch().secrets(spell)
+
+    def described(self, spell: Spell) -> str:
+        return WorkflowDispatch().described(spell)
+
     def book(self, cast: Cast) -> dt.datetime:
         return self.answer("book", cast, timezone.now())
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        return self.answer("start", cast, lambda _: Run(next(RUN_IDS), "https://github.example/runs/1"))
+        return self.answer("start", cast, lambda _: Run(str(next(RUN_IDS)), "https://github.example/runs/1"))
 
     def may_own(self, cast: Cast, seen: Observation) -> bool:
         return bool(self.answers.get("may_own", True))
@@ -68,7 +84,7 @@ class FakeRuntime:
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         self.closely(closely)
-        return self.answer("observe", cast, lambda cast: Observation(cast.repository, cast.run_id, status="queued"))
+        return self.answer("observe", cast, lambda cast: Observation(cast.run_scope, cast.run_key, status="queued"))
 
     def cancel(self, cast: Cast, *, force: bool) -> None:
         self.answer("force" if force else "cancel", cast, None)

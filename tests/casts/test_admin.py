@@ -8,8 +8,10 @@ from django.contrib.auth.models import Permission
 from accounts import keys
 from accounts.models import Account
 from casts.models import Artifact, Cast, CastEvent, Spell
+from github_integration.models import WorkflowTarget
 from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, refuses_changes, running_cast, shown
+from tests.spells import parted
 
 SPELLS, CASTS, ARTIFACTS = "/admin/casts/spell/", "/admin/casts/cast/", "/admin/casts/artifact/"
 
@@ -32,7 +34,17 @@ def posted(**changes):
         "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
         "show_run": "on", "show_input": "on",
     }  # fmt: skip
-    return filled | changes
+    return inline(filled | changes)
+
+
+def inline(fields):
+    """Return a form's fields with those of the spell's target named as the page names them."""
+    own, of_target = parted(fields)
+    known = WorkflowTarget.objects.first()
+    of_target |= {"id": known.pk, "spell": known.spell_id} if known else {}
+    counts = {"TOTAL_FORMS": "1", "INITIAL_FORMS": "1" if known else "0"}
+    named = {f"workflowtarget-{name}": value for name, value in counts.items()}
+    return own | named | {f"workflowtarget-0-{name}": value for name, value in of_target.items()}
 
 
 def test_a_spell_is_made_and_changed(admin_client):
@@ -45,7 +57,8 @@ def test_a_spell_is_made_and_changed(admin_client):
     changed = posted(input_schema="", output_schema='{"title": "Grüße"}', ref="v2", active="")
     assert admin_client.post(f"{SPELLS}{spell.pk}/change/", changed).status_code == 302
     spell.refresh_from_db()
-    assert (spell.input_schema, spell.output_schema, spell.ref, spell.active) == ({}, {"title": "Grüße"}, "v2", False)
+    assert (spell.input_schema, spell.output_schema, spell.active) == ({}, {"title": "Grüße"}, False)
+    assert WorkflowTarget.objects.get().ref == "v2"
     assert "Grüße" in page(admin_client, f"{SPELLS}{spell.pk}/change/")
     assert (spell.show_run, spell.show_input) == (True, True)
     unticked = {name: value for name, value in changed.items() if name not in ("show_run", "show_input")}
@@ -92,6 +105,19 @@ def test_who_may_only_look_sees_schemas_as_json_in_their_order(client, django_us
     assert "&#x27;type&#x27;" not in seen
 
 
+def test_who_may_change_spells_may_change_where_they_run(client, django_user_model, spell):
+    user, path = django_user_model.objects.create_user("author", is_staff=True), f"{SPELLS}{spell.pk}/change/"
+    client.force_login(user)
+    for codename, may_change in (("view_spell", False), ("change_spell", True)):
+        assert client.post(path, posted(ref="v3")).status_code == 403
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+        seen = page(client, path)
+        assert "cast.yml" in seen
+        assert ('name="workflowtarget-0-ref"' in seen) is may_change
+    assert client.post(path, posted(ref="v3")).status_code == 302
+    assert WorkflowTarget.objects.get().ref == "v3"
+
+
 def test_what_was_typed_is_kept_when_it_is_refused(admin_client):
     answer = admin_client.post(f"{SPELLS}add/", posted(input_schema='{"type": oops', output_schema='{"a": [1]}'))
     assert "{&quot;type&quot;: oops" in answer.content.decode()
@@ -106,7 +132,7 @@ def test_what_was_learnt_of_a_workflow_is_forgotten_with_it(admin_client, spell)
     assert (spell.name, spell.carries_token) == ("Renamed", True)
     admin_client.post(path, posted(workflow_file="other.yml"))
     spell.refresh_from_db()
-    assert (spell.workflow_file, spell.carries_token) == ("other.yml", False)
+    assert (WorkflowTarget.objects.get().workflow_file, spell.carries_token) == ("other.yml", False)
 
 
 def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, make_spell, settings):
@@ -162,10 +188,10 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     assert "hold 5 ¢" in read
     assert "capture 5 ¢" in read
     links = (
-        f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_id}</a>',
+        f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_key}</a>',
         f'<a href="/casts/{cast.pk}/">progress page</a>',
         f'<a href="/casts/{cast.pk}/" class="viewsitelink">',
-        f'<a href="/admin/webhooks/delivery/?q={cast.run_id}">',
+        f'<a href="/admin/webhooks/delivery/?q={cast.run_key}">',
         f'<a href="/api/v1/casts/{cast.pk}/artifacts/spell-result">spell-result</a>',
         f'<a href="/admin/accounts/account/{cast.account_id}/change/">',
         f'<a href="/admin/accounts/apikey/{cast.api_key_id}/change/">',
@@ -173,7 +199,7 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     )
     for link in links:
         assert link in text, link
-    page(admin_client, f"/admin/webhooks/delivery/?q={cast.run_id}")
+    page(admin_client, f"/admin/webhooks/delivery/?q={cast.run_key}")
     assert admin_client.get(f"/casts/{cast.pk}/").status_code == 200
     # The worker's own columns are there, folded away; and no column is forgotten.
     internal = text[text.index(">Internal</h2>") :]
@@ -210,7 +236,7 @@ def test_casts_are_found(admin_client, account, api_key, make_spell):
         (str(wanted.pk).upper(), 1),
         (wanted.correlation, 1),
         (f"http://testserver/casts/{wanted.pk}/", 1),
-        (str(wanted.run_id), 1),
+        (str(wanted.run_key), 1),
         (wanted.run_url, 1),
         (f"{wanted.run_url}/job/77", 1),
         ("9" * 18, 0),

@@ -18,10 +18,12 @@ from casts import disclosure, links
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
 from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
+from github_integration.words import WORDS
 from tests import console
 from tests.casts.client import asked, run
 from tests.casts.conftest import step
 from tests.casts.receivers import receiver, work_off
+from tests.spells import retarget
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,18 +52,18 @@ def refused(cast: Cast, runtime) -> None:
 
 def failed(cast: Cast, runtime) -> None:
     """Follow a cast to a failed run whose steps and log name where it runs."""
-    runtime.answers["start"] = Run(9_000_000_042, URL)
+    runtime.answers["start"] = Run("9000000042", URL)
     steps = (Step("Run demo/spells/.github/actions/brew@v1", 1, "completed", "failure"),)
     job = Job(5, "call / DEMO/Spells", "completed", "failure", steps=steps)
     at_work = Job(5, "call / DEMO/Spells", "in_progress", steps=(Step(steps[0].name, 1, "in_progress"),))
     seen: dict[str, Any] = {"url": URL, "updated_at": timezone.now()}
     runtime.answers["observe"] = Observation(
-        cast.repository, 9_000_000_042, status="in_progress", jobs=(at_work,), **seen
+        cast.run_scope, "9000000042", status="in_progress", jobs=(at_work,), **seen
     )
     step(cast)
     step(cast)
     runtime.answers["observe"] = Observation(
-        cast.repository, 9_000_000_042, status="completed", conclusion="failure", jobs=(job,), **seen
+        cast.run_scope, "9000000042", status="completed", conclusion="failure", jobs=(job,), **seen
     )
     log = ("Syncing repository: demo/spells", f"see {URL}", "##[error]cast.yml is out of mercury")
     own = Annotation("cast.yml of demo/spells is out of mercury", file=".github/workflows/cast.yml", line=7)
@@ -151,10 +153,10 @@ def test_a_failed_run_keeps_its_log_with_the_names_taken_out(hidden, make_cast, 
 
 def test_what_github_says_of_a_run_that_never_ran_is_for_operators(hidden, make_cast, runtime, api, everywhere):
     cast = make_cast(spell=hidden)
-    runtime.answers["start"] = Run(9_000_000_042, URL)
+    runtime.answers["start"] = Run("9000000042", URL)
     nothing = (Job(5, "call / DEMO/Spells", "completed", "failure"),)
     runtime.answers["observe"] = Observation(
-        cast.repository, 9_000_000_042, status="completed", conclusion="failure", url=URL, jobs=nothing
+        cast.run_scope, "9000000042", status="completed", conclusion="failure", url=URL, jobs=nothing
     )
     runtime.answers["failure"] = Failure(annotations=(Annotation("The owner of demo/spells, octocat, has no money."),))
     for _ in range(4):
@@ -204,7 +206,7 @@ def test_the_switch_counts_for_what_exists(make_cast, runtime, everywhere, spell
 def test_it_goes_by_where_the_cast_ran_and_where_the_spell_runs_now(hidden, make_cast, runtime, everywhere):
     cast = make_cast(spell=hidden)
     failed(cast, runtime)
-    Spell.objects.filter(pk=hidden.pk).update(repository="demo/elsewhere")
+    retarget(hidden, repository="demo/elsewhere")
     assert told(*everywhere(cast)) == set()
 
 
@@ -243,7 +245,7 @@ def test_an_artifact_that_could_not_be_copied_quotes_nobody(hidden, spell, make_
 def test_what_the_spell_says_is_left_as_it_is(hidden, make_cast, api):
     """Input and output are the caller's and the author's: nothing is taken out of them."""
     cast = make_cast(spell=hidden, input={"name": "demo/spells"})
-    moves.observe(cast.pk, Observation(cast.repository, 9, status="in_progress"))
+    moves.observe(cast.pk, Observation(cast.run_scope, "9", status="in_progress"))
     Cast.objects.filter(pk=cast.pk).update(output={"cast.yml": "demo/spells"})
     shown = api.get(f"/casts/{cast.pk}").json()
     assert (shown["input"], shown["output"]) == ({"name": "demo/spells"}, {"cast.yml": "demo/spells"})
@@ -255,4 +257,4 @@ def test_every_documented_reason_is_known_as_ours_or_as_quoting():
     table = text.partition("### Statuses and reasons")[2].partition("###")[0]
     documented = {word for line in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE) for word in line.split("`")}
     documented = {word for word in documented if re.fullmatch(r"[a-z_]+", word)} - {"reason"}
-    assert documented == disclosure.OWN_WORDS | set(disclosure.IN_PLACE)
+    assert documented == disclosure.OWN_WORDS | set(WORDS.without_run)

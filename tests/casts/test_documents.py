@@ -58,7 +58,7 @@ def test_an_input_reaches_the_workflow_and_everybody_else_as_it_was_accepted(
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("result.json", GIVEN)
     runtime.answers["observe"] = lambda cast: Observation(
-        cast.repository, cast.run_id, status="completed", conclusion="success"
+        cast.run_scope, cast.run_key, status="completed", conclusion="success"
     )
     runtime.answers["artifacts"] = [RemoteArtifact(1, "spell-result", 1)]
     runtime.answers["download"] = packed.getvalue()

@@ -15,7 +15,8 @@ from tests.chaos.inbox import Inbox, Told
 from tests.chaos.installation import Installation
 
 CASTS = """
-    SELECT c.id::text AS id, s.key AS spell_key, c.input::json AS input, c.status, c.status_reason, c.message, c.run_id,
+    SELECT c.id::text AS id, s.key AS spell_key, c.input::json AS input, c.status, c.status_reason, c.message,
+           c.run_key::bigint AS run_id,
            c.output::json AS output, c.error::json AS error, c.cost_cents, c.charged_cents, c.last_seq,
            c.dispatch_attempts, c.metadata::json AS metadata, c.finished_at IS NULL AS open,
            EXTRACT(EPOCH FROM c.created_at)::float AS created,

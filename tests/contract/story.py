@@ -131,7 +131,7 @@ class Story:
 
         def observe(cast: Cast) -> Observation:
             return Observation(
-                cast.repository, cast.run_id or 7, 1, status, conclusion, f"speak {cast.correlation}", **told
+                cast.run_scope, cast.run_key or "7", 1, status, conclusion, f"speak {cast.correlation}", **told
             )
 
         self.runtime.answers["observe"] = observe
@@ -358,7 +358,7 @@ class Story:
         self.step(first)
         self.step(second)
         self.show(second, "waiting_for_slot")
-        Cast.objects.filter(status="queued").update(dispatch_started_at=None, run_id=None)
+        Cast.objects.filter(status="queued").update(dispatch_started_at=None, run_key=None)
         for row in Cast.objects.filter(status="queued"):
             lost, self.recorder.answers = self.recorder.answers, []
             self.ask("POST", f"/casts/{row.pk}/cancel")
@@ -462,8 +462,7 @@ class Story:
         """What GitHub's webhooks do, and what they are answered."""
         cast = self.cast()
         self.step(cast)
-        run_id = cast.run_id
-        assert run_id is not None
+        run_id = int(cast.run_key or 0)
         for event, body in (
             ("workflow_run", run_event(cast, "requested", run_id=run_id)),
             ("workflow_run", run_event(cast, "in_progress", run_id=run_id)),

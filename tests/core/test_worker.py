@@ -75,7 +75,7 @@ def until(what, seconds=10.0):
 
 def test_a_cast_goes_from_accepted_to_ended(make_cast, settings, working, runtime):
     runtime.answers["observe"] = lambda cast: Observation(
-        cast.repository, cast.run_id, status="completed", conclusion="success"
+        cast.run_scope, cast.run_key, status="completed", conclusion="success"
     )
     settings.CAST_LOOK_MIN_SECONDS = 0.01
     casts = [make_cast() for _ in range(5)]

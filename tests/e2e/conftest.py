@@ -16,8 +16,8 @@ def leaves_everything_in_order(where: Platform) -> None:
     until(lambda: not where.rows("SELECT id FROM casts_cast WHERE status IN ('queued', 'running')"))
     gaps = "GROUP BY cast_id HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*)"
     assert where.rows(f"SELECT cast_id FROM casts_castevent {gaps}") == []
-    doubles = "GROUP BY repository, run_id HAVING COUNT(*) > 1"
-    assert where.rows(f"SELECT run_id FROM casts_cast WHERE run_id IS NOT NULL {doubles}") == []
+    doubles = "GROUP BY run_scope, run_key HAVING COUNT(*) > 1"
+    assert where.rows(f"SELECT run_key FROM casts_cast WHERE run_key IS NOT NULL {doubles}") == []
     sums = {
         kind: where.rows("SELECT SUM(cents) AS n FROM accounts_ledgerentry WHERE kind = ?", kind)[0]["n"] or 0
         for kind in ("hold", "capture", "release")

@@ -35,7 +35,7 @@ def amid_noise(where: Platform) -> None:
     record = where.record()
     foreign = {run["id"] for run in record["runs"] if run["noise"]}
     assert len(foreign) >= 9
-    owned = [row["run_id"] for row in where.rows("SELECT run_id FROM casts_cast WHERE run_id IS NOT NULL")]
+    owned = [int(row["run_key"]) for row in where.rows("SELECT run_key FROM casts_cast WHERE run_key IS NOT NULL")]
     assert len(owned) == len({*owned})
     assert not foreign & {*owned}
     same_second = {run["created_at"] for run in record["runs"] if run["cast_id"] in inputs}

@@ -89,7 +89,8 @@ def seeded(where: TwoWebs) -> list[str]:
         "from django.utils import timezone\n"
         "from casts.models import Cast\n"
         "for run_id, cast_id in enumerate(sys.argv[1:], 1):\n"
-        "    Cast.objects.filter(pk=cast_id).update(run_id=run_id, due_at=None, dispatch_started_at=timezone.now())\n"
+        "    found = Cast.objects.filter(pk=cast_id)\n"
+        "    found.update(run_key=str(run_id), due_at=None, dispatch_started_at=timezone.now())\n"
     )
     subprocess.run([sys.executable, "-c", script, *casts], cwd=ROOT, env=environment(where), check=True)
     return casts

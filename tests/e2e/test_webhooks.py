@@ -88,7 +88,7 @@ def deliver(where: Platform, body: bytes, signature: str | None, **headers: str)
 
 def state(where: Platform, cast_id: str) -> Any:
     row = where.row(cast_id)
-    facts = {name: row[name] for name in ("status", "status_reason", "progress", "last_seq", "observation", "run_id")}
+    facts = {name: row[name] for name in ("status", "status_reason", "progress", "last_seq", "observation", "run_key")}
     return facts, where.rows("SELECT COUNT(*) AS deliveries FROM webhooks_delivery WHERE body LIKE ?", "%forged%")
 
 

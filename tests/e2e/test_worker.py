@@ -17,7 +17,7 @@ def test_told_to_stop_the_worker_finishes_its_step_and_what_comes_too_late_expir
     assert deaf.stop("worker") == 0
     row = deaf.row(under_way)
     assert row["dispatched_at"]
-    assert row["run_id"] == deaf.runs(under_way)[0]["id"]
+    assert row["run_key"] == str(deaf.runs(under_way)[0]["id"])
     assert row["lease_until"] is None
     # Nobody works now.
     short, patient = deaf.cast("echo", {}, ttl_seconds=1), deaf.cast("echo", {"word": "late"})

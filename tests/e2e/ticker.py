@@ -22,7 +22,7 @@ def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
         steps = tuple(Step(f"step {n}", n, "completed" if n < number else "in_progress") for n in range(1, number + 1))
         job = Job(1, "job", "in_progress", steps=steps)
         for at, cast in enumerate(casts, 1):
-            if not moves.observe(cast.pk, Observation(cast.repository, cast.run_id or at, jobs=(job,))):
+            if not moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key or str(at), jobs=(job,))):
                 raise SystemExit(f"{cast.pk} did not move in round {number}")
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
 

@@ -24,7 +24,7 @@ DATA = Path(__file__).parents[1] / "data"
 SAMPLES = DATA / "github" / "samples"
 API = "https://api.github.com"
 REPO = "demo/spells"
-RUN_7 = Observation(REPO, 7, status="queued")  # what {"id": 7} says
+RUN_7 = Observation(REPO, "7", status="queued")  # what {"id": 7} says
 LATER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)  # what is to be sent before then is in time
 LONG_TOKEN = ("ghs_1_" + "eyJhbGciOiJSUzI1NiJ9." * 40)[:400] + ".signature-part_" + "x" * 104  # 520, with dots
 

@@ -30,7 +30,7 @@ STARTED = {
     "run_url": f"{API}/repos/demo/spells/actions/runs/32000000001",
     "html_url": "https://github.com/demo/spells/actions/runs/32000000001",
 }
-RUN = Run(id=32_000_000_001, url="https://github.com/demo/spells/actions/runs/32000000001")
+RUN = Run(key="32000000001", url="https://github.com/demo/spells/actions/runs/32000000001")
 
 
 def dispatch(github: GitHub) -> Run | None:
@@ -294,7 +294,7 @@ def test_published_example_of_the_answer_names_the_run(
 ) -> None:
     answer = described(f"actions.create-workflow-dispatch{operation}")["responses"]["200"]["examples"]["default"]
     http.post(API + DISPATCH, json=answer)
-    assert dispatch(by_hand) == Run(id=1, url="https://github.com/octo-org/octo-repo/actions/runs/1")
+    assert dispatch(by_hand) == Run(key="1", url="https://github.com/octo-org/octo-repo/actions/runs/1")
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_401_in_answer_to_a_conditional_look_replaces_the_token_and_asks_plainly
     for _ in range(3):  # the token is fresh: it is waited for
         http.get(RUN, json={"message": "Bad credentials"}, status=401)
     http.get(RUN, json={"id": 8})
-    assert hub.repository(1, REPO).run(7) == dataclasses.replace(RUN_7, run_id=8)
+    assert hub.repository(1, REPO).run(7) == dataclasses.replace(RUN_7, run_key="8")
     sent = [call.request.headers for call in http.calls if call.request.url == RUN]
     assert (sent[-2]["If-None-Match"], sent[-2]["Authorization"]) == ('"a"', "Bearer ghs_1")
     assert ("If-None-Match" in sent[-1], sent[-1]["Authorization"]) == (False, "Bearer ghs_2")
@@ -171,7 +171,7 @@ def test_on_a_real_socket_the_connection_is_kept_after_a_304(make_github: Callab
     )
     with loopback(*replies) as server:
         github = make_github(api_url=server.url, personal_token="ghp_x")
-        assert [github.repository(0, REPO).run(7).run_id for _ in range(3)] == [7, 7, 8]
+        assert [github.repository(0, REPO).run(7).run_key for _ in range(3)] == ["7", "7", "8"]
         assert [asked.headers.get("if-none-match") for asked in server.asked] == [None, 'W/"1"', 'W/"1"']
         assert len({asked.connection for asked in server.asked}) == 1
 

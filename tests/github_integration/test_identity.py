@@ -75,7 +75,7 @@ def test_new_name_replaces_the_old_one_and_trouble_keeps_it(cast: Cast, http: re
 def seen(cast: Cast, **fields: Any) -> Observation:
     told: dict[str, Any] = {"trigger": "workflow_dispatch", "workflow": "cast.yml", "actor": "spells[bot]"}
     told |= {"title": cast.correlation, "made_at": STARTED + dt.timedelta(seconds=1)}
-    return Observation(cast.repository, 5, status="queued", **told | fields)
+    return Observation(cast.run_scope, "5", status="queued", **told | fields)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_while_its_name_is_not_known_an_app_takes_nobodys_run_and_proves_nothing
     cast: Cast, http: responses.RequestsMock
 ) -> None:
     down = http.get(f"{API}/app", status=500)
-    http.get(f"{API}/repos/{cast.repository}/actions/runs", json={"total_count": 0, "workflow_runs": []})
+    http.get(f"{API}/repos/{cast.run_scope}/actions/runs", json={"total_count": 0, "workflow_runs": []})
     assert not WorkflowDispatch().may_own(cast, seen(cast, actor="mallory"))
     with pytest.raises(NotNow):
         WorkflowDispatch().find(cast)

@@ -94,13 +94,13 @@ def test_other_installations_are_not_paused(make_cast: Callable[..., Cast], http
     quota.pause(1, until=timezone.now() + dt.timedelta(hours=1), reason=Pause.RATE_LIMITED, message="wait")
     http.post(f"{API}/app/installations/2/access_tokens", json={"token": "ghs_2", "expires_at": "2100-01-01T00:00:00Z"})
     http.post(DISPATCH, json={"workflow_run_id": 7})
-    assert dispatch(make_cast(spell={"installation_id": 2})) == Run(id=7)
+    assert dispatch(make_cast(spell={"installation_id": 2})) == Run(key="7")
 
 
 def test_pause_ends_by_itself_and_the_first_success_clears_it(cast: Cast, http: responses.RequestsMock) -> None:
     quota.pause(1, until=timezone.now() - dt.timedelta(seconds=1), reason=Pause.RATE_LIMITED, message="over")
     http.post(DISPATCH, json={"workflow_run_id": 7})
-    assert dispatch(cast) == Run(id=7)
+    assert dispatch(cast) == Run(key="7")
     assert (row().pause_reason, row().pause_message, row().paused_until) == ("", "", None)
 
 
@@ -181,7 +181,7 @@ def test_suspended_installation_waits_says_so_and_is_tried_again_each_minute(
     over()
     http.replace("POST", MINT, json={"token": "ghs_2", "expires_at": "2100-01-01T00:00:00Z"}, status=201)
     http.post(DISPATCH, json={"workflow_run_id": 7})
-    assert dispatch(cast) == Run(id=7)
+    assert dispatch(cast) == Run(key="7")
     assert row().suspended_at is None
 
 
@@ -201,7 +201,7 @@ def test_removed_installation_is_given_some_minutes_then_its_casts_are_lost(
 
 def test_one_unanswered_call_pauses_nobody_and_an_outage_all(cast: Cast, http: responses.RequestsMock) -> None:
     broken = http.get(RUN, status=502)
-    cast.run_id = 7
+    cast.run_key = "7"
     asked = 0
     pauses = []
     for _ in range(12):

@@ -55,7 +55,7 @@ def grow_old() -> None:
 def many(make_cast: Callable[..., Cast]) -> list[Cast]:
     """Ten casts that know their runs, 1 to 10."""
     now = timezone.now()
-    return [make_cast(run_id=number, dispatch_started_at=now) for number in range(1, 11)]
+    return [make_cast(run_key=str(number), dispatch_started_at=now) for number in range(1, 11)]
 
 
 def test_ten_casts_that_look_ask_once_and_another_process_does_not_ask_again(
@@ -65,7 +65,7 @@ def test_ten_casts_that_look_ask_once_and_another_process_does_not_ask_again(
     told = [WorkflowDispatch().observe(cast, closely=False) for cast in many[:5]]
     api.github.cache_clear()  # another process
     told += [WorkflowDispatch().observe(cast, closely=False) for cast in many[5:]]
-    assert [seen.run_id for seen in told] == list(range(1, 11))
+    assert [int(seen.run_key) for seen in told] == list(range(1, 11))
     assert asked.call_count == 1
     grow_old()
     WorkflowDispatch().observe(many[0], closely=False)
@@ -77,7 +77,7 @@ def test_unchanged_list_is_asked_for_conditionally(many: list[Cast], http: respo
     WorkflowDispatch().observe(many[0], closely=False)
     http.replace("GET", RUNS, status=304)
     grow_old()
-    assert WorkflowDispatch().observe(many[0], closely=False).run_id == 1
+    assert WorkflowDispatch().observe(many[0], closely=False).run_key == "1"
     assert http.calls[-1].request.headers["If-None-Match"] == '"one"'
 
 
@@ -106,7 +106,7 @@ def test_who_asked_and_failed_is_in_nobodys_way(many: list[Cast], http: response
     with pytest.raises(NotNow, match="500"):
         WorkflowDispatch().observe(many[0], closely=False)
     http.replace("GET", RUNS, json={"total_count": 1, "workflow_runs": [line(2)]})
-    assert WorkflowDispatch().observe(many[1], closely=False).run_id == 2
+    assert WorkflowDispatch().observe(many[1], closely=False).run_key == "2"
 
 
 def test_who_asked_and_died_is_waited_for_some_seconds_at_most(many: list[Cast], http: responses.RequestsMock) -> None:
@@ -117,7 +117,7 @@ def test_who_asked_and_died_is_waited_for_some_seconds_at_most(many: list[Cast],
     with pytest.raises(NotNow):
         WorkflowDispatch().observe(many[0], closely=False)
     RecentRuns.objects.update(asking_until=now)
-    assert WorkflowDispatch().observe(many[0], closely=False).run_id == 1
+    assert WorkflowDispatch().observe(many[0], closely=False).run_key == "1"
 
 
 def test_list_of_one_who_was_slow_is_not_put_over_a_newer_one(many: list[Cast], http: responses.RequestsMock) -> None:
@@ -134,11 +134,11 @@ def test_list_of_one_who_was_slow_is_not_put_over_a_newer_one(many: list[Cast], 
 
 def test_casts_whose_runs_have_ended_are_looked_at_now(many: list[Cast], http: responses.RequestsMock) -> None:
     Cast.objects.update(due_at=None)
-    Cast.objects.filter(run_id=3).update(run_finished_at=timezone.now())
+    Cast.objects.filter(run_key="3").update(run_finished_at=timezone.now())
     ended = {"status": "completed", "conclusion": "success"}
     listing(http, line(1), line(2, **ended), line(3, **ended), line(77, **ended))
     WorkflowDispatch().observe(many[0], closely=False)
-    assert set(Cast.objects.filter(due_at__isnull=False).values_list("run_id", flat=True)) == {2}
+    assert set(Cast.objects.filter(due_at__isnull=False).values_list("run_key", flat=True)) == {"2"}
 
 
 def test_run_that_is_not_among_the_newest_is_asked_for_alone(many: list[Cast], http: responses.RequestsMock) -> None:

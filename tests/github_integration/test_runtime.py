@@ -61,7 +61,7 @@ def as_app(settings: Any, http: responses.RequestsMock) -> Any:
 
 @pytest.fixture
 def running(make_cast: Callable[..., Cast]) -> Cast:
-    return make_cast(run_id=7, status=CastStatus.RUNNING)
+    return make_cast(run_key="7", status=CastStatus.RUNNING)
 
 
 def step(cast: Cast) -> Cast:
@@ -90,7 +90,7 @@ def test_workflow_receives_three_strings_the_input_as_json_text(
     run = WorkflowDispatch().start(cast, before=LATER)
     body = sent_json(http.calls[0])
     check_request("actions.create-workflow-dispatch.2026-03-10", body)
-    assert run == Run(id=7, url="https://github.com/demo/spells/actions/runs/7")
+    assert run == Run(key="7", url="https://github.com/demo/spells/actions/runs/7")
     assert body["ref"] == "main"
     assert set(body["inputs"]) == {"cast_id", "spell_key", "input_data"}
     assert (body["inputs"]["cast_id"], body["inputs"]["spell_key"]) == (str(cast.pk), cast.spell.key)
@@ -272,7 +272,7 @@ def test_run_is_found_by_the_token_in_its_title(cast: Cast, http: responses.Requ
     list_runs(http, [listed(cast, 9, display_title="another"), listed(cast, 7), listed(cast, 5, display_title="old")])
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
-    assert (seen.run_id, seen.repository) == (7, cast.repository)
+    assert (seen.run_key, seen.run_scope) == ("7", cast.run_scope)
     assert cast.correlation in seen.title
 
 
@@ -314,7 +314,7 @@ def test_later_pages_are_read_until_the_runs_are_older_than_the_dispatch(
     list_runs(http, full, [listed(cast, 600), *full[:98], old[0]], old)
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
-    assert seen.run_id == 600
+    assert seen.run_key == "600"
     assert len(http.calls) == 2
 
 
@@ -327,7 +327,7 @@ def test_run_below_five_pages_of_newer_ones_is_looked_for_by_its_time(cast: Cast
     list_runs(http, full, [listed(cast, 7)], created=WINDOW)
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
-    assert seen.run_id == 7
+    assert seen.run_key == "7"
     assert len(http.calls) == 7
 
 
@@ -349,7 +349,7 @@ def test_of_several_runs_with_the_token_the_first_is_the_casts(cast: Cast, http:
     list_runs(http, [listed(cast, 9), listed(cast, 7), listed(cast, 8)])
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
-    assert seen.run_id == 7
+    assert seen.run_key == "7"
 
 
 def test_run_listed_on_two_pages_is_one_run(cast: Cast, http: responses.RequestsMock) -> None:
@@ -357,7 +357,7 @@ def test_run_listed_on_two_pages_is_one_run(cast: Cast, http: responses.Requests
     list_runs(http, [*full, listed(cast)], [listed(cast)])
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
-    assert seen.run_id == 7
+    assert seen.run_key == "7"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_run_and_its_jobs_are_seen_as_published(running: Cast, http: responses.R
     http.get(f"{RUNS}/7", json=run)
     http.get(f"{RUNS}/7/jobs", json=jobs)
     seen = WorkflowDispatch().observe(running, closely=True)
-    assert (seen.run_id, seen.status) == (run["id"], "queued")
+    assert (seen.run_key, seen.status) == (str(run["id"]), "queued")
     assert seen.jobs is not None
     assert [job.name for job in seen.jobs] == ["build"]
 
@@ -511,7 +511,7 @@ CANCELLED = {"attempt": 1, "status": "completed", "conclusion": "cancelled", "ru
 
 def failed(make_cast: Callable[..., Cast], *jobs: dict[str, Any], **fields: Any) -> Cast:
     return make_cast(
-        **{"run_id": 7, "status": CastStatus.RUNNING, "jobs": list(jobs), "run_finished_at": timezone.now()} | fields
+        **{"run_key": "7", "status": CastStatus.RUNNING, "jobs": list(jobs), "run_finished_at": timezone.now()} | fields
     )
 
 
@@ -757,7 +757,7 @@ def attempt(number: int, began: str | None) -> dict[str, Any]:
 def test_artifacts_of_earlier_attempts_are_left_out(
     make_cast: Callable[..., Cast], http: responses.RequestsMock
 ) -> None:
-    cast = make_cast(run_id=7, run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"))
+    cast = make_cast(run_key="7", run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"))
     list_artifacts(
         http,
         artifact(1, "out", "2026-11-23T12:00:20Z"),
@@ -783,7 +783,7 @@ def test_rerun_of_failed_jobs_keeps_the_newest_artifact_of_each_name(
 ) -> None:
     again = job(4, "success", ("a", "success"), attempt=2, completed_at="2026-11-23T12:05:00.000Z")
     seen = attempt(2, "2026-11-23T12:00:30.000Z")
-    cast = make_cast(run_id=7, run_attempt=2, observation=seen, jobs=[kept, again])
+    cast = make_cast(run_key="7", run_attempt=2, observation=seen, jobs=[kept, again])
     early = "2026-11-23T12:00:20Z"
     list_artifacts(http, artifact(1, "spell-result", early), artifact(2, "log", early), artifact(3, "log"))
     assert [(a.id, a.name) for a in WorkflowDispatch().artifacts(cast)] == [(1, "spell-result"), (3, "log")]
@@ -793,7 +793,7 @@ def test_rerun_of_every_job_keeps_nothing_of_an_earlier_attempt(
     make_cast: Callable[..., Cast], http: responses.RequestsMock
 ) -> None:
     again = job(4, "success", ("a", "success"), attempt=2, completed_at="2026-11-23T12:05:00.000Z")
-    cast = make_cast(run_id=7, run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"), jobs=[again])
+    cast = make_cast(run_key="7", run_attempt=2, observation=attempt(2, "2026-11-23T12:00:30.000Z"), jobs=[again])
     list_artifacts(http, artifact(1, "spell-result", "2026-11-23T12:00:20Z"))
     assert WorkflowDispatch().artifacts(cast) == []
 
@@ -801,7 +801,7 @@ def test_rerun_of_every_job_keeps_nothing_of_an_earlier_attempt(
 def test_first_attempt_loses_nothing_to_clocks_that_differ(
     make_cast: Callable[..., Cast], http: responses.RequestsMock
 ) -> None:
-    cast = make_cast(run_id=7, run_attempt=1, observation=attempt(1, "2026-11-23T12:00:49.000Z"))
+    cast = make_cast(run_key="7", run_attempt=1, observation=attempt(1, "2026-11-23T12:00:49.000Z"))
     list_artifacts(http, artifact(1, "out", "2026-11-23T12:00:48Z"))
     assert [a.name for a in WorkflowDispatch().artifacts(cast)] == ["out"]
 
@@ -855,10 +855,10 @@ def test_lost_answer_is_cleared_up_by_looking_and_nothing_is_sent_twice(
     cast = make_cast(dispatch_started_at=None)
     http.post(WORKFLOW, body=requests.ReadTimeout("silence"))
     cast = step(cast)
-    assert (cast.status, cast.status_reason, cast.run_id) == ("queued", "confirming_dispatch", None)
+    assert (cast.status, cast.status_reason, cast.run_key) == ("queued", "confirming_dispatch", None)
     list_runs(http, [listed(cast, created_at=timezone.now().isoformat())])
     cast = step(cast)
-    assert cast.run_id == 7
+    assert cast.run_key == "7"
     assert cast.spell.carries_token
     assert [call.request.method for call in http.calls] == ["POST", "GET"]
 
@@ -882,4 +882,4 @@ def test_rate_limited_cast_stays_queued_says_so_and_goes_out_later(
     assert cast.due_at is not None
     assert 25 < (cast.due_at - timezone.now()).total_seconds() <= 30
     Installation.objects.update(paused_until=timezone.now())
-    assert step(cast).run_id == 7
+    assert step(cast).run_key == "7"

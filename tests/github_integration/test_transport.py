@@ -163,7 +163,7 @@ def test_dispatch_is_not_hurt_by_a_kept_connection_that_the_server_closed(to: Ca
     with loopback(then_close(RUN), YES) as server:
         github = to(server.url)
         read(github)
-        assert dispatch(github) == Run(id=7, url="h")
+        assert dispatch(github) == Run(key="7", url="h")
         assert len(server.asked) == 2
 
 
@@ -253,4 +253,4 @@ def test_trusted_certificate_serves(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with loopback(YES, wrap=over_tls) as server:
         assert isinstance(server, Loopback)
-        assert dispatch(to(server.url)) == Run(id=7, url="h")
+        assert dispatch(to(server.url)) == Run(key="7", url="h")

@@ -32,7 +32,7 @@ def utc(*parts: int) -> dt.datetime:
 def test_every_sample_of_a_run_is_read(name: str) -> None:
     run = sample(name)["workflow_run"]
     seen = wire.run_seen("octo-org/octo-repo", run)
-    assert (seen.run_id, seen.attempt, seen.status) == (run["id"], 1, run["status"])
+    assert (seen.run_key, seen.attempt, seen.status) == (str(run["id"]), 1, run["status"])
     assert seen.conclusion == run["conclusion"]
     assert seen.url == run["html_url"]
     assert seen.updated_at == wire.moment(run["updated_at"]) is not None
@@ -48,7 +48,7 @@ def test_status_is_the_runs_own_whatever_the_action_says() -> None:
 def test_published_example_of_a_run_is_read() -> None:
     run = described("actions.get-workflow-run")["responses"]["200"]["examples"]["default"]
     seen = wire.run_seen("octo-org/octo-repo", run)
-    assert (seen.run_id, seen.title, seen.run_started_at) == (30433642, "", utc(2020, 1, 22, 19, 33, 8))  # of a push
+    assert (seen.run_key, seen.title, seen.run_started_at) == ("30433642", "", utc(2020, 1, 22, 19, 33, 8))  # of a push
     assert wire.run_file(run) == "build.yml"
 
 
@@ -62,7 +62,7 @@ def test_run_is_read_with_any_field_missing_or_null(name: str) -> None:
 
 def test_run_that_says_nothing_but_its_id_is_a_queued_one() -> None:
     seen = wire.run_seen("o/r", BARE_RUN)
-    assert (seen.run_id, seen.attempt, seen.status, seen.conclusion, seen.title) == (7, 1, "queued", None, "")
+    assert (seen.run_key, seen.attempt, seen.status, seen.conclusion, seen.title) == ("7", 1, "queued", None, "")
     assert (seen.run_started_at, seen.updated_at) == (None, None)
 
 

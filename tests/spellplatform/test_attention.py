@@ -14,12 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account
-from casts.attention import REASONS
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
 from core.ids import first_id
 from github_integration.models import Installation
+from github_integration.words import WORDS
 from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, running_cast, shown
 from webhooks.models import Delivery
@@ -205,7 +205,7 @@ def test_workers_that_do_not_keep_up_are_no_missing_worker(admin_client, make_st
 # --- casts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("reason", WORDS.remedies)
 def test_casts_that_wait_are_grouped_by_reason_and_installation(admin_client, make_stuck, make_spell, reason):
     other = make_spell("elsewhere", installation_id=42)
     for _ in range(7):
@@ -362,7 +362,7 @@ def test_a_spell_that_github_refuses_every_time_shows_until_one_is_accepted(
 
 def test_a_run_that_a_webhook_told_of_counts_as_accepted(admin_client, make_sent):
     make_sent("nnn?")
-    Cast.objects.filter(status_reason="dispatch_lost").update(run_id=7)
+    Cast.objects.filter(status_reason="dispatch_lost").update(run_key=7)
     assert "Spells: nothing" in seen(admin_client)
 
 

@@ -16,13 +16,13 @@ from casts.api import (
     urls,  # noqa: F401 - imports every view, and with them every error
 )
 from casts.api import cast_serializers as s
-from casts.attention import REASONS
 from casts.callbacks import serializers as c
 from casts.execution.finish import ENDED_BY_US
 from casts.models import Cast, CastStatus
 from casts.spells import toml
 from core.errors import SpellError
-from github_integration.models import Installation
+from github_integration.models import Installation, WorkflowTarget
+from github_integration.words import WORDS
 from tests.pages import DOCS, PAGES, ROOT
 
 
@@ -127,7 +127,9 @@ def test_the_how_to_pages_name_real_settings_only():
 
 
 def test_every_field_of_a_spell_file_is_documented_and_no_other():
-    assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == list(toml.FIELDS)
+    assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == list(
+        toml.fields_of(WorkflowTarget)
+    )
 
 
 def test_every_scope_is_documented_and_no_other():
@@ -151,6 +153,9 @@ def test_every_error_code_is_documented_and_no_other():
     assert {(row[0].strip("`"), int(row[1])) for row in rows(section(API, "Errors"))} == error_codes()
 
 
+PASSED_ON = {"startup_failure", "action_required", "stale", "skipped"}  # GitHub's words for the end of a run
+
+
 def reasons() -> set[str]:
     """Return every status_reason that the code gives, but for GitHub's own conclusions, which are passed on."""
     told = r"""(?:reason(?:=|": |: str = | = )|end_failed\(cast, )"(\w+)\""""
@@ -161,9 +166,13 @@ def reasons() -> set[str]:
 
 
 def test_every_reason_that_needs_an_operator_is_one_of_the_api_and_has_its_remedy():
-    assert set(REASONS) < reasons()
-    assert set(Installation.Pause.values) < set(REASONS)
-    assert set(REASONS) <= words([row[0] for row in rows(section(OPERATIONS, "What to do when …"))])
+    assert set(WORDS.remedies) < reasons()
+    assert set(Installation.Pause.values) < set(WORDS.remedies)
+    assert set(WORDS.remedies) <= words([row[0] for row in rows(section(OPERATIONS, "What to do when …"))])
+
+
+def test_a_runtime_has_words_for_reasons_that_there_are():
+    assert set(WORDS.remedies) | set(WORDS.without_run) <= reasons() | PASSED_ON
 
 
 def test_every_button_is_documented_and_no_other():
@@ -175,8 +184,7 @@ def test_every_button_is_documented_and_no_other():
 def test_every_status_and_reason_is_documented_and_no_other():
     table = rows(section(API, "Statuses and reasons"))
     assert words([row[0] for row in table]) == set(CastStatus.values)
-    passed_on = {"startup_failure", "action_required", "stale", "skipped"}  # GitHub's words for the end of a run
-    assert words([row[1] for row in table]) == reasons() | passed_on
+    assert words([row[1] for row in table]) == reasons() | PASSED_ON
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def test_a_running_cast_is_cancelled_by_the_operator_and_ends_so(operator, api_k
     )
     assert f"{WHO} Cancel." in shown(page(operator, f"/admin/casts/cast/{cast.pk}/history/"))
 
-    assert cast.run_id is not None
-    end = Observation(cast.repository, cast.run_id, status="completed", conclusion="cancelled")
+    assert cast.run_key is not None
+    end = Observation(cast.run_scope, cast.run_key, status="completed", conclusion="cancelled")
     moves.observe(cast.pk, end)
     finish.finish(claimed(cast), Failure(), ran=True)
     told = Api(secret).get(f"/casts/{cast.pk}").json()
@@ -169,7 +169,7 @@ def test_many_are_noted_without_a_query_for_each(operator, api_key, spell, djang
 def test_a_worker_is_not_an_operator(api_key, spell):
     cast = claimed(accepted(api_key, spell))
     moves.intend_dispatch(cast)
-    moves.dispatched(cast, Run(5, "https://github.example/runs/5"))
+    moves.dispatched(cast, Run("5", "https://github.example/runs/5"))
     moves.wake_all([cast.pk])
     assert by_operators(cast) == []
     assert Artifact.objects.count() == LogEntry.objects.count() == 0

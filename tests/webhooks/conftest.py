@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey
 from casts.models import Cast
-from github_integration.models import Installation
+from github_integration.models import Installation, WorkflowTarget
 from tests.casts.conftest import accept_cast
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
@@ -120,7 +120,7 @@ def cast(make_cast: Callable[..., Cast]) -> Cast:
 @pytest.fixture
 def running(make_cast: Callable[..., Cast]) -> Cast:
     """A cast that knows its run, number 42."""
-    return make_cast(run_id=42)
+    return make_cast(run_key="42")
 
 
 def again(cast: Cast) -> Cast:
@@ -141,13 +141,13 @@ def made(cast: Cast, *, after: float = 0) -> str:
 def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int = 42, **run: Any) -> dict[str, Any]:
     """Return GitHub's sample of a run's event, made to be about this cast's run."""
     body = sample("workflow_run.in_progress.derived" if action == "in_progress" else f"workflow_run.{action}")
-    body["repository"]["full_name"] = cast.repository
+    body["repository"]["full_name"] = cast.run_scope
     body["workflow_run"] |= {
         "id": run_id,
         "display_title": f"greet {cast.correlation}" if title is None else title,
         "event": cast.spell.runtime,
-        "path": f".github/workflows/{cast.spell.target_workflow}",
-        "html_url": f"https://github.com/{cast.repository}/actions/runs/{run_id}",
+        "path": f".github/workflows/{WorkflowTarget.of(cast.spell).workflow_used}",
+        "html_url": f"https://github.com/{cast.run_scope}/actions/runs/{run_id}",
         "actor": {"login": ACTOR},
         "created_at": made(cast),
         "run_started_at": at(1),
@@ -160,6 +160,6 @@ def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int 
 def job_event(cast: Cast, action: str, *, run_id: int = 42, number: int = 5, **job: Any) -> dict[str, Any]:
     """Return GitHub's sample of a job's event, made to be about this cast's run."""
     body = sample("workflow_job.completed.success" if action == "completed" else f"workflow_job.{action}")
-    body["repository"]["full_name"] = cast.repository
+    body["repository"]["full_name"] = cast.run_scope
     body["workflow_job"] |= {"id": number, "run_id": run_id, "created_at": made(cast)} | job
     return body

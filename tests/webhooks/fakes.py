@@ -15,10 +15,14 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.runtime import Failure, Observation
+from github_integration.models import WorkflowTarget
+from github_integration.words import WORDS
 
 
 class Quiet:
     """Every run is as the webhooks told, and left nothing."""
+
+    words, target = WORDS, WorkflowTarget
 
     def book(self, cast: Any) -> dt.datetime:
         return timezone.now()
@@ -33,7 +37,7 @@ class Quiet:
         return None
 
     def observe(self, cast: Any, *, closely: bool) -> Observation:
-        return Observation(cast.repository, cast.run_id)
+        return Observation(cast.run_scope, cast.run_key)
 
     def cancel(self, cast: Any, *, force: bool) -> None:
         return None

@@ -37,13 +37,13 @@ def test_a_delivery_shows_its_payload_and_what_came_of_it(admin_client, run_deli
 
 def test_a_casts_deliveries_are_found_from_its_page(admin_client, api_key, spell, run_delivery):
     cast = running_cast(api_key, spell)
-    whose = {"full_name": cast.repository}
+    whose = {"full_name": cast.run_scope}
     body = sample("workflow_run.in_progress.derived")
-    own = delivered(body, event="workflow_run", run_id=cast.run_id, repository=body["repository"] | whose)
+    own = delivered(body, event="workflow_run", run_id=int(cast.run_key or 0), repository=body["repository"] | whose)
     assert own.outcome in ("applied", "nothing_new")
-    assert f"{LIST}?q={cast.run_id}" in page(admin_client, f"/admin/casts/cast/{cast.pk}/change/")
-    assert own.guid in page(admin_client, LIST, q=cast.run_id)
-    assert listed(admin_client, LIST, q=cast.run_id) == 1
+    assert f"{LIST}?q={cast.run_key}" in page(admin_client, f"/admin/casts/cast/{cast.pk}/change/")
+    assert own.guid in page(admin_client, LIST, q=cast.run_key)
+    assert listed(admin_client, LIST, q=cast.run_key) == 1
     assert listed(admin_client, "/admin/casts/cast/", q=own.run_id) == 1
 
 
@@ -117,7 +117,7 @@ def test_a_delivery_may_come_before_its_run_is_known(admin_client, api_key, spel
     moves.intend_dispatch(cast)
     body = sample("workflow_job.queued")
     body["workflow_job"]["created_at"] = timezone.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    waiting = delivered(body, event="workflow_job", repository=body["repository"] | {"full_name": cast.repository})
+    waiting = delivered(body, event="workflow_job", repository=body["repository"] | {"full_name": cast.run_scope})
     assert waiting.outcome == "pending"
     assert "pending" in shown(page(admin_client, f"{LIST}{waiting.pk}/change/"))
 

@@ -68,7 +68,7 @@ def test_columns_say_what_the_delivery_is_about(running: Cast) -> None:
     deliver("workflow_job", job_event(running, "queued"), guid="b-guid")
     row = stored()
     assert (row.guid, row.event, row.action) == ("b-guid", "workflow_job", "queued")
-    assert (row.repository, row.run_id) == (running.repository, 42)
+    assert (row.repository, row.run_id) == (running.run_scope, 42)
 
 
 @pytest.mark.django_db
@@ -102,7 +102,7 @@ def test_forged_delivery_changes_nothing_and_is_not_stored(cast: Cast, forged: s
     assert SECRET not in answer.content.decode()
     assert not Delivery.objects.exists()
     after = again(cast)
-    assert (after.run_id, after.last_seq, after.status) == (None, 1, "queued")
+    assert (after.run_key, after.last_seq, after.status) == (None, 1, "queued")
 
 
 @pytest.mark.django_db

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from casts.models import Cast, Spell
-from github_integration.models import Installation
+from casts.models import Cast
+from github_integration.models import Installation, WorkflowTarget
 from webhooks.models import Delivery
 
 from .conftest import deliver, sample, stored
@@ -43,7 +43,7 @@ def test_end_of_a_suspension_ends_its_pause_and_wakes_who_waits_for_it(cast) -> 
     tell("suspend")
     later = timezone.now() + dt.timedelta(minutes=1)
     Installation.objects.update(paused_until=later, pause_reason=Installation.Pause.SUSPENDED)
-    Spell.objects.update(installation_id=77)
+    WorkflowTarget.objects.update(installation_id=77)
     Cast.objects.filter(pk=cast.pk).update(status_reason="installation_suspended", due_at=later)
     found = tell("unsuspend", suspended_at=None)
     assert (found.paused_until, found.pause_reason) == (None, "")

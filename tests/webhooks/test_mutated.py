@@ -103,4 +103,4 @@ def test_mutated_news_of_our_own_job_never_crash(running: Cast, data: st.DataObj
 @CAREFULLY
 def test_mutated_news_never_crash_while_the_run_is_not_known(cast: Cast, data: st.DataObject, action: str) -> None:
     offer("workflow_run", data.draw(mutated(run_event(cast, action))))
-    Cast.objects.filter(pk=cast.pk).update(run_id=None, run_finished_at=None, observation=None)
+    Cast.objects.filter(pk=cast.pk).update(run_key=None, run_finished_at=None, observation=None)

@@ -55,14 +55,14 @@ def test_run_that_a_cast_has_is_known_by_its_id_without_any_token(running: Cast)
 def test_run_of_a_waiting_cast_is_learnt_from_the_token_in_its_title(cast: Cast) -> None:
     assert tell(run_event(cast, "requested")) == Outcome.APPLIED
     after = again(cast)
-    assert (after.run_id, after.status, after.status_reason) == (42, "queued", "waiting_for_runner")
-    assert after.run_url == f"https://github.com/{cast.repository}/actions/runs/42"
+    assert (after.run_key, after.status, after.status_reason) == ("42", "queued", "waiting_for_runner")
+    assert after.run_url == f"https://github.com/{cast.run_scope}/actions/runs/42"
     assert after.spell.carries_token
 
 
 def test_name_of_a_repository_is_compared_as_github_does(cast: Cast) -> None:
     body = run_event(cast, "requested")
-    body["repository"]["full_name"] = cast.repository.upper()
+    body["repository"]["full_name"] = cast.run_scope.upper()
     assert tell(body) == Outcome.APPLIED
 
 
@@ -77,7 +77,7 @@ def test_token_from_another_repository_binds_nothing(cast: Cast) -> None:
     body = run_event(cast, "requested")
     body["repository"]["full_name"] = "somebody/else"
     assert tell(body) == Outcome.NOT_OURS
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
 
 
 @pytest.mark.parametrize(
@@ -86,40 +86,40 @@ def test_token_from_another_repository_binds_nothing(cast: Cast) -> None:
 )
 def test_title_without_the_exact_token_binds_nothing(cast: Cast, title: str) -> None:
     assert tell(run_event(cast, "requested", title=title.format(pk=cast.pk))) == Outcome.NOT_OURS
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
 
 
 def test_token_of_a_cast_that_was_never_dispatched_binds_nothing(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(dispatch_started_at=None, dispatched_at=None)
     assert tell(run_event(cast, "requested")) == Outcome.NOT_OURS
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
 
 
 def test_second_run_with_a_casts_token_is_not_its_run(cast: Cast) -> None:
     tell(run_event(cast, "requested"))
     assert tell(run_event(cast, "completed", run_id=43)) == Outcome.NOT_OURS
     after = again(cast)
-    assert (after.run_id, after.run_finished_at) == (42, None)
+    assert (after.run_key, after.run_finished_at) == ("42", None)
 
 
 def test_run_that_one_cast_has_is_never_given_to_another(cast: Cast, running: Cast) -> None:
     assert tell(run_event(cast, "in_progress")) == Outcome.APPLIED  # number 42, which `running` has
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
     assert again(running).status_reason == "waiting_for_runner"
 
 
 @pytest.mark.parametrize("event", ["push", "workflow_run", "pull_request"])
 def test_run_that_no_dispatch_started_binds_nothing_even_if_its_title_quotes_the_token(cast: Cast, event: str) -> None:
     tell(run_event(cast, "requested", event=event))
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
 
 
 def test_event_spell_that_names_a_file_is_not_given_the_run_of_another_file(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(spell={"runtime": "repository_dispatch", "event_type": "spell", "workflow_file": "cast.yml"})
     assert tell(run_event(cast, "requested", run_id=41, path=".github/workflows/other.yml")) == Outcome.NOT_OURS
-    assert again(cast).run_id is None
+    assert again(cast).run_key is None
     assert tell(run_event(cast, "requested", run_id=42, path=".github/workflows/cast.yml")) == Outcome.APPLIED
-    assert again(cast).run_id == 42
+    assert again(cast).run_key == "42"
 
 
 @pytest.mark.parametrize("path", [".github/workflows/any.yml", None])
@@ -138,7 +138,7 @@ ACTIONS = ("requested", "in_progress", "completed")
 def test_any_order_and_any_repetition_of_a_runs_deliveries_has_the_same_end(
     make_cast: Callable[..., Cast], settings: Any, order: tuple[str, ...], known: bool
 ) -> None:
-    cast = make_cast(run_id=42) if known else make_cast()
+    cast = make_cast(run_key="42") if known else make_cast()
     for action in (*order, *order, order[0]):
         tell(run_event(cast, action))
     after = again(cast)
@@ -215,7 +215,7 @@ def test_conclusion_decides_how_the_cast_ends(
 
 def test_completed_with_status_queued_is_believed_by_its_status(running: Cast) -> None:
     body = sample("workflow_run.completed.status-queued")
-    body["repository"]["full_name"] = running.repository
+    body["repository"]["full_name"] = running.run_scope
     body["workflow_run"]["id"] = 42
     tell(body)
     after = again(running)
@@ -306,7 +306,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert row.due_at is not None
     assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(inbox.WAIT_SECONDS, abs=2)
     assert (row.error, row.applied_at) == ("", None)
-    assert moves.give_run(cast.pk, cast.repository, 42, "https://github.com/demo/spells/actions/runs/42")
+    assert moves.give_run(cast.pk, cast.run_scope, "42", "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
     row = Delivery.objects.get(pk=row.pk)
     assert (row.outcome, row.due_at, row.lease_until) == (Outcome.APPLIED, None, None)
@@ -321,7 +321,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
     cast = make_cast(dispatched_at=None)
     for action in ACTIONS:
         assert tell(run_event(cast, action, title="greet")) == Outcome.PENDING
-    moves.give_run(cast.pk, cast.repository, 42, "")
+    moves.give_run(cast.pk, cast.run_scope, "42", "")
     assert work_off() == 3
     assert set(Delivery.objects.values_list("outcome", flat=True)) <= {Outcome.APPLIED, Outcome.NOTHING_NEW}
     assert finish(cast, settings).status == "succeeded"
@@ -330,7 +330,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
 def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(dispatched_at=None)
     assert tell(run_event(cast, "requested", title="another", run_id=99)) == Outcome.PENDING
-    moves.give_run(cast.pk, cast.repository, 42, "")
+    moves.give_run(cast.pk, cast.run_scope, "42", "")
     work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.NOT_OURS, None)
@@ -476,7 +476,7 @@ def test_run_that_cannot_be_the_casts_is_settled_at_once(unanswered: Cast, run: 
         Cast.objects.update(answer_lost_at=timezone.now())
     title = run.get("title", "{own}").replace("{own}", unanswered.correlation)
     assert tell(of_us(unanswered, **run | {"title": title})) == Outcome.NOT_OURS
-    assert (stored().due_at, again(unanswered).run_id) == (None, None)
+    assert (stored().due_at, again(unanswered).run_key) == (None, None)
 
 
 def test_jobs_of_a_run_that_is_nobodys_are_settled_with_it(unanswered: Cast) -> None:
@@ -493,8 +493,8 @@ def test_job_made_before_every_intent_is_nobodys(unanswered: Cast) -> None:
 def test_what_was_taken_for_nobodys_is_applied_once_the_answer_names_it(unanswered: Cast) -> None:
     """An App that was renamed within the hour: its own runs look like a stranger's until the answer tells."""
     assert tell(of_us(unanswered, actor={"login": "renamed[bot]"})) == Outcome.NOT_OURS
-    inbox.run_known(unanswered.repository, 42)
-    Cast.objects.update(run_id=42)
+    inbox.run_known(unanswered.run_scope, "42")
+    Cast.objects.update(run_key=42)
     work_off()
     assert stored().outcome == Outcome.APPLIED
 
@@ -504,6 +504,6 @@ def test_strangers_run_with_a_copied_cast_id_is_never_bound(unanswered: Cast) ->
         tell(run_event(unanswered, action, run_id=number, actor={"login": "mallory"}))
     Cast.objects.update(answer_lost_at=timezone.now())
     work_off()
-    assert again(unanswered).run_id is None
+    assert again(unanswered).run_key is None
     assert tell(of_us(unanswered)) == Outcome.APPLIED
-    assert again(unanswered).run_id == 42
+    assert again(unanswered).run_key == "42"

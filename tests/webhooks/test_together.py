@@ -66,7 +66,7 @@ def settled(cast: Cast) -> None:
     """Check that the cast learnt all that was delivered about its run."""
     outcomes = set(Delivery.objects.values_list("outcome", flat=True))
     assert outcomes <= {Outcome.APPLIED, Outcome.NOTHING_NEW}, list(Delivery.objects.values("action", "outcome"))
-    assert again(cast).run_id == 42
+    assert again(cast).run_key == "42"
 
 
 @pytest.mark.parametrize(("one", "other"), [*itertools.combinations_with_replacement(KINDS, 2)])
@@ -75,12 +75,12 @@ def test_two_messages_of_a_new_run_at_once_are_both_applied(
 ) -> None:
     for _ in range(3):
         Delivery.objects.all().delete()
-        Cast.objects.filter(run_id=42).update(run_id=None, status="failed", finished_at=timezone.now(), due_at=None)
+        Cast.objects.filter(run_key=42).update(run_key=None, status="failed", finished_at=timezone.now(), due_at=None)
         cast = make_cast()
         at_once(*(partial(deliver, *body_of(cast, kind)) for kind in (one, other)))
         if one.startswith("job") and other.startswith("job"):
             assert set(Delivery.objects.values_list("outcome", flat=True)) == {Outcome.PENDING}  # no title, no cast
-            moves.give_run(cast.pk, cast.repository, 42, "")
+            moves.give_run(cast.pk, cast.run_scope, "42", "")
         work_off_what_is_due()
         settled(cast)
 
@@ -89,13 +89,13 @@ def test_two_messages_of_a_new_run_at_once_are_both_applied(
 def test_message_that_comes_in_the_moment_of_the_answer_is_applied(make_cast: Callable[..., Cast], kind: str) -> None:
     for _ in range(5):
         Delivery.objects.all().delete()
-        Cast.objects.filter(run_id=42).update(run_id=None, status="failed", finished_at=timezone.now(), due_at=None)
+        Cast.objects.filter(run_key=42).update(run_key=None, status="failed", finished_at=timezone.now(), due_at=None)
         cast = make_cast(dispatched_at=None)
         held = Cast.objects.get(pk=cast.pk)
         Cast.due_rows().filter(pk=cast.pk).update(due_at=timezone.now())
         at_once(
             partial(deliver, *body_of(cast, kind)),
-            partial(moves.dispatched, held, Run(42, "")),
+            partial(moves.dispatched, held, Run("42", "")),
         )
         work_off_what_is_due()
         settled(cast)
@@ -155,7 +155,7 @@ def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
     def meanwhile(payload: dict[str, Any]) -> Outcome:
         outcome = real(payload)
         if outcome == judged:
-            at_once(partial(moves.give_run, cast.pk, cast.repository, 42, ""))
+            at_once(partial(moves.give_run, cast.pk, cast.run_scope, "42", ""))
         return outcome
 
     monkeypatch.setitem(HANDLERS, event, meanwhile)

@@ -51,7 +51,7 @@ class Command(DatabaseCommand):
                 key, secret = keys.create(
                     owner,
                     name=name,
-                    # Given blank, as by an unset shell variable, is refused: it must not mean "all".
+                    # A blank value, as from an unset shell variable, is refused: it must not mean "all".
                     scopes=scopes.split(",") if scopes is not None else None,
                     spell_keys=spells.split(",") if spells is not None else None,
                     expires_at=timezone.now() + dt.timedelta(days=days) if days else None,

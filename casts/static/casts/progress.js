@@ -7,8 +7,8 @@ const ahead = Date.now() - Date.parse(page.dataset.now); // milliseconds that th
 const ENDED_WORDS = { cancelled: "was cancelled", timed_out: "timed out" };
 const STEP_WORDS = { success: "done", neutral: "done", failure: "failed", timed_out: "timed out" };
 const ARTIFACT_NOTES = {
-  pending: "still being copied from GitHub",
-  failed: "could not be copied from GitHub",
+  pending: page.dataset.copying,
+  failed: page.dataset.notCopied,
   expired: "no longer kept",
 };
 const RETRY_MIN = 1000, RETRY_MAX = 30000; // milliseconds

@@ -18,6 +18,7 @@ from github_integration.api import github
 from github_integration.doctor import app, findings, hook, installations, workflows
 from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once
+from github_integration.models import WorkflowTarget
 
 PING_SECONDS = 15.0
 
@@ -46,7 +47,8 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
     yield from settings_refused()
     spells: list[Spell] = []
     try:
-        spells = list(Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key))
+        asked = Spell.objects.filter(active=True) if key is None else Spell.objects.filter(key=key)
+        spells = list(asked.select_related(WorkflowTarget.relation()))
     except DatabaseError as exc:
         hint = "Is DATABASE_URL right? Then: manage.py migrate."
         yield About("Spells").problem("database", f"It can't be read: {str(exc).partition(chr(10))[0]}", hint=hint)

@@ -93,7 +93,7 @@ def main() -> None:
         "days": days,
         "zip": archive,
     }
-    # Renamed into place last: who sees the .json finds everything else complete.
+    # Renamed into place last: a reader that sees the .json finds everything else complete.
     draft = store / f"{artifact_id}.draft"
     draft.write_text(json.dumps(facts))
     draft.rename(store / f"{artifact_id}.json")

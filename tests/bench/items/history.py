@@ -50,7 +50,7 @@ def asked(place: Installation, size: int) -> dict[str, Callable[[], bytes]]:
     rows = database.execute(
         place.database_url,
         "SELECT c.id FROM casts_cast c JOIN accounts_account a ON a.id = c.account_id WHERE a.name = 'bench' "
-        "AND (run_id - %s) %% greatest(2, 2 * (%s / 2 / %s)) = 0 LIMIT %s",
+        "AND (run_key::bigint - %s) %% greatest(2, 2 * (%s / 2 / %s)) = 0 LIMIT %s",
         *(seed.FIRST_RUN, size, SHOWN, SHOWN),
     )
     headers = place.authorized()

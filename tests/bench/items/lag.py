@@ -89,8 +89,8 @@ def lags_of(run: Run, place: Installation, count: int, **told: Any) -> tuple[lis
             seen = json.loads(answer)
     rows = database.execute(
         place.database_url,
-        "SELECT run_id, extract(epoch FROM finished_at) FROM casts_cast WHERE status = 'succeeded'",
+        "SELECT run_key, extract(epoch FROM finished_at) FROM casts_cast WHERE status = 'succeeded'",
     )
-    ends = {run["id"]: run["ended_at"] for run in seen["runs"]}
+    ends = {str(run["id"]): run["ended_at"] for run in seen["runs"]}
     run.say(f"asked: {seen['asked']}")
-    return [float(str(at)) - ends[run_id] for run_id, at in rows], sum(seen["asked"].values())
+    return [float(str(at)) - ends[str(key)] for key, at in rows], sum(seen["asked"].values())

@@ -38,8 +38,8 @@ def test_a_cast_shows_its_whole_state(api, cast, runtime):
     Cast.objects.update(created_at=began - dt.timedelta(seconds=3))
     steps = (Step("Set up job", 1, "completed", "success", began, began), Step("Greet", 2, "in_progress", None, began))
     runtime.answers["observe"] = lambda cast: Observation(
-        cast.repository,
-        cast.run_id,
+        cast.run_scope,
+        cast.run_key,
         status="in_progress",
         run_started_at=began,
         jobs=(Job(1, "cast", "in_progress", steps=steps),),
@@ -97,7 +97,7 @@ def test_an_unchanged_cast_is_304_and_a_changed_one_has_another_etag(api, cast, 
     clock.forward(seconds=100)  # links are signed anew; that is no change
     again = api.get(f"/casts/{cast.pk}", If_None_Match=f'"other", W/{etag}')
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
-    moves.observe(cast.pk, Observation(cast.repository, 1, status="in_progress"))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
     changed = api.get(f"/casts/{cast.pk}", If_None_Match=etag)
     assert changed.status_code == 200
     assert changed["ETag"] != etag
@@ -163,7 +163,7 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell)
     one = make_cast(metadata={"order": "17", "team": "b"})
     two = make_cast(spell=other, input={}, metadata={"order": "18"})
     three = make_cast(metadata={"order": "17"})
-    moves.observe(three.pk, Observation(three.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
+    moves.observe(three.pk, Observation(three.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
     Cast.objects.filter(pk=one.pk).update(created_at=timezone.now() - dt.timedelta(days=3))
     hour_ago = (timezone.now() - dt.timedelta(hours=1)).isoformat()
     expected = {

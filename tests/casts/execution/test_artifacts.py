@@ -67,8 +67,8 @@ def ran(make_cast, make_spell, runtime):
         runtime.answers["artifacts"] = artifacts
         runtime.answers["download"] = contents
         runtime.answers["observe"] = lambda cast: Observation(
-            cast.repository,
-            cast.run_id,
+            cast.run_scope,
+            cast.run_key,
             status="completed",
             conclusion=conclusion,
             jobs=jobs_of("completed", conclusion),

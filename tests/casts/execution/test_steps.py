@@ -39,7 +39,7 @@ def seen(status, conclusion=None, attempt=1, **fields):
         began = timezone.now() if status != "queued" else None
         told: dict[str, Any] = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
         told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
-        return Observation(cast.repository, cast.run_id or 7, attempt, status, conclusion, **told)
+        return Observation(cast.run_scope, cast.run_key or "7", attempt, status, conclusion, **told)
 
     return observe
 
@@ -100,7 +100,7 @@ def test_the_intent_is_committed_before_the_call(cast, runtime):
         assert row.dispatch_started_at is not None
         assert row.dispatched_at is None
         assert row.dispatch_attempts == 1
-        return Run(7, URL)
+        return Run("7", URL)
 
     runtime.answers["start"] = start
     step(cast)
@@ -190,11 +190,11 @@ def test_a_wait_is_never_longer_than_the_casts_own_time(make_cast, runtime, cloc
 def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runtime):
     runtime.answers["start"] = OutcomeUnknown("timeout")
     assert wait(cast) < dt.timedelta(seconds=5)
-    assert (cast.status, cast.status_reason, cast.run_id) == ("queued", "confirming_dispatch", None)
+    assert (cast.status, cast.status_reason, cast.run_key) == ("queued", "confirming_dispatch", None)
     assert wait(cast) < dt.timedelta(seconds=10)
     runtime.answers["find"] = seen("in_progress")
     assert wait(cast) <= dt.timedelta(0)
-    assert (cast.status, cast.run_id, cast.run_url) == ("running", 7, URL)
+    assert (cast.status, cast.run_key, cast.run_url) == ("running", "7", URL)
     assert runtime.count("start") == 1
     cast.spell.refresh_from_db()
     assert cast.spell.carries_token
@@ -209,7 +209,7 @@ def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost
     assert wait(cast) <= dt.timedelta(0)
     assert moves.absorb(seen("in_progress")(cast))
     cast.refresh_from_db()
-    assert (cast.status, cast.status_reason, cast.run_id) == ("running", "running", 7)
+    assert (cast.status, cast.status_reason, cast.run_key) == ("running", "running", "7")
     runtime.answers["observe"] = seen("completed")
     step(cast), step(cast)
     assert ended(cast) == ("succeeded", "succeeded", "capture")
@@ -218,9 +218,9 @@ def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost
 
 def test_an_answer_that_comes_after_the_webhook_sends_nothing_back(cast, runtime):
     def start(asked):
-        moves.give_run(asked.pk, asked.repository, 7, URL, guessed=True)
+        moves.give_run(asked.pk, asked.run_scope, "7", URL, guessed=True)
         moves.observe(asked.pk, seen("completed")(asked))
-        return Run(7, URL)
+        return Run("7", URL)
 
     runtime.answers["start"] = start
     step(cast)
@@ -292,13 +292,15 @@ def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_mo
 
 def test_waits_do_not_use_up_the_three_dispatches(make_cast, make_spell, runtime, clock):
     cast = make_cast(spell=make_spell("told", carries_token=True))
-    runtime.answers["start"] = [NotNow("rate")] * 4 + [OutcomeUnknown("timeout")] + [NotNow("rate")] * 4 + [Run(7, URL)]
+    runtime.answers["start"] = (
+        [NotNow("rate")] * 4 + [OutcomeUnknown("timeout")] + [NotNow("rate")] * 4 + [Run("7", URL)]
+    )
     for _ in range(6):
         step(cast)
     clock.forward(seconds=301)
     for _ in range(6):
         step(cast)
-    assert (cast.run_id, cast.dispatch_attempts, cast.status_reason) == (7, 2, "waiting_for_runner")
+    assert (cast.run_key, cast.dispatch_attempts, cast.status_reason) == ("7", 2, "waiting_for_runner")
 
 
 def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(make_cast, make_spell, runtime, clock):
@@ -307,7 +309,7 @@ def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(m
     assert isinstance(mine, FakeRuntime)
     mine.answers["start"] = None
     step(cast)
-    assert (cast.status_reason, cast.run_id) == ("waiting_for_runner", None)
+    assert (cast.status_reason, cast.run_key) == ("waiting_for_runner", None)
     step(cast)
     clock.forward(seconds=301)
     step(cast)
@@ -324,12 +326,12 @@ def test_a_worker_that_died_after_its_intent_leads_to_a_search_and_not_to_a_seco
 
 def test_a_run_that_belongs_to_another_cast_is_not_taken(cast, make_cast, runtime, clock):
     other = make_cast()
-    Cast.objects.filter(pk=other.pk).update(run_id=7)
+    Cast.objects.filter(pk=other.pk).update(run_key=7)
     runtime.answers["start"] = OutcomeUnknown("timeout")
     step(cast)
     runtime.answers["find"] = seen("in_progress")
     step(cast)
-    assert (cast.run_id, cast.status) == (None, "queued")
+    assert (cast.run_key, cast.status) == (None, "queued")
     clock.forward(seconds=301)
     step(cast)
     assert cast.status_reason == "dispatch_lost"
@@ -349,7 +351,7 @@ def test_a_cast_waits_for_its_turn_says_when_it_comes_and_keeps_it(cast, runtime
     clock.forward(seconds=60)
     step(cast)
     assert (runtime.count("book"), runtime.count("start")) == (1, 1)
-    assert (cast.turn_at, cast.run_id is None) == (None, False)
+    assert (cast.turn_at, cast.run_key is None) == (None, False)
 
 
 def test_a_turn_that_nobody_took_is_lost(cast, runtime, clock):
@@ -391,7 +393,7 @@ def test_who_follows_while_the_cast_is_being_sent_is_not_forgotten(cast, runtime
 
     def start(asked):
         moves.watch([asked.pk], arrived=True)
-        return Run(7, URL)
+        return Run("7", URL)
 
     runtime.answers["start"] = start
     assert step(cast) == dt.timedelta(seconds=5)
@@ -420,7 +422,7 @@ def test_who_follows_a_cast_whose_run_is_not_known_yet_brings_the_search_nearer(
     assert wait(cast) > dt.timedelta(seconds=30)
     moves.watch([cast.pk], arrived=True)
     cast.refresh_from_db()
-    assert (cast.run_id, cast.due_at) == (None, clock.now + dt.timedelta(seconds=5))
+    assert (cast.run_key, cast.due_at) == (None, clock.now + dt.timedelta(seconds=5))
 
 
 def test_watching_hurries_nothing_that_waits_for_github(cast, runtime, clock):
@@ -744,7 +746,7 @@ def test_a_bug_at_the_end_costs_two_minutes_and_not_the_cast(cast, runtime, cloc
 
 def test_the_last_steps_are_fetched_when_a_webhook_told_the_end_alone(cast, runtime):
     step(cast)
-    moves.observe(cast.pk, Observation(cast.repository, cast.run_id, status="completed", conclusion="success"))
+    moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, status="completed", conclusion="success"))
     done = (Job(1, "cast", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
     runtime.answers["observe"] = seen("completed", jobs=done)
     step(cast)
@@ -777,7 +779,7 @@ def test_trouble_while_looking_is_not_shown_on_a_running_cast(cast, runtime):
 @pytest.mark.parametrize(
     "answers",
     [
-        {"start": Run(9, URL)},
+        {"start": Run("9", URL)},
         {"start": DispatchRefused("no")},
         {"start": OutcomeUnknown("?")},
         {"start": NotNow("wait", reason="rate_limited")},

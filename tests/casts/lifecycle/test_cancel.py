@@ -31,7 +31,7 @@ def cancel(api, cast):
 
 def seen(status, conclusion=None):
     return lambda cast: Observation(
-        cast.repository, cast.run_id or 7, 1, status, conclusion, cast.correlation, jobs=jobs_of(status, conclusion)
+        cast.run_scope, cast.run_key or "7", 1, status, conclusion, cast.correlation, jobs=jobs_of(status, conclusion)
     )
 
 
@@ -96,11 +96,11 @@ def test_a_cancel_during_the_call_to_github_waits_for_its_answer_and_then_asks_g
     def start(asked):
         shown = cancel(api, cast)
         assert (shown["status"], shown["status_reason"], shown["final"]) == ("queued", "cancelling", False)
-        return Run(7, "https://github.example/runs/7")
+        return Run("7", "https://github.example/runs/7")
 
     runtime.answers["start"] = start
     step(cast)
-    assert (cast.run_id, cast.final) == (7, False)
+    assert (cast.run_key, cast.final) == ("7", False)
     assert cast.due_at is not None
     runtime.answers["observe"] = seen("completed", "cancelled")
     step(cast)
@@ -131,7 +131,7 @@ def test_an_unknown_dispatch_is_looked_for_and_cancelled_when_it_is_found(api, c
     runtime.answers |= {"find": seen("queued"), "observe": seen("completed", "cancelled")}
     for _ in range(3):
         step(cast)
-    assert (cast.run_id, runtime.count("cancel")) == (7, 1)
+    assert (cast.run_key, runtime.count("cancel")) == ("7", 1)
     assert ended(cast) == BY_CALLER
 
 
@@ -145,7 +145,7 @@ def test_an_unknown_dispatch_that_is_never_found_ends_after_twice_the_grace(api,
     clock.forward(seconds=2)
     step(cast)
     assert ended(cast) == BY_CALLER
-    late = Observation(cast.repository, 7, status="in_progress", title=cast.correlation)
+    late = Observation(cast.run_scope, "7", status="in_progress", title=cast.correlation)
     assert moves.cast_behind(late) is None
 
 

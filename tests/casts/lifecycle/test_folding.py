@@ -23,14 +23,14 @@ def at(seconds):
 
 
 def queued_cast(**fields):
-    return Cast(spell=Spell(key="greet"), repository="demo/spells", created_at=T0, expires_at=at(9000), **fields)
+    return Cast(spell=Spell(key="greet"), run_scope="demo/spells", created_at=T0, expires_at=at(9000), **fields)
 
 
 def seen(status=None, attempt=1, *, updated=None, jobs=None, conclusion=None, **fields):
     conclusion = conclusion or ("success" if status == "completed" else None)
     fields = {"run_started_at": at(1000 * attempt), "url": "https://github.example/runs/7"} | fields
     return Observation(
-        "demo/spells", 7, attempt, status, conclusion, updated_at=updated or at(1000 * attempt), jobs=jobs, **fields
+        "demo/spells", "7", attempt, status, conclusion, updated_at=updated or at(1000 * attempt), jobs=jobs, **fields
     )
 
 
@@ -61,7 +61,7 @@ def refused(number, attempt=1, conclusion="failure"):
 
 
 def job_only(*given, **fields):
-    return Observation("demo/spells", 7, attempt=given[0].attempt, jobs=given, **fields)
+    return Observation("demo/spells", "7", attempt=given[0].attempt, jobs=given, **fields)
 
 
 def apply(cast, *observations):

@@ -17,11 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from accounts import keys
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, Spell
+from casts.models import Cast, CastEvent
 from casts.runtime import DispatchRefused, Job, NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api
 from tests.casts.conftest import Clock, claim, step
 from tests.casts.fake import RUN_IDS, FakeRuntime, jobs_of
+from tests.spells import stored_spell
 
 EXAMPLES = int(os.environ.get("SPELL_MACHINE_EXAMPLES", "15"))
 STEPS = 30
@@ -33,7 +34,7 @@ idempotency_keys = st.sampled_from([None, None, "k-1", "k-2"])
 jobs = st.sampled_from([None, "ran", "ran", "waits", "refused"])
 statuses = st.sampled_from(["queued", "waiting", "in_progress", "in_progress", "completed", "completed", None])
 conclusions = st.sampled_from(["success", "success", "failure", "cancelled", "timed_out", "startup_failure"])
-PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "finished_at", "cost_cents", "run_id")
+PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "finished_at", "cost_cents", "run_key")
 
 
 class Money(RuleBasedStateMachine):
@@ -60,7 +61,7 @@ class Money(RuleBasedStateMachine):
             (0, {"carries_token": True}),
         ]
         self.spells = [
-            Spell.objects.create(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
+            stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
             for i, (price, fields) in enumerate(kinds)
         ]
         self.caps = {("account", ""): cap}
@@ -167,7 +168,7 @@ class Money(RuleBasedStateMachine):
             case "unknown":
                 raise OutcomeUnknown("timeout")
         self.started[cast.pk] = self.started.get(cast.pk, 0) + 1
-        return Run(next(RUN_IDS))
+        return Run(str(next(RUN_IDS)))
 
     @rule(
         number=which,
@@ -196,8 +197,8 @@ class Money(RuleBasedStateMachine):
         else:
             told = jobs_of("queued", attempt=attempt) if jobs else None
         return Observation(
-            cast.repository,
-            cast.run_id or next(RUN_IDS),
+            cast.run_scope,
+            cast.run_key or str(next(RUN_IDS)),
             attempt,
             status,
             conclusion if status == "completed" else None,
@@ -255,7 +256,7 @@ class Money(RuleBasedStateMachine):
             assert kinds.pop("hold") == cast.cost_cents
             assert bool(kinds) == cast.final
             assert not cast.final or sum(kinds.values()) == cast.cost_cents
-            assert cast.run_id is not None or not kinds.get("capture"), "what never ran was paid"
+            assert cast.run_key is not None or not kinds.get("capture"), "what never ran was paid"
             if kinds.get("capture") and cast.status == "failed" and cast.jobs:
                 assert cast.pk in self.began, "what never ran was paid"
         assert not moved, "a hold without its cast"

@@ -26,7 +26,7 @@ from casts.api.casts import CreateCast
 from casts.execution import finish
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, CastStatus, IdempotencyRecord, Spell
+from casts.models import Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
 from core.db.threads import rendered
 from tests.casts.client import Api
@@ -34,6 +34,7 @@ from tests.casts.conftest import LEASE, accept_cast, claim, history, ledger
 from tests.casts.fake import jobs_of
 from tests.casts.lifecycle.test_moves import together
 from tests.casts.racer import racers
+from tests.spells import stored_spell
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,7 +71,7 @@ class Purse:
         self.keys = [keys.create(self.account, name=f"{self.name}-{i}")[0] for i in range(2)]
         common = {"repository": "demo/spells", "workflow_file": "cast.yml"}
         self.spells = [
-            Spell.objects.create(key=f"{self.name}.{cents}", name="x", price_cents=cents, **common) for cents in (5, 3)
+            stored_spell(key=f"{self.name}.{cents}", name="x", price_cents=cents, **common) for cents in (5, 3)
         ]
         # The month is not open yet: that many make its counters at once is part of the race.
         for scope, ref in (("key", str(self.keys[0].pk)), ("spell", self.spells[0].key)):
@@ -234,11 +235,11 @@ def running(cast, runtime):
     CastWork().step(held)
     cast.refresh_from_db()
     for status in ("in_progress", "completed")[: 1 + random.getrandbits(1)]:
-        told = Observation(cast.repository, cast.run_id, 1, status, "success", jobs=jobs_of(status, "success"))
+        told = Observation(cast.run_scope, cast.run_key, 1, status, "success", jobs=jobs_of(status, "success"))
         moves.observe(cast.pk, told)
     held = claim(cast)
     held.refresh_from_db()
-    done = Observation(cast.repository, cast.run_id, 1, "completed", "success")
+    done = Observation(cast.run_scope, cast.run_key, 1, "completed", "success")
     return [
         lambda: moves.cancel(cast.pk),
         lambda: moves.cancel(cast.pk),

@@ -22,13 +22,13 @@ from tests.casts.conftest import claim, history, ledger, nothing_left, step
 from tests.casts.fake import jobs_of
 
 RUNS = itertools.count(1_000)
-ENDED = ("status", "status_reason", "message", "progress", "finished_at", "last_seq", "run_id")
+ENDED = ("status", "status_reason", "message", "progress", "finished_at", "last_seq", "run_key")
 
 
 def seen(cast, status, *, run_id=None, attempt=1, **fields):
     conclusion = "success" if status == "completed" else None
     told = {"jobs": jobs_of(status, conclusion, began=cast.created_at, attempt=attempt)} if status else {}
-    return Observation(cast.repository, run_id or cast.run_id or 1, attempt, status, conclusion, **told | fields)
+    return Observation(cast.run_scope, str(run_id or cast.run_key or 1), attempt, status, conclusion, **told | fields)
 
 
 def end(cast, status=CastStatus.SUCCEEDED, *, charge=True):
@@ -72,7 +72,7 @@ def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
         assert not end(held, status)
     moves.wait_for(held, reason="x", message="x")
     moves.note_cancel_asked(held, forced=False)
-    moves.dispatched(held, Run(7))
+    moves.dispatched(held, Run("7"))
     assert not moves.request_cancel(held, reason="x")
     assert not moves.intend_dispatch(held)
     assert Cast.objects.filter(pk=cast.pk).values(*ENDED).get() == before
@@ -84,8 +84,8 @@ def test_only_its_holder_sends_a_cast_and_only_while_it_is_queued_without_a_run_
     late = Cast.objects.select_related("spell", "account").get(pk=cast.pk)
     late.token -= 1
     assert not moves.intend_dispatch(late)
-    right = {"status": "queued", "run_id": None, "cancel_requested_at": None}
-    for wrong in ({"status": "running"}, {"run_id": 7}, {"cancel_requested_at": timezone.now()}):
+    right = {"status": "queued", "run_key": None, "cancel_requested_at": None}
+    for wrong in ({"status": "running"}, {"run_key": "7"}, {"cancel_requested_at": timezone.now()}):
         row.update(**wrong)
         assert not moves.intend_dispatch(held), wrong
         row.update(**right)
@@ -209,7 +209,7 @@ def waiting(make_cast):
 
 def titled(cast, title, run_id=None):
     return Observation(
-        cast.repository, run_id or next(RUNS), status="queued", title=title, url="https://github.example/r"
+        cast.run_scope, str(run_id or next(RUNS)), status="queued", title=title, url="https://github.example/r"
     )
 
 
@@ -220,7 +220,7 @@ def test_a_title_that_carries_the_token_belongs_to_its_cast(waiting):
     assert moves.cast_behind(found) == mine.pk
     assert moves.cast_behind(found) == mine.pk  # known by its run from now on
     mine.refresh_from_db(), other.refresh_from_db()
-    assert (mine.run_id, mine.run_url, other.run_id) == (found.run_id, "https://github.example/r", None)
+    assert (mine.run_key, mine.run_url, other.run_key) == (found.run_key, "https://github.example/r", None)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_title_that_nearly_carries_it_belongs_to_nobody(waiting, title):
     title = title.format(id=i, upper=i.upper() if i.upper() != i else "X", hex=cast.pk.hex, cut=i[:-1])
     assert moves.cast_behind(titled(cast, title)) is None
     cast.refresh_from_db()
-    assert cast.run_id is None
+    assert cast.run_key is None
 
 
 def test_a_token_of_a_cast_that_was_never_sent_opens_nothing(cast):
@@ -257,16 +257,16 @@ def test_a_token_of_a_cast_that_was_never_sent_opens_nothing(cast):
 def test_a_token_in_another_repository_opens_nothing(waiting):
     cast = waiting()
     for other in ("evil/spells", "demo/spells2", "demo/spell"):
-        assert moves.cast_behind(Observation(other, 5, status="queued", title=cast.correlation)) is None
+        assert moves.cast_behind(Observation(other, "5", status="queued", title=cast.correlation)) is None
     cast.refresh_from_db()
-    assert cast.run_id is None
+    assert cast.run_key is None
 
 
 @pytest.mark.usefixtures("runtime")
 def test_a_repository_is_the_same_in_any_case(waiting):
     cast = waiting()
-    assert moves.cast_behind(Observation("Demo/Spells", 5, status="queued", title=cast.correlation)) == cast.pk
-    assert moves.cast_behind(Observation("DEMO/SPELLS", 5, status="in_progress")) == cast.pk
+    assert moves.cast_behind(Observation("Demo/Spells", "5", status="queued", title=cast.correlation)) == cast.pk
+    assert moves.cast_behind(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
 
 
 def test_a_token_of_an_ended_cast_opens_nothing(waiting):
@@ -281,18 +281,18 @@ def test_a_second_run_with_the_same_token_is_not_taken(waiting):
     assert moves.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
     assert moves.cast_behind(titled(cast, cast.correlation, 6)) is None
     cast.refresh_from_db()
-    assert cast.run_id == 5
+    assert cast.run_key == "5"
 
 
 def test_no_cast_is_ever_given_another_ones_run(waiting):
     first, second = waiting(), waiting()
-    assert moves.give_run(first.pk, first.repository, 5, "")
-    assert not moves.give_run(second.pk, second.repository, 5, "")
-    assert not moves.give_run(first.pk, first.repository, 6, "")
+    assert moves.give_run(first.pk, first.run_scope, "5", "")
+    assert not moves.give_run(second.pk, second.run_scope, "5", "")
+    assert not moves.give_run(first.pk, first.run_scope, "6", "")
     with pytest.raises(IntegrityError), transaction.atomic():
-        Cast.objects.filter(pk=second.pk).update(run_id=5)
+        Cast.objects.filter(pk=second.pk).update(run_key=5)
     second.refresh_from_db()
-    assert second.run_id is None
+    assert second.run_key is None
 
 
 def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
@@ -302,7 +302,7 @@ def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
         assert moves.cast_behind(titled(first, title)) is None
         assert not moves.may_be_ours(titled(first, title))
     first.refresh_from_db(), second.refresh_from_db()
-    assert (first.run_id, second.run_id) == (None, None)
+    assert (first.run_key, second.run_key) == (None, None)
 
 
 def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
@@ -310,11 +310,11 @@ def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
     assert moves.intend_dispatch(held)
     assert moves.cast_behind(titled(cast, cast.correlation, 5)) is None
     assert moves.may_be_ours(titled(cast, cast.correlation, 5))
-    moves.dispatched(held, Run(6, "https://github.example/6"))
+    moves.dispatched(held, Run("6", "https://github.example/6"))
     assert moves.cast_behind(titled(cast, cast.correlation, 5)) is None
     assert not moves.may_be_ours(titled(cast, cast.correlation, 5))
     cast.refresh_from_db()
-    assert (cast.run_id, cast.run_guessed) == (6, False)
+    assert (cast.run_key, cast.run_guessed) == ("6", False)
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["the answer was lost", "the answer named no run"])
@@ -324,7 +324,7 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
     moves.lose_answer(held) if lost else moves.dispatched(held, None)
     assert moves.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
     cast.refresh_from_db()
-    assert (cast.run_id, cast.run_guessed) == (5, True)
+    assert (cast.run_key, cast.run_guessed) == ("5", True)
 
 
 def test_a_run_that_its_runtime_says_is_not_the_casts_is_not_taken(waiting, runtime):
@@ -341,7 +341,7 @@ def guessed(cast, *messages):
     moves.lose_answer(held)
     moves.absorb(titled(cast, cast.correlation, 5))
     for message in messages:
-        moves.observe(cast.pk, Observation(cast.repository, 5, **message))
+        moves.observe(cast.pk, Observation(cast.run_scope, "5", **message))
     return held
 
 
@@ -350,15 +350,15 @@ def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, 
     held = guessed(cast, {"status": "completed", "conclusion": "success", "jobs": (job,)})
     collector = claim(cast)
     Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
-    moves.dispatched(held, Run(6, "https://github.example/6"))
+    moves.dispatched(held, Run("6", "https://github.example/6"))
     cast.refresh_from_db()
-    assert (cast.run_id, cast.run_url, cast.run_guessed) == (6, "https://github.example/6", False)
+    assert (cast.run_key, cast.run_url, cast.run_guessed) == ("6", "https://github.example/6", False)
     assert (cast.observation, cast.jobs, cast.run_finished_at, cast.started_at) == (None, [], None, None)
     assert (history(cast)[-1], cast.final, cast.progress) == ("run_corrected", False, 10)
     assert not cast.artifacts.exists()
     assert not end(collector, CastStatus.SUCCEEDED, charge=True)  # of a run that is not the cast's
     assert cast.due_at is not None
-    runtime.answers["observe"] = Observation(cast.repository, 6, status="completed", conclusion="failure")
+    runtime.answers["observe"] = Observation(cast.run_scope, "6", status="completed", conclusion="failure")
     step(cast), step(cast)
     assert (cast.status, cast.status_reason) == ("failed", "run_failed")
 
@@ -366,48 +366,48 @@ def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, 
 def test_an_answer_that_names_the_guessed_run_confirms_it(cast):
     held = guessed(cast)
     before = history(cast)
-    moves.dispatched(held, Run(5, ""))
+    moves.dispatched(held, Run("5", ""))
     cast.refresh_from_db()
-    assert (cast.run_id, cast.run_guessed, history(cast)) == (5, False, before)
+    assert (cast.run_key, cast.run_guessed, history(cast)) == ("5", False, before)
 
 
 def test_a_run_that_an_answer_named_is_never_replaced(cast):
     held = claim(cast)
     moves.intend_dispatch(held)
-    moves.dispatched(held, Run(5, ""))
-    moves.dispatched(held, Run(6, ""))
+    moves.dispatched(held, Run("5", ""))
+    moves.dispatched(held, Run("6", ""))
     cast.refresh_from_db()
-    assert cast.run_id == 5
+    assert cast.run_key == "5"
 
 
 def test_what_has_ended_keeps_the_run_it_ended_with(cast):
     held = guessed(cast)
     end(claim(cast), CastStatus.FAILED, charge=False)
-    moves.dispatched(held, Run(6, ""))
+    moves.dispatched(held, Run("6", ""))
     cast.refresh_from_db()
-    assert (cast.run_id, cast.status) == (5, "failed")
+    assert (cast.run_key, cast.status) == ("5", "failed")
 
 
 def test_a_named_run_that_another_cast_has_is_not_taken_from_it(cast, make_cast):
     other = make_cast()
-    Cast.objects.filter(pk=other.pk).update(run_id=6)
-    moves.dispatched(guessed(cast), Run(6, ""))
+    Cast.objects.filter(pk=other.pk).update(run_key=6)
+    moves.dispatched(guessed(cast), Run("6", ""))
     cast.refresh_from_db()
-    assert cast.run_id == 5
+    assert cast.run_key == "5"
 
 
 def test_the_runs_of_two_repositories_may_have_one_number(waiting, make_spell):
     first, second = waiting(), waiting(spell=make_spell("far", repository="demo/other"))
-    assert moves.give_run(first.pk, "demo/spells", 5, "")
-    assert moves.give_run(second.pk, "demo/other", 5, "")
+    assert moves.give_run(first.pk, "demo/spells", "5", "")
+    assert moves.give_run(second.pk, "demo/other", "5", "")
 
 
 def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast, make_spell, cast):
     assert not moves.may_be_ours(titled(cast, "x"))
     moves.intend_dispatch(held := claim(cast))
     assert moves.may_be_ours(titled(cast, "x"))
-    assert not moves.may_be_ours(Observation("other/place", 1, status="queued"))
-    moves.dispatched(held, Run(5, ""))
+    assert not moves.may_be_ours(Observation("other/place", "1", status="queued"))
+    moves.dispatched(held, Run("5", ""))
     assert not moves.may_be_ours(titled(cast, "x"))
     silent = make_cast()
     moves.intend_dispatch(held := claim(silent))
@@ -419,11 +419,11 @@ def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast
 
 
 def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waiting, cast):
-    told = Observation(cast.repository, 1, jobs=(Job(1, "job", "queued"),))
+    told = Observation(cast.run_scope, "1", jobs=(Job(1, "job", "queued"),))
     assert not moves.may_be_ours(told)
     sent = waiting()
     assert moves.may_be_ours(told)
-    moves.give_run(sent.pk, sent.repository, 5, "")
+    moves.give_run(sent.pk, sent.run_scope, "5", "")
     assert not moves.may_be_ours(told)
 
 
@@ -449,15 +449,15 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     cast = make_cast()
     Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
     run_id = next(RUNS)
-    moves.give_run(cast.pk, cast.repository, run_id, "")
+    moves.give_run(cast.pk, cast.run_scope, str(run_id), "")
     ran = (Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
     going = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
     messages = [
-        Observation(cast.repository, run_id, status="queued"),
-        Observation(cast.repository, run_id, jobs=going),
-        Observation(cast.repository, run_id, status="in_progress"),
-        Observation(cast.repository, run_id, jobs=ran),
-        Observation(cast.repository, run_id, status="completed", conclusion="success", jobs=ran),
+        Observation(cast.run_scope, str(run_id), status="queued"),
+        Observation(cast.run_scope, str(run_id), jobs=going),
+        Observation(cast.run_scope, str(run_id), status="in_progress"),
+        Observation(cast.run_scope, str(run_id), jobs=ran),
+        Observation(cast.run_scope, str(run_id), status="completed", conclusion="success", jobs=ran),
     ]
     runtime.answers["observe"] = messages[-1]
     chance = random.Random(seed)
@@ -515,7 +515,7 @@ def test_many_ends_at_once_are_one_end(cast):
 def test_many_observations_at_once_number_their_events_without_a_gap(cast):
     steps = [Step(f"step {i}", i, "completed" if i < 5 else "in_progress") for i in range(1, 6)]
     shown = [
-        Observation(cast.repository, 1, jobs=(Job(1, "job", "in_progress", steps=tuple(steps[:n])),))
+        Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=tuple(steps[:n])),))
         for n in range(1, 6)
     ]
     outcomes = together(10, lambda i: moves.observe(cast.pk, shown[i % 5]))
@@ -528,9 +528,9 @@ def test_many_observations_at_once_number_their_events_without_a_gap(cast):
 @pytest.mark.django_db(transaction=True)
 def test_one_run_offered_to_many_casts_at_once_goes_to_one(make_cast):
     casts = [make_cast() for _ in range(6)]
-    outcomes = together(6, lambda i: moves.give_run(casts[i].pk, casts[i].repository, 77, ""))
+    outcomes = together(6, lambda i: moves.give_run(casts[i].pk, casts[i].run_scope, "77", ""))
     assert sorted(map(str, outcomes)) == ["False"] * 5 + ["True"]
-    assert Cast.objects.filter(run_id=77).count() == 1
+    assert Cast.objects.filter(run_key=77).count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -327,7 +327,7 @@ def test_a_rate_limited_cast_of_another_account_lets_the_next_one_go(casts, narr
 def test_any_end_frees_the_slot_and_a_run_that_goes_on_keeps_it(casts, narrow, runtime, final):
     line = casts(2, spell=narrow)
     sent(*line)
-    moves.observe(line[0].pk, Observation("demo/spells", line[0].run_id, status="in_progress"))
+    moves.observe(line[0].pk, Observation("demo/spells", line[0].run_key, status="in_progress"))
     moves.cancel(line[0].pk)
     assert sent(line[1]) == []  # asked to stop is not stopped
     moves.end(claim(line[0]), final, reason="test", message="Ended.", charge=False)

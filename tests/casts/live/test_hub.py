@@ -117,7 +117,7 @@ def test_a_waiter_wakes_for_the_end_alone(cast):
         still = Still(asyncio.get_running_loop())
         with still.subscribe(cast.pk) as subscriber:
             waiting = asyncio.create_task(hub.wait_until_final(subscriber, 5))
-            await do(moves.observe, cast.pk, Observation(cast.repository, 1, status="in_progress"))
+            await do(moves.observe, cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
             await still.look()
             subscriber.deliver(())
             await asyncio.sleep(0.05)

@@ -50,9 +50,9 @@ def test_each_position_gets_what_follows_it_and_none_the_newest(make_cast, secre
 
 def test_of_an_ended_cast_it_is_the_end_whatever_follows_it(make_cast, secret):
     cast = make_cast()
-    moves.observe(cast.pk, Observation(cast.repository, 7, status="in_progress", attempt=1))
+    moves.observe(cast.pk, Observation(cast.run_scope, "7", status="in_progress", attempt=1))
     moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
-    moves.observe(cast.pk, Observation(cast.repository, 7, attempt=2, status="queued"))
+    moves.observe(cast.pk, Observation(cast.run_scope, "7", attempt=2, status="queued"))
     cast.refresh_from_db()
     assert cast.last_seq == 4  # a re-run's note is the last line
     got = openings_for([StreamRequest(cast.pk, secret, after) for after in (None, 0, 2, 3, 4)])

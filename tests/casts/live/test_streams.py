@@ -50,12 +50,12 @@ async def do(work, *args, **kwargs):
 
 
 def begin(cast):
-    moves.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", jobs=jobs_of("in_progress")))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
 
 
 def progress(cast, number):
     steps = tuple(Step(f"step {i}", i, "completed" if i < number else "in_progress") for i in range(1, number + 1))
-    moves.observe(cast.pk, Observation(cast.repository, 1, jobs=(Job(1, "job", "in_progress", steps=steps),)))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=steps),)))
 
 
 def finish(cast):
@@ -63,7 +63,7 @@ def finish(cast):
 
 
 def rerun(cast):
-    moves.observe(cast.pk, Observation(cast.repository, 1, attempt=2, status="queued"))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", attempt=2, status="queued"))
 
 
 def path_of(cast, query=""):

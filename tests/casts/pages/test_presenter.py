@@ -5,6 +5,7 @@ import pytest
 from django.template.loader import render_to_string
 
 from casts.pages import presenter
+from github_integration.words import WORDS
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 BEGAN = "2026-11-23T11:59:30.000Z"
@@ -100,9 +101,9 @@ def test_the_step_of_an_error_ended_as_the_list_of_steps_says(conclusions: list[
 def test_only_a_stored_artifact_is_linked():
     one = {"file_name": "a.zip", "url": "https://spells.example/a?token=t", "size_bytes": 5, "digest": None}
     one |= {"expires_at": BEGAN}
-    assert presenter.artifact(one | {"state": "stored"})["url"] == "/a?token=t"
+    assert presenter.artifact(one | {"state": "stored"}, WORDS)["url"] == "/a?token=t"
     for state, fact in (("pending", "still being copied"), ("failed", "could not"), ("expired", "no longer")):
-        line = presenter.artifact(one | {"state": state})
+        line = presenter.artifact(one | {"state": state}, WORDS)
         assert (line["url"], line["expires_at"]) == (None, None)
         assert fact in line["facts"]
 

@@ -29,8 +29,8 @@ def test_whoever_has_the_link_sees_the_state_as_it_is(client, cast, path, secret
     moves.observe(
         cast.pk,
         Observation(
-            cast.repository,
-            1,
+            cast.run_scope,
+            "1",
             status="in_progress",
             jobs=(Job(1, "cast", "in_progress", steps=(Step("Stir", 1, "in_progress"),)),),
         ),
@@ -84,7 +84,7 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     steps = (Step(evil, 1, "in_progress"),)
     jobs = (Job(1, evil, "in_progress", steps=steps),)
-    moves.observe(cast.pk, Observation(cast.repository, 1, status="in_progress", url="javascript:alert(3)", jobs=jobs))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", url="javascript:alert(3)", jobs=jobs))
     Cast.objects.filter(pk=cast.pk).update(input={"x": evil}, metadata={evil: evil})
     cast.artifacts.create(name="a", remote_id=1, state="failed", error=evil)
     error: dict[str, Any] = {

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Account
 from casts.models import Spell
+from github_integration.models import WorkflowTarget
 from tests.casts.conftest import accept_cast
 
 GOOD = """
@@ -49,7 +50,8 @@ def test_a_file_makes_its_spells(load):
     greet, report = Spell.objects.order_by("key")
     assert (greet.name, greet.price_cents, greet.charge_failed_runs) == ("Greeting", 12, False)
     assert greet.input_schema == {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
-    assert (report.name, report.runtime, report.event_type) == ("report", "repository_dispatch", "report")
+    assert (report.name, report.runtime) == ("report", "repository_dispatch")
+    assert WorkflowTarget.of(report).event_type == "report"
 
 
 def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
@@ -63,7 +65,16 @@ def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
         "kept by hand",
         True,
     )
-    assert Spell.objects.count() == 3
+    assert WorkflowTarget.of(greet).workflow_file == "cast.yml"
+    assert Spell.objects.count() == WorkflowTarget.objects.count() == 3
+
+
+def test_another_target_is_another_workflow_of_which_nothing_is_learnt(load):
+    load(GOOD)
+    Spell.objects.filter(key="greet").update(carries_token=True)
+    for line, learnt in (("installation_id = 7", True), ('workflow_file = "other.yml"', False)):
+        load(f"[greet]\n{line}")
+        assert Spell.objects.get(key="greet").carries_token is learnt
 
 
 def test_a_file_says_what_callers_see(load):
@@ -251,4 +262,4 @@ def test_a_spell_needs_a_repository_from_somewhere(load, settings):
         load("[greet]\n")
     settings.GITHUB_REPOSITORY = "demo/spells"
     load("[greet]\n")
-    assert Spell.objects.get().target_repository == "demo/spells"
+    assert WorkflowTarget.objects.get().repository_used == "demo/spells"

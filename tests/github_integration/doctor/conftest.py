@@ -19,6 +19,7 @@ from localgithub.hooks import Delivery
 from localgithub.server import LocalGitHub
 from localgithub.world import World
 from tests.github_integration.doubles import DATA, REPO
+from tests.spells import unstored_spell
 
 SECRET = "doctor's webhook secret"
 TOKEN = "github_pat_doctor"
@@ -167,7 +168,7 @@ def delivered(world: World, code: int = 202, status: str = "OK", *, to: str = ""
 
 def make(**fields: Any) -> Spell:
     """Make a spell that needs no database."""
-    return Spell(
+    return unstored_spell(
         **{"key": "greet", "repository": REPO, "workflow_file": "good.yml", "ref": "main", "installation_id": 77}
         | fields
     )

@@ -17,6 +17,7 @@ from github_integration.doctor import findings, hook
 from github_integration.doctor.findings import About
 from localgithub.world import World
 from tests.github_integration.doubles import REPO, answer, free_port, loopback
+from tests.spells import retarget, stored_spell
 
 from .conftest import SECRET, TOKEN, delivered
 
@@ -54,17 +55,17 @@ def told(printed: str) -> dict[tuple[str, str], str]:
 
 @pytest.fixture
 def good() -> Spell:
-    return Spell.objects.create(key="good", name="Good", event_type="")
+    return stored_spell(key="good", name="Good", event_type="")
 
 
 @pytest.fixture
 def bad() -> Spell:
-    return Spell.objects.create(key="bad", name="Bad", workflow_file="none.yml")
+    return stored_spell(key="bad", name="Bad", workflow_file="none.yml")
 
 
 @pytest.fixture
 def heard() -> Spell:
-    return Spell.objects.create(key="heard", name="Heard", runtime="repository_dispatch", event_type="heard")
+    return stored_spell(key="heard", name="Heard", runtime="repository_dispatch", event_type="heard")
 
 
 def test_sound_configuration_ends_with_0_and_shows_every_subject(doctor, good, heard):
@@ -139,7 +140,7 @@ def test_no_spells_at_all_are_a_warning(doctor):
 
 
 def test_installations_of_spells_are_checked_too(doctor, good):
-    Spell.objects.filter(pk=good.pk).update(installation_id=78)
+    retarget(good, installation_id=78)
     code, printed = doctor("--json")
     assert code == 1
     assert told(printed)["Installation 78", "exists"] == "problem"

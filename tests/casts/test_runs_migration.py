@@ -1,0 +1,85 @@
+"""Casts from before a run's id was text, on a database that `manage.py migrate` brings up to date."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
+
+BEFORE = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+at = [("casts", "0015_targets_moved")]
+executor = MigrationExecutor(connection)
+executor.migrate(at)
+old = MigrationExecutor(connection).loader.project_state(at).apps
+account = old.get_model("accounts", "Account").objects.create(name="Old")
+spell = old.get_model("casts", "Spell").objects.create(key="old", name="Old")
+for number in (None, None, 7_000_000_001, 2**60):
+    old.get_model("casts", "Cast").objects.create(
+        account=account, spell=spell, repository="Demo/spells", run_id=number, cost_cents=0, input={},
+        created_at=timezone.now(), expires_at=timezone.now(),
+    )
+call_command("migrate", verbosity=0)
+"""
+READ = """
+import json
+import django
+django.setup()
+from django.db import IntegrityError
+from casts.models import Cast
+from casts.lifecycle import moves
+from casts.runtime import Observation
+print(json.dumps(list(Cast.objects.order_by("id").values_list("run_scope", "run_key"))))
+for key in ("7000000001", str(2**60)):
+    assert moves.cast_behind(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
+try:
+    Cast.objects.filter(run_key=None).update(run_key="7000000001")
+except IntegrityError:
+    pass
+else:
+    raise AssertionError("two casts have one run")
+"""
+BACK = """
+import json
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+call_command("migrate", "casts", "0015", verbosity=0)
+with connection.cursor() as cursor:
+    cursor.execute("SELECT repository, run_id FROM casts_cast ORDER BY id")
+    print(json.dumps(cursor.fetchall()))
+call_command("migrate", verbosity=0)
+"""
+
+
+@pytest.mark.processes
+def test_old_casts_keep_their_runs_and_the_way_back_is_open(tmp_path):
+    url = new_database(tmp_path)
+    environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
+
+    def run(script: str) -> str:
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    numbers = [None, None, 7_000_000_001, 2**60]
+    texts = [["Demo/spells", number and str(number)] for number in numbers]
+    try:
+        run(BEFORE)
+        assert json.loads(run(READ)) == texts
+        assert json.loads(run(BACK)) == [["Demo/spells", number] for number in numbers]
+        assert json.loads(run(READ)) == texts
+    finally:
+        drop_database(url)
