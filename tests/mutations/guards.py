@@ -46,7 +46,7 @@ MUTATIONS = [
     ),
     Mutation("claimed: without the lease", "core.queue.due:DueRow.claimed", without("lease_until__isnull"), (MOVES,)),
     Mutation("end: without the claim", MOVES_OF + "END_CLAIMED", swap("Cast.claimed()", ANY_CLAIM), (MOVES, MACHINE)),
-    Mutation("give_run: over another run", MOVES_OF + "give_run", without("run_id", of="filter"), (MOVES, MACHINE)),
+    Mutation("give_run: over another run", MOVES_OF + "give_run", without("run_key", of="filter"), (MOVES, MACHINE)),
     Mutation("give_run: to an ended cast", MOVES_OF + "give_run", without("status__in"), (MOVES, CANCEL)),
     Mutation(
         "cast_behind: by its title while the answer may still name the run",
@@ -79,7 +79,7 @@ MUTATIONS = [
         (MOVES, CANCEL, MACHINE),
     ),
     Mutation("intend: in any status", MOVES_OF + "intend_dispatch", without("status"), (MOVES, CANCEL, MACHINE)),
-    Mutation("intend: with a run already", MOVES_OF + "intend_dispatch", without("run_id"), (MOVES, CANCEL, MACHINE)),
+    Mutation("intend: with a run already", MOVES_OF + "intend_dispatch", without("run_key"), (MOVES, CANCEL, MACHINE)),
     Mutation("intend: though cancelled", MOVES_OF + "intend_dispatch", without("cancel_requested_at"), (STEPS, CANCEL)),
     # Cancel.
     Mutation("cancel: at once though sent", MOVES_OF + "END_UNSENT", without("dispatch_started_at"), (CANCEL,)),
