@@ -27,7 +27,7 @@ from accounts.models import (
     usual_scopes,
 )
 from core.admin import base
-from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, badge, code, column, inside, moment, money, table
+from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, admin_link, badge, code, column, moment, money, table
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
@@ -115,9 +115,9 @@ class AccountAdmin(ConsoleAdmin):
             return base.NOTHING
         return format_html(
             "{} · {} · {}",
-            inside("admin:casts_cast_changelist", "casts", account__id__exact=account.pk),
-            inside("admin:accounts_apikey_changelist", "API keys", account__id__exact=account.pk),
-            inside("admin:accounts_ledgerentry_changelist", "ledger", period__account__id__exact=account.pk),
+            admin_link("admin:casts_cast_changelist", "casts", account__id__exact=account.pk),
+            admin_link("admin:accounts_apikey_changelist", "API keys", account__id__exact=account.pk),
+            admin_link("admin:accounts_ledgerentry_changelist", "ledger", period__account__id__exact=account.pk),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
@@ -270,7 +270,7 @@ class BudgetPeriodAdmin(ReadOnlyAdmin):
 
     @admin.display(description="ledger")
     def entries(self, period: BudgetPeriod) -> SafeString:
-        return inside("admin:accounts_ledgerentry_changelist", "entries", period__id__exact=period.pk)
+        return admin_link("admin:accounts_ledgerentry_changelist", "entries", period__id__exact=period.pk)
 
 
 @admin.register(LedgerEntry)
@@ -300,7 +300,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="cast", ordering="cast_id")
     def of_cast(self, entry: LedgerEntry) -> SafeString:
-        return inside("admin:casts_cast_change", code(entry.cast_id), entry.cast_id)
+        return admin_link("admin:casts_cast_change", code(entry.cast_id), entry.cast_id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str

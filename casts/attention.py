@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
 from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Row, Section, Trouble, User, buttons, grouped, listed, may, trouble_filter
-from core.admin.base import code, inside, spaced
+from core.admin.base import admin_link, as_words, code
 from core.ids import first_id
 
 UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
@@ -167,7 +167,7 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
     listing = listed("casts_cast", trouble=kind, status_reason=reason, **same)
     casts = "cast" if count == 1 else "casts"
     what, advice = {
-        "asleep": (f"{casts} that nobody is to look at ({spaced(reason)})", "A bug of ours; looking now mends it."),
+        "asleep": (f"{casts} that nobody is to look at ({as_words(reason)})", "A bug of ours; looking now mends it."),
         "cancelling": (
             f"{casts} cancelled, but not ended",
             f"A worker ends a cancelled cast without {words.name} after a while. Is one running, and what does its log "
@@ -177,7 +177,7 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
             f"{casts} whose run has ended, still open",
             "A worker ends a cast without its artifacts after a while. Is one running, and what does its log say?",
         ),
-        "waiting": (f"{casts} waiting: {spaced(reason)}", words.remedies.get(reason, "")),
+        "waiting": (f"{casts} waiting: {as_words(reason)}", words.remedies.get(reason, "")),
         "no_runner": (f"{casts} waiting for a runner on {words.name}", words.no_runner),
     }[kind]  # fmt: skip
     return Trouble(
@@ -195,7 +195,7 @@ def casts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
 
 def cast_row(row: dict[str, Any], first: dict[str, Any], *, allowed: bool) -> Row:
     """Return one stuck cast; its message, if it is another than that of the first."""
-    link = inside("admin:casts_cast_change", code(row["pk"]), row["pk"])
+    link = admin_link("admin:casts_cast_change", code(row["pk"]), row["pk"])
     why = f"{row['spell__key']} for {row['account__name']}"
     if row["message"] != first["message"]:
         why += f": {row['message']}"
@@ -317,7 +317,7 @@ def artifacts_trouble(group: list[dict[str, Any]], *, allowed: bool) -> Trouble:
 
 def artifact_row(row: dict[str, Any], *, allowed: bool) -> Row:
     """Return one missing artifact."""
-    link = inside("admin:casts_artifact_change", row["name"], row["pk"])
+    link = admin_link("admin:casts_artifact_change", row["name"], row["pk"])
     why = f"{row['error']} Of cast {row['cast_id']}".strip()
     path = listed("casts_artifact", id__exact=row["pk"])
     return Row(link, row["since"], why, buttons(allowed, path, copy_again="Copy again"))

@@ -15,18 +15,18 @@ from django.utils.safestring import SafeString
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
+    admin_link,
+    as_words,
     badge,
     block,
     chosen,
     code,
     column,
-    inside,
     moment,
     newest_values,
     pretty,
+    remaining_fields,
     run_id_in,
-    spaced,
-    workers_own,
 )
 from webhooks import inbox
 from webhooks.attention import DeliveryTroubles
@@ -63,7 +63,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         (None, {"fields": ("guid_shown", "event", "action", "repository", "run", "received", "repeats")}),
         ("What came of it", {"fields": ("result", "applied", "error_shown")}),
         ("Payload", {"fields": ("payload",)}),
-        ("Internal", {"fields": workers_own(Delivery, *elsewhere), "classes": ("collapse",)}),
+        ("Internal", {"fields": remaining_fields(Delivery, *elsewhere), "classes": ("collapse",)}),
     )
 
     actions = ("apply_again",)
@@ -98,7 +98,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="event")
     def what(self, delivery: Delivery) -> str:
-        return f"{delivery.event}: {spaced(delivery.action)}" if delivery.action else delivery.event
+        return f"{delivery.event}: {as_words(delivery.action)}" if delivery.action else delivery.event
 
     @admin.display(description="outcome")
     def result_and_why(self, delivery: Delivery) -> SafeString:
@@ -108,7 +108,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def run(self, delivery: Delivery) -> SafeString | str:
         if delivery.run_id is None:
             return NOTHING
-        return inside("admin:casts_cast_changelist", delivery.run_id, q=delivery.run_id)
+        return admin_link("admin:casts_cast_changelist", delivery.run_id, q=delivery.run_id)
 
     @admin.display
     def payload(self, delivery: Delivery) -> SafeString | str:

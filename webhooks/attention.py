@@ -8,7 +8,7 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from core.admin.attention import RECENT, Report, Section, User, Values, trouble_filter
-from core.admin.base import code, spaced
+from core.admin.base import as_words, code
 from webhooks.models import Delivery
 
 MANY_TRIES = 9  # about seven minutes: a run's id is mostly learnt within a second
@@ -46,7 +46,7 @@ def what(first: Values) -> str:
 
 
 def line(row: Values, first: Values) -> tuple[str, str]:
-    why = f"{spaced(row['action'])} {row['repository']}, tried {row['attempts']} times".strip()
+    why = f"{as_words(row['action'])} {row['repository']}, tried {row['attempts']} times".strip()
     return code(row["guid"]), why if reason(row) == reason(first) else f"{why}: {reason(row)}"
 
 

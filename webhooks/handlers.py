@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from casts.lifecycle import moves
+from casts.lifecycle.moves import Observed
 from casts.runtime import Observation
 from github_integration import quota, wire
 from github_integration.models import Installation
@@ -64,20 +65,25 @@ def _is_nobodys(repository: str, run_id: int) -> bool:
     return told.filter(outcome=Outcome.NOT_OURS).exists()
 
 
+OUTCOMES = {
+    Observed.NO_CAST: Outcome.NOT_OURS,
+    Observed.NOTHING_NEW: Outcome.NOTHING_NEW,
+    Observed.CHANGED: Outcome.APPLIED,
+}
+
+
 def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Outcome:
     """Apply an observation to its cast; PENDING while it may belong to a cast whose run is not known yet.
 
     `judged` tells, if no cast is known to have the run, whether it is settled already that none will.
     """
-    changed = moves.absorb(seen)
-    if changed is None:
+    observed = moves.observe_run(seen)
+    if observed is Observed.NO_CAST:
         if not judged() and moves.may_be_ours(seen):
             return Outcome.PENDING
         # Its cast may have learnt of it between the two questions.
-        changed = moves.absorb(seen)
-    if changed is None:
-        return Outcome.NOT_OURS
-    return Outcome.APPLIED if changed else Outcome.NOTHING_NEW
+        observed = moves.observe_run(seen)
+    return OUTCOMES[observed]
 
 
 def installation(payload: Payload) -> Outcome:

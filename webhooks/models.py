@@ -54,9 +54,9 @@ class Delivery(DueRow):
 class DeliverySweep(DueRow):
     """How far GitHub's log of deliveries has been read for what never reached us. There is one row."""
 
-    THE_ONE = 1
+    SINGLETON_PK = 1
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK)
     swept_to = models.DateTimeField(null=True, blank=True)  # what was delivered before is here, or can't be recovered
     finished_at = models.DateTimeField(null=True, blank=True)
     recovered = models.PositiveBigIntegerField(default=0)

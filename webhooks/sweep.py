@@ -236,5 +236,5 @@ def ensure() -> None:
     if not possible():
         return
     now = timezone.now()
-    DeliverySweep.objects.get_or_create(defaults={"due_at": now}, pk=DeliverySweep.THE_ONE)
+    DeliverySweep.objects.get_or_create(defaults={"due_at": now}, pk=DeliverySweep.SINGLETON_PK)
     DeliverySweep.objects.filter(due_at=None, lease_until=None).update(due_at=now)

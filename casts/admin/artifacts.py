@@ -18,14 +18,14 @@ from casts.models import Artifact
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
+    admin_link,
     badge,
     chosen,
     code,
     column,
-    inside,
     moment,
+    remaining_fields,
     uuid_in,
-    workers_own,
 )
 
 COLLAPSED = ("collapse",)
@@ -66,7 +66,7 @@ class ArtifactAdmin(ReadOnlyAdmin):
             {"fields": ("file_link", "of_cast", "state_shown", "error", "size_shown", "digest", "stored", "expires")},
         ),
         ("On GitHub", {"fields": ("remote_id", "remote_digest")}),
-        ("Internal", {"fields": ("path", "file_name", *workers_own(Artifact, *shown)), "classes": COLLAPSED}),
+        ("Internal", {"fields": ("path", "file_name", *remaining_fields(Artifact, *shown)), "classes": COLLAPSED}),
     )
 
     actions = ("copy_again",)
@@ -102,7 +102,7 @@ class ArtifactAdmin(ReadOnlyAdmin):
     @admin.display(description="cast")
     def of_cast(self, artifact: Artifact) -> SafeString:
         """Link to whose it is."""
-        return inside("admin:casts_cast_change", code(artifact.cast_id), artifact.cast_id)
+        return admin_link("admin:casts_cast_change", code(artifact.cast_id), artifact.cast_id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -23,23 +23,23 @@ from casts.runtime import words_of
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
+    admin_link,
+    as_words,
     badge,
     block,
     chosen,
     code,
     column,
-    inside,
+    external_link,
     moment,
     money,
     newest_values,
-    outside,
     pretty,
+    remaining_fields,
     run_id_in,
-    spaced,
     table,
     two_lines,
     uuid_in,
-    workers_own,
 )
 from core.db.documents import TextAt
 
@@ -128,9 +128,9 @@ class CastAdmin(ReadOnlyAdmin):
     cast_id = column("pk", code, "id")
     created = column("created_at", moment, "created", order="id")  # ids sort by time
     state = column("status", badge, "status")
-    reason = column("status_reason", spaced, "reason")
+    reason = column("status_reason", as_words, "reason")
     cost = column("cost_cents", money, "price")
-    callback = column("callback_url", outside, "callback")
+    callback = column("callback_url", external_link, "callback")
     expires = column("expires_at", moment, "must start by")
     dispatched = column("dispatched_at", moment, "dispatched")
     started = column("started_at", moment, "started")
@@ -156,7 +156,7 @@ class CastAdmin(ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Cast | None = None) -> Any:
         """Show every column there is: what is named nowhere is one of the worker's own."""
-        internal = workers_own(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
+        internal = remaining_fields(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
         return (*self.fieldsets, ("Internal", {"fields": internal, "classes": COLLAPSED}))
 
     def get_search_results(
@@ -173,7 +173,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="status")
     def state_and_why(self, cast: Cast) -> SafeString:
         """Return its status, and the reason where that says more."""
-        return badge(cast.status, spaced(cast.status_reason) if cast.status_reason != cast.status else "")
+        return badge(cast.status, as_words(cast.status_reason) if cast.status_reason != cast.status else "")
 
     @admin.display(description="account")
     def who(self, cast: Cast) -> SafeString | str:
@@ -185,7 +185,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
         """Link to the run."""
-        return outside(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
+        return external_link(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
 
     @admin.display(description="took")
     def took(self, cast: Cast) -> str:
@@ -195,11 +195,11 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display
     def links(self, cast: Cast) -> SafeString:
         """Link to everything that is known of it elsewhere."""
-        known = [inside("cast-page", "progress page", cast.pk)]
+        known = [admin_link("cast-page", "progress page", cast.pk)]
         if cast.run_key is not None:
-            known.append(inside("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
+            known.append(admin_link("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
         if cast.run_url:
-            known.append(format_html("run {} on {}", outside(cast.run_url, cast.run_key), words_of(cast).name))
+            known.append(format_html("run {} on {}", external_link(cast.run_url, cast.run_key), words_of(cast).name))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display
@@ -210,10 +210,10 @@ class CastAdmin(ReadOnlyAdmin):
         rows = []
         for event in events:
             after = (event["at"] - cast.created_at).total_seconds()
-            state = f"{event['status']}: {spaced(event['status_reason'])}"
+            state = f"{event['status']}: {as_words(event['status_reason'])}"
             when = [event["seq"], f"{event['at']:%H:%M:%S}", f"+{after:,.2f} s"]
             who = event["by"] or NOTHING
-            rows.append([*when, spaced(event["kind"]), who, state, f"{event['progress']} %", event["message"]])
+            rows.append([*when, as_words(event["kind"]), who, state, f"{event['progress']} %", event["message"]])
         return table(["#", "UTC", "after", "event", "operator", "status", "progress", "message"], rows)
 
     @admin.display

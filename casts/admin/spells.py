@@ -18,8 +18,8 @@ from casts.runtime import runtime_for, runtimes, target_relations
 from core.admin.base import (
     NOTHING,
     ConsoleAdmin,
+    admin_link,
     column,
-    inside,
     moment,
     money,
     pretty,
@@ -168,7 +168,7 @@ class SpellAdmin(ConsoleAdmin):
         """Return how often it was cast, and link there."""
         if spell._state.adding:
             return NOTHING
-        return inside("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
+        return admin_link("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
         """Only a spell that was never cast: its casts are evidence, and say what they cast."""

@@ -25,7 +25,7 @@ from core.admin.attention import (
     may,
     trouble_filter,
 )
-from core.admin.base import code, inside
+from core.admin.base import admin_link, code
 
 MANY_TRIES = 3  # the third comes after five minutes: by then it is no hiccup
 LONGEST_TRIED = sum(schedule.SCHEDULE, dt.timedelta())
@@ -98,7 +98,7 @@ def gone_endpoints(user: User) -> list[Trouble]:
         return []
     oldest = tuple(
         Row(
-            inside("admin:casts_callbackendpoint_change", row["url"], row["id"]),
+            admin_link("admin:casts_callbackendpoint_change", row["url"], row["id"]),
             row["disabled_at"],
             f"For {row['account__name']}",
             buttons(allowed, listed("casts_callbackendpoint", id__exact=row["id"]), enable="Enable"),

@@ -97,7 +97,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         )
         moves.wait_for(cast, reason="waiting_for_slot", message=message)
         return timezone.now() + SLOT_LOOK
-    if not intended:
+    if intended is moves.Intent.LOST:
         return timezone.now() + SOON
     try:
         run = runtime_of(cast).start(cast, before=before)
@@ -160,7 +160,7 @@ def found_run(cast: Cast) -> bool:
     """Look for the run of a cast that was dispatched and knows none, and bind it. Raise NotNow while nobody knows."""
     moves.lose_answer(cast)  # whoever dispatched it has no claim any more: if an answer comes, it comes too late
     seen = runtime_of(cast).find(cast)
-    if seen is None or moves.cast_behind(seen) != cast.pk:
+    if seen is None or moves.find_cast(seen) != cast.pk:
         return False
     moves.observe(cast.pk, seen)
     return True

@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Sequence
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -149,10 +150,17 @@ def accept(cast: Cast) -> None:
     transaction.on_commit(wakeups.work_is_due)
 
 
-def intend_dispatch(cast: Cast) -> bool | slots.Wait:
+class Intent(Enum):
+    """Whether a dispatch may go on."""
+
+    COMMITTED = "committed"
+    LOST = "lost"  # the claim no longer holds, or the cast is to be dispatched no more
+
+
+def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
     """Commit, before the call, that this attempt is about to dispatch, and take a slot for it.
 
-    False if the claim no longer holds; a Wait if a limit on running casts is reached.
+    A Wait if a limit on running casts is reached.
     """
     with transaction.atomic():
         limited = slots.lock(cast)
@@ -171,7 +179,7 @@ def intend_dispatch(cast: Cast) -> bool | slots.Wait:
             slots.took(cast)
             # A turn taken out of order changes who is next: with a slot left, it may be somebody who sleeps.
             transaction.on_commit(lambda: _offer_slot(cast), robust=True)
-        return bool(done)
+        return Intent.COMMITTED if done else Intent.LOST
 
 
 def take_back_intent(cast: Cast, *, tried: bool) -> None:
@@ -189,8 +197,8 @@ def dispatched(cast: Cast, run: Run | None) -> None:
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
-            _run_known(cast.run_scope, None, cast.correlation)
-        elif not give_run(cast.pk, cast.run_scope, run.key, run.url):
+            _tell_run_known(cast.run_scope, None, cast.correlation)
+        elif not bind_run(cast.pk, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
@@ -217,10 +225,10 @@ def lose_answer(cast: Cast) -> None:
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
-            _run_known(cast.run_scope, None, cast.correlation)
+            _tell_run_known(cast.run_scope, None, cast.correlation)
 
 
-def _run_known(scope: str, key: str | None, token: str = "") -> None:
+def _tell_run_known(scope: str, key: str | None, token: str = "") -> None:
     """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
 
     After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
@@ -236,7 +244,7 @@ def wait_for(cast: Cast, *, reason: str, message: str) -> None:
         _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
 
 
-def give_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: bool = False) -> bool:
+def bind_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: bool = False) -> bool:
     """Bind a run to a cast that has none; False if it has one, or if the run belongs to another cast.
 
     `guessed`: only its title says so, and the runtime's answer may still name another one.
@@ -250,7 +258,7 @@ def give_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: boo
         logger.error("run belongs to another cast", extra={"cast_id": str(cast_id), "run_id": key})
         return False
     if bound:
-        _run_known(scope, key)
+        _tell_run_known(scope, key)
     return bool(bound)
 
 
@@ -291,7 +299,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
         status_reason="cancelling" if cast.cancel_requested_at else "waiting_for_runner",
         message=words_of(cast).corrected,
     )
-    _run_known(cast.run_scope, named.key)
+    _tell_run_known(cast.run_scope, named.key)
     transaction.on_commit(wakeups.work_is_due)
 
 
@@ -299,7 +307,7 @@ def _with_targets() -> QuerySet[Cast]:
     return Cast.objects.select_related("spell", *target_relations("spell__"))
 
 
-def cast_behind(seen: Observation) -> uuid.UUID | None:
+def find_cast(seen: Observation) -> uuid.UUID | None:
     """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
 
     A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
@@ -312,7 +320,7 @@ def cast_behind(seen: Observation) -> uuid.UUID | None:
         return None
     waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tokens[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
-        give_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
+        bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
     return known.first()
 
@@ -346,14 +354,24 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
         return _fold(cast, seen)
 
 
-def absorb(seen: Observation) -> bool | None:
-    """Fold one observation into the cast whose run was seen; None if no cast is known to have it."""
+class Observed(Enum):
+    """What an observation of a run came to."""
+
+    NO_CAST = "no cast"  # none is known to have the run
+    NOTHING_NEW = "nothing new"
+    CHANGED = "changed"  # something that the cast's caller sees
+
+
+def observe_run(seen: Observation) -> Observed:
+    """Fold one observation into the cast whose run was seen, if one is known."""
     with transaction.atomic(savepoint=False):
         same_number = LOCKED_BY_RUN.all(run_key=seen.run_key)
         cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
-        if cast is None and (cast_id := cast_behind(seen)) is not None:
+        if cast is None and (cast_id := find_cast(seen)) is not None:
             cast = LOCKED.first(id=cast_id)
-        return None if cast is None else _fold(cast, seen)
+        if cast is None:
+            return Observed.NO_CAST
+        return Observed.CHANGED if _fold(cast, seen) else Observed.NOTHING_NEW
 
 
 def _fold(cast: Cast, seen: Observation) -> bool:

@@ -25,7 +25,7 @@ from django.utils.http import urlencode
 from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
 
-from core.admin.base import inside
+from core.admin.base import admin_link
 
 OLDEST = 3  # rows that are shown of each trouble
 LINES = 40  # troubles that are shown of each section
@@ -195,7 +195,7 @@ class Report:
         action, label, _ = self.action
         path = listed(self.model, id__exact=row["pk"])
         pressed = buttons(allowed, path, **{action: label}, **self.more_actions(first))
-        return Row(inside(f"admin:{self.model}_change", text, row["pk"]), row["since"], why, pressed)
+        return Row(admin_link(f"admin:{self.model}_change", text, row["pk"]), row["since"], why, pressed)
 
 
 class TroubleFilter(admin.SimpleListFilter):

@@ -106,7 +106,7 @@ class NewestValues(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         # DISTINCT over the whole history would be slow.
         rows = model_admin.model._default_manager.order_by("-pk").values_list(self.field, flat=True)
-        return [(value, spaced(value)) for value in sorted(set(rows[:NEWEST_ROWS])) if value]
+        return [(value, as_words(value)) for value in sorted(set(rows[:NEWEST_ROWS])) if value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         return queryset if self.value() is None else queryset.filter(**{self.field: self.value()})
@@ -149,7 +149,7 @@ def code(text: Any) -> SafeString | str:
 
 
 def badge(word: str, why: str = "") -> SafeString:
-    mark = format_html('<span class="console-badge" data-word="{}">{}</span>', word, spaced(word))
+    mark = format_html('<span class="console-badge" data-word="{}">{}</span>', word, as_words(word))
     return two_lines(mark, why) if why else mark
 
 
@@ -157,18 +157,18 @@ def two_lines(first: Any, second: Any) -> SafeString:
     return format_html('{}<br><span class="console-second">{}</span>', first, second)
 
 
-def spaced(word: str) -> str:
+def as_words(word: str) -> str:
     return word.replace("_", " ")
 
 
-def outside(url: str, text: Any = None) -> SafeString | str:
+def external_link(url: str, text: Any = None) -> SafeString | str:
     """Return a link to an address that others gave us; only a web address becomes one."""
     if not url.lower().startswith(("https://", "http://")):
         return url or NOTHING
     return format_html('<a href="{}" rel="noreferrer" target="_blank">{}</a>', url, text or url)
 
 
-def inside(url_name: str, text: Any, *args: Any, **query: Any) -> SafeString:
+def admin_link(url_name: str, text: Any, *args: Any, **query: Any) -> SafeString:
     # By name: an app may link to a page of an app above it, which it must not import.
     asked = f"?{urlencode(query)}" if query else ""
     return format_html('<a href="{}{}">{}</a>', reverse(url_name, args=args), asked, text)
@@ -190,7 +190,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | st
 def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str | None = None) -> Column:
     """Return a column or read-only field that shows one attribute through `show`."""
 
-    @admin.display(description=title or spaced(name), ordering=order)
+    @admin.display(description=title or as_words(name), ordering=order)
     def shown(*admin_and_row: Any) -> Any:
         return show(getattr(admin_and_row[-1], name))
 
@@ -198,7 +198,7 @@ def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str
     return shown
 
 
-def workers_own(model: type[Model], *known: str) -> tuple[Any, ...]:
+def remaining_fields(model: type[Model], *known: str) -> tuple[Any, ...]:
     """Return every column of a model but the known ones: those that only the worker uses."""
     fields = [field for field in model._meta.concrete_fields if field.name not in known]
     return tuple(column(f.name, moment) if isinstance(f, DateTimeField) else f.name for f in fields)

@@ -41,7 +41,7 @@ from casts.lifecycle import moves
 from casts.runtime import Observation
 print(json.dumps(list(Cast.objects.order_by("id").values_list("run_scope", "run_key"))))
 for key in ("7000000001", str(2**60)):
-    assert moves.cast_behind(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
+    assert moves.find_cast(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
 try:
     Cast.objects.filter(run_key=None).update(run_key="7000000001")
 except IntegrityError:

@@ -116,7 +116,7 @@ def test_a_dead_holders_row_is_due_again_and_his_token_is_worth_nothing(cast, cl
         lambda: dead.extend(LEASE),
         lambda: dead.give_back(clock.now),
         lambda: dead.give_back(None),
-        lambda: moves.intend_dispatch(dead),
+        lambda: moves.intend_dispatch(dead) is not moves.Intent.LOST,
         lambda: moves.request_cancel(dead, reason="x"),
         lambda: moves.end(dead, CastStatus.FAILED, reason="x", message="x", charge=True),
     ):

@@ -46,22 +46,22 @@ MUTATIONS = [
     ),
     Mutation("claimed: without the lease", "core.queue.due:DueRow.claimed", without("lease_until__isnull"), (MOVES,)),
     Mutation("end: without the claim", MOVES_OF + "END_CLAIMED", swap("Cast.claimed()", ANY_CLAIM), (MOVES, MACHINE)),
-    Mutation("give_run: over another run", MOVES_OF + "give_run", without("run_key", of="filter"), (MOVES, MACHINE)),
-    Mutation("give_run: to an ended cast", MOVES_OF + "give_run", without("status__in"), (MOVES, CANCEL)),
+    Mutation("bind_run: over another run", MOVES_OF + "bind_run", without("run_key", of="filter"), (MOVES, MACHINE)),
+    Mutation("bind_run: to an ended cast", MOVES_OF + "bind_run", without("status__in"), (MOVES, CANCEL)),
     Mutation(
-        "cast_behind: by its title while the answer may still name the run",
-        MOVES_OF + "cast_behind",
+        "find_cast: by its title while the answer may still name the run",
+        MOVES_OF + "find_cast",
         swap("TITLE_MAY_TELL", "RUNLESS"),
         (MOVES,),
     ),
     Mutation(
-        "cast_behind: a run that can't be ours",
-        MOVES_OF + "cast_behind",
+        "find_cast: a run that can't be ours",
+        MOVES_OF + "find_cast",
         swap("runtime_of(_cast).may_own(_cast, _seen)", "True"),
         (MOVES,),
     ),
     Mutation(
-        "cast_behind: one of several tokens", MOVES_OF + "cast_behind", swap("len(_found) != 1", "not _found"), (MOVES,)
+        "find_cast: one of several tokens", MOVES_OF + "find_cast", swap("len(_found) != 1", "not _found"), (MOVES,)
     ),
     Mutation("dispatched: a guess stays", MOVES_OF + "dispatched", drop("_correct_run"), (MOVES,)),
     Mutation(

@@ -80,7 +80,7 @@ def test_two_messages_of_a_new_run_at_once_are_both_applied(
         at_once(*(partial(deliver, *body_of(cast, kind)) for kind in (one, other)))
         if one.startswith("job") and other.startswith("job"):
             assert set(Delivery.objects.values_list("outcome", flat=True)) == {Outcome.PENDING}  # no title, no cast
-            moves.give_run(cast.pk, cast.run_scope, "42", "")
+            moves.bind_run(cast.pk, cast.run_scope, "42", "")
         work_off_what_is_due()
         settled(cast)
 
@@ -106,7 +106,7 @@ def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], mo
     if connection.vendor != "postgresql":
         pytest.skip("SQLite lets one transaction write at a time")
     cast, inside, go_on = make_cast(), threading.Event(), threading.Event()
-    real = moves.give_run
+    real = moves.bind_run
 
     def slow(*args: Any, **kwargs: Any) -> bool:
         bound = real(*args, **kwargs)
@@ -115,7 +115,7 @@ def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], mo
             go_on.wait(10)
         return bound
 
-    monkeypatch.setattr(moves, "give_run", slow)
+    monkeypatch.setattr(moves, "bind_run", slow)
 
     def second() -> None:
         assert inside.wait(10)
@@ -155,7 +155,7 @@ def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
     def meanwhile(payload: dict[str, Any]) -> Outcome:
         outcome = real(payload)
         if outcome == judged:
-            at_once(partial(moves.give_run, cast.pk, cast.run_scope, "42", ""))
+            at_once(partial(moves.bind_run, cast.pk, cast.run_scope, "42", ""))
         return outcome
 
     monkeypatch.setitem(HANDLERS, event, meanwhile)

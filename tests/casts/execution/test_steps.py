@@ -136,7 +136,7 @@ def test_a_run_that_waits_for_an_approval_says_so(cast, runtime):
 def test_a_cancel_that_comes_before_the_dispatch_starts_nothing(cast, runtime):
     held = claim(cast)
     assert moves.request_cancel(held, reason="cancelled_by_caller")
-    assert not moves.intend_dispatch(held)
+    assert moves.intend_dispatch(held) is moves.Intent.LOST
     step(cast)
     assert ended(cast) == ("cancelled", "cancelled_by_caller", "release")
     assert runtime.count("start") == 0
@@ -202,12 +202,14 @@ def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runti
 
 def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost(cast, runtime):
     def start(asked):
-        assert moves.absorb(seen("in_progress")(asked)) is None  # the answer may name another run
+        assert (
+            moves.observe_run(seen("in_progress")(asked)) is moves.Observed.NO_CAST
+        )  # the answer may name another run
         raise OutcomeUnknown("reset")
 
     runtime.answers["start"] = start
     assert wait(cast) <= dt.timedelta(0)
-    assert moves.absorb(seen("in_progress")(cast))
+    assert moves.observe_run(seen("in_progress")(cast)) is moves.Observed.CHANGED
     cast.refresh_from_db()
     assert (cast.status, cast.status_reason, cast.run_key) == ("running", "running", "7")
     runtime.answers["observe"] = seen("completed")
@@ -218,7 +220,7 @@ def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost
 
 def test_an_answer_that_comes_after_the_webhook_sends_nothing_back(cast, runtime):
     def start(asked):
-        moves.give_run(asked.pk, asked.run_scope, "7", URL, guessed=True)
+        moves.bind_run(asked.pk, asked.run_scope, "7", URL, guessed=True)
         moves.observe(asked.pk, seen("completed")(asked))
         return Run("7", URL)
 

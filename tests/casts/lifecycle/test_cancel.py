@@ -75,7 +75,7 @@ def test_a_worker_that_holds_it_and_has_not_sent_it_finds_it_gone(api, cast, run
     cancel(api, cast)
     assert ended(cast) == BY_CALLER
     before = Cast.objects.filter(pk=cast.pk).values().get()
-    assert not moves.intend_dispatch(held)
+    assert moves.intend_dispatch(held) is moves.Intent.LOST
     assert not held.give_back(held.created_at)
     assert CastWork().step(held) is None
     assert Cast.objects.filter(pk=cast.pk).values().get() == before
@@ -146,7 +146,7 @@ def test_an_unknown_dispatch_that_is_never_found_ends_after_twice_the_grace(api,
     step(cast)
     assert ended(cast) == BY_CALLER
     late = Observation(cast.run_scope, "7", status="in_progress", title=cast.correlation)
-    assert moves.cast_behind(late) is None
+    assert moves.find_cast(late) is None
 
 
 def test_a_running_cast_asks_github_once_and_ends_as_cancelled_and_released(api, running, runtime):

@@ -182,7 +182,7 @@ class Money(RuleBasedStateMachine):
         cast = self.any_cast(number) if any_cast else self.open_cast(number)
         if cast is not None:
             told = self.seen(cast, status, conclusion, attempt, jobs=jobs)
-            if (owner := moves.cast_behind(told)) is not None:
+            if (owner := moves.find_cast(told)) is not None:
                 assert owner == cast.pk
                 moves.observe(owner, told)
 
@@ -213,7 +213,7 @@ class Money(RuleBasedStateMachine):
         if (cast := self.open_cast(number)) is not None:
             late = claim(cast)
             claim(cast)
-            assert not moves.intend_dispatch(late) or slots.wait_of(late)
+            assert moves.intend_dispatch(late) is moves.Intent.LOST or slots.wait_of(late)
             assert not moves.end(late, status, reason="late", message="Late.", charge=charge)
 
     @rule(number=which)

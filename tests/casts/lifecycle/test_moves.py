@@ -74,7 +74,7 @@ def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
     moves.note_cancel_asked(held, forced=False)
     moves.dispatched(held, Run("7"))
     assert not moves.request_cancel(held, reason="x")
-    assert not moves.intend_dispatch(held)
+    assert moves.intend_dispatch(held) is moves.Intent.LOST
     assert Cast.objects.filter(pk=cast.pk).values(*ENDED).get() == before
     assert (history(cast), len(ledger(cast))) == (["accepted", "ended"], 2)
 
@@ -83,14 +83,14 @@ def test_only_its_holder_sends_a_cast_and_only_while_it_is_queued_without_a_run_
     held, row = claim(cast), Cast.objects.filter(pk=cast.pk)
     late = Cast.objects.select_related("spell", "account").get(pk=cast.pk)
     late.token -= 1
-    assert not moves.intend_dispatch(late)
+    assert moves.intend_dispatch(late) is moves.Intent.LOST
     right = {"status": "queued", "run_key": None, "cancel_requested_at": None}
     for wrong in ({"status": "running"}, {"run_key": "7"}, {"cancel_requested_at": timezone.now()}):
         row.update(**wrong)
-        assert not moves.intend_dispatch(held), wrong
+        assert moves.intend_dispatch(held) is moves.Intent.LOST, wrong
         row.update(**right)
     assert row.get().dispatch_attempts == 0
-    assert moves.intend_dispatch(held)
+    assert moves.intend_dispatch(held) is moves.Intent.COMMITTED
     assert row.get().dispatch_attempts == 1
 
 
@@ -217,8 +217,8 @@ def titled(cast, title, run_id=None):
 def test_a_title_that_carries_the_token_belongs_to_its_cast(waiting):
     mine, other = waiting(), waiting()
     found = titled(mine, f"greet [cast:{mine.pk}] by Ada")
-    assert moves.cast_behind(found) == mine.pk
-    assert moves.cast_behind(found) == mine.pk  # known by its run from now on
+    assert moves.find_cast(found) == mine.pk
+    assert moves.find_cast(found) == mine.pk  # known by its run from now on
     mine.refresh_from_db(), other.refresh_from_db()
     assert (mine.run_key, mine.run_url, other.run_key) == (found.run_key, "https://github.example/r", None)
 
@@ -245,19 +245,19 @@ def test_a_title_that_nearly_carries_it_belongs_to_nobody(waiting, title):
     cast = waiting()
     i = str(cast.pk)
     title = title.format(id=i, upper=i.upper() if i.upper() != i else "X", hex=cast.pk.hex, cut=i[:-1])
-    assert moves.cast_behind(titled(cast, title)) is None
+    assert moves.find_cast(titled(cast, title)) is None
     cast.refresh_from_db()
     assert cast.run_key is None
 
 
 def test_a_token_of_a_cast_that_was_never_sent_opens_nothing(cast):
-    assert moves.cast_behind(titled(cast, cast.correlation)) is None
+    assert moves.find_cast(titled(cast, cast.correlation)) is None
 
 
 def test_a_token_in_another_repository_opens_nothing(waiting):
     cast = waiting()
     for other in ("evil/spells", "demo/spells2", "demo/spell"):
-        assert moves.cast_behind(Observation(other, "5", status="queued", title=cast.correlation)) is None
+        assert moves.find_cast(Observation(other, "5", status="queued", title=cast.correlation)) is None
     cast.refresh_from_db()
     assert cast.run_key is None
 
@@ -265,30 +265,30 @@ def test_a_token_in_another_repository_opens_nothing(waiting):
 @pytest.mark.usefixtures("runtime")
 def test_a_repository_is_the_same_in_any_case(waiting):
     cast = waiting()
-    assert moves.cast_behind(Observation("Demo/Spells", "5", status="queued", title=cast.correlation)) == cast.pk
-    assert moves.cast_behind(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
+    assert moves.find_cast(Observation("Demo/Spells", "5", status="queued", title=cast.correlation)) == cast.pk
+    assert moves.find_cast(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
 
 
 def test_a_token_of_an_ended_cast_opens_nothing(waiting):
     cast = waiting()
     end(claim(cast), CastStatus.FAILED, charge=False)
-    assert moves.cast_behind(titled(cast, cast.correlation)) is None
+    assert moves.find_cast(titled(cast, cast.correlation)) is None
 
 
 @pytest.mark.usefixtures("runtime")
 def test_a_second_run_with_the_same_token_is_not_taken(waiting):
     cast = waiting()
-    assert moves.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
-    assert moves.cast_behind(titled(cast, cast.correlation, 6)) is None
+    assert moves.find_cast(titled(cast, cast.correlation, 5)) == cast.pk
+    assert moves.find_cast(titled(cast, cast.correlation, 6)) is None
     cast.refresh_from_db()
     assert cast.run_key == "5"
 
 
 def test_no_cast_is_ever_given_another_ones_run(waiting):
     first, second = waiting(), waiting()
-    assert moves.give_run(first.pk, first.run_scope, "5", "")
-    assert not moves.give_run(second.pk, second.run_scope, "5", "")
-    assert not moves.give_run(first.pk, first.run_scope, "6", "")
+    assert moves.bind_run(first.pk, first.run_scope, "5", "")
+    assert not moves.bind_run(second.pk, second.run_scope, "5", "")
+    assert not moves.bind_run(first.pk, first.run_scope, "6", "")
     with pytest.raises(IntegrityError), transaction.atomic():
         Cast.objects.filter(pk=second.pk).update(run_key=5)
     second.refresh_from_db()
@@ -299,7 +299,7 @@ def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
     first, second = waiting(), waiting()
     stranger = f"[cast:{uuid.uuid4()}]"
     for title in (f"{stranger} {first.correlation}", f"{first.correlation} {second.correlation}", 2 * stranger):
-        assert moves.cast_behind(titled(first, title)) is None
+        assert moves.find_cast(titled(first, title)) is None
         assert not moves.may_be_ours(titled(first, title))
     first.refresh_from_db(), second.refresh_from_db()
     assert (first.run_key, second.run_key) == (None, None)
@@ -307,11 +307,11 @@ def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
 
 def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
     held = claim(cast)
-    assert moves.intend_dispatch(held)
-    assert moves.cast_behind(titled(cast, cast.correlation, 5)) is None
+    assert moves.intend_dispatch(held) is moves.Intent.COMMITTED
+    assert moves.find_cast(titled(cast, cast.correlation, 5)) is None
     assert moves.may_be_ours(titled(cast, cast.correlation, 5))
     moves.dispatched(held, Run("6", "https://github.example/6"))
-    assert moves.cast_behind(titled(cast, cast.correlation, 5)) is None
+    assert moves.find_cast(titled(cast, cast.correlation, 5)) is None
     assert not moves.may_be_ours(titled(cast, cast.correlation, 5))
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("6", False)
@@ -322,7 +322,7 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
     held = claim(cast)
     moves.intend_dispatch(held)
     moves.lose_answer(held) if lost else moves.dispatched(held, None)
-    assert moves.cast_behind(titled(cast, cast.correlation, 5)) == cast.pk
+    assert moves.find_cast(titled(cast, cast.correlation, 5)) == cast.pk
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("5", True)
 
@@ -330,7 +330,7 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
 def test_a_run_that_its_runtime_says_is_not_the_casts_is_not_taken(waiting, runtime):
     cast = waiting()
     runtime.answers["may_own"] = False
-    assert moves.cast_behind(titled(cast, cast.correlation)) is None
+    assert moves.find_cast(titled(cast, cast.correlation)) is None
     assert not moves.may_be_ours(titled(cast, cast.correlation))
 
 
@@ -339,7 +339,7 @@ def guessed(cast, *messages):
     held = claim(cast)
     moves.intend_dispatch(held)
     moves.lose_answer(held)
-    moves.absorb(titled(cast, cast.correlation, 5))
+    moves.observe_run(titled(cast, cast.correlation, 5))
     for message in messages:
         moves.observe(cast.pk, Observation(cast.run_scope, "5", **message))
     return held
@@ -398,8 +398,8 @@ def test_a_named_run_that_another_cast_has_is_not_taken_from_it(cast, make_cast)
 
 def test_the_runs_of_two_repositories_may_have_one_number(waiting, make_spell):
     first, second = waiting(), waiting(spell=make_spell("far", repository="demo/other"))
-    assert moves.give_run(first.pk, "demo/spells", "5", "")
-    assert moves.give_run(second.pk, "demo/other", "5", "")
+    assert moves.bind_run(first.pk, "demo/spells", "5", "")
+    assert moves.bind_run(second.pk, "demo/other", "5", "")
 
 
 def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast, make_spell, cast):
@@ -423,7 +423,7 @@ def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waitin
     assert not moves.may_be_ours(told)
     sent = waiting()
     assert moves.may_be_ours(told)
-    moves.give_run(sent.pk, sent.run_scope, "5", "")
+    moves.bind_run(sent.pk, sent.run_scope, "5", "")
     assert not moves.may_be_ours(told)
 
 
@@ -449,7 +449,7 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     cast = make_cast()
     Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
     run_id = next(RUNS)
-    moves.give_run(cast.pk, cast.run_scope, str(run_id), "")
+    moves.bind_run(cast.pk, cast.run_scope, str(run_id), "")
     ran = (Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
     going = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
     messages = [
@@ -528,7 +528,7 @@ def test_many_observations_at_once_number_their_events_without_a_gap(cast):
 @pytest.mark.django_db(transaction=True)
 def test_one_run_offered_to_many_casts_at_once_goes_to_one(make_cast):
     casts = [make_cast() for _ in range(6)]
-    outcomes = together(6, lambda i: moves.give_run(casts[i].pk, casts[i].run_scope, "77", ""))
+    outcomes = together(6, lambda i: moves.bind_run(casts[i].pk, casts[i].run_scope, "77", ""))
     assert sorted(map(str, outcomes)) == ["False"] * 5 + ["True"]
     assert Cast.objects.filter(run_key=77).count() == 1
 
