@@ -79,13 +79,7 @@ def cast_fields(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, An
     return {
         **moments,
         **{"finished_at": None, "account": account, "api_key": api_key, "spell": spell, "cost_cents": 7},
-        **{
-            "input": DOCUMENT,
-            "metadata": {"b": TEXT, "a": ""},
-            "message": TEXT,
-            "run_key": str(2**53 + 1),
-            "token": 2**40,
-        },
+        **{"input": DOCUMENT, "metadata": {"b": TEXT, "a": ""}, "message": TEXT, "run_key": TEXT, "token": 2**40},
         **{"jobs": [{"id": 1}], "output": [1e22, "x"], "error": {"z": 1, "a": 2}, "observation": {}},
     }
 
