@@ -59,7 +59,7 @@ class ArtifactWork:
         return row.expires_at
 
 
-def list_left(cast: Cast) -> None:
+def register_artifacts(cast: Cast) -> None:
     """Note what a claimed cast's run has left, to be copied. Raise NotNow when the runtime can't tell."""
     for remote in runtime_of(cast).artifacts(cast):
         if remote.expired:
@@ -70,7 +70,7 @@ def list_left(cast: Cast) -> None:
         Artifact.objects.get_or_create(cast=cast, name=remote.name[:NAME_CHARS], defaults=about)
 
 
-def bring_in(cast: Cast) -> bool:
+def copy_pending(cast: Cast) -> bool:
     """Copy what was listed; True when none is left to copy. Raise NotNow when the runtime can't."""
     trouble: NotNow | None = None
     for artifact in cast.artifacts.filter(state=State.PENDING):
@@ -83,7 +83,7 @@ def bring_in(cast: Cast) -> bool:
     return not cast.artifacts.filter(state=State.PENDING).exists()
 
 
-def leave_to_copier(cast: Cast) -> None:
+def schedule_rest(cast: Cast) -> None:
     """Hand what is still pending to ArtifactWork, which tries on after the cast has ended."""
     cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
 
@@ -146,7 +146,7 @@ def copy(artifact: Artifact) -> None:
         error="",
     )
     if kept:
-        tidy(artifact, stored)
+        delete_orphans(artifact, stored)
     else:  # somebody else's copy was first
         default_storage.delete(stored)
 
@@ -171,7 +171,7 @@ def store(artifact: Artifact, content: File[bytes]) -> str:
             raise
 
 
-def tidy(artifact: Artifact, stored: str) -> None:
+def delete_orphans(artifact: Artifact, stored: str) -> None:
     """Delete what workers that died left of this artifact; one that is still at it will find that it came too late."""
     folder = str(artifact.cast_id)
     with suppress(OSError):  # some bytes too many are kept, nothing worse

@@ -35,9 +35,9 @@ def collect(cast: Cast) -> dt.datetime | None:
     ran: bool | None = None
     try:
         ran = has_run(cast)
-        artifacts.list_left(cast)
+        artifacts.register_artifacts(cast)
         unlisted = False
-        complete = artifacts.bring_in(cast)
+        complete = artifacts.copy_pending(cast)
         if needs_explaining(cast):
             failure = runtime_of(cast).failure(cast)
         settled = complete
@@ -54,7 +54,7 @@ def collect(cast: Cast) -> dt.datetime | None:
         unlisted = False  # a bug of ours does not pass with time
     if not settled and (patient or (unlisted and may_be_listed(cast))):
         return again
-    artifacts.leave_to_copier(cast)
+    artifacts.schedule_rest(cast)
     try:
         finish(cast, failure, ran=ran)
     except OSError as exc:
