@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """One step of a job. `status`: queued, in_progress, completed."""
 
     name: str
@@ -44,7 +44,7 @@ class Job:
     started_at: dt.datetime | None = None
     completed_at: dt.datetime | None = None
     url: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[JobStep, ...] = ()
     runner: str = ""  # the machine it was given to; blank while it waits for one
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from requests.utils import parse_header_links
 
-from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, Step
+from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, JobStep
 from github_integration import errors
 
 JSON = Any
@@ -219,7 +219,7 @@ def job_seen(job: JSON) -> Job:
         url=plain(job.get("html_url")),
         runner=plain(job.get("runner_name")),
         steps=tuple(
-            Step(
+            JobStep(
                 name=plain(step.get("name")),
                 number=int(step.get("number") or 0),
                 status=plain(step.get("status"), "queued"),

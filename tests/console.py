@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import ApiKey
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, Run, Step
+from casts.runtime import Job, Observation, Run, JobStep
 from tests.casts.conftest import accept_cast
 from webhooks import inbox
 from webhooks.models import Delivery
@@ -43,7 +43,7 @@ def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str =
     url = url or f"https://github.com/{cast.run_scope}/actions/runs/{run_id}"
     moves.dispatched(cast, Run(str(run_id), url))
     now = timezone.now().replace(microsecond=0)
-    steps = (Step(text, 1, "in_progress", started_at=now), Step("Tidy up", 2, "queued"))
+    steps = (JobStep(text, 1, "in_progress", started_at=now), JobStep("Tidy up", 2, "queued"))
     job = Job(run_id + 1, "spell", "in_progress", started_at=now, steps=steps)
     seen: dict[str, Any] = {"title": f"{text} {cast.correlation}", "url": url, "run_started_at": now, "updated_at": now}
     moves.observe(cast.pk, Observation(cast.run_scope, str(run_id), status="in_progress", jobs=(job,), **seen))

@@ -118,10 +118,10 @@ class SweepWork:
         if not possible():
             return None
         under_way = round_of(row)
-        steps = Step(under_way, ends_at=time.monotonic() + STEP_SECONDS)
+        batch = SweepBatch(under_way, ends_at=time.monotonic() + STEP_SECONDS)
         changes: dict[str, Any] = {}
         try:
-            steps.go_on()
+            batch.go_on()
         except errors.GitHubError as exc:
             again = self.troubled(row, under_way, exc)
             changes = {"error": str(exc), "failures": F("failures") + 1, "progress": under_way.stored()}
@@ -132,9 +132,9 @@ class SweepWork:
                 left = {name: changes["progress"][name] for name in ("put_off", "unreadable")}
                 changes |= {"progress": left, "swept_to": under_way.upto, "finished_at": timezone.now()}
                 again = max(again, under_way.upto + dt.timedelta(seconds=settings.DELIVERY_SWEEP_SECONDS))
-        if steps.recovered:
-            logger.info("deliveries recovered", extra={"count": steps.recovered})
-        changes |= {"recovered": F("recovered") + steps.recovered, "unreadable": F("unreadable") + steps.unreadable}
+        if batch.recovered:
+            logger.info("deliveries recovered", extra={"count": batch.recovered})
+        changes |= {"recovered": F("recovered") + batch.recovered, "unreadable": F("unreadable") + batch.unreadable}
         row.mine().update(**changes)
         return again
 
@@ -149,7 +149,7 @@ class SweepWork:
 
 
 @dataclass
-class Step:
+class SweepBatch:
     """As much of a round as one step does."""
 
     round: Round

@@ -17,7 +17,7 @@ from django.utils import timezone
 from casts import disclosure, links
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
-from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, Step
+from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, JobStep
 from github_integration.words import WORDS
 from tests import console
 from tests.casts.client import asked, run
@@ -53,9 +53,9 @@ def refused(cast: Cast, runtime) -> None:
 def failed(cast: Cast, runtime) -> None:
     """Follow a cast to a failed run whose steps and log name where it runs."""
     runtime.answers["start"] = Run("9000000042", URL)
-    steps = (Step("Run demo/spells/.github/actions/brew@v1", 1, "completed", "failure"),)
+    steps = (JobStep("Run demo/spells/.github/actions/brew@v1", 1, "completed", "failure"),)
     job = Job(5, "call / DEMO/Spells", "completed", "failure", steps=steps)
-    at_work = Job(5, "call / DEMO/Spells", "in_progress", steps=(Step(steps[0].name, 1, "in_progress"),))
+    at_work = Job(5, "call / DEMO/Spells", "in_progress", steps=(JobStep(steps[0].name, 1, "in_progress"),))
     seen: dict[str, Any] = {"url": URL, "updated_at": timezone.now()}
     runtime.answers["observe"] = Observation(
         cast.run_scope, "9000000042", status="in_progress", jobs=(at_work,), **seen

@@ -34,7 +34,7 @@ from casts.runtime import (
     OutcomeUnknown,
     RemoteArtifact,
     RunGone,
-    Step,
+    JobStep,
 )
 from core import ids
 from tests.casts import fake
@@ -147,7 +147,7 @@ class Story:
         """Return one job with a step for each status."""
         began = self.clock.now.replace(microsecond=0)
         steps = tuple(
-            Step(
+            JobStep(
                 *(f"Step {n} ✅", n, status, "success" if status == "completed" else None),
                 *(began if status != "queued" else None, began if status == "completed" else None),
             )

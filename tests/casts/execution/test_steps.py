@@ -22,7 +22,7 @@ from casts.runtime import (
     OutcomeUnknown,
     Run,
     RunGone,
-    Step,
+    JobStep,
     runtime_of,
 )
 from tests.casts.conftest import claim, history, ledger, step, wait
@@ -749,7 +749,7 @@ def test_a_bug_at_the_end_costs_two_minutes_and_not_the_cast(cast, runtime, cloc
 def test_the_last_steps_are_fetched_when_a_webhook_told_the_end_alone(cast, runtime):
     step(cast)
     moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, status="completed", conclusion="success"))
-    done = (Job(1, "cast", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
+    done = (Job(1, "cast", "completed", "success", steps=(JobStep("one", 1, "completed", "success"),)),)
     runtime.answers["observe"] = seen("completed", jobs=done)
     step(cast)
     assert ended(cast) == ("succeeded", "succeeded", "capture")

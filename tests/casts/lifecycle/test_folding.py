@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from casts.lifecycle import folding
 from casts.models import Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, Step
+from casts.runtime import Job, Observation, JobStep
 
 T0 = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
 STATES = ("queued", "in_progress", "completed")
@@ -42,7 +42,7 @@ def job(number, state, attempt=1, *, steps=3):
     status = "queued" if state == 0 else "completed" if state > steps else "in_progress"
     began = 1000 * attempt + 10 * number
     shown = tuple(
-        Step(
+        JobStep(
             f"Step {number}.{i}",
             i,
             "completed" if i < state else "in_progress" if i == state else "queued",
@@ -117,7 +117,7 @@ def test_a_job_that_has_begun_or_ended_means_that_the_run_has_begun(state):
 
 
 def with_steps(*states, status="completed", runner=""):
-    steps = tuple(Step(f"Step {i}", i, *state) for i, state in enumerate(states, 1))
+    steps = tuple(JobStep(f"Step {i}", i, *state) for i, state in enumerate(states, 1))
     return Job(1, "job", status, steps=steps, started_at=at(1000), runner=runner)
 
 
@@ -180,7 +180,7 @@ def test_a_start_is_neither_before_the_cast_nor_after_now(monkeypatch, said, sta
 
 
 def test_a_step_never_ends_before_it_began():
-    step = Step("Skipped", 1, "completed", "skipped", started_at=at(9), completed_at=at(7))
+    step = JobStep("Skipped", 1, "completed", "skipped", started_at=at(9), completed_at=at(7))
     [row] = apply(queued_cast(), seen("completed", jobs=(Job(1, "job", "completed", steps=(step,)),))).jobs
     assert row["steps"][0]["completed_at"] == row["steps"][0]["started_at"]
 
@@ -202,7 +202,7 @@ def test_progress_is_not_invented_before_steps_are_known_and_never_goes_back():
 
 
 def test_a_step_with_an_endless_name_fits_its_column():
-    endless = Job(1, "job", "in_progress", steps=(Step("x" * 5000, 1, "in_progress"),))
+    endless = Job(1, "job", "in_progress", steps=(JobStep("x" * 5000, 1, "in_progress"),))
     cast = apply(queued_cast(), job_only(endless))
     assert len(cast.step_name) == 300
     assert len(cast.message) <= 500

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from accounts.errors import BudgetExceeded
 from casts.lifecycle import moves
 from casts.models import FINAL, OPEN, Artifact, Cast, CastEvent, CastStatus
-from casts.runtime import Job, Observation, Run, Step
+from casts.runtime import Job, Observation, Run, JobStep
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
 from tests.casts.fake import jobs_of
 
@@ -100,7 +100,7 @@ def test_nothing_that_is_observed_later_changes_an_ended_cast(cast, status, fina
     moves.observe(cast.pk, seen(cast, "in_progress"))
     end(claim(cast), final)
     before = Cast.objects.filter(pk=cast.pk).values().get()
-    jobs = (Job(1, "late", "in_progress", steps=(Step("late", 1, "in_progress"),)),)
+    jobs = (Job(1, "late", "in_progress", steps=(JobStep("late", 1, "in_progress"),)),)
     assert not moves.observe(cast.pk, seen(cast, status, jobs=jobs, url="https://github.example/other"))
     moves.wake(cast.pk)
     assert Cast.objects.filter(pk=cast.pk).values().get() == before
@@ -183,7 +183,7 @@ def test_a_run_that_ends_wakes_a_worker_and_if_followed_one_that_begins_and_a_st
     moves.observe(cast.pk, seen(cast, "in_progress"))
     assert due()
     Cast.objects.update(due_at=None)
-    jobs = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),), runner="runner 1"),)
+    jobs = (Job(1, "job", "in_progress", steps=(JobStep("one", 1, "in_progress"),), runner="runner 1"),)
     assert moves.observe(cast.pk, seen(cast, None, jobs=jobs))
     assert not due()
     moves.observe(cast.pk, seen(cast, "completed"))
@@ -346,7 +346,7 @@ def guessed(cast, *messages):
 
 
 def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, runtime):
-    job = Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),))
+    job = Job(1, "job", "completed", "success", steps=(JobStep("one", 1, "completed", "success"),))
     held = guessed(cast, {"status": "completed", "conclusion": "success", "jobs": (job,)})
     collector = claim(cast)
     Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
@@ -450,8 +450,8 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
     run_id = next(RUNS)
     moves.bind_run(cast.pk, cast.run_scope, str(run_id), "")
-    ran = (Job(1, "job", "completed", "success", steps=(Step("one", 1, "completed", "success"),)),)
-    going = (Job(1, "job", "in_progress", steps=(Step("one", 1, "in_progress"),)),)
+    ran = (Job(1, "job", "completed", "success", steps=(JobStep("one", 1, "completed", "success"),)),)
+    going = (Job(1, "job", "in_progress", steps=(JobStep("one", 1, "in_progress"),)),)
     messages = [
         Observation(cast.run_scope, str(run_id), status="queued"),
         Observation(cast.run_scope, str(run_id), jobs=going),
@@ -513,7 +513,7 @@ def test_many_ends_at_once_are_one_end(cast):
 
 @pytest.mark.django_db(transaction=True)
 def test_many_observations_at_once_number_their_events_without_a_gap(cast):
-    steps = [Step(f"step {i}", i, "completed" if i < 5 else "in_progress") for i in range(1, 6)]
+    steps = [JobStep(f"step {i}", i, "completed" if i < 5 else "in_progress") for i in range(1, 6)]
     shown = [
         Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=tuple(steps[:n])),))
         for n in range(1, 6)

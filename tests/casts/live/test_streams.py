@@ -22,7 +22,7 @@ from casts import links
 from casts.lifecycle import moves
 from casts.live import asgi, frames, hub, openings
 from casts.models import Cast, CastStatus
-from casts.runtime import Job, Observation, Step
+from casts.runtime import Job, Observation, JobStep
 from core.queue import wakeups
 from tests.casts.client import Answer, asked, run
 from tests.casts.conftest import claim, history
@@ -54,7 +54,7 @@ def begin(cast):
 
 
 def progress(cast, number):
-    steps = tuple(Step(f"step {i}", i, "completed" if i < number else "in_progress") for i in range(1, number + 1))
+    steps = tuple(JobStep(f"step {i}", i, "completed" if i < number else "in_progress") for i in range(1, number + 1))
     moves.observe(cast.pk, Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=steps),)))
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from casts import links
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, Step
+from casts.runtime import Job, Observation, JobStep
 from core.ids import uuid7
 from tests.casts.conftest import claim
 
@@ -32,7 +32,7 @@ def test_whoever_has_the_link_sees_the_state_as_it_is(client, cast, path, secret
             cast.run_scope,
             "1",
             status="in_progress",
-            jobs=(Job(1, "cast", "in_progress", steps=(Step("Stir", 1, "in_progress"),)),),
+            jobs=(Job(1, "cast", "in_progress", steps=(JobStep("Stir", 1, "in_progress"),)),),
         ),
     )
     answer = client.get(path)
@@ -82,7 +82,7 @@ def test_members_and_operators_see_it_and_others_do_not(cast, account, django_us
 
 def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    steps = (Step(evil, 1, "in_progress"),)
+    steps = (JobStep(evil, 1, "in_progress"),)
     jobs = (Job(1, evil, "in_progress", steps=steps),)
     moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", url="javascript:alert(3)", jobs=jobs))
     Cast.objects.filter(pk=cast.pk).update(input={"x": evil}, metadata={evil: evil})
