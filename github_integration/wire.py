@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from requests.utils import parse_header_links
 
-from casts.runtime import Annotation, Job, Observation, RemoteArtifact, Run, JobStep
+from casts.runtime import Annotation, Job, JobStep, Observation, RemoteArtifact, Run
 from github_integration import errors
 
 JSON = Any

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import ApiKey
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, Run, JobStep
+from casts.runtime import Job, JobStep, Observation, Run
 from tests.casts.conftest import accept_cast
 from webhooks import inbox
 from webhooks.models import Delivery

@@ -17,7 +17,7 @@ from django.utils import timezone
 from casts import disclosure, links
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent, Spell
-from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, NotNow, Observation, Run, JobStep
+from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, JobStep, NotNow, Observation, Run
 from github_integration.words import WORDS
 from tests import console
 from tests.casts.client import asked, run

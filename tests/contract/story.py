@@ -29,12 +29,12 @@ from casts.runtime import (
     DispatchRefused,
     Failure,
     Job,
+    JobStep,
     NotNow,
     Observation,
     OutcomeUnknown,
     RemoteArtifact,
     RunGone,
-    JobStep,
 )
 from core import ids
 from tests.casts import fake

@@ -11,7 +11,7 @@ django.setup()
 
 from casts.lifecycle import moves  # noqa: E402 - needs a set-up Django
 from casts.models import Cast  # noqa: E402
-from casts.runtime import Job, Observation, JobStep  # noqa: E402
+from casts.runtime import Job, JobStep, Observation  # noqa: E402
 
 
 def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
@@ -19,7 +19,9 @@ def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
     casts = list(Cast.objects.filter(pk__in=cast_ids))
     for number in range(1, rounds + 1):
         began = time.monotonic()
-        steps = tuple(JobStep(f"step {n}", n, "completed" if n < number else "in_progress") for n in range(1, number + 1))
+        steps = tuple(
+            JobStep(f"step {n}", n, "completed" if n < number else "in_progress") for n in range(1, number + 1)
+        )
         job = Job(1, "job", "in_progress", steps=steps)
         for at, cast in enumerate(casts, 1):
             if not moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key or str(at), jobs=(job,))):

@@ -13,7 +13,7 @@ from accounts import budget, keys
 from accounts.models import Account
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, JobStep
+from casts.runtime import Job, JobStep, Observation
 from tests.casts.client import Api, problem
 from tests.casts.conftest import step
 from tests.casts.fake import jobs_of
@@ -36,7 +36,10 @@ def ids(answer):
 def test_a_cast_shows_its_whole_state(api, cast, runtime):
     began = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
     Cast.objects.update(created_at=began - dt.timedelta(seconds=3))
-    steps = (JobStep("Set up job", 1, "completed", "success", began, began), JobStep("Greet", 2, "in_progress", None, began))
+    steps = (
+        JobStep("Set up job", 1, "completed", "success", began, began),
+        JobStep("Greet", 2, "in_progress", None, began),
+    )
     runtime.answers["observe"] = lambda cast: Observation(
         cast.run_scope,
         cast.run_key,

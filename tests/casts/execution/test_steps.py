@@ -17,12 +17,12 @@ from casts.runtime import (
     DispatchRefused,
     Failure,
     Job,
+    JobStep,
     NotNow,
     Observation,
     OutcomeUnknown,
     Run,
     RunGone,
-    JobStep,
     runtime_of,
 )
 from tests.casts.conftest import claim, history, ledger, step, wait

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from casts.lifecycle import folding
 from casts.models import Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, JobStep
+from casts.runtime import Job, JobStep, Observation
 
 T0 = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
 STATES = ("queued", "in_progress", "completed")

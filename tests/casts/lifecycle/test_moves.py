@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from accounts.errors import BudgetExceeded
 from casts.lifecycle import moves
 from casts.models import FINAL, OPEN, Artifact, Cast, CastEvent, CastStatus
-from casts.runtime import Job, Observation, Run, JobStep
+from casts.runtime import Job, JobStep, Observation, Run
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
 from tests.casts.fake import jobs_of
 

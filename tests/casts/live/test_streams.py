@@ -22,7 +22,7 @@ from casts import links
 from casts.lifecycle import moves
 from casts.live import asgi, frames, hub, openings
 from casts.models import Cast, CastStatus
-from casts.runtime import Job, Observation, JobStep
+from casts.runtime import Job, JobStep, Observation
 from core.queue import wakeups
 from tests.casts.client import Answer, asked, run
 from tests.casts.conftest import claim, history

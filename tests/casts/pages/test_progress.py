@@ -11,7 +11,7 @@ from django.test import Client
 from casts import links
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus, Spell
-from casts.runtime import Job, Observation, JobStep
+from casts.runtime import Job, JobStep, Observation
 from core.ids import uuid7
 from tests.casts.conftest import claim
 
