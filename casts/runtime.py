@@ -53,7 +53,7 @@ class Observation:
     """What we learnt about a run at one moment. Times are the runtime's, perhaps with a resolution of one second.
 
     `run_key` is the run's id, unique within `run_scope`; both are text, whatever the runtime makes of them.
-    `title` carries the `[cast:<id>]` token if the workflow's run-name does. `jobs` is None when the message said
+    `title` carries the `[cast:<id>]` tag if the workflow's run-name does. `jobs` is None when the message said
     nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
     not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
     when the message didn't tell.
@@ -77,7 +77,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that a dispatch started, or that was found to carry a cast's token. `key`: its id within its scope."""
+    """A run that a dispatch started, or that was found to carry a cast's tag. `key`: its id within its scope."""
 
     key: str
     url: str = ""
@@ -150,7 +150,7 @@ class Words:
     corrected: str  # the answer named another run than the one that was taken for the cast's
     cancelling: str
     forcing: str
-    no_run_appeared: str  # after a dispatch that was accepted; {correlation}
+    no_run_appeared: str  # after a dispatch that was accepted; {run_tag}
     lost: str  # no run appeared either, after a dispatch whose answer was lost
     deleted: str
     gone: str  # deleted between its end and our asking what it left
@@ -251,7 +251,7 @@ class Runtime(Protocol):
         """
 
     def find(self, cast: Cast) -> Observation | None:
-        """Return the run that carries the cast's token, or None if every run since its dispatch was seen and none does.
+        """Return the run that carries the cast's tag, or None if every run since its dispatch was seen and none does.
 
         Raise NotNow while nobody knows.
         """

@@ -10,7 +10,7 @@ def uuid7() -> uuid.UUID:
     """Return a time-ordered UUID (RFC 9562 §5.7): 48 bits of milliseconds, 74 random bits.
 
     Time order keeps the primary key's index warm at its end and makes it the page cursor; 74 random bits keep
-    the `[cast:<id>]` token unguessable.
+    the `[cast:<id>]` tag unguessable.
     """
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76

@@ -84,7 +84,7 @@ class WorkflowRuntime:
         return WorkflowTarget.of(cast.spell).workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
-        """Return the one run whose title carries the cast's token.
+        """Return the one run whose title carries the cast's tag.
 
         None only if every run since the dispatch was looked at: the list is long in a busy repository.
         """
@@ -103,7 +103,7 @@ class WorkflowRuntime:
         if not found and not github().personal_token and not identity.name_of(repository.installation):
             raise NotNow("GitHub has not told yet who starts our runs.", reason="")  # ours may be among them
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
-            logger.warning("several runs carry one token", extra={"cast_id": str(cast.pk), "runs": len(found)})
+            logger.warning("several runs carry one tag", extra={"cast_id": str(cast.pk), "runs": len(found)})
         return min(found, key=lambda seen: int(seen.run_key)) if found else None
 
     def _search(self, cast: Cast, repository: Repository, *, created: str) -> tuple[list[Observation], bool]:
@@ -118,8 +118,8 @@ class WorkflowRuntime:
         return found, False
 
     def belongs(self, cast: Cast, seen: Observation) -> bool:
-        """Whether a listed run carries the cast's token and no other, and may be its own."""
-        return moves.TOKEN.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
+        """Whether a listed run carries the cast's tag and no other, and may be its own."""
+        return moves.RUN_TAG.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         """Ask for the run and its jobs, or take the run from the list that all casts share.

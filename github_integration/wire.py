@@ -23,7 +23,7 @@ NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
 AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+json"
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
-# Titles of other runs may quote a cast's token, as a commit message does; None is an answer that doesn't say.
+# Titles of other runs may quote a cast's tag, as a commit message does; None is an answer that doesn't say.
 DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
 SECRET = re.compile(r"(gh[a-z]_|github_pat_)[A-Za-z0-9._-]+")  # tokens are up to ~520 characters and contain dots
 

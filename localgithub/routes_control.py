@@ -57,7 +57,7 @@ def record(world: World, request: Request) -> Response:
 def noise(world: World, request: Request) -> Response:
     """Start runs that were not dispatched through the API, all in this second.
 
-    The body: {workflow, n, repository?, execute?, actor?, title?, event?, inputs?}. Half of them carry no token and
+    The body: {workflow, n, repository?, execute?, actor?, title?, event?, inputs?}. Half of them carry no tag and
     half a foreign one, unless `inputs` or `title` say otherwise. Unless `execute`, they end by themselves without
     running anything. `actor` is a login; one that ends in [bot] is a bot's.
     """

@@ -107,7 +107,7 @@ WORK = [
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
-# (a run's scope, its key there, the token of a title where there is no key yet).
+# (a run's scope, its key there, the tag of a title where there is no key yet).
 RUN_KNOWN = ["webhooks.inbox.run_known"]
 
 # What else happens in the transaction that ends a cast: functions of the cast.

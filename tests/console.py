@@ -31,7 +31,7 @@ run_ids = itertools.count(9_000_000_001)
 def claimed(cast: Cast) -> Cast:
     """Hold a cast as a worker does."""
     lease = timezone.now() + dt.timedelta(seconds=30)
-    Cast.objects.filter(pk=cast.pk).update(lease_until=lease, due_at=None, token=F("token") + 1)
+    Cast.objects.filter(pk=cast.pk).update(lease_until=lease, due_at=None, claim_number=F("claim_number") + 1)
     return Cast.objects.select_related("spell").get(pk=cast.pk)
 
 
@@ -45,7 +45,7 @@ def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str =
     now = timezone.now().replace(microsecond=0)
     steps = (JobStep(text, 1, "in_progress", started_at=now), JobStep("Tidy up", 2, "queued"))
     job = Job(run_id + 1, "spell", "in_progress", started_at=now, steps=steps)
-    seen: dict[str, Any] = {"title": f"{text} {cast.correlation}", "url": url, "run_started_at": now, "updated_at": now}
+    seen: dict[str, Any] = {"title": f"{text} {cast.run_tag}", "url": url, "run_started_at": now, "updated_at": now}
     moves.observe(cast.pk, Observation(cast.run_scope, str(run_id), status="in_progress", jobs=(job,), **seen))
     return claimed(cast)
 

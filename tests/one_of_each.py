@@ -26,8 +26,8 @@ from casts.models import (
     Cast,
     CastEvent,
     IdempotencyRecord,
+    SlotOrder,
     Spell,
-    SpellTurn,
 )
 from github_integration.models import Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
@@ -51,7 +51,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     cast = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/name", retry_of=first)
     period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)
     endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", secrets=["b", "a"])
-    due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "token": 2**40}
+    due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "claim_number": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
     rows: list[Any] = [
         *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
@@ -59,7 +59,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),
-        make(SpellTurn, spell=spell, account=account, served_at=MOMENT),
+        make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
@@ -79,7 +79,13 @@ def cast_fields(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, An
     return {
         **moments,
         **{"finished_at": None, "account": account, "api_key": api_key, "spell": spell, "cost_cents": 7},
-        **{"input": DOCUMENT, "metadata": {"b": TEXT, "a": ""}, "message": TEXT, "run_key": TEXT, "token": 2**40},
+        **{
+            "input": DOCUMENT,
+            "metadata": {"b": TEXT, "a": ""},
+            "message": TEXT,
+            "run_key": TEXT,
+            "claim_number": 2**40,
+        },
         **{"jobs": [{"id": 1}], "output": [1e22, "x"], "error": {"z": 1, "a": 2}, "observation": {}},
     }
 

@@ -113,14 +113,14 @@ class SpellAdmin(ConsoleAdmin):
     inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = []  # runtimes add theirs
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
-    readonly_fields = ("carries_token", "casts_made", "created", "updated", "takes", "gives")
+    readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives")
     fieldsets = (
         (None, {"fields": ("key", "name", "description", "active")}),
         (
             "Target",
             {
-                "fields": ("runtime", "carries_token"),
-                "description": "“Carries token” is learnt by seeing a run whose title holds [cast:…]; "
+                "fields": ("runtime", "tags_runs"),
+                "description": "“Tags runs” is learnt by seeing a run whose title holds [cast:…]; "
                 "without it a dispatch whose outcome is unknown is never repeated.",
             },
         ),

@@ -77,7 +77,7 @@ def send_again(callback: Callback) -> Callback:
             )
         free = Callback.objects.filter(pk=callback.pk, lease_until=None)
         changes = {"state": State.PENDING, "due_at": timezone.now(), "attempts": 0, "delivered_at": None}
-        if not free.update(**changes, token=F("token") + 1):
+        if not free.update(**changes, claim_number=F("claim_number") + 1):
             raise CallbackInFlight("It is being sent at this moment; see how that ends.", headers={"Retry-After": "5"})
         transaction.on_commit(wakeups.work_is_due)
     return Callback.objects.select_related("endpoint").get(pk=callback.pk)

@@ -30,7 +30,7 @@ MAX_DISPATCHES = 3
 SEARCH_EVERY = dt.timedelta(seconds=2)
 SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
 SOON = dt.timedelta(seconds=5)
-TURN_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
+PACE_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
 GONE_SECONDS = 15.0
 CLOSE_LOOK_EVERY = 4  # looks
 SEEN = (
@@ -51,7 +51,7 @@ class CastWork:
     def step(self, row: Cast) -> dt.datetime | None:
         """Move one cast on; return when to look again."""
         cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
-        cast.token, cast.lease_until = row.token, row.lease_until
+        cast.claim_number, cast.lease_until = row.claim_number, row.lease_until
         try:
             again = step(cast)
         except AccessLost as exc:
@@ -83,7 +83,7 @@ def step(cast: Cast) -> dt.datetime | None:
 
 def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: intent first, then the call, then the answer."""
-    if (turn := wait_for_turn(cast)) is not None:
+    if (turn := wait_for_pace(cast)) is not None:
         if turn > timezone.now() + WORTH_TELLING:
             message = words_of(cast).waiting_for_turn.format(at=f"{turn:%H:%M:%S}")
             moves.wait_for(cast, reason="waiting_for_turn", message=message)
@@ -117,17 +117,17 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
 
-def wait_for_turn(cast: Cast) -> dt.datetime | None:
+def wait_for_pace(cast: Cast) -> dt.datetime | None:
     """Return when this cast's turn to start comes, None if it is now. A turn that is waited for stays the cast's."""
-    turn = cast.turn_at
-    if turn is None or turn + TURN_KEPT < timezone.now():
+    turn = cast.pace_at
+    if turn is None or turn + PACE_KEPT < timezone.now():
         turn = runtime_of(cast).book(cast)
     if turn > timezone.now():
-        if turn != cast.turn_at:
-            moves.keep_turn(cast, turn)
+        if turn != cast.pace_at:
+            moves.note_pace(cast, turn)
         return turn
-    if cast.turn_at is not None:
-        moves.keep_turn(cast, None)
+    if cast.pace_at is not None:
+        moves.note_pace(cast, None)
     return None
 
 
@@ -146,12 +146,12 @@ def search(cast: Cast) -> dt.datetime | None:
     if waited < enough:
         return now + min(max(SEARCH_EVERY, waited / 2), enough / 5)
     accepted = cast.dispatched_at is not None
-    if not accepted and cast.spell.carries_token and cast.dispatch_attempts < MAX_DISPATCHES:
+    if not accepted and cast.spell.tags_runs and cast.dispatch_attempts < MAX_DISPATCHES:
         # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
         moves.take_back_intent(cast, tried=True)
         return now
     words = words_of(cast)
-    message = words.no_run_appeared.format(correlation=cast.correlation) if accepted else words.lost
+    message = words.no_run_appeared.format(run_tag=cast.run_tag) if accepted else words.lost
     end_failed(cast, "dispatch_lost", message)
     return None
 

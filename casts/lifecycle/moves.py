@@ -41,7 +41,7 @@ ALLOWED_FROM = {
     CastStatus.FAILED: OPEN,
     CastStatus.CANCELLED: OPEN,
 }
-TOKEN = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
+RUN_TAG = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 # Dispatched, and its run is not known.
 RUNLESS = Q(run_key=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
@@ -58,7 +58,7 @@ def columns_but(*left_out: str) -> list[str]:
 def locked() -> QuerySet[Cast]:
     """Return casts, to be locked, with what folding needs of their spells."""
     folded = Cast.objects.select_related("spell").only(
-        *columns_but(), "spell__key", "spell__runtime", "spell__carries_token"
+        *columns_but(), "spell__key", "spell__runtime", "spell__tags_runs"
     )
     return folded.select_for_update(of=("self",)).order_by()
 
@@ -172,7 +172,7 @@ def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
             dispatched_at=None,
             answer_lost_at=None,
             searched_since=None,
-            turn_at=None,
+            pace_at=None,
             dispatch_attempts=F("dispatch_attempts") + 1,
         )
         if limited and done:
@@ -197,7 +197,7 @@ def dispatched(cast: Cast, run: Run | None) -> None:
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
-            _tell_run_known(cast.run_scope, None, cast.correlation)
+            _tell_run_known(cast.run_scope, None, cast.run_tag)
         elif not bind_run(cast.pk, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
@@ -210,9 +210,9 @@ def dispatched(cast: Cast, run: Run | None) -> None:
         )
 
 
-def keep_turn(cast: Cast, at: dt.datetime | None) -> None:
+def note_pace(cast: Cast, at: dt.datetime | None) -> None:
     """Note when this cast's turn to start comes; None once it is taken."""
-    cast.mine().update(turn_at=at)
+    cast.mine().update(pace_at=at)
 
 
 def note_search_began(cast: Cast, at: dt.datetime) -> None:
@@ -225,16 +225,16 @@ def lose_answer(cast: Cast) -> None:
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
-            _tell_run_known(cast.run_scope, None, cast.correlation)
+            _tell_run_known(cast.run_scope, None, cast.run_tag)
 
 
-def _tell_run_known(scope: str, key: str | None, token: str = "") -> None:
-    """Tell whoever waits for it that a run has found its cast; None: that titles with this token may tell now.
+def _tell_run_known(scope: str, key: str | None, tag: str = "") -> None:
+    """Tell whoever waits for it that a run has found its cast; None: that titles with this tag may tell now.
 
     After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
     """
     for path in settings.RUN_KNOWN:
-        transaction.on_commit(partial(import_string(path), scope, key, token), robust=True)
+        transaction.on_commit(partial(import_string(path), scope, key, tag), robust=True)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
@@ -282,7 +282,12 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     # Back to queued, the one time that a status goes back: nothing is known to have begun.
     changes |= {"jobs": [], "step_name": "", "progress": 10, "run_key": named.key, "run_url": named.url}
     changes |= {"status": CastStatus.QUEUED}
-    changes |= {"run_guessed": False, "lease_until": None, "due_at": timezone.now(), "token": F("token") + 1}
+    changes |= {
+        "run_guessed": False,
+        "lease_until": None,
+        "due_at": timezone.now(),
+        "claim_number": F("claim_number") + 1,
+    }
     try:
         with transaction.atomic():
             Cast.objects.filter(pk=cast_id).update(**changes)
@@ -308,17 +313,17 @@ def _with_targets() -> QuerySet[Cast]:
 
 
 def find_cast(seen: Observation) -> uuid.UUID | None:
-    """Return the cast whose run was seen: the one that has the run, else the one whose token alone its title carries.
+    """Return the cast whose run was seen: the one that has the run, else the one whose tag alone its title carries.
 
     A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
     """
     known = Cast.objects.filter(run_scope__iexact=seen.run_scope, run_key=seen.run_key).values_list("pk", flat=True)
     if owner := known.first():
         return owner
-    tokens = TOKEN.findall(seen.title)
-    if len(tokens) != 1:
+    tags = RUN_TAG.findall(seen.title)
+    if len(tags) != 1:
         return None
-    waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tokens[0]).first()
+    waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tags[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
         bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
@@ -332,13 +337,13 @@ def may_be_ours(seen: Observation) -> bool:
     """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
     runless = _with_targets().filter(RUNLESS, run_scope__iexact=seen.run_scope)
     candidates = runless.order_by("dispatch_started_at")
-    tokens = TOKEN.findall(seen.title)
+    tags = RUN_TAG.findall(seen.title)
     if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
         candidates = candidates[:1]
-    elif tokens:
-        candidates = candidates.filter(pk=tokens[0])[: len(tokens) == 1]
-    else:  # without a token it can only be one that the answer will name
-        unanswered = candidates.filter(dispatched_at=None, answer_lost_at=None, spell__carries_token=False)
+    elif tags:
+        candidates = candidates.filter(pk=tags[0])[: len(tags) == 1]
+    else:  # without a tag it can only be one that the answer will name
+        unanswered = candidates.filter(dispatched_at=None, answer_lost_at=None, spell__tags_runs=False)
         candidates = unanswered[:CANDIDATES]
     return any(runtime_of(cast).may_own(cast, seen) for cast in candidates)
 
@@ -394,8 +399,8 @@ def _fold(cast: Cast, seen: Observation) -> bool:
         return False
     if public:
         events.append(cast, kind, at=timezone.now())
-    if not cast.spell.carries_token and TOKEN.search(seen.title) and cast.correlation in seen.title:
-        Spell.objects.filter(pk=cast.spell_id).update(carries_token=True)
+    if not cast.spell.tags_runs and RUN_TAG.search(seen.title) and cast.run_tag in seen.title:
+        Spell.objects.filter(pk=cast.spell_id).update(tags_runs=True)
     return public
 
 
@@ -536,7 +541,7 @@ def end(
     with transaction.atomic():
         return _end(
             END_CLAIMED,
-            {"id": cast.pk, "token": cast.token},
+            {"id": cast.pk, "claim_number": cast.claim_number},
             status,
             read=cast,
             reason=reason,

@@ -13,7 +13,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Account
-from casts.models import OPEN, Cast, CastStatus, Spell, SpellTurn
+from casts.models import OPEN, Cast, CastStatus, SlotOrder, Spell
 
 IN_LINE = ("accepted", "waiting_for_slot")
 
@@ -43,9 +43,9 @@ def wait_of(cast: Cast) -> Wait | None:
     """Return what a queued cast waits for, None if it may start. Exact only under `lock`."""
     spell, account = cast.spell, cast.account
     if spell.max_running is not None:
-        position = turn(cast)
-        if position > spell.max_running - holding().filter(spell=spell).count():
-            return Wait("spell", position, spell.max_running)
+        place = position(cast)
+        if place > spell.max_running - holding().filter(spell=spell).count():
+            return Wait("spell", place, spell.max_running)
     if account.max_running is not None:
         # Those before it that wait for a crowded spell's slot are not in its way.
         ahead = waiting().filter(Q(spell=spell) | Q(spell__max_running=None), account=account, pk__lt=cast.pk).count()
@@ -54,13 +54,13 @@ def wait_of(cast: Cast) -> Wait | None:
     return None
 
 
-def turn(cast: Cast) -> int:
+def position(cast: Cast) -> int:
     """Return a cast's place in its spell's line, as if every turn were taken in order."""
     line = waiting().filter(spell=cast.spell)
     mine = line.filter(account=cast.account_id, pk__lt=cast.pk).count()
     queues = dict(line.order_by().values_list("account").annotate(n=Count("pk")))
     full = crowded(set(queues) - {cast.account_id})
-    served = dict(SpellTurn.objects.filter(spell=cast.spell, account__in=queues).values_list("account", "served_at"))
+    served = dict(SlotOrder.objects.filter(spell=cast.spell, account__in=queues).values_list("account", "served_at"))
 
     def order(account_id: int) -> tuple[bool, object, int]:
         return (account_id in served, served.get(account_id), account_id)
@@ -103,7 +103,7 @@ def lock(cast: Cast) -> bool:
 def took(cast: Cast) -> None:
     """Note, under `lock`, that the account has had its turn."""
     if cast.spell.max_running is not None:
-        SpellTurn.objects.update_or_create(
+        SlotOrder.objects.update_or_create(
             spell=cast.spell, account_id=cast.account_id, defaults={"served_at": timezone.now()}
         )
 
@@ -117,7 +117,7 @@ def next_in_line(cast: Cast) -> list[Cast]:
     if cast.spell.max_running is not None and holding().filter(spell=cast.spell).count() < cast.spell.max_running:
         account_ids = set(waiting().filter(spell=cast.spell).order_by().values_list("account", flat=True).distinct())
         lines = [waiting().filter(spell=cast.spell, account=one) for one in account_ids - crowded(account_ids)]
-        found += sorted(first_of_each(lines), key=turn)[:1]
+        found += sorted(first_of_each(lines), key=position)[:1]
     limit = cast.account.max_running
     if limit is not None and holding().filter(account=cast.account_id).count() < limit:
         spell_ids = set(waiting().filter(account=cast.account_id).order_by().values_list("spell", flat=True).distinct())

@@ -17,7 +17,7 @@ from casts.models.cast import (
     CastEvent,
     CastStatus,
     IdempotencyRecord,
-    SpellTurn,
+    SlotOrder,
 )
 from casts.models.spell import (
     Spell,
@@ -40,9 +40,9 @@ __all__ = [
     "CastEvent",
     "CastStatus",
     "IdempotencyRecord",
+    "SlotOrder",
     "Spell",
     "SpellTarget",
-    "SpellTurn",
     "endpoint_id",
     "every_callback_type",
     "message_id",

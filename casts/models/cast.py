@@ -65,7 +65,7 @@ class Cast(DueRow):
     dispatched_at = models.DateTimeField(null=True)
     answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
-    turn_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
+    pace_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     run_scope = models.CharField(max_length=140)  # where `run_key` is unique: for a workflow, its repository
@@ -126,8 +126,8 @@ class Cast(DueRow):
         return max(0, int((self.finished_at - self.started_at).total_seconds() * 1000))
 
     @property
-    def correlation(self) -> str:
-        """The token that the workflow's run-name carries."""
+    def run_tag(self) -> str:
+        """The tag that the workflow's run-name carries."""
         return f"[cast:{self.pk}]"
 
     def get_absolute_url(self) -> str:
@@ -135,7 +135,7 @@ class Cast(DueRow):
         return reverse("cast-page", args=[self.pk])
 
 
-class SpellTurn(models.Model):
+class SlotOrder(models.Model):
     """When an account last got a slot of a spell with `max_running`; see casts.lifecycle.slots."""
 
     spell = models.ForeignKey(Spell, on_delete=models.CASCADE)

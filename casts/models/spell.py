@@ -77,7 +77,7 @@ class Spell(models.Model):
     )
     price_cents = models.PositiveIntegerField(default=0, validators=[AT_MOST])
     # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
-    carries_token = models.BooleanField(default=False, editable=False)
+    tags_runs = models.BooleanField(default=False, editable=False)
     charge_failed_runs = models.BooleanField(
         default=True, help_text="Take the price also when the run itself fails. What never ran is never charged."
     )
@@ -122,9 +122,9 @@ class Spell(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; with another runtime, what was learnt of the old one's runs is forgotten. See also `SpellTarget`."""
-        if self.carries_token and self.pk is not None:
+        if self.tags_runs and self.pk is not None:
             before = Spell.objects.filter(pk=self.pk).values_list("runtime", flat=True).first()
-            self.carries_token = before == self.runtime
+            self.tags_runs = before == self.runtime
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
@@ -157,13 +157,13 @@ class SpellTarget(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; with another target, what was learnt of the old one's runs is forgotten."""
-        if self.spell.carries_token:
+        if self.spell.tags_runs:
             model, before = type(self), type(self)()
             if self.pk is not None:
                 before = model._base_manager.filter(pk=self.pk).first() or before
             if any(getattr(before, name) != getattr(self, name) for name in self.decisive):
-                Spell.objects.filter(pk=self.spell_id).update(carries_token=False)
-                self.spell.carries_token = False
+                Spell.objects.filter(pk=self.spell_id).update(tags_runs=False)
+                self.spell.tags_runs = False
         super().save(*args, **kwargs)
 
     @classmethod

@@ -205,7 +205,7 @@ def remaining_fields(model: type[Model], *known: str) -> tuple[Any, ...]:
 
 
 def uuid_in(term: str) -> uuid.UUID | None:
-    """Return the first UUID in a pasted text: an id, a `[cast:<id>]` token, a page's address."""
+    """Return the first UUID in a pasted text: an id, a `[cast:<id>]` tag, a page's address."""
     found = A_UUID.search(term)
     return uuid.UUID(found[0]) if found else None
 

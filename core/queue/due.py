@@ -1,7 +1,7 @@
 """A queue without a broker: rows that say when they must be looked at next.
 
-`due_at` is when; `lease_until` is until when a worker holds the row; `token` grows with every claim, and every write of
-a step is filtered by the token it was given, so that a stopped worker that wakes up late changes nothing.
+`due_at` is when; `lease_until` is until when a worker holds the row; `claim_number` grows with every claim, and every
+write of a step is filtered by the number it was given, so that a stopped worker that wakes up late changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Statements:
         self.rows: Select[Any] = Select(lambda: model._base_manager.filter(some).order_by())
         lease = Param(model, "lease_until")
         again = {"attempts": F("attempts") + 1, "due_at": None}
-        self.claim = Update(lambda: model._base_manager.filter(some), lease_until=lease, token=F("token") + 1, **again)
+        self.claim = Update(
+            lambda: model._base_manager.filter(some), lease_until=lease, claim_number=F("claim_number") + 1, **again
+        )
         self.hold_on = Update(model.claimed, **again)
         at = Param(model, "due_at", "at")
         undue = Q(due_at=None) | Q(due_at__gt=Param(model, "due_at", "now"))
@@ -70,8 +72,10 @@ class DueQuerySet(models.QuerySet[Any]):
 
     def recover(self) -> int:
         now = timezone.now()
-        # The holder died or hangs. A new token keeps it from writing, should it wake up.
-        return self.filter(lease_until__lte=now).update(due_at=now, lease_until=None, token=F("token") + 1)
+        # The holder died or hangs. A new number keeps it from writing, should it wake up.
+        return self.filter(lease_until__lte=now).update(
+            due_at=now, lease_until=None, claim_number=F("claim_number") + 1
+        )
 
     def seconds_until_due(self) -> float | None:
         """Return how long until the next free row is due (negative: overdue), None if there is none."""
@@ -106,7 +110,7 @@ class DueRow(models.Model):
     due_at = models.DateTimeField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
-    token = models.PositiveBigIntegerField(default=0, editable=False)
+    claim_number = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
         abstract = True
@@ -121,13 +125,13 @@ class DueRow(models.Model):
 
     @classmethod
     def claimed(cls) -> models.QuerySet[Self]:
-        """Return, for a compiled statement, what `mine` returns for the row with `id` and `token`."""
-        key, token = Param(cls, cls._meta.pk.name, "id"), Param(cls, "token")
-        return cls._base_manager.filter(pk=key, token=token, lease_until__isnull=False)
+        """Return, for a compiled statement, what `mine` returns for the row with `id` and `claim_number`."""
+        key, number = Param(cls, cls._meta.pk.name, "id"), Param(cls, "claim_number")
+        return cls._base_manager.filter(pk=key, claim_number=number, lease_until__isnull=False)
 
     def mine(self) -> models.QuerySet[Self]:
         """Return this row if the claim that loaded it still holds, else nothing. Every write goes through this."""
-        return type(self)._base_manager.filter(pk=self.pk, token=self.token, lease_until__isnull=False)
+        return type(self)._base_manager.filter(pk=self.pk, claim_number=self.claim_number, lease_until__isnull=False)
 
     def extend(self, lease: dt.timedelta) -> bool:
         """Hold on for `lease` more; False if another worker has taken over."""
@@ -135,7 +139,7 @@ class DueRow(models.Model):
 
     def give_back(self, due_at: dt.datetime | None) -> bool:
         """End the claim and come back at `due_at`, or earlier if someone woke the row meanwhile (None: only then)."""
-        ask, claim = statements(type(self)), {"id": self.pk, "token": self.token}
+        ask, claim = statements(type(self)), {"id": self.pk, "claim_number": self.claim_number}
         if due_at is None:
             return bool(ask.give_back.run(**claim))
         return bool(ask.give_back_until.run(at=due_at, **claim))
@@ -143,7 +147,7 @@ class DueRow(models.Model):
     def rest(self, due_at: dt.datetime | None) -> Self | None:
         """Do as `give_back` does, unless the row is due again by now: then keep the claim, and return the row anew."""
         now = timezone.now()
-        ask, claim = statements(type(self)), {"id": self.pk, "token": self.token}
+        ask, claim = statements(type(self)), {"id": self.pk, "claim_number": self.claim_number}
         if due_at is None and ask.rest.run(now=now, **claim):
             return None
         if due_at is not None and due_at > now and ask.rest_until.run(now=now, at=due_at, **claim):

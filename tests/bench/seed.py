@@ -38,7 +38,7 @@ INSERT INTO casts_cast (
   id, account_id, api_key_id, spell_id, input, metadata, callback_url, cost_cents, status, status_reason, message,
   progress, step_name, last_seq, created_at, expires_at, started_at, finished_at, dispatch_attempts,
   dispatch_started_at, dispatched_at, run_scope, run_key, run_attempt, run_url, observation, jobs, run_finished_at,
-  cancel_reason, output, charged_cents, due_at, attempts, token)
+  cancel_reason, output, charged_cents, due_at, attempts, claim_number)
 SELECT
   (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || 'a' ||
    substr(hash, 4, 15))::uuid,

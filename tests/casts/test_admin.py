@@ -125,14 +125,14 @@ def test_what_was_typed_is_kept_when_it_is_refused(admin_client):
 
 
 def test_what_was_learnt_of_a_workflow_is_forgotten_with_it(admin_client, spell):
-    Spell.objects.update(carries_token=True)
+    Spell.objects.update(tags_runs=True)
     path = f"{SPELLS}{spell.pk}/change/"
     admin_client.post(path, posted(name="Renamed", ttl_seconds="99"))
     spell.refresh_from_db()
-    assert (spell.name, spell.carries_token) == ("Renamed", True)
+    assert (spell.name, spell.tags_runs) == ("Renamed", True)
     admin_client.post(path, posted(workflow_file="other.yml"))
     spell.refresh_from_db()
-    assert (WorkflowTarget.objects.get().workflow_file, spell.carries_token) == ("other.yml", False)
+    assert (WorkflowTarget.objects.get().workflow_file, spell.tags_runs) == ("other.yml", False)
 
 
 def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, make_spell, settings):
@@ -203,7 +203,7 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     assert admin_client.get(f"/casts/{cast.pk}/").status_code == 200
     # The worker's own columns are there, folded away; and no column is forgotten.
     internal = text[text.index(">Internal</h2>") :]
-    for name in ("due_at", "lease_until", "attempts", "token", "dispatch_attempts", "dispatch_started_at"):
+    for name in ("due_at", "lease_until", "attempts", "claim_number", "dispatch_attempts", "dispatch_started_at"):
         assert f'class="form-row field-{name}"' in internal, name
 
 
@@ -234,7 +234,7 @@ def test_casts_are_found(admin_client, account, api_key, make_spell):
     for term, found in (
         (str(wanted.pk), 1),
         (str(wanted.pk).upper(), 1),
-        (wanted.correlation, 1),
+        (wanted.run_tag, 1),
         (f"http://testserver/casts/{wanted.pk}/", 1),
         (str(wanted.run_key), 1),
         (wanted.run_url, 1),

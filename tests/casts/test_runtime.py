@@ -17,7 +17,7 @@ LABELS = re.compile(r'help_text=|^ +\("(?:On|Seen on) GitHub", \{"fields"|^ +did
 FILLED_IN = {
     "waiting_for_turn": {"at"},
     "refused": {"why"},
-    "no_run_appeared": {"correlation"},
+    "no_run_appeared": {"run_tag"},
     "ended_as": {"conclusion"},
     "artifact_pending": {"name"},
     "refused_every_time": {"spell"},

@@ -131,7 +131,7 @@ class Story:
 
         def observe(cast: Cast) -> Observation:
             return Observation(
-                cast.run_scope, cast.run_key or "7", 1, status, conclusion, f"speak {cast.correlation}", **told
+                cast.run_scope, cast.run_key or "7", 1, status, conclusion, f"speak {cast.run_tag}", **told
             )
 
         self.runtime.answers["observe"] = observe

@@ -58,7 +58,7 @@ def test_a_row_is_not_taken_before_its_time_nor_without_one(cast, clock):
 def test_a_claim_leases_counts_and_numbers(cast, clock):
     [row] = take()
     assert (row.lease_until, row.due_at) == (clock.now + LEASE, None)
-    assert (row.attempts, row.token) == (cast.attempts + 1, cast.token + 1)
+    assert (row.attempts, row.claim_number) == (cast.attempts + 1, cast.claim_number + 1)
     assert row.mine().exists()
     assert rows().seconds_until_due() is None
 
@@ -111,7 +111,7 @@ def test_a_dead_holders_row_is_due_again_and_his_token_is_worth_nothing(cast, cl
     assert rows().recover() == 1
     assert not dead.mine().exists()
     [living] = take()
-    assert living.token > dead.token
+    assert living.claim_number > dead.claim_number
     for write in (
         lambda: dead.extend(LEASE),
         lambda: dead.give_back(clock.now),
@@ -155,7 +155,7 @@ def test_a_lease_that_is_extended_is_not_recovered(cast, clock):
 def test_a_claim_is_on_one_row_and_on_no_other_with_the_same_number(make_cast, clock):
     make_cast(), make_cast()
     one, other = take()
-    assert one.token == other.token
+    assert one.claim_number == other.claim_number
     assert one.give_back(None)
     other.refresh_from_db()
     assert other.lease_until is not None

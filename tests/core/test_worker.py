@@ -116,12 +116,12 @@ def test_a_row_that_is_due_at_once_is_stepped_on_within_its_claim(cast, working,
     held = []
 
     def step(row):
-        held.append((row.token, row.attempts, time.monotonic()))
+        held.append((row.claim_number, row.attempts, time.monotonic()))
         return timezone.now() if len(held) < 5 else None
 
     working(step)
     until(lambda: len(held) == 5 and Cast.objects.get().lease_until is None)
-    assert {token for token, _, _ in held} == {1}
+    assert {number for number, _, _ in held} == {1}
     assert [attempts for _, attempts, _ in held] == [1, 2, 3, 4, 5]
     assert sorted(after - before for (_, _, before), (_, _, after) in itertools.pairwise(held))[1] < 0.1
     assert Cast.objects.get().due_at is None
@@ -131,7 +131,7 @@ def test_a_row_that_is_woken_while_it_is_stepped_is_stepped_on(cast, working):
     held = []
 
     def step(row):
-        held.append((row.token, row.due_at))
+        held.append((row.claim_number, row.due_at))
         if len(held) == 1:
             Cast.due_rows().wake(pk=row.pk)
         return timezone.now() + dt.timedelta(hours=1) if len(held) < 3 else None
@@ -163,8 +163,8 @@ def test_a_row_whose_claim_is_lost_is_not_stepped_on(cast, working):
     held = []
 
     def step(row):
-        held.append(row.token)
-        Cast.objects.filter(pk=row.pk).update(token=row.token + 1)
+        held.append(row.claim_number)
+        Cast.objects.filter(pk=row.pk).update(claim_number=row.claim_number + 1)
         return timezone.now()
 
     working(step)
@@ -178,7 +178,7 @@ def test_a_worker_that_stops_steps_no_row_on(cast, working):
     stopping: list[Worker] = []
 
     def step(row):
-        held.append(row.token)
+        held.append(row.claim_number)
         stopping[0].stop()
         return timezone.now()
 
@@ -259,7 +259,7 @@ def test_a_long_steps_lease_is_kept_up_and_nobody_takes_it_over(cast, working):
     holders, finish = [], threading.Event()
 
     def step(row):
-        holders.append(row.token)
+        holders.append(row.claim_number)
         finish.wait(10)
 
     working(step, lease=0.6)
@@ -273,8 +273,8 @@ def test_a_long_steps_lease_is_kept_up_and_nobody_takes_it_over(cast, working):
 def test_a_dead_workers_row_is_taken_over(cast, working):
     [dead] = Cast.due_rows().claim(limit=1, lease=dt.timedelta(seconds=0.3))
     taken = []
-    working(lambda row: taken.append(row.token))
-    assert until(lambda: taken)[0] > dead.token
+    working(lambda row: taken.append(row.claim_number))
+    assert until(lambda: taken)[0] > dead.claim_number
 
 
 def test_no_more_rows_are_held_than_there_are_threads(make_cast, working):

@@ -79,7 +79,7 @@ def test_a_run_whose_dispatch_was_not_answered_is_found(here: Platform, deaf: Pl
 
 def test_a_dispatch_that_started_nothing_is_sent_again_once_that_is_proved(deaf: Platform):
     # A run of each spell has been seen with its token in its title: only then does absence prove anything.
-    unseen = deaf.rows("SELECT key FROM casts_spell WHERE key LIKE ? AND NOT carries_token", "echo%")
+    unseen = deaf.rows("SELECT key FROM casts_spell WHERE key LIKE ? AND NOT tags_runs", "echo%")
     for cast_id in [deaf.cast(row["key"], {})["cast_id"] for row in unseen]:
         deaf.ended(cast_id)
     inputs: dict[str, Any] = {}

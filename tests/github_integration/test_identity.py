@@ -74,7 +74,7 @@ def test_new_name_replaces_the_old_one_and_trouble_keeps_it(cast: Cast, http: re
 
 def seen(cast: Cast, **fields: Any) -> Observation:
     told: dict[str, Any] = {"trigger": "workflow_dispatch", "workflow": "cast.yml", "actor": "spells[bot]"}
-    told |= {"title": cast.correlation, "made_at": STARTED + dt.timedelta(seconds=1)}
+    told |= {"title": cast.run_tag, "made_at": STARTED + dt.timedelta(seconds=1)}
     return Observation(cast.run_scope, "5", status="queued", **told | fields)
 
 

@@ -249,7 +249,7 @@ def test_token_that_github_can_not_make_now_leaves_the_dispatch_unsent(
 def listed(cast: Cast, number: int = 7, **fields: Any) -> dict[str, Any]:
     return {
         "id": number,
-        "display_title": f"greet {cast.correlation}",
+        "display_title": f"greet {cast.run_tag}",
         "name": "Greet",
         "event": "workflow_dispatch",
         "status": "queued",
@@ -273,7 +273,7 @@ def test_run_is_found_by_the_token_in_its_title(cast: Cast, http: responses.Requ
     seen = WorkflowDispatch().find(cast)
     assert seen is not None
     assert (seen.run_key, seen.run_scope) == ("7", cast.run_scope)
-    assert cast.correlation in seen.title
+    assert cast.run_tag in seen.title
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_newest_run_without_the_exact_token_is_never_taken(
 
 
 def test_token_in_the_name_alone_is_no_match(cast: Cast, http: responses.RequestsMock) -> None:
-    list_runs(http, [listed(cast, display_title="greet", name=cast.correlation)])
+    list_runs(http, [listed(cast, display_title="greet", name=cast.run_tag)])
     assert WorkflowDispatch().find(cast) is None
 
 
@@ -859,7 +859,7 @@ def test_lost_answer_is_cleared_up_by_looking_and_nothing_is_sent_twice(
     list_runs(http, [listed(cast, created_at=timezone.now().isoformat())])
     cast = step(cast)
     assert cast.run_key == "7"
-    assert cast.spell.carries_token
+    assert cast.spell.tags_runs
     assert [call.request.method for call in http.calls] == ["POST", "GET"]
 
 

@@ -51,7 +51,7 @@ from casts.models import Spell
 from github_integration.models import WorkflowTarget
 names = WorkflowTarget.names()
 print(json.dumps(list(WorkflowTarget.objects.order_by("spell__key").values_list("spell__key", *names))))
-assert list(Spell.objects.filter(carries_token=True).values_list("key", flat=True)) == ["full"]
+assert list(Spell.objects.filter(tags_runs=True).values_list("key", flat=True)) == ["full"]
 """
 TARGETS = [
     ["blank", "", "", "", "", None],

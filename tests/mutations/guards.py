@@ -28,19 +28,21 @@ class Mutation:
 
 
 # A compiled statement takes its values, no more and no fewer, so a condition that is dropped must still ask for its.
-ANY_CLAIM = 'Cast.objects.filter(Q(token=Param(Cast, "token")) | Q(token__gte=0), pk=Param(Cast, "id"))'
+ANY_CLAIM = (
+    'Cast.objects.filter(Q(claim_number=Param(Cast, "claim_number")) | Q(claim_number__gte=0), pk=Param(Cast, "id"))'
+)
 
 MUTATIONS = [
     # Moves.
     Mutation("_move: from any status", MOVES_OF + "GUARDED", without("status__in"), (MOVES, MACHINE)),
-    Mutation("mine: without the token", "core.queue.due:DueRow.mine", without("token"), (MOVES, MACHINE)),
+    Mutation("mine: without the number", "core.queue.due:DueRow.mine", without("claim_number"), (MOVES, MACHINE)),
     Mutation("mine: without the lease", "core.queue.due:DueRow.mine", without("lease_until__isnull"), (DUE,)),
     Mutation(
-        "claimed: without the token",
+        "claimed: without the number",
         "core.queue.due:DueRow.claimed",
         swap(
-            "_rows.filter(pk=_key, token=_token, lease_until__isnull=_is)",
-            "_rows.filter(Q(token=_token) | Q(token__gte=0), pk=_key, lease_until__isnull=_is)",
+            "_rows.filter(pk=_key, claim_number=_number, lease_until__isnull=_is)",
+            "_rows.filter(Q(claim_number=_number) | Q(claim_number__gte=0), pk=_key, lease_until__isnull=_is)",
         ),
         (MOVES, DUE),
     ),
@@ -186,7 +188,7 @@ MUTATIONS = [
     Mutation("slots: no turns", MOVES_OF + "intend_dispatch", drop("took"), (LINE,)),
     Mutation(
         "slots: crowded accounts are in the way",
-        SLOTS_OF + "turn",
+        SLOTS_OF + "position",
         swap("_one not in _full and _one != _own", "_one != _own"),
         (LINE,),
     ),

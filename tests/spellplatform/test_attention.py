@@ -261,17 +261,17 @@ def test_longer_deadlines_of_ours_are_respected(admin_client, make_stuck, settin
 def test_looking_now_wakes_a_whole_group_and_nothing_else(admin_client, make_stuck):
     waiting = [make_stuck(status_reason="rate_limited", due_at=ago(hours=-1)) for _ in range(4)]
     other = make_stuck(status_reason="waiting_for_slot", due_at=ago(hours=-1))
-    held = make_stuck(status_reason="rate_limited", due_at=None, lease_until=ago(seconds=-20), token=5)
+    held = make_stuck(status_reason="rate_limited", due_at=None, lease_until=ago(seconds=-20), claim_number=5)
     assert pressed(admin_client, "Look at all now") == "Casts that a worker looks at now: 5 of 5."
     for cast in waiting:
         cast.refresh_from_db()
         assert cast.due_at <= timezone.now()
-        assert (cast.lease_until, cast.token) == (None, 0)
+        assert (cast.lease_until, cast.claim_number) == (None, 0)
     other.refresh_from_db()
     assert other.due_at > timezone.now()
     held.refresh_from_db()  # its holder goes on, and it becomes due when the holder gives it back
     assert held.lease_until is not None
-    assert held.token == 5
+    assert held.claim_number == 5
     assert held.give_back(ago(hours=-1))
     held.refresh_from_db()
     assert held.due_at <= timezone.now()

@@ -144,7 +144,7 @@ def run_event(cast: Cast, action: str, *, title: str | None = None, run_id: int 
     body["repository"]["full_name"] = cast.run_scope
     body["workflow_run"] |= {
         "id": run_id,
-        "display_title": f"greet {cast.correlation}" if title is None else title,
+        "display_title": f"greet {cast.run_tag}" if title is None else title,
         "event": cast.spell.runtime,
         "path": f".github/workflows/{WorkflowTarget.of(cast.spell).workflow_used}",
         "html_url": f"https://github.com/{cast.run_scope}/actions/runs/{run_id}",

@@ -49,7 +49,7 @@ def test_run_that_a_cast_has_is_known_by_its_id_without_any_token(running: Cast)
     assert (after.status, after.status_reason, after.started_at) == ("queued", "waiting_for_runner", None)
     assert after.observation is not None
     assert after.observation["status"] == "in_progress"
-    assert not after.spell.carries_token
+    assert not after.spell.tags_runs
 
 
 def test_run_of_a_waiting_cast_is_learnt_from_the_token_in_its_title(cast: Cast) -> None:
@@ -57,7 +57,7 @@ def test_run_of_a_waiting_cast_is_learnt_from_the_token_in_its_title(cast: Cast)
     after = again(cast)
     assert (after.run_key, after.status, after.status_reason) == ("42", "queued", "waiting_for_runner")
     assert after.run_url == f"https://github.com/{cast.run_scope}/actions/runs/42"
-    assert after.spell.carries_token
+    assert after.spell.tags_runs
 
 
 def test_name_of_a_repository_is_compared_as_github_does(cast: Cast) -> None:
@@ -445,7 +445,7 @@ def test_worker_that_was_stopped_and_wakes_late_changes_nothing(running: Cast, m
 @pytest.fixture
 def unanswered(make_cast: Callable[..., Cast]) -> Cast:
     """A cast whose dispatch GitHub has not answered yet, by an App whose name is known, of a spell with the token."""
-    return make_cast(dispatched_at=None, spell={"carries_token": True})
+    return make_cast(dispatched_at=None, spell={"tags_runs": True})
 
 
 def of_us(cast: Cast, **run: Any) -> dict[str, Any]:
@@ -474,7 +474,7 @@ def test_run_that_may_be_the_casts_waits_for_the_answer(unanswered: Cast) -> Non
 def test_run_that_cannot_be_the_casts_is_settled_at_once(unanswered: Cast, run: dict[str, Any], lost: bool) -> None:
     if lost:
         Cast.objects.update(answer_lost_at=timezone.now())
-    title = run.get("title", "{own}").replace("{own}", unanswered.correlation)
+    title = run.get("title", "{own}").replace("{own}", unanswered.run_tag)
     assert tell(of_us(unanswered, **run | {"title": title})) == Outcome.NOT_OURS
     assert (stored().due_at, again(unanswered).run_key) == (None, None)
 

@@ -143,7 +143,7 @@ def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
     """The answer names the run after the message was judged and before that is committed."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite lets one transaction write at a time")
-    cast = make_cast(dispatched_at=None, spell={"carries_token": title is not None})
+    cast = make_cast(dispatched_at=None, spell={"tags_runs": title is not None})
     event, body = body_of(cast, kind)
     if title:
         body["workflow_run"]["display_title"] = title

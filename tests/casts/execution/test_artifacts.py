@@ -220,7 +220,7 @@ def test_asking_for_a_copy_leaves_one_that_is_under_way_to_its_holder(ran, clock
     [row] = Artifact.due_rows().filter(pk=late.pk).claim(limit=1, lease=LEASE)
     assert copy_again([late.pk]) == [late.pk]
     late.refresh_from_db()
-    assert (late.token, late.lease_until, late.attempts) == (row.token, row.lease_until, row.attempts)
+    assert (late.claim_number, late.lease_until, late.attempts) == (row.claim_number, row.lease_until, row.attempts)
     runtime.answers["download"] = b"x"
     assert row.give_back(ArtifactWork().step(row))
     late.refresh_from_db()

@@ -37,7 +37,7 @@ def seen(status, conclusion=None, attempt=1, **fields):
 
     def observe(cast):
         began = timezone.now() if status != "queued" else None
-        told: dict[str, Any] = {"run_started_at": began, "title": f"greet {cast.correlation}", "url": URL} | fields
+        told: dict[str, Any] = {"run_started_at": began, "title": f"greet {cast.run_tag}", "url": URL} | fields
         told = {"jobs": jobs_of(status, conclusion, began=told["run_started_at"])} | told
         return Observation(cast.run_scope, cast.run_key or "7", attempt, status, conclusion, **told)
 
@@ -197,7 +197,7 @@ def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runti
     assert (cast.status, cast.run_key, cast.run_url) == ("running", "7", URL)
     assert runtime.count("start") == 1
     cast.spell.refresh_from_db()
-    assert cast.spell.carries_token
+    assert cast.spell.tags_runs
 
 
 def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost(cast, runtime):
@@ -277,7 +277,7 @@ def test_the_run_is_looked_for_several_times_before_it_counts_as_lost(cast, runt
 def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_most(
     make_cast, make_spell, runtime, clock
 ):
-    cast = make_cast(spell=make_spell("told", carries_token=True))
+    cast = make_cast(spell=make_spell("told", tags_runs=True))
     runtime.answers["start"] = OutcomeUnknown("timeout")
     for sent in (1, 2, 3):
         step(cast)
@@ -293,7 +293,7 @@ def test_with_the_token_absence_is_proved_and_it_is_sent_again_three_times_at_mo
 
 
 def test_waits_do_not_use_up_the_three_dispatches(make_cast, make_spell, runtime, clock):
-    cast = make_cast(spell=make_spell("told", carries_token=True))
+    cast = make_cast(spell=make_spell("told", tags_runs=True))
     runtime.answers["start"] = (
         [NotNow("rate")] * 4 + [OutcomeUnknown("timeout")] + [NotNow("rate")] * 4 + [Run("7", URL)]
     )
@@ -306,7 +306,7 @@ def test_waits_do_not_use_up_the_three_dispatches(make_cast, make_spell, runtime
 
 
 def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(make_cast, make_spell, runtime, clock):
-    cast = make_cast(spell=make_spell("event", runtime="repository_dispatch", event_type="x", carries_token=True))
+    cast = make_cast(spell=make_spell("event", runtime="repository_dispatch", event_type="x", tags_runs=True))
     mine = runtime_of(cast)
     assert isinstance(mine, FakeRuntime)
     mine.answers["start"] = None
@@ -353,7 +353,7 @@ def test_a_cast_waits_for_its_turn_says_when_it_comes_and_keeps_it(cast, runtime
     clock.forward(seconds=60)
     step(cast)
     assert (runtime.count("book"), runtime.count("start")) == (1, 1)
-    assert (cast.turn_at, cast.run_key is None) == (None, False)
+    assert (cast.pace_at, cast.run_key is None) == (None, False)
 
 
 def test_a_turn_that_nobody_took_is_lost(cast, runtime, clock):
@@ -804,7 +804,12 @@ def test_a_worker_that_lost_its_claim_while_it_called_writes_nothing(cast, runti
     again = CastWork().step(row)
     now = Cast.objects.get(pk=cast.pk)
     assert not row.give_back(again)
-    assert (now.status, now.status_reason, now.progress, now.token) == ("queued", "accepted", 0, others[0].token)
+    assert (now.status, now.status_reason, now.progress, now.claim_number) == (
+        "queued",
+        "accepted",
+        0,
+        others[0].claim_number,
+    )
     assert now.dispatch_started_at is not None  # so the new holder searches
     assert now.dispatch_attempts == 1
     assert history(cast) == ["accepted"]

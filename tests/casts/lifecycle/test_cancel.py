@@ -31,7 +31,7 @@ def cancel(api, cast):
 
 def seen(status, conclusion=None):
     return lambda cast: Observation(
-        cast.run_scope, cast.run_key or "7", 1, status, conclusion, cast.correlation, jobs=jobs_of(status, conclusion)
+        cast.run_scope, cast.run_key or "7", 1, status, conclusion, cast.run_tag, jobs=jobs_of(status, conclusion)
     )
 
 
@@ -145,7 +145,7 @@ def test_an_unknown_dispatch_that_is_never_found_ends_after_twice_the_grace(api,
     clock.forward(seconds=2)
     step(cast)
     assert ended(cast) == BY_CALLER
-    late = Observation(cast.run_scope, "7", status="in_progress", title=cast.correlation)
+    late = Observation(cast.run_scope, "7", status="in_progress", title=cast.run_tag)
     assert moves.find_cast(late) is None
 
 

@@ -58,7 +58,7 @@ class Money(RuleBasedStateMachine):
         kinds: list[tuple[int, dict[str, Any]]] = [
             (5, {"max_running": 1}),
             (13, {"charge_failed_runs": False}),
-            (0, {"carries_token": True}),
+            (0, {"tags_runs": True}),
         ]
         self.spells = [
             stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
@@ -202,7 +202,7 @@ class Money(RuleBasedStateMachine):
             attempt,
             status,
             conclusion if status == "completed" else None,
-            title=cast.correlation,
+            title=cast.run_tag,
             run_started_at=now,
             updated_at=now,
             jobs=told,

@@ -58,7 +58,7 @@ def test_an_end_without_the_claim_changes_nothing(cast):
     assert not end(cast)
     held = claim(cast)
     stale = Cast.objects.get(pk=cast.pk)
-    stale.token -= 1
+    stale.claim_number -= 1
     assert not end(stale)
     assert not Cast.objects.get(pk=cast.pk).final
     assert end(held)
@@ -82,7 +82,7 @@ def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
 def test_only_its_holder_sends_a_cast_and_only_while_it_is_queued_without_a_run_or_a_cancel(cast):
     held, row = claim(cast), Cast.objects.filter(pk=cast.pk)
     late = Cast.objects.select_related("spell", "account").get(pk=cast.pk)
-    late.token -= 1
+    late.claim_number -= 1
     assert moves.intend_dispatch(late) is moves.Intent.LOST
     right = {"status": "queued", "run_key": None, "cancel_requested_at": None}
     for wrong in ({"status": "running"}, {"run_key": "7"}, {"cancel_requested_at": timezone.now()}):
@@ -251,13 +251,13 @@ def test_a_title_that_nearly_carries_it_belongs_to_nobody(waiting, title):
 
 
 def test_a_token_of_a_cast_that_was_never_sent_opens_nothing(cast):
-    assert moves.find_cast(titled(cast, cast.correlation)) is None
+    assert moves.find_cast(titled(cast, cast.run_tag)) is None
 
 
 def test_a_token_in_another_repository_opens_nothing(waiting):
     cast = waiting()
     for other in ("evil/spells", "demo/spells2", "demo/spell"):
-        assert moves.find_cast(Observation(other, "5", status="queued", title=cast.correlation)) is None
+        assert moves.find_cast(Observation(other, "5", status="queued", title=cast.run_tag)) is None
     cast.refresh_from_db()
     assert cast.run_key is None
 
@@ -265,21 +265,21 @@ def test_a_token_in_another_repository_opens_nothing(waiting):
 @pytest.mark.usefixtures("runtime")
 def test_a_repository_is_the_same_in_any_case(waiting):
     cast = waiting()
-    assert moves.find_cast(Observation("Demo/Spells", "5", status="queued", title=cast.correlation)) == cast.pk
+    assert moves.find_cast(Observation("Demo/Spells", "5", status="queued", title=cast.run_tag)) == cast.pk
     assert moves.find_cast(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
 
 
 def test_a_token_of_an_ended_cast_opens_nothing(waiting):
     cast = waiting()
     end(claim(cast), CastStatus.FAILED, charge=False)
-    assert moves.find_cast(titled(cast, cast.correlation)) is None
+    assert moves.find_cast(titled(cast, cast.run_tag)) is None
 
 
 @pytest.mark.usefixtures("runtime")
 def test_a_second_run_with_the_same_token_is_not_taken(waiting):
     cast = waiting()
-    assert moves.find_cast(titled(cast, cast.correlation, 5)) == cast.pk
-    assert moves.find_cast(titled(cast, cast.correlation, 6)) is None
+    assert moves.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
+    assert moves.find_cast(titled(cast, cast.run_tag, 6)) is None
     cast.refresh_from_db()
     assert cast.run_key == "5"
 
@@ -298,7 +298,7 @@ def test_no_cast_is_ever_given_another_ones_run(waiting):
 def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
     first, second = waiting(), waiting()
     stranger = f"[cast:{uuid.uuid4()}]"
-    for title in (f"{stranger} {first.correlation}", f"{first.correlation} {second.correlation}", 2 * stranger):
+    for title in (f"{stranger} {first.run_tag}", f"{first.run_tag} {second.run_tag}", 2 * stranger):
         assert moves.find_cast(titled(first, title)) is None
         assert not moves.may_be_ours(titled(first, title))
     first.refresh_from_db(), second.refresh_from_db()
@@ -308,11 +308,11 @@ def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
 def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
     held = claim(cast)
     assert moves.intend_dispatch(held) is moves.Intent.COMMITTED
-    assert moves.find_cast(titled(cast, cast.correlation, 5)) is None
-    assert moves.may_be_ours(titled(cast, cast.correlation, 5))
+    assert moves.find_cast(titled(cast, cast.run_tag, 5)) is None
+    assert moves.may_be_ours(titled(cast, cast.run_tag, 5))
     moves.dispatched(held, Run("6", "https://github.example/6"))
-    assert moves.find_cast(titled(cast, cast.correlation, 5)) is None
-    assert not moves.may_be_ours(titled(cast, cast.correlation, 5))
+    assert moves.find_cast(titled(cast, cast.run_tag, 5)) is None
+    assert not moves.may_be_ours(titled(cast, cast.run_tag, 5))
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("6", False)
 
@@ -322,7 +322,7 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
     held = claim(cast)
     moves.intend_dispatch(held)
     moves.lose_answer(held) if lost else moves.dispatched(held, None)
-    assert moves.find_cast(titled(cast, cast.correlation, 5)) == cast.pk
+    assert moves.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("5", True)
 
@@ -330,8 +330,8 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
 def test_a_run_that_its_runtime_says_is_not_the_casts_is_not_taken(waiting, runtime):
     cast = waiting()
     runtime.answers["may_own"] = False
-    assert moves.find_cast(titled(cast, cast.correlation)) is None
-    assert not moves.may_be_ours(titled(cast, cast.correlation))
+    assert moves.find_cast(titled(cast, cast.run_tag)) is None
+    assert not moves.may_be_ours(titled(cast, cast.run_tag))
 
 
 def guessed(cast, *messages):
@@ -339,7 +339,7 @@ def guessed(cast, *messages):
     held = claim(cast)
     moves.intend_dispatch(held)
     moves.lose_answer(held)
-    moves.observe_run(titled(cast, cast.correlation, 5))
+    moves.observe_run(titled(cast, cast.run_tag, 5))
     for message in messages:
         moves.observe(cast.pk, Observation(cast.run_scope, "5", **message))
     return held
@@ -412,10 +412,10 @@ def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast
     silent = make_cast()
     moves.intend_dispatch(held := claim(silent))
     moves.lose_answer(held)
-    assert not moves.may_be_ours(titled(silent, "x"))  # only a token can tell now
-    told = make_cast(spell=make_spell("told", carries_token=True))
+    assert not moves.may_be_ours(titled(silent, "x"))  # only a tag can tell now
+    told = make_cast(spell=make_spell("told", tags_runs=True))
     moves.intend_dispatch(claim(told))
-    assert not moves.may_be_ours(titled(told, "x"))  # its runs carry the token
+    assert not moves.may_be_ours(titled(told, "x"))  # its runs carry the tag
 
 
 def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waiting, cast):
@@ -430,12 +430,12 @@ def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waitin
 def test_a_spell_is_known_to_carry_the_token_once_its_own_was_seen(cast, spell):
     def carries():
         spell.refresh_from_db()
-        return spell.carries_token
+        return spell.tags_runs
 
     moves.observe(cast.pk, seen(cast, "queued", title=f"[cast:{uuid.uuid4()}]"))
     moves.observe(cast.pk, seen(cast, "pending", title="greet"))
     assert not carries()
-    moves.observe(cast.pk, seen(cast, "in_progress", title=f"greet {cast.correlation}"))
+    moves.observe(cast.pk, seen(cast, "in_progress", title=f"greet {cast.run_tag}"))
     assert carries()
 
 

@@ -9,7 +9,7 @@ import pytest
 from accounts import keys
 from accounts.models import Account
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastStatus, Spell, SpellTurn
+from casts.models import Cast, CastStatus, SlotOrder, Spell
 from casts.runtime import DispatchRefused, NotNow, Observation, OutcomeUnknown
 from tests.casts.conftest import claim, history, step
 
@@ -91,7 +91,7 @@ def test_exactly_as_many_run_as_may(casts, make_spell, api_key, runtime, limit, 
 
 def test_without_a_limit_all_run(casts, runtime):
     assert sent(*casts(4)) == [0, 1, 2, 3]
-    assert not SpellTurn.objects.exists()
+    assert not SlotOrder.objects.exists()
 
 
 def test_both_limits_hold(casts, make_spell, api_key, people, runtime):

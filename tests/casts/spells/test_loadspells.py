@@ -56,10 +56,10 @@ def test_a_file_makes_its_spells(load):
 
 def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
     load(GOOD)
-    Spell.objects.filter(key="greet").update(carries_token=True, description="kept by hand")
+    Spell.objects.filter(key="greet").update(tags_runs=True, description="kept by hand")
     assert load('[greet]\nprice_cents = 15\n[new]\nrepository = "demo/spells"') == "created: new; updated: greet"
     greet = Spell.objects.get(key="greet")
-    assert (greet.price_cents, greet.name, greet.description, greet.carries_token) == (
+    assert (greet.price_cents, greet.name, greet.description, greet.tags_runs) == (
         15,
         "Greeting",
         "kept by hand",
@@ -71,10 +71,10 @@ def test_a_second_load_updates_and_leaves_what_the_file_does_not_name(load):
 
 def test_another_target_is_another_workflow_of_which_nothing_is_learnt(load):
     load(GOOD)
-    Spell.objects.filter(key="greet").update(carries_token=True)
+    Spell.objects.filter(key="greet").update(tags_runs=True)
     for line, learnt in (("installation_id = 7", True), ('workflow_file = "other.yml"', False)):
         load(f"[greet]\n{line}")
-        assert Spell.objects.get(key="greet").carries_token is learnt
+        assert Spell.objects.get(key="greet").tags_runs is learnt
 
 
 def test_a_file_says_what_callers_see(load):
@@ -91,7 +91,7 @@ def test_an_empty_file_does_nothing(load):
 BAD = {
     "[greet]\nprise_cents = 5": ["greet", "prise_cents", "price_cents"],
     '[greet]\nkey = "other"': ["greet", "does not know key"],
-    "[greet]\ncarries_token = true": ["greet", "carries_token"],
+    "[greet]\ntags_runs = true": ["greet", "tags_runs"],
     "[greet]\nprice_cents = -1": ["greet", "price_cents", "0"],
     "[greet]\nprice_cents = 4.99": ["greet", "price_cents", "whole number"],
     "[greet]\nprice_cents = true": ["greet", "price_cents", "whole number"],
