@@ -1,4 +1,4 @@
-"""Who asks, and what they may see."""
+"""Which casts a request may read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related(
 
 
 def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
-    """Return the cast that a path names, one of this account's (None: anybody's); raise CastNotFound."""
+    """Return the cast with this id if it is this account's (None: anybody's); raise CastNotFound."""
     try:
         found = BY_ID.first(id=uuid.UUID(cast_id))
     except ValueError:
@@ -33,20 +33,20 @@ def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
 
 
 def not_found(cast_id: str) -> CastNotFound:
-    """Return what is raised for a cast that is not there, and for one that the caller may not see."""
+    # The same for a cast of another account: nobody learns which ids exist.
     return CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
 
 
 def check_link(cast_id: str, token: str) -> None:
-    """Raise Unauthorized unless this token opens this cast."""
+    """Raise Unauthorized unless this token is for this cast."""
     if not links.opens(cast_id, token):
         raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
 
 
 def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
-    """Return a cast that a browser or a client may read: by signed link, API key, or session.
+    """Return a cast that the request may read, by signed link, API key or session.
 
-    Raise Unauthorized if nothing usable was shown, CastNotFound if it opens other casts, not this one.
+    Raise Unauthorized if the request shows none that is valid, CastNotFound if it is for other casts only.
     """
     token = request.GET.get("token")
     if token is not None:
@@ -67,7 +67,7 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
 
 
 def session_user(request: HttpRequest) -> Any:
-    """Return who is logged in, or None. API paths run without the session middleware, so it is asked here."""
+    # API paths run without the session middleware.
     if not hasattr(request, "session"):
         SessionMiddleware(lambda r: HttpResponse()).process_request(request)
     user = get_user(request)

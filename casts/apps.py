@@ -6,7 +6,7 @@ class CastsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register what operators see: it is in several files, of which Django looks for one."""
+        # Django finds `casts.admin` by itself, but not the modules in it, nor those elsewhere.
         import casts.admin.artifacts
         import casts.admin.casts
         import casts.admin.spells

@@ -1,6 +1,6 @@
-"""What needs an operator: queues that nobody works off, stuck casts, missing artifacts.
+"""What needs an operator: queues that no worker takes, stuck casts, missing artifacts.
 
-Callbacks are in `casts.callbacks.attention`. A trouble is defined once, as an annotation of its rows (`trouble`, a
+Callbacks are in `casts.callbacks.attention`. Each trouble is defined once, as an annotation of its rows (`trouble`, a
 word; `since`): the page counts by it, and the admin's lists filter by it.
 """
 
@@ -46,7 +46,6 @@ ARTIFACT_WORDS = {"failed": "could not be copied", "pending": "still not copied"
 
 
 def workers(user: User) -> Section | None:
-    """Tell of queues that nobody works off: the most common trouble, and the reason of much of the rest."""
     if not may(user, "casts.view_cast"):
         return None
     now, troubles, alive = timezone.now(), [], False
@@ -62,7 +61,6 @@ def workers(user: User) -> Section | None:
 
 
 def queue_of(model: Any, *, count: int, since: dt.datetime) -> Trouble:
-    """Return what to say of a queue with rows that nobody takes."""
     name, listing = str(model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural), ""
     if model is Cast:
         listing = listed("casts_cast", trouble="unclaimed")
@@ -73,7 +71,6 @@ def queue_of(model: Any, *, count: int, since: dt.datetime) -> Trouble:
 
 
 def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:
-    """Say in plain words what overdue rows mean."""
     if not troubles:
         return ""
     if alive:
@@ -92,12 +89,12 @@ def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:
 
 
 def waiting_reasons() -> set[str]:
-    """Return why a cast may wait that is trouble: what some runtime knows a remedy for."""
+    """Return the reasons for waiting that count as trouble: those that some runtime has a remedy for."""
     return {reason for _, runtime in runtimes() for reason in runtime.words.remedies}
 
 
 def with_route(casts: QuerySet[Any]) -> QuerySet[Any]:
-    """Annotate casts with the `route` that their runtimes send them by, as text; blank if there is but one."""
+    """Annotate casts with the `route` by which their runtimes send them, as text; blank where there is none."""
     routes = [(kind, runtime.route) for kind, runtime in runtimes()]
     whens = [When(spell__runtime=kind, then=route.of_casts()) for kind, route in routes if route is not None]
     blank = Value("", output_field=CharField())
@@ -106,9 +103,9 @@ def with_route(casts: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def needing_attention(casts: QuerySet[Any]) -> QuerySet[Any]:
-    """Annotate open casts with the `trouble` they are in, since when, and their installation; leave out the others."""
+    """Annotate open casts with the `trouble` they are in and since when (`since`); leave out the others."""
     now = timezone.now()
-    # Our own deadlines end these two; what is here long after them is stuck.
+    # Deadlines of our own end these two; a cast that is still open long after them is stuck.
     cancelling = max(PATIENCE, dt.timedelta(seconds=3 * settings.CAST_CANCEL_GRACE_SECONDS))
     collecting = max(PATIENCE, 2 * dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS))
     asleep = Q(due_at=None, lease_until=None)
@@ -126,6 +123,7 @@ def needing_attention(casts: QuerySet[Any]) -> QuerySet[Any]:
         ("no_runner", Q(status_reason="waiting_for_runner", sent_at__lt=now - RUNNER_PATIENCE), sent_at),
     ]
     which = casts.filter(status__in=OPEN).alias(queued_since=queued_since, sent_at=sent_at)
+    # The first that fits counts.
     word = Case(*(When(when, then=Value(kind)) for kind, when, _ in kinds), default=Value(""))
     since = Case(*(When(when, then=then) for _, when, then in kinds))
     found: QuerySet[Any] = which.annotate(trouble=word, since=since).exclude(trouble="")
@@ -133,7 +131,6 @@ def needing_attention(casts: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def casts_in(casts: QuerySet[Any], word: str) -> QuerySet[Any]:
-    """Return the casts in one trouble, for the admin's list."""
     if word == "unclaimed":
         late = Cast.due_rows().filter(status__in=OPEN).unclaimed(since=timezone.now() - UNCLAIMED)
         return casts.filter(pk__in=late.values("pk"))
@@ -153,7 +150,6 @@ ADVICE = {
 
 
 def what_of_casts(first: Values) -> str:
-    """Return what is the matter with a group of casts, and by which route they go."""
     casts = "cast" if first["counted"] == 1 else "casts"
     reason = as_words(first["status_reason"])
     runtime = runtime_for(first["spell__runtime"])
@@ -168,7 +164,6 @@ def what_of_casts(first: Values) -> str:
 
 
 def advice_for_casts(first: Values) -> str:
-    """Return what may help a group of casts."""
     words = runtime_for(first["spell__runtime"]).words
     if first["trouble"] == "waiting":
         return words.remedies.get(first["status_reason"], "")
@@ -176,13 +171,11 @@ def advice_for_casts(first: Values) -> str:
 
 
 def list_of_casts(first: Values) -> dict[str, str]:
-    """Return the parameters that have the admin's list show one group."""
     route = runtime_for(first["spell__runtime"]).route
     return {"status_reason": first["status_reason"], **({route.parameter: first["route"]} if route else {})}
 
 
 def line_of_cast(row: Values, first: Values) -> tuple[str, str]:
-    """Return what to say of one cast; its message, if it is another than that of the first."""
     why = f"{row['spell__key']} for {row['account__name']}"
     return code(row["pk"]), why if row["message"] == first["message"] else f"{why}: {row['message']}"
 
@@ -190,7 +183,7 @@ def line_of_cast(row: Values, first: Values) -> tuple[str, str]:
 CASTS = Report(
     "casts_cast",
     rows=lambda: with_route(needing_attention(Cast.objects.all())),
-    by=["status_reason", "route"],
+    by=["status_reason", "route"],  # so that ten thousand casts behind one rate limit are one line
     filters=list_of_casts,
     show=("message", "spell__key", "spell__runtime", "account__name"),
     what=what_of_casts,
@@ -204,7 +197,6 @@ CASTS = Report(
 
 
 def stuck_casts(user: User) -> Section | None:
-    """Tell of open casts that do not move on, grouped so that ten thousand of one rate limit are one line."""
     return CASTS.section("Casts", user)
 
 
@@ -214,7 +206,7 @@ def stuck_casts(user: User) -> Section | None:
 def refusals() -> list[dict[str, Any]]:
     """Return, for each active spell that is refused every time, how often in a row, since when, and why.
 
-    What was refused longer ago than RECENT is history.
+    Refusals before RECENT don't count.
     """
     recent = Cast.objects.filter(pk__gte=first_id(timezone.now() - RECENT), spell__active=True).order_by()
     refused = recent.filter(status_reason="dispatch_refused")
@@ -222,6 +214,7 @@ def refusals() -> list[dict[str, Any]]:
     suspects = [row["spell"] for row in often]
     if not suspects:
         return []
+    # A dispatch that was accepted ends the row of refusals: only those after the last one count.
     sent = Q(dispatched_at__isnull=False) | Q(run_key__isnull=False)
     accepted = recent.filter(sent, spell__in=suspects).values("spell").annotate(last=Max("dispatch_started_at"))
     since = {row["spell"]: row["last"] for row in accepted}
@@ -235,7 +228,6 @@ def refusals() -> list[dict[str, Any]]:
 
 
 def refused_in(spells: QuerySet[Any], word: str) -> QuerySet[Any]:
-    """Return the spells in trouble, for the admin's list."""
     return spells.filter(pk__in=[row["spell"] for row in refusals()])
 
 
@@ -243,7 +235,6 @@ SpellTroubles = trouble_filter(SPELL_WORDS, refused_in)
 
 
 def refused_spells(user: User) -> Section | None:
-    """Tell of spells that are refused every time they start; one that is accepted takes the spell off the page."""
     if not (may(user, "casts.view_spell") and may(user, "casts.view_cast")):
         return None
     rows = refusals()
@@ -252,7 +243,6 @@ def refused_spells(user: User) -> Section | None:
 
 
 def refused_trouble(spell: Spell, row: dict[str, Any]) -> Trouble:
-    """Return what to say of one spell."""
     words = runtime_for(spell.runtime).words
     return Trouble(
         f"casts of “{spell.key}” refused by {words.name} one after the other, and none accepted since",
@@ -268,7 +258,7 @@ def refused_trouble(spell: Spell, row: dict[str, Any]) -> Trouble:
 
 
 def artifacts_needing_attention(artifacts: QuerySet[Any]) -> QuerySet[Any]:
-    """Annotate artifacts that did not come in with their `trouble` and since when; leave out the others."""
+    """Annotate artifacts that were not copied with their `trouble` and since when; leave out the others."""
     now, state = timezone.now(), Artifact.State
     ended = Coalesce("cast__finished_at", "cast__created_at")
     failed = Q(state=state.FAILED, since__gt=now - RECENT)
@@ -279,7 +269,6 @@ def artifacts_needing_attention(artifacts: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def artifacts_in(artifacts: QuerySet[Any], word: str) -> QuerySet[Any]:
-    """Return the artifacts in one trouble, for the admin's list."""
     return artifacts_needing_attention(artifacts).filter(state=word)
 
 
@@ -287,12 +276,10 @@ ArtifactTroubles = trouble_filter(ARTIFACT_WORDS, artifacts_in)
 
 
 def what_of_artifacts(first: Values) -> str:
-    """Return what is the matter with a group of artifacts."""
     return f"artifact{'' if first['counted'] == 1 else 's'} {ARTIFACT_WORDS[first['trouble']]}"
 
 
 def advice_for_artifacts(first: Values) -> str:
-    """Return what may help a group of artifacts."""
     words = runtime_for(first["cast__spell__runtime"]).words
     if first["trouble"] == "pending":
         return f"{words.artifact_trouble} Workers try again, hourly in the end; their log says why."
@@ -314,5 +301,4 @@ ARTIFACTS = Report(
 
 
 def missing_artifacts(user: User) -> Section | None:
-    """Tell of artifacts that failed, and of copies that are still outstanding long after their cast's end."""
     return ARTIFACTS.section("Artifacts", user)

@@ -21,8 +21,8 @@ from core.errors import Forbidden
 
 
 def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
-    """Have spells read together with where they run."""
     relations = target_relations()
+    # Without a name select_related would follow every relation.
     return spells.select_related(*relations) if relations else spells
 
 
@@ -55,6 +55,7 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
 
     Raise SpellNotFound, Forbidden, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see `idempotency`.
     """
+    # Before anything is checked: a repetition is answered as the first was, whatever has changed since.
     if (before := repeated(once)) is not None:
         return before
     spell = castable(order.api_key, order.spell_key)
@@ -76,7 +77,7 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
     except IntegrityError:
         twin = idempotency.find_answer(once) if once is not None else None
         if twin is None:
-            raise  # not the key's: a bug must not look like a twin
+            raise  # another constraint: a bug must not look like a twin
         return Accepted(twin, replayed=True)
     return Accepted(body)
 

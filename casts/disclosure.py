@@ -24,6 +24,7 @@ OWN_WORDS = frozenset(
         *("cancelled_by_caller", "cancelled_by_operator"),
     )
 )
+# For reasons that the runtime's words leave out.
 OTHERWISE = "The operator can see why."
 
 Data = dict[str, Any]
@@ -31,13 +32,12 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True)
 class Mask:
-    """Takes the names of a cast's repository, file and run out of a text."""
+    """Replaces the names of a cast's repository, file and run in a text."""
 
     names: re.Pattern[str] | None
     words: Words  # of what runs the cast
 
     def __call__(self, text: str) -> str:
-        """Return a text as callers may read it."""
         return self.names.sub(HIDDEN, text) if self.names else text
 
 
@@ -47,8 +47,8 @@ def public(cast: Cast, data: Data, mask: Mask | None = None) -> Data:
 
 
 def mask_of(cast: Cast) -> Mask:
-    """Return the mask of one cast."""
     names = ({cast.run_url, cast.run_scope} | runtime_of(cast).secrets(cast.spell)) - {""}
+    # One name may begin with another; a pattern takes the first alternative that fits.
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE) if names else None
     return Mask(found, words_of(cast))
@@ -78,21 +78,18 @@ def without_run(data: Data, mask: Mask) -> Data:
 
 
 def said(reason: str, message: str, mask: Mask) -> str:
-    """Return a message as callers may read it."""
     return mask(message) if reason in OWN_WORDS else mask.words.without_run.get(reason, OTHERWISE)
 
 
 def without_run_in_error(error: Data, mask: Mask) -> Data:
-    """Return an error with every text in it masked, and its message as callers may read it."""
     changed: Data = {"message": said(error["reason"], error["message"], mask)} if "message" in error else {}
     changed |= {"run_url": None} if "run_url" in error else {}
     if error["reason"] not in OWN_WORDS and "annotations" in error:
-        changed["annotations"] = []  # they are the runtime's, not the workflow's
+        changed["annotations"] = []  # the runtime wrote them, not the workflow
     return {name: changed[name] if name in changed else masked(value, mask) for name, value in error.items()}
 
 
 def masked(value: Any, mask: Mask) -> Any:
-    """Return JSON with every text in it masked."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):

@@ -27,13 +27,13 @@ def _signer(cast_id: uuid.UUID | str) -> signing.TimestampSigner:
 
 
 def token_for(cast_id: uuid.UUID) -> str:
-    """Return a token that opens this cast for reading, for LINK_DAYS days."""
+    """Return a token that lets its holder read this cast, for LINK_DAYS days."""
     return _token(cast_id, int(time.time() // 60))
 
 
 @lru_cache(maxsize=4096)
 def _token(cast_id: uuid.UUID, minute: int) -> str:
-    # A page of casts names each one's links twice, and is asked for again and again: signed once a minute.
+    # A page of casts has several links to each, and is asked for again and again: signed once a minute.
     return _signer(cast_id).sign("r").removeprefix("r.")
 
 
@@ -56,27 +56,23 @@ def _pattern(name: str, prefix: str) -> str:
 
 
 def cast_url(cast_id: uuid.UUID | str) -> str:
-    """Return the cast's API address."""
     return absolute(_path("api:cast", cast_id))
 
 
 def progress_url(cast_id: uuid.UUID) -> str:
-    """Return the progress page's address, with a token."""
     return absolute(_path("cast-page", cast_id), token=token_for(cast_id))
 
 
 def events_url(cast_id: uuid.UUID) -> str:
-    """Return the event stream's address, with a token."""
     return absolute(_path("api:cast-events", cast_id), token=token_for(cast_id))
 
 
 def artifact_url(cast_id: uuid.UUID, name: str) -> str:
-    """Return one artifact's address, with a token."""
     return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id))
 
 
 def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's data with addresses of its artifacts; those are made when read, because they expire."""
+    # Made when read, never stored with the event: the tokens in them expire.
     artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
     main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
     return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}

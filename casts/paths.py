@@ -12,9 +12,8 @@ class TextConverter(StringConverter):
     """One part of a path, as text that every database takes."""
 
     def to_python(self, value: str) -> str:
-        """Return it; raise ValueError, which makes a 404, for NUL."""
         if "\0" in value:
-            raise ValueError("NUL")
+            raise ValueError("NUL")  # Postgres stores none in text; Django answers 404
         return value
 
 
@@ -22,7 +21,6 @@ class CastIdConverter(TextConverter):
     """A cast's id, however a client writes UUIDs; anything else stays as it is, for a 404 that names it."""
 
     def to_python(self, value: str) -> str:
-        """Return it in lower case, with its dashes."""
         value = super().to_python(value)
         try:
             return str(uuid.UUID(value))

@@ -51,7 +51,7 @@ def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     return [cast_out(casts[pk], artifacts.get(pk, ()), masks.get(pk)) for pk in ids if pk in casts]
 
 
-# What of a cast and its spell all this is made of; the rest of a row takes as long again to read.
+# The columns that are shown; to read the rest of a row would take as long again.
 SHOWN = (
     *(
         "id",
@@ -81,7 +81,7 @@ ARTIFACTS = Select(lambda: Artifact.objects.filter(OneOf("cast_id", Params(Artif
 
 
 def position(cast: Cast) -> int | None:
-    """Return a cast's place in the line for a slot, None if it waits for none."""
+    """Return a cast's place in the line for a slot (1 is next), None if it waits for none."""
     if cast.status_reason != "waiting_for_slot" or cast.final:
         return None
     wait = slots.wait_of(cast)
@@ -89,8 +89,8 @@ def position(cast: Cast) -> int | None:
 
 
 def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Response:
-    """Return a cast with its ETag, or 304. Links in it are signed anew each time, so they don't count."""
     shown = cast_out(cast)
+    # Links are signed anew each time, so they don't count for the ETag.
     steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
     steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]
     etag = etag_of(json.dumps(steady, sort_keys=True).encode())

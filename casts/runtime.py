@@ -1,8 +1,8 @@
-"""What a cast's step asks of whatever runs its spell, and what it is told.
+"""What a cast's step asks of the runtime that runs its spell, and what it is told.
 
 `settings.SPELL_RUNTIMES` names the implementation for each kind of spell, the way Django names its backends; `casts`
-knows none of them. Everything learnt about a run, from a webhook or by asking, arrives as an `Observation`, and where
-people read who runs their spell, the runtime's own `Words` stand.
+knows none of them. Everything learnt about a run, from a webhook or by asking, arrives as an `Observation`, and texts
+about a runtime are its own `Words`.
 """
 
 from __future__ import annotations
@@ -131,12 +131,12 @@ class Route:
 
     of_casts: Callable[[], Any]  # an expression for a query of casts
     parameter: str  # of the filter in the operators' list of casts
-    said: Callable[[str], str]  # how to speak of one
+    said: Callable[[str], str]  # the text that names one
 
 
 @dataclass(frozen=True)
 class Words:
-    """What people read where a runtime is spoken of. Names in braces are filled in with `str.format`."""
+    """The texts in which people read about a runtime. Names in braces are filled in with `str.format`."""
 
     name: str
 
@@ -216,15 +216,15 @@ class Runtime(Protocol):
 
     @property
     def words(self) -> Words:
-        """Return how to speak of it."""
+        """The texts that people read about this runtime."""
 
     @property
     def target(self) -> type[SpellTarget] | None:
-        """Return the model of what it has to know of a spell."""
+        """The model of where a spell is run, None if it needs none."""
 
     @property
     def route(self) -> Route | None:
-        """Return what casts are sent through together."""
+        """What several casts are sent through, and may be held up by together; None if nothing is shared."""
 
     def scope(self, spell: Spell) -> str:
         """Return the place within which the ids of the spell's runs are unique; kept with each cast."""
@@ -233,7 +233,7 @@ class Runtime(Protocol):
         """Return what callers may not read anywhere if the spell does not show its runs."""
 
     def described(self, spell: Spell) -> str:
-        """Say in a few words, for operators, what a cast of this spell starts."""
+        """Return in a few words, for operators, what a cast of this spell starts."""
 
     def book(self, cast: Cast) -> dt.datetime:
         """Return when this cast may be started, and keep that time for it. Raise NotNow, with nothing kept."""
@@ -282,26 +282,22 @@ def _instance(path: str) -> Runtime:
 
 
 def runtime_of(cast: Cast) -> Runtime:
-    """Return the runtime that the cast's spell names."""
     return runtime_for(cast.spell.runtime)
 
 
 def runtime_for(kind: str) -> Runtime:
-    """Return the runtime of one kind of spell."""
     return _instance(settings.SPELL_RUNTIMES[kind])
 
 
 def runtimes() -> list[tuple[str, Runtime]]:
-    """Return each kind of spell with its runtime."""
     return [(kind, runtime_for(kind)) for kind in settings.SPELL_RUNTIMES]
 
 
 def target_relations(prefix: str = "") -> list[str]:
-    """Return what to read with spells, by `select_related`, for runtimes to find where they run."""
+    """Return the relations for `select_related` that lead from a spell to where it is run."""
     targets = {runtime.target for _, runtime in runtimes()}
     return sorted(f"{prefix}{target.relation()}" for target in targets if target is not None)
 
 
 def words_of(cast: Cast) -> Words:
-    """Return how to speak of what runs the cast."""
     return runtime_of(cast).words

@@ -33,17 +33,15 @@ NOT_MISSING = "are here already, or were kept for as long as was promised"
 
 
 def size(artifact: Artifact) -> str:
-    """Return how big a copy is."""
     return NOTHING if artifact.size_bytes is None else filesizeformat(artifact.size_bytes)
 
 
 def download(artifact: Artifact) -> SafeString | str:
-    """Link to our copy, if there is one."""
     if artifact.state != Artifact.State.STORED:
         return artifact.name
     try:
         path = reverse("api:cast-artifact", args=[artifact.cast_id, artifact.name])
-    except NoReverseMatch:  # a name that no path can hold
+    except NoReverseMatch:  # the name holds what a path can't
         return artifact.name
     return format_html('<a href="{}">{}</a>', path, artifact.name)
 
@@ -72,12 +70,10 @@ class ArtifactAdmin(ReadOnlyAdmin):
     actions = ("copy_again",)
 
     def has_copy_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change artifacts may have them copied."""
         return request.user.has_perm("casts.change_artifact")
 
     @admin.action(description="Copy again what is missing", permissions=["copy"])
     def copy_again(self, request: HttpRequest, queryset: QuerySet[Artifact]) -> None:
-        """Copy what we don't have, also what failed for good."""
         keys = chosen(queryset)
         copied = artifacts.copy_again(keys, by=request.user.get_username())
         self.record(request, copied, "Copy again.")
@@ -91,23 +87,19 @@ class ArtifactAdmin(ReadOnlyAdmin):
 
     @admin.display(description="size")
     def size_shown(self, artifact: Artifact) -> str:
-        """Return its size."""
         return size(artifact)
 
     @admin.display(description="name")
     def file_link(self, artifact: Artifact) -> SafeString | str:
-        """Link to its bytes."""
         return download(artifact)
 
     @admin.display(description="cast")
     def of_cast(self, artifact: Artifact) -> SafeString:
-        """Link to whose it is."""
         return admin_link("admin:casts_cast_change", code(artifact.cast_id), artifact.cast_id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look a cast's id up as such."""
         if cast_id := uuid_in(search_term):
             return queryset.filter(cast_id=cast_id), False
         return super().get_search_results(request, queryset, search_term)

@@ -47,10 +47,9 @@ EVENTS_SHOWN = 1000
 
 
 class CastList(ChangeList):
-    """The list leaves the big columns where they are."""
+    """The list of casts without the big columns, which it does not show."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """Return the rows for the page."""
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         return found.defer("input", "metadata", "observation", "jobs", "error", "output")
 
@@ -89,16 +88,13 @@ class CastAdmin(ReadOnlyAdmin):
     actions = ("look_now", "cancel", "copy_artifacts_again")
 
     def has_move_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change casts may have them looked at, and cancel them."""
         return request.user.has_perm("casts.change_cast")
 
     def has_copy_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change artifacts may have them copied."""
         return request.user.has_perm("casts.change_artifact")
 
     @admin.action(description="Look at open casts now", permissions=["move"])
     def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        """Wake them: a worker takes them up as soon as it can."""
         keys = chosen(queryset)
         woken = moves.wake_all(keys, by=request.user.get_username())
         self.record(request, woken, "Look now.")
@@ -106,8 +102,8 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Cancel open casts", permissions=["move"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        """Do what POST /casts/{id}/cancel does, for each, but say that the operator did."""
         keys, by = chosen(queryset), request.user.get_username()
+        # Casts whose cancel was asked for earlier are not recorded as this operator's.
         before = set(Cast.objects.filter(pk__in=keys, cancel_requested_at=None).values_list("pk", flat=True))
         cancelled = [moves.cancel(key, by=by) for key in keys]
         asked = sum(cast.cancel_requested_at is not None for cast in cancelled)
@@ -118,7 +114,6 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Copy missing artifacts again", permissions=["copy"])
     def copy_artifacts_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        """Copy what these casts' runs left and we don't have, also what failed for good."""
         keys = chosen(Artifact.objects.filter(cast__in=queryset.order_by().values("pk")))
         copied = artifacts.copy_again(keys, by=request.user.get_username())
         casts = Artifact.objects.filter(pk__in=copied).order_by("cast").values_list("cast", flat=True).distinct()
@@ -145,24 +140,21 @@ class CastAdmin(ReadOnlyAdmin):
     jobs_seen = column("jobs", pretty, "jobs")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that leaves big columns out."""
         return CastList
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters, those of runtimes after the troubles."""
         shown: list[Any] = list(super().get_list_filter(request))
         place = shown.index(CastTroubles) + 1
         return [*shown[:place], *self.runtime_filters, *shown[place:]]
 
     def get_fieldsets(self, request: HttpRequest, obj: Cast | None = None) -> Any:
-        """Show every column there is: what is named nowhere is one of the worker's own."""
+        # Every column is shown: what is named nowhere else is one of the worker's own.
         internal = remaining_fields(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
         return (*self.fieldsets, ("Internal", {"fields": internal, "classes": COLLAPSED}))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look an id or a run up as such; look for anything else in the names."""
         if cast_id := uuid_in(search_term):
             return queryset.filter(pk=cast_id), False
         found, duplicates = super().get_search_results(request, queryset, search_term)
@@ -172,29 +164,24 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state_and_why(self, cast: Cast) -> SafeString:
-        """Return its status, and the reason where that says more."""
         return badge(cast.status, as_words(cast.status_reason) if cast.status_reason != cast.status else "")
 
     @admin.display(description="account")
     def who(self, cast: Cast) -> SafeString | str:
-        """Return who cast it and with which key, without what all keys begin with."""
-        return (
+        return (  # without what all keys begin with
             two_lines(cast.account, code(cast.api_key.prefix.removeprefix(MARK))) if cast.api_key else cast.account.name
         )
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
-        """Link to the run."""
         return external_link(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
 
     @admin.display(description="took")
     def took(self, cast: Cast) -> str:
-        """Return how long it ran."""
         return NOTHING if cast.duration_ms is None else f"{cast.duration_ms / 1000:,.1f} s"
 
     @admin.display
     def links(self, cast: Cast) -> SafeString:
-        """Link to everything that is known of it elsewhere."""
         known = [admin_link("cast-page", "progress page", cast.pk)]
         if cast.run_key is not None:
             known.append(admin_link("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
@@ -204,7 +191,7 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display
     def timeline(self, cast: Cast) -> SafeString | str:
-        """Return its history, a line for each event; only what is shown is read."""
+        # Of the events' data only what is shown is read.
         told = {name: TextAt("data", name) for name in ("status", "status_reason", "progress", "message")}
         events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", "by", *told)[:EVENTS_SHOWN]
         rows = []
@@ -218,7 +205,6 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display
     def artifacts(self, cast: Cast) -> SafeString | str:
-        """Return what it left."""
         return table(
             ["name", "state", "size", "SHA-256", "expires", "error"],
             [
@@ -229,22 +215,18 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display
     def ledger(self, cast: Cast) -> SafeString | str:
-        """Return what it moved."""
         entries = LedgerEntry.objects.filter(cast_id=cast.pk).select_related("period").order_by("id")
         rows = [[moment(e.at), e.kind, money(e.cents), f"{e.period.month:%Y-%m}"] for e in entries]
         return table(["at", "kind", "amount", "booked to"], rows)
 
     def view_on_site(self, cast: Cast) -> str:
-        """Return the progress page; staff need no token for it."""
-        return cast.get_absolute_url()
+        return cast.get_absolute_url()  # without a token: staff are let in by their session
 
 
 def without_log(error: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an error without its log's lines, which are shown as lines."""
     return error and {name: value for name, value in error.items() if name != "log_tail"}
 
 
 def log_tail(error: dict[str, Any]) -> SafeString | str:
-    """Return the last lines of a failed run's log."""
     lines = error.get("log_tail")
     return block("\n".join(str(line) for line in lines)) if isinstance(lines, list) and lines else NOTHING

@@ -44,20 +44,18 @@ class JSONText(forms.JSONField):
         super().__init__(**options | {"widget": forms.Textarea(attrs=box)})
 
     def prepare_value(self, value: Any) -> Any:
-        """Return what the box holds."""
         if isinstance(value, InvalidJSONInput):
             return value
         return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what was typed, to be shown again."""
         try:
             return super().bound_data(data, initial)
-        except RecursionError:
+        except RecursionError:  # nested too deeply: shown again as it was typed
             return InvalidJSONInput(data)
 
     def to_python(self, value: Any) -> Any:
-        """Return the parsed value; raise ValidationError for what is no JSON, or none that a database can keep."""
+        """Return the parsed value; raise ValidationError for text that is not JSON, or that no database can store."""
         try:
             parsed = super().to_python(value)
             storable(parsed)
@@ -67,7 +65,7 @@ class JSONText(forms.JSONField):
 
 
 class TargetFormSet(TargetModelFormSet):
-    """Has a target judged beside the spell as the form gives it, stored or not."""
+    """Validates a target together with the spell as the form has it, stored or not."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form: Any = super()._construct_form(i, **kwargs)  # type: ignore[misc] # not in the stubs
@@ -100,8 +98,7 @@ class SpellForm(SpellModelForm):
         exclude = ()
 
     def clean_input_schema(self) -> Any:
-        """Take a blank box for the schema that allows everything."""
-        schema = self.cleaned_data["input_schema"]
+        schema = self.cleaned_data["input_schema"]  # None: a blank box, for the schema that allows everything
         return {} if schema is None else schema
 
 
@@ -138,38 +135,34 @@ class SpellAdmin(ConsoleAdmin):
     updated = column("updated_at", moment, "updated")
 
     def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
-        """Show who may not edit a spell its schemas as JSON; Django would show them as Python writes them."""
         shown: Any = super().get_fieldsets(request, obj)
         if self.has_change_permission(request, obj) or obj is None:
             return shown
+        # Django would show a read-only schema as Python writes it, not as JSON.
         plain = {"input_schema": "takes", "output_schema": "gives"}
         return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
-        """Count the casts along."""
         spells: QuerySet[Spell] = super().get_queryset(request)
         if relations := target_relations():
             spells = spells.select_related(*relations)
         return spells.annotate(casts_counted=Count("casts"))
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """Search targets as well."""
         targets = {runtime.target for _, runtime in runtimes()} - {None}
         found = [f"{target.relation()}__{name}" for target in targets if target for name in target.searched]
         return [*self.search_fields, *sorted(found)]
 
     @admin.display
     def target(self, spell: Spell) -> str:
-        """Say what is started, with the settings filled in."""
         return runtime_for(spell.runtime).described(spell)
 
     @admin.display(description="casts", ordering="casts_counted")
     def casts_made(self, spell: Spell) -> SafeString | str:
-        """Return how often it was cast, and link there."""
         if spell._state.adding:
             return NOTHING
         return admin_link("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
-        """Only a spell that was never cast: its casts are evidence, and say what they cast."""
+        # Only a spell that was never cast: its casts are evidence, and say what they cast.
         return super().has_delete_permission(request, obj) and (obj is None or not obj.casts.exists())

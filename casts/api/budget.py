@@ -37,7 +37,6 @@ class NewCap(StrictSerializer):
         """Leave it so."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Take exactly what the scope needs."""
         needed = {"key": "key_id", "spell": "spell_key"}.get(attrs["scope"])
         for name in ("key_id", "spell_key"):
             if (name in attrs) != (name == needed):
@@ -95,7 +94,6 @@ class Budget(APIView):
 
 
 def budget_out(account: Account) -> dict[str, Any]:
-    """Return the account's month, and the caps within it."""
     period = budget.current(account)
     inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
     inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot

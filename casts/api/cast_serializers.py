@@ -16,7 +16,7 @@ class MetadataField(serializers.DictField):
     """Texts under names, of which number and length are bounded."""
 
     def run_child_validation(self, data: Any) -> Any:
-        """Check names and values together, so that every mistake is told."""
+        # Names and values are checked together, so that one answer has every mistake.
         errors: dict[str, list[str]] = {}
         try:
             checked = super().run_child_validation(data)
@@ -38,7 +38,7 @@ class MetadataField(serializers.DictField):
 class CastRequest(StrictSerializer):
     """A request to run a spell."""
 
-    null_counts = ("input",)  # what it is worth, the spell's schema says
+    null_counts = ("input",)  # whether null is allowed, the spell's schema says
 
     spell_key = StrictCharField(max_length=64, help_text="Which spell.")
     input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
@@ -96,7 +96,7 @@ class ErrorOut(serializers.Serializer[Any]):
     run_url = serializers.CharField(required=False, allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
-        """Add `errors`, which is the name of a serializer's property."""
+        # Not declared as the others are: a serializer has a property of this name.
         errors = serializers.ListField(child=serializers.DictField(), required=False)
         return {**super().get_fields(), "errors": errors}
 

@@ -45,14 +45,12 @@ IDEMPOTENCY = OpenApiParameter(
 
 
 def by_status(name: str, value: str) -> Q:
-    """Raise BadQuery for what is no status."""
     if value not in CastStatus.values:
         raise BadQuery(f"status is one of {', '.join(CastStatus.values)}; not {value!r}.")
     return Q(status=value)
 
 
 def by_metadata(name: str, value: str) -> Q:
-    """Return the condition for `metadata.KEY`, whatever the key."""
     return Q(Exact(TextAt("metadata", name.removeprefix("metadata.")), Value(value)))
 
 
@@ -84,12 +82,10 @@ FILTERS = [
 
 
 def once_of(request: ApiRequest, *, route: str, payload: Any) -> Once | None:
-    """Return what the request's Idempotency-Key says of it; raise MalformedKey or KeyReused."""
     return idempotency.once_of(request.headers, request.auth.account, route=route, payload=payload)
 
 
 def placed(accepted: Accepted, *, status: int) -> Response:
-    """Return the answer to a request that places a cast."""
     headers = {"Location": cast_url(accepted.body["cast_id"])}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -108,7 +104,7 @@ class CreateCast(APIView):
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it."""
         once = once_of(request, route="cast", payload=request.data)
-        if (before := repeated(once)) is not None:  # whatever we would say of such a body today
+        if (before := repeated(once)) is not None:  # even if such a body would be refused today
             return placed(before, status=201)
         body = CastRequest(data=request.data)
         body.is_valid(raise_exception=True)

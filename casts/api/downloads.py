@@ -36,7 +36,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     if is_current(request.headers.get("If-None-Match", ""), etag):
         file.close()
         return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-    if request.method == "HEAD":  # a gigabyte is not read to be thrown away
+    if request.method == "HEAD":  # or the whole file would be read only to be dropped
         file.close()
         response = HttpResponse(content_type="application/octet-stream")
     else:
@@ -50,7 +50,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
 
 
 def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
-    """Return a stored artifact and its open file; raise what says why there is none."""
+    """Return a stored artifact and its open file; raise ArtifactNotFound, ArtifactExpired or ArtifactNotReady."""
     cast = readable_cast(request, cast_id)
     found = cast.artifacts.filter(name=name).first()
     match found:
@@ -61,7 +61,7 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
         case Artifact(state=Artifact.State.EXPIRED):
             raise ArtifactExpired(f"Artifact {name!r} was kept until {found.expires_at:%Y-%m-%d} and is gone.")
         case Artifact(state=Artifact.State.FAILED):
-            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # it may quote others
+            why = f": {found.error}" if cast.spell.show_run else "; the operator can see why."  # may quote the runtime
             raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
         case Artifact(state=Artifact.State.PENDING):
             raise ArtifactNotReady(words_of(cast).artifact_pending.format(name=name), headers={"Retry-After": "5"})
@@ -69,7 +69,6 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
 
 
 async def file_chunks(request: HttpRequest, file: File[bytes]) -> AsyncIterator[bytes]:
-    """Yield a file's bytes, read in threads, then close it."""
     try:
         while chunk := await in_thread(request, file.read, FILE_CHUNK):
             yield chunk

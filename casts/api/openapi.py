@@ -18,10 +18,8 @@ _rendering = threading.Lock()
 
 
 def document() -> tuple[bytes, str]:
-    """Return the description and its ETag. The ASGI application asks at its start: this takes up to half a second.
-
-    drf-spectacular sets itself up at its first use, which two threads must not do at once.
-    """
+    """Return the description and its ETag. The ASGI application calls this at its start, as it takes half a second."""
+    # drf-spectacular sets itself up at its first use, which two threads must not do at once.
     with _rendering:
         return _rendered()
 
@@ -34,7 +32,6 @@ def _rendered() -> tuple[bytes, str]:
 
 
 async def schema(request: HttpRequest) -> HttpResponse:
-    """Send the description; 304 to who has it."""
     if request.method not in ("GET", "HEAD"):
         return problem(405, "METHOD_NOT_ALLOWED", "Read the description with GET.", headers={"Allow": "GET, HEAD"})
     body, etag = document()
@@ -54,11 +51,10 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        """Describe the Authorization header."""
         return {"type": "http", "scheme": "bearer", "description": "An API key: sk_live_spl_..."}
 
 
-# Of a cast's fields those that its events leave out: what never changes, and what depends on others.
+# The fields of a cast that its events leave out: what never changes, and what depends on other casts.
 NOT_IN_EVENTS = (
     *("spell_name", "cost_cents", "created_at", "expires_at", "queue_position", "retry_of", "input", "metadata"),
     *("callback_url", "progress_url", "events_url"),
@@ -137,7 +133,7 @@ def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, An
 
 
 def anything_or_null(part: Any) -> None:
-    """Take out "anything or null, but not both" throughout, which null itself does not fit."""
+    """Remove "anything or null, but not both" throughout: null fits both, so it would not be allowed."""
     if isinstance(part, dict):
         if part.get("oneOf") == [{}, {"type": "null"}]:
             del part["oneOf"]

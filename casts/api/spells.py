@@ -36,7 +36,7 @@ class SpellList(serializers.Serializer[Any]):
 
 
 def spell_out(spell: Spell) -> dict[str, Any]:
-    """Return a spell as the API shows it: what a caller needs, not where it runs."""
+    # What a caller needs, and not where it runs.
     return {
         "spell_key": spell.key,
         "name": spell.name,

@@ -16,7 +16,6 @@ DOCS_CSP = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-i
 
 
 def docs(request: HttpRequest) -> HttpResponseBase:
-    """Show the API's description, with a form to try each call."""
     response = rendered(SpectacularSwaggerSplitView.as_view(url_name="api:schema"), request)
     response.headers["Content-Security-Policy"] = DOCS_CSP
     return response

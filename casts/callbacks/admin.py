@@ -36,7 +36,6 @@ class Tries(TriesInline):
     fields = readonly_fields = ("at", "url", "status_code", "error", "duration_ms", "response_excerpt")
 
     def has_add_permission(self, request: HttpRequest, obj: Callback | None = None) -> bool:
-        """Tries are made by sending."""
         return False
 
 
@@ -58,12 +57,10 @@ class CallbackAdmin(ReadOnlyAdmin):
     actions = ("send_again",)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change callbacks may have them sent again."""
         return request.user.has_perm("casts.change_callback")
 
     @admin.action(description="Send again", permissions=["replay"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Callback]) -> None:
-        """Send with the same webhook-id, now; the schedule begins anew."""
         keys = chosen(queryset)
         now = Callback.objects.filter(pk__in=keys[:SENT_AT_ONCE]).select_related("endpoint")
         refused = act(partial(send_again, by=request.user.get_username()), now)
@@ -88,12 +85,10 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
     actions = ("enable", "disable")
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change endpoints may stop and start them."""
         return request.user.has_perm("casts.change_callbackendpoint")
 
     @admin.action(description="Enable", permissions=["switch"])
     def enable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
-        """Send to them again; deleted ones stay deleted."""
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
         off = list(endpoints.filter(active=False).values_list("pk", flat=True))
         for endpoint in endpoints:
@@ -103,7 +98,6 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Disable", permissions=["switch"])
     def disable(self, request: HttpRequest, queryset: QuerySet[CallbackEndpoint]) -> None:
-        """Send nothing to them."""
         endpoints = CallbackEndpoint.objects.filter(pk__in=chosen(queryset))
         self.record(request, chosen(endpoints.filter(active=True)), "Disable.")
         for endpoint in endpoints:
@@ -112,14 +106,14 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
 
 
 def send_again(callback: Callback, *, by: str) -> None:
-    """Have one sent again, and put that into its cast's history; raise SpellError if it is refused."""
+    """Have one callback sent again, and note that in its cast's history; raise SpellError if it is refused."""
     with transaction.atomic():
         outbox.send_again(callback)
         moves.note_operator([callback.cast_id], "callback_sent_again", by=by)
 
 
 def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> dict[Any, str]:
-    """Do something to each row; return the keys of those that refused, each with its reason."""
+    """Call `move` with each row; return the keys of those that it refused, each with its reason."""
     refused = {}
     for row in rows:
         try:
@@ -130,7 +124,6 @@ def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> dict[Any, str]:
 
 
 def tell(console: Any, request: HttpRequest, done: str, refused: dict[Any, str] | None = None) -> None:
-    """Report what an action did, and what it could not do."""
     console.message_user(request, done)
     for key, why in list((refused or {}).items())[:5]:
         console.message_user(request, f"{key}: {why}", messages.WARNING)

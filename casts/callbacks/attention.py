@@ -27,13 +27,14 @@ from core.admin.attention import (
 )
 from core.admin.base import admin_link, code
 
-MANY_TRIES = 3  # the third comes after five minutes: by then it is no hiccup
+MANY_TRIES = 3  # the third comes after five minutes: what lasts so long may not pass by itself
 LONGEST_TRIED = sum(schedule.SCHEDULE, dt.timedelta())
 WORDS = {"failed": "given up", "pending": "failing, to be tried again"}
 
 
 def needing_attention(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Annotate callbacks that do not arrive with their `trouble` and since when; leave out the others."""
+    """Annotate callbacks that do not arrive with their `trouble` and since when (`since`); leave out the others."""
+    # What was given up within RECENT was made at most LONGEST_TRIED before that.
     given_up = Q(state=Callback.State.FAILED, created_at__gt=timezone.now() - RECENT - LONGEST_TRIED)
     failing = Q(state=Callback.State.PENDING, attempts__gte=MANY_TRIES) & ~Q(last_error="")
     undelivered = rows.filter(state__in=WORDS).annotate(since=F("created_at"), trouble=F("state"))
@@ -42,7 +43,6 @@ def needing_attention(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def callbacks_in(rows: QuerySet[Any], word: str) -> QuerySet[Any]:
-    """Return the callbacks in one trouble, for the admin's list."""
     return needing_attention(rows).filter(state=word)
 
 
@@ -81,13 +81,11 @@ REPORT = Report(
 
 
 def failing_callbacks(user: User) -> Section | None:
-    """Tell of callbacks that were given up or fail repeatedly, and of endpoints that nobody wants any more."""
     section = REPORT.section("Callbacks", user)
     return section and replace(section, troubles=(*section.troubles, *gone_endpoints(user)))
 
 
 def gone_endpoints(user: User) -> list[Trouble]:
-    """Return the endpoints that nobody switched off but their receiver's 410."""
     if not may(user, "casts.view_callbackendpoint"):
         return []
     allowed = may(user, "casts.change_callbackendpoint")

@@ -30,7 +30,7 @@ USER_AGENT = "Spell-Platform-Callbacks/1"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one try came to."""
+    """The result of one try."""
 
     status: int | None = None
     error: str = ""
@@ -40,28 +40,25 @@ class Outcome:
 
     @property
     def delivered(self) -> bool:
-        """2xx, and nothing else."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class CallbackWork:
-    """Callbacks that are due, for the worker."""
+    """The queue of due callbacks, for the worker."""
 
     thread_share = 0.5  # of the worker's threads at most: receivers may be slow, casts must go on
 
     def rows(self) -> DueQuerySet:
-        """Return the queue of callbacks."""
         return outbox.CallbackQueue(Callback)
 
     def step(self, row: Callback) -> dt.datetime | None:
-        """Try once to deliver; return when to try again."""
         callback = row.mine().select_related("account", "endpoint", "cast__spell").first()
         if callback is None or callback.state != State.PENDING:
             return None
         if callback.endpoint is not None and not callback.endpoint.active:
             callback.mine().update(state=State.DISABLED, last_error="Its endpoint is disabled.")
             return None
-        if callback.attempts > len(schedule.SCHEDULE):  # a worker died with each try that is not in the log
+        if callback.attempts > len(schedule.SCHEDULE):  # each try that is not in the log ended with its worker
             callback.mine().update(state=State.FAILED, last_error="Its tries ended without a result.")
             return None
         url = callback.endpoint.url if callback.endpoint else callback.url
@@ -81,15 +78,14 @@ class CallbackWork:
 
 
 def message(callback: Callback) -> bytes:
-    """Return the body: the cast as the API shows it, without its input. Links in it are made now: they expire."""
-    shown = cast_out(callback.cast)
+    """Return the body: the cast as the API shows it, without its input."""
+    shown = cast_out(callback.cast)  # made anew for each try: the links in it expire
     del shown["input"]
     body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(callback.cast.finished_at), "data": shown}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def send(callback: Callback, url: str) -> Outcome:
-    """Sign and POST it once."""
     body, timestamp = message(callback), int(time.time())
     keys = callback.endpoint.secrets if callback.endpoint else endpoints.secrets_of(callback.account)
     headers = [
@@ -105,13 +101,12 @@ def send(callback: Callback, url: str) -> Outcome:
         return Outcome(error=f"Not called. {exc}", for_good=True)
     except safe_http.Unreached as exc:
         return Outcome(error=str(exc))
-    # A database keeps no NUL in text.
+    # Postgres stores no NUL in text.
     excerpt = answer.excerpt.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:EXCERPT_CHARS]
     return Outcome(answer.status, error_of(answer.status), answer.status == GONE, answer.retry_after, excerpt)
 
 
 def error_of(status: int) -> str:
-    """Return what is wrong with an answer, nothing if it is 2xx."""
     if 200 <= status < 300:
         return ""
     if 300 <= status < 400:
@@ -122,7 +117,7 @@ def error_of(status: int) -> str:
 
 
 def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt.datetime | None:
-    """Write one try down, if the claim still holds, and what it means for the callback; return when to try again."""
+    """Note one try and what it means for its callback, if the claim still holds; return when to try again."""
     wait = None
     if outcome.delivered:
         state = State.DELIVERED

@@ -1,4 +1,4 @@
-"""Who is called: an account's endpoints, and the secrets that sign."""
+"""The endpoints that an account wants called, and the secrets that sign calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWERED_GONE = "Its receiver answered 410 Gone."  # why an endpoint is disabled
 
 
 def secrets_of(account: Account) -> list[str]:
-    """Return what signs calls to this account's callback_urls, newest first; made when first asked for."""
+    """Return the secrets that sign calls to this account's callback_urls, newest first; made at the first call."""
     found: list[str] = Account.objects.values_list("callback_secrets", flat=True).get(pk=account.pk)
     if found:
         return found
@@ -30,7 +30,6 @@ def secrets_of(account: Account) -> list[str]:
 
 
 def rotate_account(account: Account, *, drop_old: bool) -> list[str]:
-    """Put a new secret in front of the account's, or end a rotation; return what signs from now on."""
     with transaction.atomic():
         held = Account.objects.select_for_update().get(pk=account.pk).callback_secrets or [new_secret()]
         changed = rotated(held, drop_old=drop_old)
@@ -39,7 +38,6 @@ def rotate_account(account: Account, *, drop_old: bool) -> list[str]:
 
 
 def rotate_endpoint(endpoint: CallbackEndpoint, *, drop_old: bool) -> list[str]:
-    """Put a new secret in front of an endpoint's, or end a rotation; return what signs from now on."""
     with transaction.atomic():
         locked = CallbackEndpoint.objects.select_for_update().get(pk=endpoint.pk)
         changed = rotated(locked.secrets, drop_old=drop_old)
@@ -48,7 +46,7 @@ def rotate_endpoint(endpoint: CallbackEndpoint, *, drop_old: bool) -> list[str]:
 
 
 def rotated(held: list[str], *, drop_old: bool) -> list[str]:
-    """Return the newest secret alone (`drop_old`), or a new one and the one that was newest."""
+    """Return a new secret and the newest before it; or, to end a rotation (`drop_old`), the newest alone."""
     return held[:1] if drop_old else [new_secret(), *held[:1]]
 
 
@@ -67,7 +65,6 @@ def add_endpoint(account: Account, *, url: str, types: list[str], description: s
 
 
 def change_endpoint(endpoint: CallbackEndpoint, *, active: bool | None = None, **changes: Any) -> None:
-    """Change an endpoint's fields, and whether it is sent to."""
     with transaction.atomic():
         if changes:
             CallbackEndpoint.objects.filter(pk=endpoint.pk).update(**changes)
@@ -78,24 +75,24 @@ def change_endpoint(endpoint: CallbackEndpoint, *, active: bool | None = None, *
 
 
 def enable(endpoint: CallbackEndpoint) -> None:
-    """Send to it again, from now on. What was stopped meanwhile stays so, until it is sent again one by one."""
+    # What was stopped meanwhile stays so, until it is sent again one by one.
     CallbackEndpoint.objects.filter(pk=endpoint.pk, deleted_at=None).update(
         active=True, disabled_at=None, disabled_reason=""
     )
 
 
 def disable(endpoint: CallbackEndpoint, *, why: str) -> None:
-    """Send nothing to it any more; the worker closes what is pending."""
     with transaction.atomic():
         CallbackEndpoint.objects.filter(pk=endpoint.pk, active=True).update(
             active=False, disabled_at=timezone.now(), disabled_reason=why
         )
+        # The worker closes what is still to be sent.
         Callback.due_rows().filter(endpoint=endpoint, state=State.PENDING, due_at__isnull=False).wake()
         transaction.on_commit(wakeups.work_is_due)
 
 
 def delete(endpoint: CallbackEndpoint) -> None:
-    """Delete an endpoint and its secrets; the log of what was sent there stays."""
     with transaction.atomic():
+        # The row stays, for the log of what was sent there; its secrets don't.
         disable(endpoint, why="Deleted.")
         CallbackEndpoint.objects.filter(pk=endpoint.pk).update(deleted_at=timezone.now(), secrets=[])

@@ -29,16 +29,15 @@ TYPES = {
 
 
 class CallbackQueue(DueQuerySet):
-    """Callbacks that are due, few of one account at a time."""
+    """Due callbacks, of which SENDS_PER_ACCOUNT of one account are claimed at a time."""
 
     def claimable(self) -> CallbackQueue:
-        """Leave out accounts that have SENDS_PER_ACCOUNT under way."""
         under_way = self.filter(lease_until__isnull=False).order_by().values("account").annotate(held=Count("pk"))
         busy = under_way.filter(held__gte=SENDS_PER_ACCOUNT).values_list("account", flat=True)
         return super().claimable().exclude(account__in=list(busy))
 
     def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Callback]:
-        """Take one: who is busy is counted anew for the next."""
+        # One, because each claim changes which accounts are busy.
         return super().claim(limit=min(limit, 1), lease=lease, newest=newest)
 
 
@@ -51,7 +50,7 @@ ADD_CALLBACK = Insert(Callback)
 
 
 def enqueue(cast: Cast) -> None:
-    """Note, in the transaction that ends a cast, whom to tell: each endpoint that wants it, and its callback_url."""
+    """Note whom to tell of a cast's end: each endpoint that wants it, and its callback_url. For its transaction."""
     now, kind = timezone.now(), TYPES[CastStatus(cast.status)]
     endpoints = ENDPOINTS.all(account_id=cast.account_id)
     receivers: list[tuple[CallbackEndpoint | None, str]]
@@ -66,7 +65,10 @@ def enqueue(cast: Cast) -> None:
 
 
 def send_again(callback: Callback) -> Callback:
-    """Have a callback sent now, with the id it had; its schedule begins anew. Also hurries one that waits."""
+    """Have a callback sent now, with the id it had and a new schedule; one that waits is sent sooner.
+
+    Raise EndpointDisabled or CallbackInFlight.
+    """
     with transaction.atomic():
         endpoint = callback.endpoint
         if endpoint is not None and not endpoint.active:
@@ -77,6 +79,7 @@ def send_again(callback: Callback) -> Callback:
             )
         free = Callback.objects.filter(pk=callback.pk, lease_until=None)
         changes = {"state": State.PENDING, "due_at": timezone.now(), "attempts": 0, "delivered_at": None}
+        # A new claim number: a worker whose lease ran out can't note its result any more.
         if not free.update(**changes, claim_number=F("claim_number") + 1):
             raise CallbackInFlight("It is being sent at this moment; see how that ends.", headers={"Retry-After": "5"})
         transaction.on_commit(wakeups.work_is_due)

@@ -21,12 +21,12 @@ SCHEDULE = (
     dt.timedelta(hours=20),
     dt.timedelta(hours=24),
 )
-JITTER = 0.1  # of the wait, either way: what failed together must not come back together
+JITTER = 0.1  # of the wait, either way: what failed together must not be tried again together
 LONGEST_RETRY_AFTER = dt.timedelta(hours=24)
 
 
 def wait_before_next(tries: int, *, retry_after: str = "") -> dt.timedelta | None:
-    """Return how long to wait after `tries` failed ones, None to give up. Never sooner than the receiver asked for."""
+    """Return how long to wait after `tries` failed ones, None to give up; never less than the receiver asked for."""
     if tries >= len(SCHEDULE):
         return None
     jitter = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311 - nothing to guess
@@ -34,7 +34,7 @@ def wait_before_next(tries: int, *, retry_after: str = "") -> dt.timedelta | Non
 
 
 def asked_wait(retry_after: str) -> dt.timedelta:
-    """Return what a Retry-After header asks for, in seconds or as a date; 24 hours at most, 0 if it can't be read."""
+    """Return what a Retry-After header asks for, in seconds or as a date; at most 24 hours, 0 if it is unreadable."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(dt.timedelta(seconds=int(text[:9])), LONGEST_RETRY_AFTER)

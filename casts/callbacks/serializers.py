@@ -122,7 +122,6 @@ class CallbackDetail(CallbackOut):
 
 
 def endpoint_out(endpoint: CallbackEndpoint) -> dict[str, Any]:
-    """Return an endpoint as the API shows it."""
     return {
         "id": endpoint.id,
         "url": endpoint.url,
@@ -136,12 +135,10 @@ def endpoint_out(endpoint: CallbackEndpoint) -> dict[str, Any]:
 
 
 def secrets_out(secrets: list[str]) -> dict[str, Any]:
-    """Return signing secrets as the API shows them."""
     return {"secret": secrets[0], "old_secret": secrets[1] if len(secrets) > 1 else None}
 
 
 def callback_out(callback: Callback) -> dict[str, Any]:
-    """Return a callback as the API shows it."""
     pending = callback.state == Callback.State.PENDING
     return {
         "id": callback.id,
@@ -160,7 +157,6 @@ def callback_out(callback: Callback) -> dict[str, Any]:
 
 
 def try_out(attempt: CallbackAttempt) -> dict[str, Any]:
-    """Return one try as the API shows it."""
     return {
         "at": stamp(attempt.at),
         "url": attempt.url,
@@ -172,5 +168,4 @@ def try_out(attempt: CallbackAttempt) -> dict[str, Any]:
 
 
 def detail_out(callback: Callback) -> dict[str, Any]:
-    """Return a callback with its tries."""
     return {**callback_out(callback), "attempts": [try_out(attempt) for attempt in callback.tries.all()]}

@@ -14,7 +14,6 @@ SECRET_PREFIX, SECRET_BYTES = "whsec_", 32  # the specification wants 24 to 64 r
 
 
 def new_secret() -> str:
-    """Return a new signing secret."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 

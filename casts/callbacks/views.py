@@ -40,14 +40,14 @@ from core.api.pagination import CastPages
 from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
-OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # nothing else is asked of the database
+OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # anything else does not reach the database
 
 
 class CallbackPages(CastPages):
     """Newest first; ids sort by time."""
 
     def decode_cursor(self, request: Request) -> Any:
-        """Return where the page begins; raise BadQuery for a cursor that we never gave."""
+        """Return where the page begins; raise BadQuery for a cursor that we did not make."""
         try:
             cursor = CursorPagination.decode_cursor(self, request)
             if cursor is None or cursor.position is None or OUR_ID.fullmatch(str(cursor.position)):
@@ -58,7 +58,6 @@ class CallbackPages(CastPages):
 
 
 def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
-    """Return one of the account's endpoints; raise EndpointNotFound."""
     endpoints = key.account.callback_endpoints.filter(deleted_at=None)
     found = endpoints.filter(pk=endpoint_id).first() if OUR_ID.fullmatch(endpoint_id) else None
     if found is None:
@@ -67,7 +66,6 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
 
 
 def callback_of(key: ApiKey, callback_id: str) -> Callback:
-    """Return one of the account's callbacks; raise CallbackNotFound."""
     log = key.account.callbacks.select_related("endpoint")
     found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
     if found is None:
@@ -168,7 +166,6 @@ class RotateAccountSecret(APIView):
 
 
 def by_cast(name: str, value: str) -> Q:
-    """Raise BadQuery for what is no cast's id."""
     try:
         return Q(cast=uuid.UUID(value))
     except ValueError as exc:
@@ -176,14 +173,12 @@ def by_cast(name: str, value: str) -> Q:
 
 
 def by_endpoint(name: str, value: str) -> Q:
-    """Raise BadQuery for what is no endpoint's id."""
     if not OUR_ID.fullmatch(value):
         raise BadQuery(f"endpoint is an endpoint's id (ep_...); not {value[:64]!r}.")
     return Q(endpoint=value)
 
 
 def by_state(name: str, value: str) -> Q:
-    """Raise BadQuery for what is no state."""
     if value not in Callback.State.values:
         raise BadQuery(f"state is one of {', '.join(Callback.State.values)}; not {value[:64]!r}.")
     return Q(state=value)

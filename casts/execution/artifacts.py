@@ -32,14 +32,12 @@ RETRY_SECONDS = (5, 30, 120, 600, 3600)
 
 
 class ArtifactWork:
-    """Copies that were not in when their cast ended, and copies whose retention is over."""
+    """Copies artifacts that their cast's end did not wait for, and deletes copies whose retention is over."""
 
     def rows(self) -> DueQuerySet:
-        """Return the queue of artifacts."""
         return Artifact.due_rows()
 
     def step(self, row: Artifact) -> dt.datetime | None:
-        """Copy or expire one artifact; return when to look again."""
         if row.state == State.STORED:
             if row.expires_at is not None and row.expires_at > timezone.now():
                 return row.expires_at
@@ -71,12 +69,12 @@ def register_artifacts(cast: Cast) -> None:
 
 
 def copy_pending(cast: Cast) -> bool:
-    """Copy what was listed; True when none is left to copy. Raise NotNow when the runtime can't."""
+    """Copy what was registered; return whether nothing is left to copy. Raise NotNow when the runtime can't."""
     trouble: NotNow | None = None
     for artifact in cast.artifacts.filter(state=State.PENDING):
         try:
             copy(artifact)
-        except NotNow as exc:  # one that can't be copied holds back none of the others
+        except NotNow as exc:  # raised at the end: the other artifacts are copied first
             trouble = exc
     if trouble is not None:
         raise trouble
@@ -84,15 +82,15 @@ def copy_pending(cast: Cast) -> bool:
 
 
 def schedule_rest(cast: Cast) -> None:
-    """Hand what is still pending to ArtifactWork, which tries on after the cast has ended."""
+    # ArtifactWork goes on with them after the cast has ended.
     cast.artifacts.filter(state=State.PENDING, due_at=None, lease_until=None).update(due_at=timezone.now())
 
 
 def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.UUID]:
     """Have ArtifactWork copy these now, also ones that failed for good; return which.
 
-    What is stored or expired stays as it is. So does a cast that has ended: its copies come in, its output does not.
-    `by`: the operator who wants it, for the casts' histories.
+    What is stored or expired stays as it is. So does a cast that has ended: it gets its copies, but no output.
+    `by`: the operator who asks for it, for the casts' histories.
     """
     woken: list[uuid.UUID] = []
     for some in batches(artifact_ids):
@@ -110,7 +108,7 @@ def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.
 
 
 def copy(artifact: Artifact) -> None:
-    """Copy one pending artifact into our storage; what can't ever be copied is marked failed, with the reason."""
+    """Copy one pending artifact into our storage, or mark it failed if it can never be copied. Raise NotNow."""
     try:
         download = runtime_of(artifact.cast).download(artifact)
     except ArtifactGone:
@@ -153,35 +151,33 @@ def copy(artifact: Artifact) -> None:
 
 @contextmanager
 def storing(artifact: Artifact) -> Iterator[None]:
-    """Take a full disk, or storage that is away, as a reason to try again later."""
     try:
         yield
-    except OSError as exc:
+    except OSError as exc:  # a full disk, or storage that is away: it may pass
         raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
 
 
 def store(artifact: Artifact, content: File[bytes]) -> str:
-    """Write the bytes and return their name in our storage; a try that fails leaves nothing there."""
+    # A name of its own for each try: a worker that comes too late does not overwrite the copy that counts.
     name = f"{artifact.cast_id}/{artifact.pk}-{secrets.token_hex(4)}"
     with storing(artifact):
         try:
             return default_storage.save(name, content)
-        except BaseException:
+        except BaseException:  # a try that fails leaves nothing there
             default_storage.delete(name)
             raise
 
 
 def delete_orphans(artifact: Artifact, stored: str) -> None:
-    """Delete what workers that died left of this artifact; one that is still at it will find that it came too late."""
+    """Delete what workers that died left of this artifact; one that is still copying finds that it is too late."""
     folder = str(artifact.cast_id)
-    with suppress(OSError):  # some bytes too many are kept, nothing worse
+    with suppress(OSError):  # the worst that happens is that some bytes too many are kept
         for name in default_storage.listdir(folder)[1]:
             if name.startswith(f"{artifact.pk}-") and f"{folder}/{name}" != stored:
                 default_storage.delete(f"{folder}/{name}")
 
 
 def fail(artifact: Artifact, why: str) -> None:
-    """Note that an artifact can't be copied, ever."""
     Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
         state=State.FAILED, error=why[:500], due_at=None
     )
@@ -191,7 +187,7 @@ def fail(artifact: Artifact, why: str) -> None:
 
 
 def expire(artifact: Artifact) -> None:
-    """Delete a copy whose retention has passed; the row stays and answers 410."""
+    # The row stays, for downloads to answer 410. It goes first: no row may name a file that is gone.
     name = artifact.file.name
     with transaction.atomic():
         Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")

@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 RETRY = dt.timedelta(seconds=3)
 GONE_WAIT = dt.timedelta(seconds=15)  # a run that has just ended may be unknown to some of the servers
 LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be listed counts as one that left none
-# How the end of a run reads as the end of a cast: (status, the run itself is to blame). Design: states, money.
+# Conclusions with which a run succeeded, and those that are its own fault, for which it may be charged.
 SUCCESS = ("success", "neutral")
 RUN_FAULT = ("failure", "timed_out")
 
 
 def collect(cast: Cast) -> dt.datetime | None:
-    """Bring in what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, end without.
+    """Copy what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, without the copies.
 
-    What it left must be known for that: else it would end without a result that exists, and nobody would copy it later.
+    What it left must be known by then, or the cast could end without a result that exists and that nobody would copy.
     """
     assert cast.run_finished_at is not None
     patient = timezone.now() < cast.run_finished_at + dt.timedelta(seconds=settings.CAST_ARTIFACT_WAIT_SECONDS)
@@ -52,7 +52,7 @@ def collect(cast: Cast) -> dt.datetime | None:
     except Exception:
         logger.exception("the run's end could not be read", extra={"cast_id": str(cast.pk)})
         unlisted = False  # a bug of ours does not pass with time
-    if not settled and (patient or (unlisted and may_be_listed(cast))):
+    if not settled and (patient or (unlisted and may_be_listed(cast))):  # an unread list is worth a longer wait
         return again
     artifacts.schedule_rest(cast)
     try:
@@ -69,9 +69,9 @@ def collect(cast: Cast) -> dt.datetime | None:
 
 
 def vanished(cast: Cast) -> bool:
-    """Whether somebody deleted the run before it could be asked what it left, or why it failed.
+    """Return whether the run was deleted before it could be asked what it left, or why it failed.
 
-    One that was cancelled has nothing more to tell.
+    A run that was cancelled has nothing more to tell.
     """
     assert cast.run_finished_at is not None
     if conclusion_of(cast) == "cancelled" or timezone.now() < cast.run_finished_at + GONE_WAIT:
@@ -86,7 +86,7 @@ def vanished(cast: Cast) -> bool:
 
 
 def may_be_listed(cast: Cast) -> bool:
-    """Whether there is any point in waiting for the list: there was none before, and the run still exists."""
+    """Return whether to go on waiting for the list of artifacts: none has come yet, and the run still exists."""
     assert cast.run_finished_at is not None
     if cast.artifacts.exists() or timezone.now() > cast.run_finished_at + LIST_WAIT:
         return False
@@ -100,10 +100,10 @@ def may_be_listed(cast: Cast) -> bool:
 
 
 def has_run(cast: Cast) -> bool | None:
-    """Whether any step of any job of the ended run has begun; None if nobody can say. Raise NotNow.
+    """Return whether any step of any job of the ended run has begun; None if nobody can say. Raise NotNow.
 
     Asks for the jobs unless all are known to have ended and one to have begun: a webhook told of the run's end, and
-    theirs may be late or lost. After a re-run in any case: of jobs that were not run again nothing may have been told.
+    those about jobs may be late or lost. After a re-run in any case: webhooks may be silent on jobs that were kept.
     """
     all_ended = bool(cast.jobs) and all(job["status"] == "completed" for job in cast.jobs)
     if all_ended and cast.started_at is not None and (cast.observation or {}).get("attempt", 1) == 1:
@@ -122,13 +122,11 @@ def has_run(cast: Cast) -> bool | None:
 
 
 def conclusion_of(cast: Cast) -> str:
-    """Return the run's conclusion as the runtime gave it."""
     return str((cast.observation or {}).get("conclusion") or "unknown")
 
 
 def needs_explaining(cast: Cast) -> bool:
-    """Whether the run ended in a way that its jobs may say more about: not as asked by us, and not well."""
-    conclusion = conclusion_of(cast)
+    conclusion = conclusion_of(cast)  # a cancel of ours needs no explanation
     return conclusion not in SUCCESS and not (conclusion == "cancelled" and cast.cancel_reason)
 
 
@@ -154,7 +152,6 @@ def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
 def why_failed(
     words: Words, conclusion: str, failure: Failure, *, ran: bool | None, own_limit: bool
 ) -> tuple[str, str]:
-    """Return the reason and our own sentence for it."""
     reason, message = conclusion, words.ended_as.format(conclusion=conclusion)
     if ran is False and (own_limit or conclusion in RUN_FAULT):
         reason = "never_ran"
@@ -175,7 +172,6 @@ def said(failure: Failure) -> str:
 
 
 def annotation_line(one: Annotation) -> dict[str, Any]:
-    """Return an annotation as an error shows it."""
     return {
         "level": one.level,
         "title": one.title or None,
@@ -205,6 +201,7 @@ def finish_success(cast: Cast, *, ran: bool) -> None:
     except results.Unreadable as exc:
         message = f"The run succeeded, but its result can't be read. {exc}"
         problems = [{"pointer": "/output", "detail": str(exc)}]
+    # A result that is still being copied is not held against the run.
     if problems and not (result is None and still_coming):
         error = {"reason": "output_invalid", "message": message, "errors": problems}
         charge = ran and cast.spell.charge_failed_runs

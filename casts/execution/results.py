@@ -52,7 +52,7 @@ def load(artifact: Artifact) -> Any:
             text = unpacked(stored)
         elif artifact.file_name == MEMBER or artifact.name == MEMBER:
             stored.seek(0)
-            text = stored.read(MAX_BYTES + 1)
+            text = stored.read(MAX_BYTES + 1)  # one more shows that it is too long
     if text is None:
         return None
     if len(text) > MAX_BYTES:
@@ -70,7 +70,7 @@ def load(artifact: Artifact) -> Any:
 
 
 def decoded(text: bytes) -> str:
-    """Return a file's text: UTF-8, or what its byte order mark says. PowerShell 5 writes UTF-16, with one."""
+    # PowerShell 5 writes UTF-16 with a byte order mark; other tools on Windows write UTF-8 with one.
     utf16 = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return text.decode("utf-16" if utf16 else "utf-8-sig")
 

@@ -28,28 +28,27 @@ logger = logging.getLogger(__name__)
 
 MAX_DISPATCHES = 3
 SEARCH_EVERY = dt.timedelta(seconds=2)
-SLOT_LOOK = dt.timedelta(seconds=60)  # who gives a slot back wakes the next; this is in case nobody does
+SLOT_LOOK = dt.timedelta(seconds=60)  # the end of a cast wakes the next in line; this is in case that fails
 SOON = dt.timedelta(seconds=5)
-PACE_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken by then is lost
-GONE_SECONDS = 15.0
+PACE_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken so long after its time is lost
+GONE_SECONDS = 15.0  # a new run may be unknown to some of the runtime's servers
 CLOSE_LOOK_EVERY = 4  # looks
+# The columns that a look may change. Not the claim's.
 SEEN = (
     *("status", "run_key", "observation", "jobs", "started_at", "run_finished_at"),
     *("cancel_requested_at", "cancel_reason"),
 )
-CONFIRM_SECONDS = 10.0  # after a deadline, while nobody can be asked whether the run has begun, or ended, meanwhile
-WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for one's turn is no news
+CONFIRM_SECONDS = 10.0  # how long past a deadline to try for an answer whether the run began, or ended, in time
+WORTH_TELLING = dt.timedelta(seconds=2)  # a shorter wait for a turn is not told to the caller
 
 
 class CastWork:
-    """Due casts, for the worker."""
+    """The queue of due casts, for the worker."""
 
     def rows(self) -> DueQuerySet:
-        """Return the queue of casts."""
         return Cast.due_rows()
 
     def step(self, row: Cast) -> dt.datetime | None:
-        """Move one cast on; return when to look again."""
         cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
         cast.claim_number, cast.lease_until = row.claim_number, row.lease_until
         try:
@@ -82,7 +81,7 @@ def step(cast: Cast) -> dt.datetime | None:
 
 
 def dispatch(cast: Cast) -> dt.datetime | None:
-    """Start the cast's run, once: intent first, then the call, then the answer."""
+    """Start the cast's run, once: commit the intent, then call, then note the answer."""
     if (turn := wait_for_pace(cast)) is not None:
         if turn > timezone.now() + WORTH_TELLING:
             message = words_of(cast).waiting_for_turn.format(at=f"{turn:%H:%M:%S}")
@@ -118,7 +117,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
 
 
 def wait_for_pace(cast: Cast) -> dt.datetime | None:
-    """Return when this cast's turn to start comes, None if it is now. A turn that is waited for stays the cast's."""
+    """Return when this cast's turn to start comes, None if it is now. A turn that was booked is kept."""
     turn = cast.pace_at
     if turn is None or turn + PACE_KEPT < timezone.now():
         turn = runtime_of(cast).book(cast)
@@ -134,7 +133,7 @@ def wait_for_pace(cast: Cast) -> dt.datetime | None:
 def search(cast: Cast) -> dt.datetime | None:
     """Look for the run of a cast that was, or may have been, dispatched without the answer naming it.
 
-    Only looks that were answered count as absence: while nobody answers nothing is proved.
+    Only looks that were answered prove that there is none: while nobody answers, nothing is known.
     """
     if found_run(cast):
         return timezone.now()
@@ -157,8 +156,8 @@ def search(cast: Cast) -> dt.datetime | None:
 
 
 def found_run(cast: Cast) -> bool:
-    """Look for the run of a cast that was dispatched and knows none, and bind it. Raise NotNow while nobody knows."""
-    moves.lose_answer(cast)  # whoever dispatched it has no claim any more: if an answer comes, it comes too late
+    """Look for the run of a cast that was dispatched and has none, and bind it. Raise NotNow if that can't be told."""
+    moves.lose_answer(cast)  # whoever dispatched it has lost the claim: no answer is waited for any longer
     seen = runtime_of(cast).find(cast)
     if seen is None or moves.find_cast(seen) != cast.pk:
         return False
@@ -167,9 +166,8 @@ def found_run(cast: Cast) -> bool:
 
 
 def look(cast: Cast) -> dt.datetime | None:
-    """Ask about the run, in case nobody tells us. Its steps are asked for while somebody follows it."""
     try:
-        # A list may lag for long: every few looks the run itself is asked for.
+        # Closely while somebody follows its steps, and every few looks anyway: a list of runs may lag for long.
         seen = runtime_of(cast).observe(cast, closely=followed(cast) or cast.attempts % CLOSE_LOOK_EVERY == 0)
     except RunGone:
         return end_deleted(cast)
@@ -178,9 +176,9 @@ def look(cast: Cast) -> dt.datetime | None:
 
 
 def end_deleted(cast: Cast) -> dt.datetime | None:
-    """End a cast whose run is not known, unless that may pass: a new run may be unknown to some of the servers.
+    """End a cast whose run the runtime does not know, unless it may be too new for some of its servers.
 
-    One that was seen before is known to all of them, once it is a few seconds old.
+    A run that was seen before is known to all of them once it is a few seconds old.
     """
     patience = GONE_SECONDS if cast.observation is not None else settings.CAST_LOST_SECONDS
     if cast.dispatch_started_at is not None and age(cast) < patience:
@@ -190,7 +188,7 @@ def end_deleted(cast: Cast) -> dt.datetime | None:
 
 
 def end_failed(cast: Cast, reason: str, why: str, *, message: str = "") -> None:
-    """End a cast that failed through no fault of its run: nothing is charged."""
+    """End a cast that failed through no fault of its run, and charge nothing."""
     error = {"reason": reason, "message": why}
     moves.end(cast, CastStatus.FAILED, reason=reason, message=message or why, error=error, charge=False)
 
@@ -203,21 +201,21 @@ def age(cast: Cast) -> float:
 def look_interval(cast: Cast) -> dt.timedelta:
     """Return how long to wait between looks: a quarter of the run's age, so that long runs cost few looks.
 
-    Less while somebody follows the cast live or wants its end. A little by chance, so that casts of one moment part.
+    Less while somebody follows the cast live or wants it to end.
     """
     seconds = min(max(age(cast) / 4, settings.CAST_LOOK_MIN_SECONDS), settings.CAST_LOOK_MAX_SECONDS)
     if followed(cast) or cast.cancel_requested_at is not None:
         seconds = min(seconds, settings.CAST_LOOK_WATCHED_SECONDS)
+    # By chance a little less, so that casts that started together are not looked at together for ever.
     return dt.timedelta(seconds=seconds * random.uniform(0.8, 1.0))  # noqa: S311 - to spread, not to hide
 
 
 def followed(cast: Cast) -> bool:
-    """Whether somebody follows the cast live."""
     return cast.watched_until is not None and cast.watched_until > timezone.now()
 
 
 def overdue(cast: Cast) -> str | None:
-    """Return why the cast must be ended now, if a deadline of ours has passed or somebody asked."""
+    """Return the reason to end the cast now: a deadline of ours has passed, or somebody asked; else None."""
     if cast.cancel_requested_at is not None:
         return cast.cancel_reason
     limit = deadline(cast)
@@ -227,7 +225,7 @@ def overdue(cast: Cast) -> str | None:
 
 
 def deadline(cast: Cast) -> dt.datetime | None:
-    """Return when the cast must have started, or ended, by our own rules."""
+    """Return by when the cast must have started, or ended, by our own rules; None once its run has ended."""
     if cast.run_finished_at is not None:
         return None
     if cast.started_at is not None:
@@ -236,7 +234,7 @@ def deadline(cast: Cast) -> dt.datetime | None:
 
 
 def run_out(cast: Cast) -> dt.datetime | None:
-    """End a cast whose time is up, unless a last look tells that its run has begun, or ended, in time."""
+    """End a cast whose time is up, unless a last look shows that its run began, or ended, in time."""
     limit = deadline(cast)
     try:
         if cast.run_key is not None:
@@ -257,7 +255,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
 
 
 def give_up(cast: Cast, reason: str) -> dt.datetime | None:
-    """End a cast before its run's own end: ask the runtime to cancel, then force it, then end without it."""
+    """End a cast before its run has ended: ask the runtime to cancel, then force it, then end without it."""
     now = timezone.now()
     grace = dt.timedelta(seconds=settings.CAST_CANCEL_GRACE_SECONDS)
     moves.request_cancel(cast, reason=reason)

@@ -21,7 +21,7 @@ ARTIFACTS = Select(lambda: Artifact.objects.filter(cast=Param(Artifact, "cast"))
 
 
 def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[str, Any]:
-    """Return the cast's public state as one event holds it: everything but links, which depend on who looks.
+    """Return the cast's public state as one event holds it: all but links, which are made for each reader.
 
     `artifacts`: the cast's, if they have been read already.
     """
@@ -40,7 +40,7 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "finished_at": stamp(cast.finished_at),
         "duration_ms": cast.duration_ms,
         "steps": steps_of(cast.jobs),
-        # By code points: databases differ in how they order text.
+        # Sorted here, by code points: databases differ in how they order text.
         "artifacts": [artifact_line(a) for a in sorted(artifacts, key=lambda artifact: artifact.name)],
         "charged_cents": cast.charged_cents,
         "output": cast.output,
@@ -50,13 +50,12 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
 
 
 def artifacts_of(cast: Cast) -> Iterable[Artifact]:
-    """Return a cast's artifacts; without asking for them, if they were read with it."""
+    # What was prefetched is not asked for again.
     prefetched: dict[str, Any] = getattr(cast, "_prefetched_objects_cache", {})
     return cast.artifacts.all() if "artifacts" in prefetched else ARTIFACTS.all(cast_id=cast.pk)
 
 
 def artifact_line(artifact: Artifact) -> dict[str, Any]:
-    """Return what a cast says of one artifact."""
     return {
         "name": artifact.name,
         "file_name": artifact.file_name or artifact.name,
@@ -68,7 +67,6 @@ def artifact_line(artifact: Artifact) -> dict[str, Any]:
 
 
 def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the run's steps in order, each with its job's name and its times."""
     return [
         {
             "job": job["name"],
@@ -90,11 +88,11 @@ def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
     """
     ADD_EVENT.run(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
     cast_id: uuid.UUID = cast.pk
+    # Not sooner: whoever is woken must find the event.
     transaction.on_commit(lambda: wakeups.has_news(cast_id))
 
 
 def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
-    """Do what `append` does for many casts at once."""
     made = [CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by) for cast in casts]
     CastEvent.objects.bulk_create(made)
     for event in made:

@@ -21,7 +21,7 @@ from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation, words_of
 from core.times import stamp
 
-# Strict: two words of one rank and one second would leave it to chance which of them stays.
+# No two have the same rank: of two with the same second it would be chance which one stays.
 RANK = {"requested": 0, "queued": 1, "pending": 2, "waiting": 3, "in_progress": 4, "completed": 5}
 PUBLIC = ("status", "status_reason", "message", "progress", "step_name", "run_finished_at", "started_at", "run_url")
 Changes = dict[str, Any]
@@ -32,7 +32,7 @@ def fold(cast: Cast, seen: Observation) -> Changes:
     changes: Changes = {}
     before: Changes = cast.observation or {}
     if cast.run_finished_at is not None and seen.attempt > before.get("attempt", 1):
-        # Re-run while we collect: the attempt that ended is the one that counts, and of it this may still tell.
+        # Re-run while we collect: the attempt that ended counts, and this may have news of that attempt too.
         seen = up_to_attempt(seen, before.get("attempt", 1))
     jobs = merge_jobs(cast.jobs, seen)
     if jobs != cast.jobs:
@@ -50,13 +50,12 @@ def fold(cast: Cast, seen: Observation) -> Changes:
 
 
 def up_to_attempt(seen: Observation, attempt: int) -> Observation:
-    """Return what an observation of a later attempt tells of the jobs up to this one."""
     jobs = tuple(job for job in seen.jobs or () if job.attempt <= attempt)
+    # Without a status it is about jobs only, and does not change the observation that is kept.
     return dataclasses.replace(seen, attempt=attempt, status=None, jobs=jobs)
 
 
 def as_row(seen: Observation) -> Changes:
-    """Return what is kept of an observation, as JSON."""
     return {
         "attempt": seen.attempt,
         "status": seen.status,
@@ -68,7 +67,7 @@ def as_row(seen: Observation) -> Changes:
 
 
 def order_of(row: Changes) -> tuple[int, bool, int, str]:
-    """Return where an observation stands in the order of truth; before everything if there was none."""
+    """Return an observation's place in the order given above; before all others if there was none."""
     if not row:
         return (0, False, -1, "")
     status = row["status"] or ""
@@ -92,19 +91,17 @@ def merge_jobs(known: list[Changes], seen: Observation) -> list[Changes]:
 
 
 def job_row(job: Job) -> Changes:
-    """Return one job as JSON."""
     row = dataclasses.asdict(job)
     row["steps"] = [dict(step) for step in row["steps"]]
     for holder in (row, *row["steps"]):
         for name in ("started_at", "completed_at"):
             holder[name] = stamp(holder[name])
         if holder["completed_at"] and holder["completed_at"] < (holder["started_at"] or ""):
-            holder["completed_at"] = holder["started_at"]  # as is told of what was skipped or cancelled
+            holder["completed_at"] = holder["started_at"]  # said so of what was skipped or cancelled
     return row
 
 
 def job_order(row: Changes) -> tuple[int, int, int, int, bool]:
-    """Return how far a job has come."""
     done = sum(step["status"] == "completed" for step in row["steps"])
     started = sum(step["status"] != "queued" for step in row["steps"])
     return (RANK.get(row["status"], 0), done, started, len(row["steps"]), bool(row.get("runner")))
@@ -112,7 +109,7 @@ def job_order(row: Changes) -> tuple[int, int, int, int, bool]:
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
-    """The first thing that was really done for a run: when by its own clock (blank: it named no time), and where."""
+    """The first work that was done for a run: when by its own clock (blank: it named no time), and where."""
 
     at: str
     attempt: int
@@ -120,10 +117,11 @@ class Beginning:
 
 
 def beginning(jobs: Iterable[Changes], observation: Changes) -> Beginning | None:
-    """Return how the run's attempt began, None while nothing of it has: what a cast's time and price hang on.
+    """Return how the run's attempt began, None if nothing of it has; a cast's time and price depend on it.
 
     Work of an earlier attempt, which a re-run of failed jobs keeps, counts from when the later attempt was made.
     """
+    # "~" sorts after every date: what names no time comes last.
     begun = sorted((one for job in jobs if (one := beginning_of(job)) is not None), key=lambda one: one.at or "~")
     made = (observation.get("run_started_at") or "") if observation.get("attempt", 1) > 1 else ""
     mine = [one for one in begun if not one.at or one.at >= made]
@@ -135,8 +133,9 @@ def beginning(jobs: Iterable[Changes], observation: Changes) -> Beginning | None
 def beginning_of(job: Changes) -> Beginning | None:
     """Return how one job began: at its first step, or, before steps are known, when a runner took it.
 
-    Its `started_at` alone says nothing, for it is also the time at which a job was queued; nor does a runner's name
-    on a queued job. A job that was skipped, cancelled while it waited, or refused has neither a runner nor steps.
+    Its `started_at` alone does not show that it began: it is also the time at which a job was queued. Nor does a
+    runner's name on a queued job. A job that was skipped, cancelled while it waited, or refused has neither a runner
+    nor steps.
     """
     at_work = ("in_progress", "completed")
     ran = [step for step in job["steps"] if step["status"] in at_work and step["conclusion"] != "skipped"]
@@ -148,7 +147,6 @@ def beginning_of(job: Changes) -> Beginning | None:
 
 
 def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Changes:
-    """Return the public columns that follow from the highest observation and the jobs."""
     begun = beginning(jobs, observation)
     first = observation.get("attempt", 1) == 1
     runs: Changes = {"status": CastStatus.RUNNING, "started_at": started_at(cast, begun, first=first)} if begun else {}
@@ -166,7 +164,8 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
         }
     if begun:
         done, total, name = steps_done(jobs)
-        # Until steps are known it stays where it is: a bar that jumps ahead would have to come back.
+        # 10 once it is dispatched, up to 90 by its steps, 95 while artifacts are copied. Without steps it stays at 10:
+        # a bar that jumps ahead would have to come back.
         progress = 10 + 80 * done // total if total else 10
         counted = f" ({min(done + 1, total)} of {total})" if total else ""
         return runs | {
@@ -186,14 +185,14 @@ def public_state(cast: Cast, observation: Changes, jobs: list[Changes]) -> Chang
     }
 
 
-CUT_OFF = dt.timedelta(seconds=2)  # times may be cut to whole seconds, and good clocks differ a little
+CUT_OFF = dt.timedelta(seconds=2)  # times may be cut to whole seconds, and even good clocks differ a little
 
 
 def started_at(cast: Cast, begun: Beginning, *, first: bool) -> dt.datetime:
     """Return when the run began, by the runtime's clock, but never before the cast nor after now by ours.
 
-    A time that can't be, as before the cast, tells of a clock that is wrong: then the time counts at which we first saw
-    that it had begun. In its `first` attempt a beginning never becomes later.
+    An impossible time, such as one before the cast, shows that the clock is wrong; then it is the time at which we
+    first saw that the run had begun. In the `first` attempt it never becomes later.
     """
     now = timezone.now()
     said = parse_datetime(begun.at) if begun.at else None

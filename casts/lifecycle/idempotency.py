@@ -51,7 +51,7 @@ def key_of(headers: Mapping[str, str], account: Account) -> str | None:
 
 
 def fingerprint(payload: Any) -> str:
-    """Return the SHA-256 of a request's canonical JSON: the order of names and the spacing don't count."""
+    # Neither the order of names nor the spacing makes it another request.
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -70,7 +70,7 @@ class Once:
 def once_of(headers: Mapping[str, str], account: Account, *, route: str, payload: Any) -> Once | None:
     """Return what a request's Idempotency-Key says of it, None without one; raise MalformedKey or KeyReused.
 
-    Asked before anything else about the request: a repetition is answered as the first was, whatever has changed since.
+    To be called before anything else is checked: a repetition is answered as the first was, whatever has changed since.
     """
     key = key_of(headers, account)
     if key is None:
@@ -84,7 +84,7 @@ def find_answer(once: Once) -> dict[str, Any] | None:
     record = ANSWERED.first(account_id=once.account.pk, route=once.route, key=once.key)
     if record is None:
         return None
-    if record.created_at <= timezone.now() - KEPT:  # the purge will come for it; it is in our way now
+    if record.created_at <= timezone.now() - KEPT:  # not purged yet, and the new record needs its key
         IdempotencyRecord.objects.filter(pk=record.pk).delete()
         return None
     if record.fingerprint != once.fingerprint:
@@ -94,11 +94,12 @@ def find_answer(once: Once) -> dict[str, Any] | None:
 
 
 def claim(once: Once, body: dict[str, Any]) -> None:
-    """Store the answer, so that no twin is accepted; on Postgres, wait at a twin's for TWIN_WAIT_MS at most.
+    """Store the answer, so that no twin is accepted; on Postgres, wait for a twin for TWIN_WAIT_MS at most.
 
     Raise IntegrityError if a twin has been accepted, TwinInFlight if one takes too long.
     """
-    # The limit stays for the whole transaction: who waits longer for its account's counter is better told to come back.
+    # The limit holds for the whole transaction: a request that would wait longer for its account's counter, too, is
+    # better told to come back.
     wait_for_locks(TWIN_WAIT_MS)
     try:
         ADD_RECORD.run(
@@ -112,11 +113,10 @@ def claim(once: Once, body: dict[str, Any]) -> None:
             )
         )
     except OperationalError as exc:
-        if "lock timeout" not in str(exc):
+        if "lock timeout" not in str(exc):  # Postgres' words; the class alone says too little
             raise
         raise TwinInFlight("The same request is in progress; try again.", headers={"Retry-After": "1"}) from exc
 
 
 def purge() -> int:
-    """Forget keys after seven days; return how many."""
     return IdempotencyRecord.objects.filter(created_at__lte=timezone.now() - KEPT).delete()[0]

@@ -42,7 +42,7 @@ ALLOWED_FROM = {
     CastStatus.CANCELLED: OPEN,
 }
 RUN_TAG = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
-# Dispatched, and its run is not known.
+# Dispatched, but its run is not known.
 RUNLESS = Q(run_key=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
@@ -51,12 +51,10 @@ WATCH_LASTS = dt.timedelta(minutes=3)
 
 
 def columns_but(*left_out: str) -> list[str]:
-    """Return the names of a cast's columns, without some."""
     return [field.attname for field in Cast._meta.concrete_fields if field.attname not in left_out]
 
 
 def locked() -> QuerySet[Cast]:
-    """Return casts, to be locked, with what folding needs of their spells."""
     folded = Cast.objects.select_related("spell").only(
         *columns_but(), "spell__key", "spell__runtime", "spell__tags_runs"
     )
@@ -80,7 +78,7 @@ ENDED: dict[str, Any] = {
     "last_seq": F("last_seq") + 1,
     "progress": 100,
     "step_name": "",
-    # Clocks may differ.
+    # Clocks may differ: an end is never before the start.
     "finished_at": Greatest(Param(Cast, "finished_at", "now"), Coalesce("started_at", "created_at")),
     "due_at": None,
     "lease_until": None,
@@ -89,7 +87,7 @@ END_CLAIMED = Update(lambda: Cast.claimed().filter(status__in=OPEN), **ENDED)  #
 END_UNSENT = Update(
     lambda: Cast.objects.filter(pk=Param(Cast, "id"), dispatch_started_at=None, status__in=OPEN), **ENDED
 )
-# What writes a status, all but an end's: each word to the casts that may take it.
+# Every write of a status but the end's goes through one of these: only to casts that may take it.
 GUARDED = {
     to: Update(lambda to=to: Cast.objects.filter(pk=Param(Cast, "id"), status__in=ALLOWED_FROM[to]))  # type: ignore[misc]
     for to in CastStatus
@@ -97,7 +95,7 @@ GUARDED = {
 ADD_CAST = Insert(Cast)
 
 
-# What a cast has learnt from its run, to be forgotten with it.
+# What a cast has learnt from its run, to be forgotten if that was another cast's.
 LEARNT_OF_A_RUN = (
     *("run_attempt", "observation", "run_finished_at", "started_at"),
     *("cancel_asked_at", "cancel_forced_at"),
@@ -160,7 +158,7 @@ class Intent(Enum):
 def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
     """Commit, before the call, that this attempt is about to dispatch, and take a slot for it.
 
-    A Wait if a limit on running casts is reached.
+    Return a Wait if a limit on running casts is reached.
     """
     with transaction.atomic():
         limited = slots.lock(cast)
@@ -177,7 +175,7 @@ def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
         )
         if limited and done:
             slots.took(cast)
-            # A turn taken out of order changes who is next: with a slot left, it may be somebody who sleeps.
+            # A turn taken out of order changes who is next: with a slot left, it may be a cast that sleeps.
             transaction.on_commit(lambda: _offer_slot(cast), robust=True)
         return Intent.COMMITTED if done else Intent.LOST
 
@@ -192,12 +190,13 @@ def take_back_intent(cast: Cast, *, tried: bool) -> None:
 
 
 def dispatched(cast: Cast, run: Run | None) -> None:
-    """Note the runtime's yes, and the run if the answer named it. That one is the cast's, whatever a title said."""
+    """Note that the runtime has accepted the dispatch, and the run if its answer named it."""
     now = timezone.now()
     with transaction.atomic():
         cast.mine().filter(dispatched_at=None).update(dispatched_at=now)
         if run is None:
             _tell_run_known(cast.run_scope, None, cast.run_tag)
+        # A run that the answer names is the cast's, whatever a title said before.
         elif not bind_run(cast.pk, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
@@ -211,17 +210,16 @@ def dispatched(cast: Cast, run: Run | None) -> None:
 
 
 def note_pace(cast: Cast, at: dt.datetime | None) -> None:
-    """Note when this cast's turn to start comes; None once it is taken."""
+    """Note when this cast's turn to start comes; None once the turn is taken."""
     cast.mine().update(pace_at=at)
 
 
 def note_search_began(cast: Cast, at: dt.datetime) -> None:
-    """Note when its run was looked for in vain for the first time, with an answer."""
     cast.mine().update(searched_since=at)
 
 
 def lose_answer(cast: Cast) -> None:
-    """Note that no answer to the dispatch is to be expected any more: now a title may tell which run is the cast's."""
+    """Note that no answer to the dispatch can come any more: from now on a title may tell which run is the cast's."""
     silent = cast.mine().filter(RUNLESS, dispatched_at=None, answer_lost_at=None)
     with transaction.atomic():
         if silent.update(answer_lost_at=timezone.now()):
@@ -229,16 +227,17 @@ def lose_answer(cast: Cast) -> None:
 
 
 def _tell_run_known(scope: str, key: str | None, tag: str = "") -> None:
-    """Tell whoever waits for it that a run has found its cast; None: that titles with this tag may tell now.
+    """Call the hooks that wait for runs to find their casts.
 
-    After the commit: who stores something that waits looks once more after its own, so one of the two sees the other.
+    `key` None: no run is known yet, but from now on titles with this tag may tell.
     """
+    # After the commit: whoever stores a waiting message looks again after its own, so one of the two sees the other.
     for path in settings.RUN_KNOWN:
         transaction.on_commit(partial(import_string(path), scope, key, tag), robust=True)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
-    """Say publicly what a queued cast is waiting for; silent when it was already said."""
+    # Said once: a step that finds nothing new adds no event.
     queued = cast.mine().filter(status=CastStatus.QUEUED).exclude(status_reason=reason, message=message[:MESSAGE_CHARS])
     with transaction.atomic():
         _move(queued, "waiting", CastStatus.QUEUED, status_reason=reason, message=message[:MESSAGE_CHARS])
@@ -263,7 +262,7 @@ def bind_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: boo
 
 
 def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
-    """Put the run that the dispatch's answer named in the place of one that only a title had told of.
+    """Replace a run that only a title had pointed to by the one that the dispatch's answer named.
 
     Nothing that was learnt of the other run stays but the public history. Whoever works on the cast loses the claim.
     """
@@ -279,7 +278,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
         return
     logger.warning("a run that was taken for the cast's is replaced by the named one", extra=extra)
     changes: dict[str, Any] = dict.fromkeys(LEARNT_OF_A_RUN)
-    # Back to queued, the one time that a status goes back: nothing is known to have begun.
+    # The only time that a status goes back to queued: nothing is known to have begun.
     changes |= {"jobs": [], "step_name": "", "progress": 10, "run_key": named.key, "run_url": named.url}
     changes |= {"status": CastStatus.QUEUED}
     changes |= {
@@ -315,7 +314,7 @@ def _with_targets() -> QuerySet[Cast]:
 def find_cast(seen: Observation) -> uuid.UUID | None:
     """Return the cast whose run was seen: the one that has the run, else the one whose tag alone its title carries.
 
-    A title counts only where the answer can't name the run, and for a run that its runtime says may be the cast's.
+    A title counts only where the answer can't name the run, and if the runtime says that the run may be the cast's.
     """
     known = Cast.objects.filter(run_scope__iexact=seen.run_scope, run_key=seen.run_key).values_list("pk", flat=True)
     if owner := known.first():
@@ -326,19 +325,19 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
     waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tags[0]).first()
     if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
         bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
-    # Asked again, whatever came of it: two messages of a new run come together, and the other may have bound it.
+    # Read again in any case: two messages about a new run may come together, and the other may have bound it.
     return known.first()
 
 
-CANDIDATES = 50  # casts without a run that one message is held against
+CANDIDATES = 50  # casts without a run that one message is compared with
 
 
 def may_be_ours(seen: Observation) -> bool:
-    """Whether this may be the run of a cast whose own run is not known yet; if not, nobody need keep the message."""
+    """Return whether this may be the run of a cast whose run is not known yet; if not, the message can be dropped."""
     runless = _with_targets().filter(RUNLESS, run_scope__iexact=seen.run_scope)
     candidates = runless.order_by("dispatch_started_at")
     tags = RUN_TAG.findall(seen.title)
-    if seen.status is None:  # of a job, which names no title: its time alone tells, best to the earliest
+    if seen.status is None:  # of a job, which has no title: only its time can tell, and the earliest fits best
         candidates = candidates[:1]
     elif tags:
         candidates = candidates.filter(pk=tags[0])[: len(tags) == 1]
@@ -368,7 +367,6 @@ class Observed(Enum):
 
 
 def observe_run(seen: Observation) -> Observed:
-    """Fold one observation into the cast whose run was seen, if one is known."""
     with transaction.atomic(savepoint=False):
         same_number = LOCKED_BY_RUN.all(run_key=seen.run_key)
         cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
@@ -380,7 +378,7 @@ def observe_run(seen: Observation) -> Observed:
 
 
 def _fold(cast: Cast, seen: Observation) -> bool:
-    """Fold an observation into a cast whose row is locked."""
+    """Fold an observation into a cast whose row is locked; return whether anything public changed."""
     if cast.final:
         return _note_rerun(cast, seen)
     changes = folding.fold(cast, seen)
@@ -413,7 +411,7 @@ def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
 
 
 def _note_rerun(cast: Cast, seen: Observation) -> bool:
-    """A re-run after the end is a line in the history, nothing else."""
+    # A re-run after the end is a line in the history, nothing else: the result and the price stay.
     if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
         return False
     Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
@@ -423,7 +421,6 @@ def _note_rerun(cast: Cast, seen: Observation) -> bool:
 
 
 def wake(cast_id: uuid.UUID) -> None:
-    """Have a worker look at this cast now."""
     Cast.due_rows().filter(status__in=OPEN).wake(pk=cast_id)
     transaction.on_commit(wakeups.work_is_due)
 
@@ -431,7 +428,7 @@ def wake(cast_id: uuid.UUID) -> None:
 def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str = "") -> list[uuid.UUID]:
     """Have workers look at these casts now; return those that are open. Their turns to start stay as they are.
 
-    `by`: the operator who wants it, which goes into their histories as an event of this `kind`.
+    `by`: the operator who asks for it; their histories get an event of this `kind`.
     """
     woken: list[uuid.UUID] = []
     for some in batches(cast_ids):
@@ -447,7 +444,7 @@ def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str
 
 
 def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
-    """Put it into the histories of casts, also of ones that have ended, that an operator did something to them."""
+    """Note in the histories of these casts, ended ones too, what an operator did to them."""
     with transaction.atomic():
         Cast.due_rows().locked(list(cast_ids)).update(last_seq=F("last_seq") + 1)
         noted = Cast.objects.filter(pk__in=cast_ids).order_by("pk").select_related("spell")
@@ -455,25 +452,25 @@ def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
 
 
 def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
-    """Note that somebody follows these casts live, so that they are looked at more often; return what to note again.
+    """Note that somebody follows these casts live, so that they are looked at more often.
 
-    Once when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over. Those whose rows
-    somebody else is writing at this moment are left out.
+    To be called when they `arrived`, which brings the next look nearer, and again before WATCH_LASTS is over. Return
+    those to be noted again, because others are writing their rows at this moment.
     """
     now = timezone.now()
     soon = now + dt.timedelta(seconds=settings.CAST_LOOK_WATCHED_SECONDS)
     with transaction.atomic():
-        # In order, and without waiting for anybody: two processes that note many casts must not block each other.
+        # In order, and skipping locked rows: two processes that note many casts must not block each other.
         running = Cast.objects.filter(pk__in=cast_ids, status__in=OPEN, run_finished_at=None).order_by("pk")
         mine = running
         if connection.features.has_select_for_update_skip_locked:
             mine = mine.select_for_update(skip_locked=True, no_key=True)
         found = list(mine.values_list("pk", flat=True))
-        # Also one whose run is still looked for, and one that a worker holds: it comes back as it says, or by then.
-        # One that was not sent waits for what no follower hurries: a limit, a slot, its turn.
+        # Hurried are also a cast whose run is still looked for, and one that a worker holds, which then comes back by
+        # this time at the latest. One that was not sent waits for what no follower hurries: a limit, a slot, its turn.
         sent = Q(dispatch_started_at__isnull=False, due_at__gt=soon)
         hurry = Case(When(sent | Q(due_at=None, lease_until__isnull=False), then=Value(soon)), default=F("due_at"))
-        # In one UPDATE: for a row that the same transaction has changed before, Postgres checks its references anew.
+        # One UPDATE for both: a second one of the same row makes Postgres check its foreign keys again.
         Cast.objects.filter(pk__in=found).update(
             watched_until=now + WATCH_LASTS, **({"due_at": hurry} if arrived else {})
         )
@@ -483,7 +480,7 @@ def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
 
 
 def request_cancel(cast: Cast, *, reason: str) -> bool:
-    """Commit that this cast is to be cancelled and why, before its run is; False if that was settled before."""
+    """Commit, before its run is cancelled, that this cast is to be and why; False if that was settled before."""
     return bool(
         cast.mine()
         .filter(status__in=OPEN, cancel_requested_at=None)
@@ -494,8 +491,8 @@ def request_cancel(cast: Cast, *, reason: str) -> bool:
 def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
     """Cancel a cast for its caller, or for the operator `by`.
 
-    At once if nothing was dispatched yet, else the runtime is asked and has the last word. Idempotent; a cast that has
-    ended stays as it ended.
+    At once if nothing was dispatched yet, else the runtime is asked and has the last word. May be repeated; a cast that
+    has ended stays as it ended.
     """
     now = timezone.now()
     reason = "cancelled_by_operator" if by else "cancelled_by_caller"
@@ -585,6 +582,7 @@ def _end(
         ended.spell, ended.account = read.spell, read.account
     events.append(ended, events.ENDED_BY, at=now, by=by)
     budget.settle(ended.pk, capture_cents=charged_cents)
+    # In this transaction: whoever is owed news of the end is owed it exactly if the cast has ended.
     for path in settings.CAST_ENDED:
         import_string(path)(ended)
     # After the commit: within it, two casts that end could wait for each other's rows.
@@ -595,7 +593,7 @@ def _end(
 
 
 def _offer_slot(cast: Cast) -> None:
-    """Wake who may start now. It runs after the commit, which stands if it fails: they look by themselves, later."""
+    # It runs after the commit, which stands if this fails: those who wait look by themselves, only later.
     for waiting in slots.next_in_line(cast):
         wake(waiting.pk)
 
@@ -609,7 +607,7 @@ def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = 
     found = which.select_for_update(of=("self",), no_key=True).values_list("pk", "status", "last_seq").first()
     if found is None:
         return None
-    pk, status, last_seq = found  # as they stay while the row is locked
+    pk, status, last_seq = found  # which can't change while the row is locked
     to = to or CastStatus(status)
     if not GUARDED[to].run({"status": to, "last_seq": last_seq + 1, **changes}, id=pk):
         return None
@@ -620,7 +618,6 @@ def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = 
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
-    """Put it into the history that the runtime was asked to cancel, or to force it."""
     message = words_of(cast).forcing if forced else words_of(cast).cancelling
     noted: dict[str, Any] = {"cancel_forced_at" if forced else "cancel_asked_at": timezone.now()}
     with transaction.atomic():

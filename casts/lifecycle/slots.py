@@ -1,8 +1,8 @@
 """Limits on how many casts run at once: per spell (shared by all accounts) and per account.
 
-A cast that is dispatched, and has not ended, holds a slot. Who finds none waits in `queued`. Slots of a spell go round
-the accounts that wait for it, the longest unserved first; within an account, first come first served. A place in line
-that can't be used, because its account is at its own limit, holds up nobody behind it.
+A cast that is dispatched, and has not ended, holds a slot. One that finds none waits in `queued`. The slots of a spell
+go round the accounts that wait for it, the longest unserved first; within an account, first come first served. A place
+in line that can't be used, because its account is at its own limit, holds up nobody behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import Account
 from casts.models import OPEN, Cast, CastStatus, SlotOrder, Spell
 
+# Not those that wait for something else, such as a rate limit's end: a slot would be of no use to them.
 IN_LINE = ("accepted", "waiting_for_slot")
 
 
@@ -28,12 +29,10 @@ class Wait:
 
 
 def holding() -> QuerySet[Cast]:
-    """Return the casts that hold a slot."""
     return Cast.objects.filter(status__in=OPEN, dispatch_started_at__isnull=False)
 
 
 def waiting() -> QuerySet[Cast]:
-    """Return the casts that would like one now; not those that wait for something else, such as a rate limit's end."""
     return Cast.objects.filter(
         status=CastStatus.QUEUED, status_reason__in=IN_LINE, dispatch_started_at=None, cancel_requested_at=None
     )
@@ -47,7 +46,7 @@ def wait_of(cast: Cast) -> Wait | None:
         if place > spell.max_running - holding().filter(spell=spell).count():
             return Wait("spell", place, spell.max_running)
     if account.max_running is not None:
-        # Those before it that wait for a crowded spell's slot are not in its way.
+        # Earlier casts that wait for a slot of another, crowded spell are not in its way.
         ahead = waiting().filter(Q(spell=spell) | Q(spell__max_running=None), account=account, pk__lt=cast.pk).count()
         if ahead >= account.max_running - holding().filter(account=account).count():
             return Wait("account", ahead + 1, account.max_running)
@@ -55,7 +54,7 @@ def wait_of(cast: Cast) -> Wait | None:
 
 
 def position(cast: Cast) -> int:
-    """Return a cast's place in its spell's line, as if every turn were taken in order."""
+    """Return a cast's place in its spell's line, as if every turn were taken in order; 1 is next."""
     line = waiting().filter(spell=cast.spell)
     mine = line.filter(account=cast.account_id, pk__lt=cast.pk).count()
     queues = dict(line.order_by().values_list("account").annotate(n=Count("pk")))
@@ -75,7 +74,6 @@ def position(cast: Cast) -> int:
 
 
 def crowded(account_ids: set[int]) -> set[int]:
-    """Return those accounts that are at their own limit."""
     limits = dict(
         Account.objects.filter(pk__in=account_ids, max_running__isnull=False).values_list("pk", "max_running")
     )
@@ -86,10 +84,9 @@ def crowded(account_ids: set[int]) -> set[int]:
 
 
 def lock(cast: Cast) -> bool:
-    """Put the starts that share a limit with this cast in line, until the transaction ends; False if none is shared.
-
-    Always the spell first. NO KEY: accepting casts, which refers to these rows, goes on meanwhile.
-    """
+    """Queue the starts that share a limit with this cast until the transaction ends; False if it shares none."""
+    # Always the spell first, so that two can't wait for each other. NO KEY: the foreign keys of casts that are accepted
+    # meanwhile don't wait for it.
     limited = False
     if cast.spell.max_running is not None:
         Spell.objects.select_for_update(no_key=True).get(pk=cast.spell_id)
@@ -109,9 +106,9 @@ def took(cast: Cast) -> None:
 
 
 def next_in_line(cast: Cast) -> list[Cast]:
-    """Return who may start if this cast's spell or account has a slot left: the next for the one, those of the other.
+    """Return who may start if this cast's spell or account has a slot left: one for the spell, several for the account.
 
-    Of its account, the first of each spell: the very first may be waiting for a crowded spell.
+    Of the account, the first of each spell: the very first may be waiting for a crowded spell.
     """
     found: list[Cast] = []
     if cast.spell.max_running is not None and holding().filter(spell=cast.spell).count() < cast.spell.max_running:
@@ -126,6 +123,5 @@ def next_in_line(cast: Cast) -> list[Cast]:
 
 
 def first_of_each(lines: list[QuerySet[Cast]]) -> list[Cast]:
-    """Return the first of each line, oldest first; a line may have become empty since it was seen."""
-    heads = [line.order_by("pk").first() for line in lines]
+    heads = [line.order_by("pk").first() for line in lines]  # None: it has become empty since it was seen
     return sorted((head for head in heads if head is not None), key=lambda cast: cast.pk)

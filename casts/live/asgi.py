@@ -36,12 +36,11 @@ PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
 
 
 def asks_for_events(scope: Scope) -> bool:
-    """Whether to serve a request here. Django refuses other methods and queries that are no UTF-8."""
+    """Return whether to serve a request here; Django answers other methods, and queries that are not ASCII."""
     return scope["method"] == "GET" and scope["query_string"].isascii() and PATH.fullmatch(scope["path"]) is not None
 
 
 async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request for a cast's events."""
     subscriber = Subscriber()
     try:
         await read_body(receive)
@@ -59,7 +58,7 @@ async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
                 async for part in parts:
                     await send(part_of_body(part))
                 await send({"type": "http.response.body"})
-            leaving.cancel()
+            leaving.cancel()  # or the group would wait for the client to leave
     except* RequestAborted:
         pass  # the client left
     finally:
@@ -67,7 +66,7 @@ async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def read_body(receive: Receive) -> None:
-    """Pass over a request's body; raise RequestAborted if the client leaves before its end."""
+    """Read and drop a request's body; raise RequestAborted if the client leaves before its end."""
     more = True
     while more:
         message = await receive()
@@ -77,14 +76,12 @@ async def read_body(receive: Receive) -> None:
 
 
 async def until_left(receive: Receive) -> NoReturn:
-    """Wait until the client leaves, then raise RequestAborted."""
     while (await receive())["type"] != "http.disconnect":
         pass
     raise RequestAborted
 
 
 async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, StreamStart | None]:
-    """Return a request's answer, with all its headers, and what its stream begins with if there is one."""
     set_script_prefix(get_script_prefix(scope))
     request = ASGIRequest(scope, BytesIO())
     number = number_request(request.headers.get("X-Request-Id", ""))
@@ -112,25 +109,24 @@ async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | 
     assert found is not None
     cast_id = CastIdConverter().to_python(found[1])
     wanted = await stream_request(request, cast_id)
-    # Before the table is read, so that nothing falls in between; who may not read gets nothing.
+    # Before the table is read, so that no event is missed in between. A caller who may not read is sent nothing.
     hub().add(wanted.cast_id, subscriber)
     start = await openings().open(request, wanted)
     return None if start.over else start
 
 
 def part_of_body(part: bytes) -> dict[str, Any]:
-    """Return the ASGI message for a part that is not the last."""
     return {"type": "http.response.body", "body": part, "more_body": True}
 
 
 def write_now(send: Send, part: bytes) -> None:
     """Send a part of a body without a task: waking ten thousand for a heartbeat is most of its cost.
 
-    A server's `send` writes first, and only then waits for a client that does not read; that is not waited for here.
+    A server's `send` writes first, and only then waits for a client that does not read; this does not wait for it.
     """
     sending: Any = send(part_of_body(part))
     try:
-        sending.send(None)
+        sending.send(None)  # runs it up to its first wait
     except StopIteration:
         return
     sending.close()

@@ -26,12 +26,11 @@ class Frame(NamedTuple):
     final: bool
 
 
-# What is no end of a line in SSE, and is one to clients that split text as Unicode has it (Python's splitlines).
+# No ends of a line in SSE, but for clients that split lines as Unicode does (Python's splitlines).
 LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
 def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
-    """Yield the events that are wanted, each with what callers get of it."""
     events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
     masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
     for event in events:
@@ -39,20 +38,16 @@ def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -
 
 
 def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
-    """Render one event, with its links, and without its run if there is a mask.
-
-    Unnamed, so that `onmessage` gets it; the id is the event's number.
-    """
+    """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
     text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
     text = text.translate(LINE_ENDS)
+    # Without a name, so that `onmessage` gets it.
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 
 def restarting() -> bytes:
-    """Return what a stream ends with when its process stops: not the end of its cast, come back for the rest.
-
-    Named, so that `onmessage` does not get it, and without an id, so that the position stays. All in one moment would
-    be a rush.
-    """
+    """Return the last event of a stream whose process stops, which tells the client to reconnect."""
+    # Named, so that `onmessage` does not get it, and without an id, so that the client's position stays. The wait is
+    # random, so that not all clients reconnect in one moment.
     return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311

@@ -29,9 +29,9 @@ from core.queue import wakeups
 
 logger = logging.getLogger(__name__)
 
-READ_AT_ONCE = 500
+READ_AT_ONCE = 500  # casts or events in one query
 WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
-WATCHED_AT_ONCE = 5000
+WATCHED_AT_ONCE = 5000  # casts in one statement
 TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
 
 
@@ -48,7 +48,7 @@ class Subscriber:
         self._wake: asyncio.Future[None] | None = None
 
     def beat(self) -> None:
-        """Have a stream that waits send a heartbeat: by itself if it can't be done without waking it."""
+        """Have a stream that waits send a heartbeat, if possible without waking its task."""
         if self._wake is not None and not self.frames:
             if self.write is not None:
                 self.write(HEARTBEAT_FRAME)
@@ -56,18 +56,16 @@ class Subscriber:
                 self.deliver(())
 
     def deliver(self, frames: Iterable[Frame]) -> None:
-        """Add frames and wake the stream."""
         self.frames.extend(frames)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     def close(self) -> None:
-        """Have the stream end: this process stops, the client reconnects to another."""
         self.closed = True
         self.deliver(())
 
     async def next(self) -> list[Frame]:
-        """Return what has come, waiting for it; empty after a heartbeat or when closed."""
+        """Return the frames that have come, after waiting for some; none after a heartbeat or once it is closed."""
         if not self.frames and not self.closed:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
@@ -101,7 +99,7 @@ class Hub:
 
     @contextmanager
     def subscribe(self, cast_id: uuid.UUID) -> Iterator[Subscriber]:
-        """Receive a cast's frames. Subscribe first, read the table second: nothing can fall in between."""
+        """Receive a cast's frames. Subscribe first and read the table second, so that no event is missed in between."""
         subscriber = Subscriber()
         self.add(cast_id, subscriber)
         try:
@@ -110,12 +108,11 @@ class Hub:
             self.remove(subscriber)
 
     def add(self, cast_id: uuid.UUID, subscriber: Subscriber) -> None:
-        """Have a subscriber told of a cast from now on, until it is removed."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
             self._thread.start()
             self._heartbeat()
-        if self.stopping:
+        if self.stopping:  # a stream that opens now is to end at once as well
             subscriber.close()
         if (topic := self.topics.get(cast_id)) is None:
             topic = self.topics[cast_id] = Topic()
@@ -126,20 +123,18 @@ class Hub:
         topic.subscribers.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Tell a subscriber nothing more. May be called twice."""
-        cast_id, subscriber.topic = subscriber.topic, None
+        cast_id, subscriber.topic = subscriber.topic, None  # None before: it was removed already
         if cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
             topic.subscribers.discard(subscriber)
             if not topic.subscribers:
                 del self.topics[cast_id]
 
     def stop(self) -> None:
-        """Close every stream, in order: called when the process is told to stop."""
         self.stopping = True
         for topic in self.topics.values():
             for subscriber in topic.subscribers:
                 subscriber.close()
-        if self._listener is not None:  # its thread ends as well, and not only with its next look
+        if self._listener is not None:  # so that its thread ends now and not only with its next look
             self._listener.interrupt()
 
     def _heartbeat(self) -> None:
@@ -161,23 +156,23 @@ class Hub:
                     self._read({uuid.UUID(t) for t in told})
                 self._tell_watched()
             except Exception:
-                if self.loop.is_closed():  # the process ends; there is nobody left to tell
+                if self.loop.is_closed():  # the process ends, and with it every stream
                     break
                 logger.exception("the event hub's look failed")
-                connections.close_all()
+                connections.close_all()  # a broken connection would fail again
                 threading.Event().wait(1)
         listener.close()
         connections.close_all()
 
     @property
     def window(self) -> Window:
-        """The part of the event table to look at; used by the hub's thread alone."""
+        """The part of the event table to look at. Only the hub's thread uses it."""
         if self._window is None:
             self._window = Window()
         return self._window
 
     def _look(self) -> None:
-        """Find what no wake-up told of: in one query, whose cost depends on what is new and not on who watches."""
+        """Find what no wake-up told of: one query, whose cost depends on what is new, not on the number of streams."""
         self._look_at = time.monotonic() + settings.STREAM_FALLBACK_SECONDS
         newer = list(CastEvent.objects.filter(pk__gt=self.window.begin).values_list("pk", "cast_id", "seq"))
         unseen = [
@@ -188,7 +183,6 @@ class Hub:
         self.window.advance(max((pk for pk, _, _ in newer), default=0))
 
     def _read(self, cast_ids: set[uuid.UUID]) -> None:
-        """Read the news of these casts, as far as somebody watches them."""
         for some in _chunks([one for one in cast_ids if one in self.topics], READ_AT_ONCE):
             self._hand_over(CastEvent.objects.filter(cast__in=some, pk__gt=self.window.begin))
 
@@ -206,7 +200,7 @@ class Hub:
             self.loop.call_soon_threadsafe(self._hand_out, found)
 
     def _tell_watched(self) -> None:
-        """Have the worker look more often at what is followed here: newcomers at once, all others each minute."""
+        """Note which casts are followed here, so that they are looked at more often: new ones now, all each minute."""
         arrived = {self._arrived.popleft() for _ in range(len(self._arrived))}
         for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
             self._arrived.extend(moves.watch(some, arrived=True))
@@ -232,7 +226,6 @@ _hub: Hub | None = None
 
 
 def hub() -> Hub:
-    """Return the hub of the running event loop."""
     global _hub
     loop = asyncio.get_running_loop()
     if _hub is None or _hub.loop is not loop:
@@ -241,7 +234,6 @@ def hub() -> Hub:
 
 
 def stop() -> None:
-    """Close this process's streams, if it has any."""
     if _hub is not None:
         _hub.stop()
 
@@ -253,7 +245,7 @@ async def stream(subscriber: Subscriber, first: list[Frame], *, after: int) -> A
         while first:
             seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
             if seq <= after:
-                continue  # read from the table and told by the hub as well
+                continue  # it came both from the table and from the hub
             after = seq
             yield data
             del data
@@ -268,7 +260,6 @@ async def stream(subscriber: Subscriber, first: list[Frame], *, after: int) -> A
 
 
 async def wait_until_final(subscriber: Subscriber, seconds: float) -> None:
-    """Return when the final frame has come, or after `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             while not subscriber.closed:

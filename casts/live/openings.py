@@ -1,8 +1,8 @@
-"""Opening many streams at once: what they have to ask of the database is asked together.
+"""Opening many streams at once: their queries are made together.
 
 A single stream asks for its key, its cast and its first events: three queries and a thread. A thousand that open in one
-second, as after a restart, would keep the process busy with nothing else; so whoever comes while one round is
-under way waits for the next, and a round asks once for all of them.
+second, as after a restart, would keep the process busy with nothing else; so those that come while one round is
+under way wait for the next, and a round asks once for all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BATCH_SIZE = 500  # streams that one round asks for
 STREAM_HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
-    # The charset is UTF-8 by definition of the format, but clients that take text without one for Latin-1 are many.
+    # The format is always UTF-8, but many clients take text without a charset for Latin-1.
     "Content-Type": "text/event-stream; charset=utf-8",
 }
 
@@ -45,13 +45,13 @@ class StreamStart:
 
     @property
     def over(self) -> bool:
-        """Whether nothing will come: the cast has ended, and the caller has its end."""
+        """Whether nothing will come: the cast has ended, and the caller has its last event."""
         return self.final and not self.first
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """A stream to be opened: by API key, or by a link that was found to be good (`secret` is None)."""
+    """A stream to be opened: by API key, or by a link that has been checked (`secret` is None)."""
 
     cast_id: uuid.UUID
     secret: str | None
@@ -60,7 +60,7 @@ class StreamRequest:
 
 @dataclass(frozen=True, slots=True)
 class CastHead:
-    """As much of a cast as a stream has to know."""
+    """The columns of a cast that a stream needs."""
 
     account_id: int
     status: str
@@ -68,7 +68,6 @@ class CastHead:
 
     @property
     def final(self) -> bool:
-        """Whether it has ended."""
         return self.status in FINAL
 
 
@@ -84,7 +83,6 @@ def position(request: HttpRequest) -> int | None:
 
 
 def parsed_id(cast_id: str) -> uuid.UUID | None:
-    """Return the id that a path names, None if it names none."""
     try:
         return uuid.UUID(cast_id)
     except ValueError:
@@ -92,7 +90,7 @@ def parsed_id(cast_id: str) -> uuid.UUID | None:
 
 
 async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
-    """Return what a request asks for; raise SpellError if that or who asks can't be told, or may not be."""
+    """Return which stream a request asks for; raise SpellError if it is malformed or not allowed."""
     after, name = position(request), parsed_id(cast_id)
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
@@ -101,7 +99,7 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
             return StreamRequest(name, None, after)
         if (secret := bearer(request)) is not None:
             return StreamRequest(name, secret, after)
-    # A session, or nothing that would open a cast.
+    # A session, or no access at all.
     cast = await in_thread(request, readable_cast, request, cast_id)
     return StreamRequest(cast.pk, None, after)
 
@@ -130,7 +128,7 @@ class Openings:
                 except Exception as exc:  # the same for all of them: the database is away
                     answers = [exc] * len(some)
                 for (_, opened), answer in zip(some, answers, strict=True):
-                    if opened.cancelled():
+                    if opened.cancelled():  # its client has left
                         continue
                     if isinstance(answer, StreamStart):
                         opened.set_result(answer)
@@ -141,7 +139,7 @@ class Openings:
 
 
 def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]:
-    """Answer each request, or say why not. The number of queries does not depend on how many there are."""
+    """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
     keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
     rows = Cast.objects.filter(pk__in={r.cast_id for r in requests}).values_list("pk", "account", "status", "last_seq")
     heads = {pk: CastHead(account_id, status, last_seq) for pk, account_id, status, last_seq in rows}
@@ -154,7 +152,6 @@ def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]
 def refusal(
     request: StreamRequest, keyring: dict[str, ApiKey | SpellError], heads: dict[uuid.UUID, CastHead]
 ) -> SpellError | None:
-    """Return why a stream may not be opened, None if it may."""
     key = keyring[request.secret] if request.secret is not None else None
     if isinstance(key, SpellError):
         return key
@@ -165,7 +162,6 @@ def refusal(
 
 
 def key_or_error(secret: str) -> ApiKey | SpellError:
-    """Return the key if it may read casts, else why not."""
     try:
         key = keys.authenticate(secret)
         require(key, "casts:read")
@@ -175,9 +171,9 @@ def key_or_error(secret: str) -> ApiKey | SpellError:
 
 
 def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead]) -> list[StreamStart]:
-    """Return what each begins with: what follows its position; without one the newest event, which is a snapshot.
+    """Return what each stream begins with: the events after its position, or, without one, the newest, a snapshot.
 
-    Of a cast that has ended that is the end, though a re-run's note may follow it in the history.
+    Of a cast that has ended the snapshot is its end, though the note of a re-run may follow it in the history.
     """
     fresh = {r.cast_id for r in requests if r.after is None}
     ends = end_numbers({cast_id for cast_id in fresh if heads[cast_id].final})
@@ -204,22 +200,19 @@ def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead]) -
 def position_of(
     request: StreamRequest, head: CastHead, ends: dict[uuid.UUID, int], snapshots: dict[uuid.UUID, Frame]
 ) -> int:
-    """Return the number of the event after which a stream begins."""
     if request.after is not None:
-        # Whoever claims to have more than there is must not miss what is still to come.
+        # A client that claims to have more than there is must not miss what is still to come.
         return min(request.after, head.last_seq)
     return (ends[request.cast_id] if head.final else snapshots[request.cast_id].seq) - 1
 
 
 def end_numbers(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """Return the number of each ended cast's end."""
     if not cast_ids:
         return {}
     return dict(CastEvent.objects.filter(cast__in=cast_ids, kind=ENDED_BY).values_list("cast", "seq"))
 
 
 def newest_frames(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
-    """Return each cast's newest event, rendered."""
     if not cast_ids:
         return {}
     newest = CastEvent.objects.filter(cast__in=cast_ids, seq=F("cast__last_seq"))
@@ -227,7 +220,6 @@ def newest_frames(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
 
 
 def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:
-    """Return each cast's frames above a number, rendered once."""
     frames: dict[uuid.UUID, list[Frame]] = {}
     if since:
         events = CastEvent.objects.filter(cast__in=since, seq__gt=min(since.values())).order_by("cast", "seq")
@@ -240,7 +232,6 @@ _openings: tuple[asyncio.AbstractEventLoop, Openings] | None = None
 
 
 def openings() -> Openings:
-    """Return those of the running event loop."""
     global _openings
     loop = asyncio.get_running_loop()
     if _openings is None or _openings[0] is not loop:

@@ -1,4 +1,4 @@
-"""What waits for a cast: `Prefer: wait`, and event streams where Django serves them. It holds no thread meanwhile."""
+"""Answers that wait for a cast and hold no thread meanwhile: `Prefer: wait`, and event streams served by Django."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_WAIT = 60  # seconds
 
 
 def wait_seconds(request: HttpRequest) -> int:
-    """Return N of `Prefer: wait=N` (RFC 7240), 0 without it; raise Malformed for an N that is none."""
+    """Return N of `Prefer: wait=N` (RFC 7240), 0 without it; raise Malformed unless N is 1 to MAX_WAIT."""
     for preference in request.headers.get("Prefer", "").split(","):
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait":
@@ -38,7 +38,7 @@ def wait_seconds(request: HttpRequest) -> int:
 
 
 def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
-    """Make a blocking view of one cast obey `Prefer: wait=N`: answer when the cast ends, or when N has passed."""
+    """Make a blocking view of one cast obey `Prefer: wait=N`: answer when the cast ends, or after N seconds."""
 
     @csrf_exempt
     @wraps(view)
@@ -58,7 +58,7 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
             return response
         if not shown["final"]:
             with hub.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:
-                # It may have ended before we subscribed; what ends it afterwards, we are told.
+                # It may have ended before we subscribed. If it ends later, the hub tells us.
                 response = await in_thread(request, answer_again, shown["cast_id"], response)
                 if not getattr(response, "data", shown)["final"]:
                     await hub.wait_until_final(subscriber, seconds)
@@ -86,7 +86,7 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
 async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     """Stream a cast's events where Django serves them: to its test client, by `runserver`, by another ASGI server.
 
-    Our own application leaves them to `casts.live.asgi`, and to this all that is no GET.
+    Our own application serves GET with `casts.live.asgi`, and leaves other methods to this.
     """
     if request.method != "GET":
         return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
@@ -101,7 +101,7 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
 
 
 class EventBody:
-    """What Django reads a stream from. It subscribes with the first part, in the event loop that reads."""
+    """The body that Django streams. It subscribes when the first part is read, in the event loop that reads."""
 
     def __init__(self, request: HttpRequest, wanted: StreamRequest) -> None:
         self.request, self.wanted = request, wanted
@@ -109,7 +109,6 @@ class EventBody:
         self.hub: hub.Hub | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the stream's parts."""
         self.hub = hub.hub()
         self.hub.add(self.wanted.cast_id, self.subscriber)
         try:
@@ -120,6 +119,6 @@ class EventBody:
             self.hub.remove(self.subscriber)
 
     def close(self) -> None:
-        """Unsubscribe; Django calls this from another thread, and leaves what it was reading to the garbage."""
+        # Django calls this from another thread, and never finishes the iterator it was reading.
         if self.hub is not None and not self.hub.loop.is_closed():
             self.hub.loop.call_soon_threadsafe(self.hub.remove, self.subscriber)

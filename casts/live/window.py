@@ -12,11 +12,11 @@ from django.db.models import Max
 from casts.models import CastEvent
 
 LONGEST_TRANSACTION = 30.0  # seconds; the database ends those that idle for longer (settings.DATABASES)
-UNDER_WAY = 10_000  # so many numbers may be taken by transactions that have not committed yet
+UNDER_WAY = 10_000  # row numbers that open transactions may have taken when a process starts
 
 
 class Window:
-    """The end of the event table, in which something new may still appear; by the rows' numbers.
+    """The end of the event table, by row numbers, in which something new may still appear.
 
     On Postgres a transaction may commit after others that took later numbers; on SQLite only one writes at a time.
     """
@@ -30,11 +30,11 @@ class Window:
 
     @property
     def begin(self) -> int:
-        """The number above which to look."""
+        """The row number above which to look."""
         return self.marks[0][1]
 
     def advance(self, newest: int) -> None:
-        """Note the highest number that was seen (0: none), and leave behind what is settled by now."""
+        """Note the highest row number that was seen (0: none), and forget those that are old enough to be settled."""
         now = time.monotonic()
         self.marks.append((now, max(newest, self.marks[-1][1])))
         while len(self.marks) > 1 and self.marks[1][0] <= now - self.lasts:

@@ -20,7 +20,6 @@ class CallbackType(models.TextChoices):
 
 
 def endpoint_id() -> str:
-    """Return a new endpoint's id."""
     return f"ep_{uuid7().hex}"
 
 
@@ -30,7 +29,6 @@ def message_id() -> str:
 
 
 def every_callback_type() -> list[str]:
-    """Return all types."""
     return list(CallbackType.values)
 
 
@@ -58,7 +56,7 @@ class CallbackEndpoint(models.Model):
 
 
 class Callback(DueRow):
-    """One message owed to one receiver: a queued cast's end on its way out. See casts.callbacks.outbox."""
+    """One message owed to one receiver: that a cast has ended. See casts.callbacks.outbox."""
 
     class State(models.TextChoices):
         PENDING = "pending"  # to be tried at due_at

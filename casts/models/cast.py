@@ -14,7 +14,7 @@ from core.queue.due import DueRow
 
 
 class CastStatus(models.TextChoices):
-    """Five words, closed set (design: states)."""
+    """A closed set of five; see "States" in docs/explanation/architecture.md."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -29,7 +29,6 @@ FINAL = (CastStatus.SUCCEEDED, CastStatus.FAILED, CastStatus.CANCELLED)
 
 class CastQuerySet(models.QuerySet["Cast"]):
     def of(self, account: Account) -> CastQuerySet:
-        """Return one account's casts; every other account's are not found."""
         return self.filter(account=account)
 
 
@@ -115,7 +114,6 @@ class Cast(DueRow):
 
     @property
     def final(self) -> bool:
-        """Whether it has ended, for good."""
         return self.status in FINAL
 
     @property
@@ -131,7 +129,6 @@ class Cast(DueRow):
         return f"[cast:{self.pk}]"
 
     def get_absolute_url(self) -> str:
-        """Return the progress page's path."""
         return reverse("cast-page", args=[self.pk])
 
 

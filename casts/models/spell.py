@@ -17,7 +17,7 @@ JSON = Any
 
 
 def valid_schema(schema: object) -> None:
-    """Refuse what is not a JSON Schema (2020-12), and references that would leave the document."""
+    """Raise ValidationError for what is not a JSON Schema (2020-12), or refers to anything outside itself."""
     try:
         json_schema.check(schema)
     except json_schema.BadSchema as exc:
@@ -26,29 +26,26 @@ def valid_schema(schema: object) -> None:
 
 class SpellQuerySet(models.QuerySet["Spell"]):
     def castable_by(self, key: ApiKey) -> SpellQuerySet:
-        """Return the spells this key may see and cast."""
         spells = self.filter(active=True)
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
 AT_LEAST_ONE = MinValueValidator(1)
-# What Postgres' integer holds; SQLite would take more, and the calendar would end. As seconds it is 68 years.
+# What Postgres' integer holds; with more, which SQLite would take, dates would overflow. As seconds it is 68 years.
 AT_MOST = MaxValueValidator(2**31 - 1)
 CENTURY = MaxValueValidator(36_500)  # days
 
 
+# Functions, so that a changed setting does not change the model.
 def standard_timeout() -> int:
-    """Return CAST_TIMEOUT_SECONDS. A function, so that a changed setting is no changed model."""
     return settings.CAST_TIMEOUT_SECONDS
 
 
 def standard_ttl() -> int:
-    """Return CAST_TTL_SECONDS."""
     return settings.CAST_TTL_SECONDS
 
 
 def standard_retention() -> int:
-    """Return ARTIFACT_RETENTION_DAYS."""
     return settings.ARTIFACT_RETENTION_DAYS
 
 
@@ -121,14 +118,13 @@ class Spell(models.Model):
         return self.key
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; with another runtime, what was learnt of the old one's runs is forgotten. See also `SpellTarget`."""
+        """Save; if the runtime changes, forget what was learnt of the old one's runs. See also `SpellTarget`."""
         if self.tags_runs and self.pk is not None:
             before = Spell.objects.filter(pk=self.pk).values_list("runtime", flat=True).first()
             self.tags_runs = before == self.runtime
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Refuse schemas of no use, both at once."""
         wrong: dict[str, Any] = {}
         for name in ("input_schema", "output_schema"):  # Django leaves out validators for what is empty, such as []
             schema = getattr(self, name)
@@ -156,7 +152,7 @@ class SpellTarget(models.Model):
         return f"target of {self.spell}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; with another target, what was learnt of the old one's runs is forgotten."""
+        """Save; if the target changes, forget what was learnt of the old one's runs."""
         if self.spell.tags_runs:
             model, before = type(self), type(self)()
             if self.pk is not None:
@@ -174,11 +170,9 @@ class SpellTarget(models.Model):
 
     @classmethod
     def relation(cls) -> str:
-        """Return how a spell's target is called among the spell's fields."""
         spell: Any = cls._meta.get_field("spell")
         return str(spell.related_query_name())
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the fields that operators and files of spells set."""
         return tuple(field.name for field in cls._meta.fields if field.name not in ("id", "spell"))

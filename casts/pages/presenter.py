@@ -1,4 +1,4 @@
-"""How a cast reads on its page. Pure; `static/casts/progress.js` says the same, and a test compares the two."""
+"""The texts of a cast's page. Pure; `static/casts/progress.js` makes the same ones, and a test compares the two."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.utils.dateparse import parse_datetime
 
 from casts.runtime import Words
 
-# What is said of the step in which a run ended; one that its job's time limit ended did not fail by itself.
+# How the step in which a run ended is described; one that its job's time limit cut off did not fail by itself.
 ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}
 STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_out": "timed out"}
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_input: bool = True) -> dict[str, Any]:
-    """Return what the page says of a cast that the API shows as `shown`."""
+    """Return what the page shows of a cast, from the cast as the API shows it (`shown`)."""
     final, error = shown["final"], shown["error"] or {}
     since = shown["started_at"] or shown["created_at"]
     return {
@@ -51,34 +51,30 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
 
 
 def progress_shown(shown: dict[str, Any]) -> bool:
-    """Whether there is a progress to show: what ended without success came to no 100 %, wherever it stopped."""
+    # A cast that failed has a progress of 100, too, wherever its run stopped: no bar is shown rather than a full one.
     return not shown["final"] or shown["status"] == "succeeded"
 
 
 def price(cost_cents: int, charged_cents: int | None, *, final: bool) -> str:
-    """Return what a cast costs, and what became of that."""
     if not cost_cents:
         return "free"
     cents = f"{cost_cents} cent{'' if cost_cents == 1 else 's'}"
-    if charged_cents is None:  # also of casts that ended before it was kept what they were charged
+    if charged_cents is None:  # also for casts that ended before releases stored what they were charged
         return cents if final else f"{cents}, held"
     return f"{cents}, {'charged' if charged_cents else 'given back'}"
 
 
 def pretty(value: Any) -> str:
-    """Return JSON as the page shows it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def clock_label(shown: dict[str, Any]) -> str:
-    """Return what the time beside the bar counts."""
     if shown["final"]:
         return "Took" if shown["started_at"] else "Ended after"
     return "Running for" if shown["started_at"] else "Waiting for"
 
 
 def jobs(steps: list[dict[str, Any]], *, final: bool, now: dt.datetime) -> list[dict[str, Any]]:
-    """Return the steps as the page lists them, under their jobs."""
     return [
         {"name": name, "steps": [step_line(step, final=final, now=now) for step in group]}
         for name, group in groupby(steps, key=lambda step: step["job"])
@@ -86,7 +82,6 @@ def jobs(steps: list[dict[str, Any]], *, final: bool, now: dt.datetime) -> list[
 
 
 def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[str, Any]:
-    """Return one step: its state for the eye, a word for it, and its time if it took any."""
     if step["status"] == "completed":
         state = step["conclusion"] or "success"
         word = STEP_WORDS.get(state, state.replace("_", " "))
@@ -104,7 +99,7 @@ def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[st
 
 
 def failed_word(shown: dict[str, Any]) -> str:
-    """Return how the step ended that the error names, in the words of the list of steps."""
+    """Return how the step that the error names ended, in the words of the list of steps."""
     error = shown["error"] or {}
     named = (error.get("failed_job"), error.get("failed_step"))
     ends = [step["conclusion"] for step in shown["steps"] if (step["job"], step["name"]) == named]
@@ -113,19 +108,17 @@ def failed_word(shown: dict[str, Any]) -> str:
 
 
 def annotation(one: dict[str, Any]) -> dict[str, str]:
-    """Return what a step said was wrong, and where, as the page shows it."""
     place = f"{one['file']}:{one['line']}" if one["file"] and one["line"] else one["file"] or ""
     return {"said": f"{one['title']}: {one['message']}" if one["title"] else one["message"], "place": place}
 
 
 def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
-    """Return one artifact: with a link only while there are bytes behind it."""
     notes = {"pending": words.copying, "failed": words.not_copied, "expired": "no longer kept"}
     expires_at = one["expires_at"] if one["state"] == "stored" else None
     facts = [notes.get(one["state"], ""), size(one["size_bytes"])]
     return {
         "file_name": one["file_name"],
-        "url": path_of(one["url"]) if one["state"] == "stored" else None,
+        "url": path_of(one["url"]) if one["state"] == "stored" else None,  # others have no bytes to send
         "facts": ", ".join(fact for fact in facts if fact),
         "digest": one["digest"] or "",
         "expires_at": expires_at,
@@ -134,7 +127,7 @@ def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
 
 
 def duration(since: str, until: str | None, now: dt.datetime) -> str:
-    """Return how long it is from one time to another (or to now), in whole units."""
+    """Return the time from `since` to `until` (None: to now), in whole units."""
     begin, end = parse_datetime(since), parse_datetime(until) if until else now
     assert begin is not None
     assert end is not None
@@ -149,13 +142,13 @@ def duration(since: str, until: str | None, now: dt.datetime) -> str:
 
 
 def moment(stamp: str | None) -> str:
-    """Return a time as the page writes it without the script, which turns it into the reader's own zone."""
+    """Return a time as the page has it until the script turns it into the reader's own zone; blank for none."""
     at = parse_datetime(stamp or "")
     return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes for people, cut off after one decimal."""
+    """Return a number of bytes for people, with one decimal, not rounded up; blank if it is unknown."""
     if count is None:
         return ""
     for name, unit in SIZES:
@@ -166,18 +159,17 @@ def size(count: int | None) -> str:
 
 
 def log_level(line: str) -> str:
-    """Return how loud a log line is, by the marks at its beginning."""
-    for level in ("error", "warning"):
+    for level in ("error", "warning"):  # workflow commands, as runners write them to the log
         if line.startswith(f"##[{level}]"):
             return level
     return ""
 
 
 def path_of(url: str) -> str:
-    """Return a link of ours without its host: the page may be open under another name of it."""
+    # Without our host: the page may be open under another name of it.
     return urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
 def is_web_address(url: str | None) -> bool:
-    """Whether a link from outside leads to the web, and not into a script."""
+    # The link comes from outside: a javascript: address would run in our page.
     return urlsplit(url or "").scheme in ("http", "https")

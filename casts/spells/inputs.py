@@ -16,7 +16,7 @@ PACKED_MAX_CHARS = 65_300
 
 
 def checked_input(spell: Spell, given: Any) -> Any:
-    """Return the input with the schema's defaults; raise ValidationError listing every violation, or InputTooLarge."""
+    """Return the input with the schema's defaults; raise InvalidInput with every violation, or InputTooLarge."""
     filled = json_schema.with_defaults(spell.input_schema, given)
     check_size(json.dumps(filled, ensure_ascii=False, separators=(",", ":")))
     if problems := json_schema.violations(spell.input_schema, filled, at="/input"):
@@ -27,7 +27,7 @@ def checked_input(spell: Spell, given: Any) -> Any:
 
 
 def check_size(text: str) -> None:
-    """Raise InputTooLarge unless an input's JSON can be handed to a workflow: by characters, packed, and by bytes."""
+    """Raise InputTooLarge if a workflow can't be given this JSON: by characters, packed characters, or bytes."""
     most: dict[str, Any]
     chars, packed, size = len(text), len(json.dumps(text, ensure_ascii=False)), len(text.encode())
     if chars > settings.CAST_INPUT_MAX_CHARS:

@@ -24,7 +24,6 @@ AFTER_TARGET = (
 
 
 def fields_of(target: type[SpellTarget] | None) -> tuple[str, ...]:
-    """Return what may be written of a spell that has this kind of target."""
     return (*BEFORE_TARGET, *(target.names() if target else ()), *AFTER_TARGET)
 
 
@@ -51,7 +50,7 @@ def load(path: Path) -> tuple[list[str], list[str]]:
             spell = Spell.objects.filter(key=key).first() or Spell(key=key)
             (updated if spell.pk else created).append(key)
             problems += [f"{key}: {problem}" for problem in save(spell, table, path.parent)]
-        if problems:
+        if problems:  # all of the file, or nothing
             transaction.set_rollback(True)
     if problems:
         raise BadSpellFile("\n".join(problems))
@@ -59,7 +58,7 @@ def load(path: Path) -> tuple[list[str], list[str]]:
 
 
 def save(spell: Spell, table: Any, folder: Path) -> list[str]:
-    """Give a spell what its table says and save it; return all that is wrong with it.
+    """Set a spell's fields from its table and save it; return all that is wrong with it, nothing if it was saved.
 
     `folder`: where the paths of schema files begin.
     """
@@ -86,7 +85,7 @@ def save(spell: Spell, table: Any, folder: Path) -> list[str]:
         else:
             setattr(row, name, value)
     spell.name = spell.name or spell.key
-    # What a field is instead of what its table says, nobody has written.
+    # A field whose value was refused above still has its old value: what is wrong with that, nobody wrote.
     found = {name: told for name, told in mistakes(rows, ("key", *fields)).items() if name not in wrong}
     problems += [f"{name}: {' '.join(told)}" for name, told in found.items()]
     if not problems:
@@ -96,7 +95,7 @@ def save(spell: Spell, table: Any, folder: Path) -> list[str]:
 
 
 def mistakes(rows: list[Spell | SpellTarget], fields: Sequence[str]) -> dict[str, list[str]]:
-    """Return what is wrong with a spell and its target, by field; first, in order, what a field shows by itself."""
+    """Return what is wrong with a spell and its target, by field; in order, mistakes of a single field first."""
     found: dict[str, list[str]] = {}
     alone: set[str] = set()
     for row in rows:
@@ -113,8 +112,7 @@ def mistakes(rows: list[Spell | SpellTarget], fields: Sequence[str]) -> dict[str
 
 
 def target_of(spell: Spell, table: dict[str, Any]) -> SpellTarget | None:
-    """Return where the runtime that the table names, or else the spell, finds the spell to be run."""
-    kind = table.get("runtime", spell.runtime)
+    kind = table.get("runtime", spell.runtime)  # one that does not exist is reported with its field
     model = runtime_for(kind if kind in Spell.Runtime.values else spell.runtime).target
     return None if model is None else model.of(spell)
 
@@ -130,7 +128,7 @@ def schema_of(value: Any, folder: Path) -> Any:
     if not value.lstrip().startswith("{"):
         where = value
         try:
-            text = (folder / value).read_text(encoding="utf-8-sig")
+            text = (folder / value).read_text(encoding="utf-8-sig")  # with or without a byte order mark
         except (OSError, UnicodeDecodeError, ValueError) as exc:
             why = getattr(exc, "strerror", None) or getattr(exc, "reason", None) or exc
             raise ValueError(
@@ -143,10 +141,10 @@ def schema_of(value: Any, folder: Path) -> Any:
 
 
 def misfit(field: Any, value: Any) -> str:
-    """Say why a TOML value is not of its field's kind, blank if it is: Django would make 4 cents of 4.99."""
+    """Return why a TOML value does not fit its field's type, blank if it does."""
     if isinstance(field, models.BooleanField):
         return "" if isinstance(value, bool) else "Write true or false."
-    if isinstance(field, models.IntegerField):
+    if isinstance(field, models.IntegerField):  # Django would make 4 cents of 4.99
         return "" if isinstance(value, int) and not isinstance(value, bool) else "Write a whole number."
     if isinstance(field, models.CharField | models.TextField):
         if not isinstance(value, str) or "\0" in value:

@@ -13,11 +13,9 @@ class Command(DatabaseCommand):
     help = "Create and update spells from a TOML file (see docs/reference/spells-toml.md). All of the file, or nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the file."""
         parser.add_argument("file", type=Path)
 
     def handle(self, *, file: Path, **options: object) -> None:
-        """Load it and say what changed."""
         try:
             created, updated = toml.load(file)
         except toml.BadSpellFile as exc:
