@@ -27,7 +27,7 @@ from accounts.models import (
     usual_scopes,
 )
 from core.admin import base
-from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, admin_link, badge, code, column, moment, money, table
+from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, admin_link, badge, code, column, money, table, utc_time
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
@@ -68,7 +68,7 @@ class AccountAdmin(ConsoleAdmin):
     readonly_fields = ("cap", "held", "captured", "remaining", "created", "told", "see_also")
     fields = settings + readonly_fields
     inlines = (Members, InnerCaps)
-    created = column("created_at", moment, "created", order="created_at")
+    created = column("created_at", utc_time, "created", order="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
@@ -90,7 +90,7 @@ class AccountAdmin(ConsoleAdmin):
     @admin.display(description="told")
     def told(self, account: Account) -> SafeString | str:
         newest = account.events.all()[:10]
-        rows = [(moment(e.at), e.kind, ", ".join(f"{k} {v}" for k, v in e.data.items())) for e in newest]
+        rows = [(utc_time(e.at), e.kind, ", ".join(f"{k} {v}" for k, v in e.data.items())) for e in newest]
         return table(("When", "What", "Facts"), rows) if rows else base.NOTHING
 
     @admin.display(description="cap this month")
@@ -188,10 +188,10 @@ class ApiKeyAdmin(ConsoleAdmin):
     prefix_shown = column("prefix", code, "prefix")
     may = column("scopes", lambda scopes: "all" if set(scopes) == set(SCOPES) else ", ".join(scopes), "scopes")
     spells = column("spell_keys", lambda spells: "all" if spells is None else ", ".join(spells), "spells")
-    created = column("created_at", moment, "created", order="created_at")
-    expires = column("expires_at", moment, "expires", order="expires_at")
-    revoked = column("revoked_at", moment, "revoked", order="revoked_at")
-    last_used = column("last_used_at", moment, "last used", order="last_used_at")
+    created = column("created_at", utc_time, "created", order="created_at")
+    expires = column("expires_at", utc_time, "expires", order="expires_at")
+    revoked = column("revoked_at", utc_time, "revoked", order="revoked_at")
+    last_used = column("last_used_at", utc_time, "last used", order="last_used_at")
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> SafeString:
@@ -283,7 +283,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     search_help_text = "By cast id or account."
     fields = list_display
 
-    when = column("at", moment, "at", order="id")
+    when = column("at", utc_time, "at", order="id")
     amount = column("cents", money, "amount", order="cents")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

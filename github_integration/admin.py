@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from casts.admin.casts import CastAdmin
 from casts.admin.spells import SpellAdmin, TargetInline
 from casts.models import Cast
-from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, moment
+from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, utc_time
 from github_integration import quota, routes
 from github_integration.attention import InstallationTroubles
 from github_integration.models import PERSONAL, Installation, WorkflowTarget
@@ -78,13 +78,13 @@ class InstallationAdmin(ReadOnlyAdmin):
         did = f"Installations resumed, with {sum(woken.values()):,} casts that waited for them"
         self.report(request, did, done=len(woken), of=len(keys), others="were not left alone")
 
-    paused = column("paused_until", moment, "left alone until")
-    resets = column("rate_reset_at", moment, "new requests from")
-    dispatches_booked = column("dispatches_booked_until", moment, "dispatches booked until")
-    looks_booked = column("looks_booked_until", moment, "looks booked until")
-    suspended = column("suspended_at", moment, "suspended")
-    removed = column("removed_at", moment, "removed")
-    updated = column("updated_at", moment, "updated", order="updated_at")
+    paused = column("paused_until", utc_time, "left alone until")
+    resets = column("rate_reset_at", utc_time, "new requests from")
+    dispatches_booked = column("dispatches_booked_until", utc_time, "dispatches booked until")
+    looks_booked = column("looks_booked_until", utc_time, "looks booked until")
+    suspended = column("suspended_at", utc_time, "suspended")
+    removed = column("removed_at", utc_time, "removed")
+    updated = column("updated_at", utc_time, "updated", order="updated_at")
 
     @admin.display(ordering="account_login")
     def owner(self, installation: Installation) -> str:

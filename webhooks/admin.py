@@ -22,11 +22,11 @@ from core.admin.base import (
     chosen,
     code,
     column,
-    moment,
     newest_values,
     pretty,
     remaining_fields,
     run_id_in,
+    utc_time,
 )
 from webhooks import inbox
 from webhooks.attention import DeliveryTroubles
@@ -79,8 +79,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self.record(request, tried, "Apply again.")
         self.report(request, "Deliveries to be applied now", done=len(tried), of=len(keys), others=others)
 
-    received = column("received_at", moment, "received", order="id")
-    applied = column("applied_at", moment, "settled")
+    received = column("received_at", utc_time, "received", order="id")
+    applied = column("applied_at", utc_time, "settled")
     result = column("outcome", badge, "outcome")
     guid_shown = column("guid", code, "GUID")
     error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
@@ -123,8 +123,8 @@ class DeliverySweepAdmin(ReadOnlyAdmin):
     list_display = ("finished", "swept", "recovered", "unreadable", "error", "next_at")
     fields = ("finished", "swept", "recovered", "unreadable", "error_shown", "failures", "next_at", "under_way")
 
-    finished = column("finished_at", moment, "last finished")
-    swept = column("swept_to", moment, "swept up to")
-    next_at = column("due_at", moment, "goes on")
+    finished = column("finished_at", utc_time, "last finished")
+    swept = column("swept_to", utc_time, "swept up to")
+    next_at = column("due_at", utc_time, "goes on")
     error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
     under_way = column("progress", pretty, "under way")

@@ -23,8 +23,8 @@ from core.admin.base import (
     chosen,
     code,
     column,
-    moment,
     remaining_fields,
+    utc_time,
     uuid_in,
 )
 
@@ -82,8 +82,8 @@ class ArtifactAdmin(ReadOnlyAdmin):
     state_shown = column("state", badge, "state")
     path = column("file", lambda file: file.name or NOTHING, "file")
     digest = column("sha256", code, "SHA-256")
-    stored = column("stored_at", moment, "stored")
-    expires = column("expires_at", moment, "expires")
+    stored = column("stored_at", utc_time, "stored")
+    expires = column("expires_at", utc_time, "expires")
 
     @admin.display(description="size")
     def size_shown(self, artifact: Artifact) -> str:

@@ -31,7 +31,6 @@ from core.admin.base import (
     code,
     column,
     external_link,
-    moment,
     money,
     newest_values,
     pretty,
@@ -39,6 +38,7 @@ from core.admin.base import (
     run_id_in,
     table,
     two_lines,
+    utc_time,
     uuid_in,
 )
 from core.db.documents import TextAt
@@ -121,16 +121,16 @@ class CastAdmin(ReadOnlyAdmin):
         self.report(request, "Artifacts to be copied now", done=len(copied), of=len(keys), others=NOT_MISSING)
 
     cast_id = column("pk", code, "id")
-    created = column("created_at", moment, "created", order="id")  # ids sort by time
+    created = column("created_at", utc_time, "created", order="id")  # ids sort by time
     state = column("status", badge, "status")
     reason = column("status_reason", as_words, "reason")
     cost = column("cost_cents", money, "price")
     callback = column("callback_url", external_link, "callback")
-    expires = column("expires_at", moment, "must start by")
-    dispatched = column("dispatched_at", moment, "dispatched")
-    started = column("started_at", moment, "started")
-    run_finished = column("run_finished_at", moment, "run seen to end")
-    finished = column("finished_at", moment, "ended")
+    expires = column("expires_at", utc_time, "must start by")
+    dispatched = column("dispatched_at", utc_time, "dispatched")
+    started = column("started_at", utc_time, "started")
+    run_finished = column("run_finished_at", utc_time, "run seen to end")
+    finished = column("finished_at", utc_time, "ended")
     input_shown = column("input", pretty, "input")
     output_shown = column("output", pretty, "output")
     error_shown = column("error", lambda error: pretty(without_log(error)), "error")
@@ -208,7 +208,7 @@ class CastAdmin(ReadOnlyAdmin):
         return table(
             ["name", "state", "size", "SHA-256", "expires", "error"],
             [
-                [download(a), badge(a.state), size(a), code(a.sha256), moment(a.expires_at), a.error or NOTHING]
+                [download(a), badge(a.state), size(a), code(a.sha256), utc_time(a.expires_at), a.error or NOTHING]
                 for a in cast.artifacts.all()
             ],
         )
@@ -216,7 +216,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display
     def ledger(self, cast: Cast) -> SafeString | str:
         entries = LedgerEntry.objects.filter(cast_id=cast.pk).select_related("period").order_by("id")
-        rows = [[moment(e.at), e.kind, money(e.cents), f"{e.period.month:%Y-%m}"] for e in entries]
+        rows = [[utc_time(e.at), e.kind, money(e.cents), f"{e.period.month:%Y-%m}"] for e in entries]
         return table(["at", "kind", "amount", "booked to"], rows)
 
     def view_on_site(self, cast: Cast) -> str:

@@ -20,9 +20,9 @@ from core.admin.base import (
     ConsoleAdmin,
     admin_link,
     column,
-    moment,
     money,
     pretty,
+    utc_time,
 )
 from core.db.documents import DocumentField
 from core.strict_json import storable
@@ -131,8 +131,8 @@ class SpellAdmin(ConsoleAdmin):
     price = column("price_cents", money, "price", order="price_cents")
     takes = column("input_schema", pretty, "input schema")
     gives = column("output_schema", pretty, "output schema")
-    created = column("created_at", moment, "created")
-    updated = column("updated_at", moment, "updated")
+    created = column("created_at", utc_time, "created")
+    updated = column("updated_at", utc_time, "updated")
 
     def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
         shown: Any = super().get_fieldsets(request, obj)

@@ -126,7 +126,7 @@ def money(cents: int | None) -> str:
     return "no cap" if cents is None else f"{cents:,} ¢"
 
 
-def moment(at: dt.datetime | None) -> SafeString | str:
+def utc_time(at: dt.datetime | None) -> SafeString | str:
     """Return a time to the second, in UTC; Django's own format hides the seconds."""
     if at is None:
         return NOTHING
@@ -201,7 +201,7 @@ def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str
 def remaining_fields(model: type[Model], *known: str) -> tuple[Any, ...]:
     """Return every column of a model but the known ones: those that only the worker uses."""
     fields = [field for field in model._meta.concrete_fields if field.name not in known]
-    return tuple(column(f.name, moment) if isinstance(f, DateTimeField) else f.name for f in fields)
+    return tuple(column(f.name, utc_time) if isinstance(f, DateTimeField) else f.name for f in fields)
 
 
 def uuid_in(term: str) -> uuid.UUID | None:
