@@ -183,7 +183,7 @@ class Auth:
             ) from exc
         if not made.get("token"):
             raise errors.Unavailable("GitHub's answer holds no token")
-        expires_at = wire.moment(made.get("expires_at")) or dt.datetime.now(dt.UTC)
+        expires_at = wire.parse_time(made.get("expires_at")) or dt.datetime.now(dt.UTC)
         return AccessToken(value=str(made["token"]), expires_at=expires_at, made_at=time.monotonic())
 
     def _jwt(self) -> str:

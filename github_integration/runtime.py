@@ -191,7 +191,9 @@ class WorkflowRuntime:
         bad = STOPPED if job["conclusion"] in STOPPED else ("failure",)
         step = next((step for step in job["steps"] if step["conclusion"] in bad), None)
         log = self._log(cast, job) if folding.beginning_of(job) is not None else ""
-        since, until = (wire.moment(step[name]) for name in ("started_at", "completed_at")) if step else (None, None)
+        since, until = (
+            (wire.parse_time(step[name]) for name in ("started_at", "completed_at")) if step else (None, None)
+        )
         logged = wire.errors_in_log(log, since, until)
         by_log = tuple(Annotation(message) for message in logged)
         found = Failure(job=job["name"], step=step["name"] if step else "", log_tail=wire.log_tail(log, LOG_LINES))
@@ -235,7 +237,7 @@ class WorkflowRuntime:
         with translate_errors(cast):
             listed = repository_of(cast).artifacts(run_id)
         seen = cast.observation or {}
-        began = wire.moment(seen.get("run_started_at")) if seen.get("attempt", 1) > 1 else None
+        began = wire.parse_time(seen.get("run_started_at")) if seen.get("attempt", 1) > 1 else None
         if began is not None and any(ended_before(job, seen["attempt"], began) for job in cast.jobs):
             began = None
         newest: dict[str, RemoteArtifact] = {}
@@ -299,13 +301,13 @@ def jobs_of(repository: Repository, run_id: int, *, attempt: int) -> tuple[Job, 
 
 def ended_before(job: folding.Changes, attempt: int, began: dt.datetime) -> bool:
     """Whether a job counts in a later attempt as it ended before: listed as of then, or again with its old times."""
-    ended = wire.moment(job["completed_at"])
+    ended = wire.parse_time(job["completed_at"])
     return bool(job["attempt"] < attempt or (ended is not None and ended < began))
 
 
 def ran_for(job: folding.Changes) -> dt.timedelta:
     """Return how long a job that has ended took, as far as GitHub tells."""
-    began, ended = wire.moment(job["started_at"]), wire.moment(job["completed_at"])
+    began, ended = wire.parse_time(job["started_at"]), wire.parse_time(job["completed_at"])
     return ended - began if began and ended else dt.timedelta()
 
 

@@ -148,7 +148,7 @@ def rate_limit_of(head: Mapping[str, str]) -> RateLimit | None:
     """Return what an answer's headers tell of the primary rate limit, None if they don't."""
     names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
     told = [head.get(name, "") for name in names]
-    reset_at = moment(int(told[2])) if all(value.isdecimal() for value in told) else None
+    reset_at = parse_time(int(told[2])) if all(value.isdecimal() for value in told) else None
     return None if reset_at is None else RateLimit(int(told[0]), int(told[1]), reset_at)
 
 
@@ -165,7 +165,7 @@ def run_started(body: JSON) -> Run | None:
     return Run(key=str(run_id), url=plain(body.get("html_url"))) if isinstance(run_id, int) else None
 
 
-def moment(value: Any) -> dt.datetime | None:
+def parse_time(value: Any) -> dt.datetime | None:
     """Return a time from RFC 3339 text or epoch seconds (old installation payloads); None if it is neither."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -188,10 +188,10 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
         trigger=plain(run.get("event")),
         workflow=run_file(run),
         actor=login_of(run.get("actor")),
-        made_at=moment(run.get("created_at")),
+        made_at=parse_time(run.get("created_at")),
         url=plain(run.get("html_url")),
-        run_started_at=moment(run.get("run_started_at") or run.get("created_at")),
-        updated_at=moment(run.get("updated_at")),
+        run_started_at=parse_time(run.get("run_started_at") or run.get("created_at")),
+        updated_at=parse_time(run.get("updated_at")),
         jobs=jobs,
     )
 
@@ -214,8 +214,8 @@ def job_seen(job: JSON) -> Job:
         status=plain(job.get("status"), "queued"),
         conclusion=word(job.get("conclusion")),
         attempt=int(job.get("run_attempt") or 1),
-        started_at=moment(job.get("started_at")),
-        completed_at=moment(job.get("completed_at")),
+        started_at=parse_time(job.get("started_at")),
+        completed_at=parse_time(job.get("completed_at")),
         url=plain(job.get("html_url")),
         runner=plain(job.get("runner_name")),
         steps=tuple(
@@ -224,8 +224,8 @@ def job_seen(job: JSON) -> Job:
                 number=int(step.get("number") or 0),
                 status=plain(step.get("status"), "queued"),
                 conclusion=word(step.get("conclusion")),
-                started_at=moment(step.get("started_at")),
-                completed_at=moment(step.get("completed_at")),
+                started_at=parse_time(step.get("started_at")),
+                completed_at=parse_time(step.get("completed_at")),
             )
             for step in job.get("steps") or []
         ),
@@ -239,7 +239,7 @@ def artifact_seen(artifact: JSON) -> RemoteArtifact:
         size_bytes=int(artifact.get("size_in_bytes") or 0),
         digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
-        made_at=moment(artifact.get("created_at")),
+        made_at=parse_time(artifact.get("created_at")),
     )
 
 
@@ -260,7 +260,7 @@ def delivery_logged(line: JSON) -> LoggedDelivery | None:
     """Return what a line of the delivery log says, None if it can't be read."""
     if not isinstance(line, dict) or type(line.get("id")) is not int or not line.get("guid"):
         return None
-    if (delivered_at := moment(line.get("delivered_at"))) is None:
+    if (delivered_at := parse_time(line.get("delivered_at"))) is None:
         return None
     installation = line.get("installation_id")
     return LoggedDelivery(
@@ -365,7 +365,7 @@ def errors_in_log(text: str, since: dt.datetime | None, until: dt.datetime | Non
         said = plain_line(line[stamped.end() :] if stamped else line)
         if not said.startswith(ERROR):
             continue
-        at = moment(stamped[0].strip("\ufeff ")) if stamped else None
+        at = parse_time(stamped[0].strip("\ufeff ")) if stamped else None
         if at is None or ((since is None or at >= since) and (until is None or at < until + dt.timedelta(seconds=1))):
             found.append(redact(plain(said.removeprefix(ERROR))).strip()[:MESSAGE_CHARS])
     return tuple(found)

@@ -54,7 +54,7 @@ def workflow_job(payload: Payload) -> Outcome:
     """Apply what GitHub says about a job. It names no title, so the run must be known already."""
     told = payload["workflow_job"]
     job, repository, run_id = wire.job_seen(told), repository_of(payload), int(told["run_id"])
-    made_at = wire.moment(told.get("created_at"))
+    made_at = wire.parse_time(told.get("created_at"))
     seen = Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
     return fold(seen, judged=lambda: _is_nobodys(repository, run_id))
 
@@ -90,7 +90,7 @@ def installation(payload: Payload) -> Outcome:
     """Record what happened to an installation: created, deleted, suspended or resumed."""
     about = payload["installation"]
     login = str((about.get("account") or {}).get("login") or "")
-    changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.moment(about.get("suspended_at"))}
+    changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.parse_time(about.get("suspended_at"))}
     changes["removed_at"] = timezone.now() if payload.get("action") == "deleted" else None
     before = Installation.objects.filter(pk=int(about["id"])).first()
     Installation.objects.update_or_create(pk=int(about["id"]), defaults=changes)

@@ -35,7 +35,7 @@ def test_every_sample_of_a_run_is_read(name: str) -> None:
     assert (seen.run_key, seen.attempt, seen.status) == (str(run["id"]), 1, run["status"])
     assert seen.conclusion == run["conclusion"]
     assert seen.url == run["html_url"]
-    assert seen.updated_at == wire.moment(run["updated_at"]) is not None
+    assert seen.updated_at == wire.parse_time(run["updated_at"]) is not None
     assert seen.jobs is None
 
 
@@ -125,7 +125,7 @@ def test_published_examples_of_jobs_and_artifacts_are_read() -> None:
     first = wire.artifact_seen(listed[0])
     assert (first.id, first.name, first.size_bytes, first.expired) == (11, "Rails", 556, False)
     assert first.digest.startswith("sha256:")
-    assert first.made_at == wire.moment(listed[0]["created_at"]) is not None
+    assert first.made_at == wire.parse_time(listed[0]["created_at"]) is not None
 
 
 @pytest.mark.parametrize("missing", ["digest", "size_in_bytes", "expired", "created_at", "workflow_run"])
@@ -178,14 +178,14 @@ def test_nul_and_half_characters_never_get_past_the_wire() -> None:
         ([], None),
     ],
 )
-def test_moments_come_as_text_or_epoch_seconds_or_not_at_all(value: Any, moment: dt.datetime | None) -> None:
-    assert wire.moment(value) == moment
+def test_times_come_as_text_or_epoch_seconds_or_not_at_all(value: Any, moment: dt.datetime | None) -> None:
+    assert wire.parse_time(value) == moment
 
 
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.datetimes().map(str)))
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
-def test_moment_of_anything_is_a_time_in_a_zone_or_none(value: Any) -> None:
-    found = wire.moment(value)
+def test_parse_time_of_anything_is_a_time_in_a_zone_or_none(value: Any) -> None:
+    found = wire.parse_time(value)
     assert found is None or found.tzinfo is not None
 
 
