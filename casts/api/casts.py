@@ -54,12 +54,12 @@ def by_metadata(name: str, value: str) -> Q:
     return Q(Exact(TextAt("metadata", name.removeprefix("metadata.")), Value(value)))
 
 
-def parse_moment(name: str, value: str) -> dt.datetime:
+def parse_time(name: str, value: str) -> dt.datetime:
     """Return a time from a query, in UTC; raise BadQuery."""
     with suppress(ValueError, OverflowError):
-        moment = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
-        if moment is not None and timezone.is_aware(moment):
-            return moment.astimezone(dt.UTC)
+        at = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
+        if at is not None and timezone.is_aware(at):
+            return at.astimezone(dt.UTC)
     raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
 
 
@@ -68,11 +68,11 @@ FILTERS = [
     Filter(OpenApiParameter("spell_key", str), lambda name, value: Q(spell__key=value)),
     Filter(
         OpenApiParameter("created_after", str, description="RFC 3339"),
-        lambda name, value: Q(created_at__gte=parse_moment(name, value)),
+        lambda name, value: Q(created_at__gte=parse_time(name, value)),
     ),
     Filter(
         OpenApiParameter("created_before", str, description="RFC 3339"),
-        lambda name, value: Q(created_at__lt=parse_moment(name, value)),
+        lambda name, value: Q(created_at__lt=parse_time(name, value)),
     ),
     Filter(
         OpenApiParameter("metadata.KEY", str, description="Casts whose metadata has this value under KEY."),

@@ -27,8 +27,8 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
         "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
         "progress_shown": progress_shown(shown),
         "price": price(shown["cost_cents"], shown["charged_cents"], final=final),
-        "moments": [
-            {"label": label, "name": name, "iso": shown[name], "text": moment(shown[name])}
+        "times": [
+            {"label": label, "name": name, "iso": shown[name], "text": time_text(shown[name])}
             for label, name in (("Created", "created_at"), ("Started", "started_at"), ("Finished", "finished_at"))
         ],
         "clock_label": clock_label(shown),
@@ -95,7 +95,7 @@ def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[st
     since, until = (step["started_at"], step["completed_at"]) if timed else (None, None)
     text = duration(since, until, now) if since else ""
     words = {"name": step["name"], "state": state, "word": word}
-    return words | {"since": since, "until": until, "duration": text, "began": moment(since)[-12:-4]}
+    return words | {"since": since, "until": until, "duration": text, "began": time_text(since)[-12:-4]}
 
 
 def failed_word(shown: dict[str, Any]) -> str:
@@ -122,7 +122,7 @@ def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
         "facts": ", ".join(fact for fact in facts if fact),
         "digest": one["digest"] or "",
         "expires_at": expires_at,
-        "expires_text": moment(expires_at),
+        "expires_text": time_text(expires_at),
     }
 
 
@@ -141,7 +141,7 @@ def duration(since: str, until: str | None, now: dt.datetime) -> str:
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
-def moment(stamp: str | None) -> str:
+def time_text(stamp: str | None) -> str:
     """Return a time as the page has it until the script turns it into the reader's own zone; blank for none."""
     at = parse_datetime(stamp or "")
     return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
