@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 MAX_DISPATCHES = 3
 SEARCH_EVERY = dt.timedelta(seconds=2)
 SLOT_LOOK = dt.timedelta(seconds=60)  # the end of a cast wakes the next in line; this is in case that fails
-SOON = dt.timedelta(seconds=5)
+RETRY_SOON = dt.timedelta(seconds=5)
 PACE_KEPT = dt.timedelta(seconds=60)  # a turn that was not taken so long after its time is lost
 GONE_SECONDS = 15.0  # a new run may be unknown to some of the runtime's servers
 CLOSE_LOOK_EVERY = 4  # looks
@@ -59,7 +59,7 @@ class CastWork:
         except NotNow as exc:
             if exc.reason:
                 moves.wait_for(cast, reason=exc.reason, message=str(exc))
-            again = exc.retry_at or timezone.now() + SOON
+            again = exc.retry_at or timezone.now() + RETRY_SOON
         # A rate limit may last an hour; our own deadline is kept all the same.
         limit = deadline(cast)
         return min(again, limit) if again and limit and limit > timezone.now() else again
@@ -97,7 +97,7 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         moves.wait_for(cast, reason="waiting_for_slot", message=message)
         return timezone.now() + SLOT_LOOK
     if intended is moves.Intent.LOST:
-        return timezone.now() + SOON
+        return timezone.now() + RETRY_SOON
     try:
         run = runtime_of(cast).start(cast, before=before)
     except DispatchRefused as exc:
@@ -182,7 +182,7 @@ def end_deleted(cast: Cast) -> dt.datetime | None:
     """
     patience = GONE_SECONDS if cast.observation is not None else settings.CAST_LOST_SECONDS
     if cast.dispatch_started_at is not None and age(cast) < patience:
-        return timezone.now() + SOON
+        return timezone.now() + RETRY_SOON
     end_failed(cast, "run_deleted", words_of(cast).deleted)
     return None
 
@@ -244,7 +244,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
     except RunGone:
         return end_deleted(cast)
     except NotNow as exc:
-        soon = timezone.now() + SOON
+        soon = timezone.now() + RETRY_SOON
         if limit is not None and soon < limit + dt.timedelta(seconds=CONFIRM_SECONDS):
             return min(exc.retry_at or soon, soon)
     cast.refresh_from_db(fields=SEEN)  # what the look may have changed; the claim stays the one we have
@@ -275,7 +275,7 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
             moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
     except RunGone:
         if cast.observation is None and age(cast) < GONE_SECONDS:
-            return now + SOON
+            return now + RETRY_SOON
         if reason == "timed_out":
             return end_deleted(cast)
         finish.end_cancelled(cast, reason)
@@ -284,4 +284,4 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
         logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
         if exc.retry_at is not None:  # when it may be asked again, but no later than our end
             return min(exc.retry_at, asked_at + 2 * grace)
-    return now + min(SOON, grace / 4)
+    return now + min(RETRY_SOON, grace / 4)
