@@ -25,8 +25,8 @@ from casts.models import IdempotencyRecord
 from core.db.compiled import Insert, Param, Select
 from core.db.locks import wait_for_locks
 
-KEPT = dt.timedelta(days=7)
-FORM = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
+KEY_LIFETIME = dt.timedelta(days=7)
+KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
 ANSWERED = Select(
     lambda: IdempotencyRecord.objects.filter(
         account=Param(IdempotencyRecord, "account_id"),
@@ -45,7 +45,7 @@ def key_of(headers: Mapping[str, str], account: Account) -> str | None:
         if account.require_idempotency_key:
             raise MalformedKey("This account requires an Idempotency-Key header: a new one for each cast you mean.")
         return None
-    if not FORM.fullmatch(key):
+    if not KEY_FORMAT.fullmatch(key):
         raise MalformedKey("An Idempotency-Key is 1 to 255 visible ASCII characters, without spaces; a UUID is good.")
     return key
 
@@ -84,7 +84,7 @@ def find_answer(once: Once) -> dict[str, Any] | None:
     record = ANSWERED.first(account_id=once.account.pk, route=once.route, key=once.key)
     if record is None:
         return None
-    if record.created_at <= timezone.now() - KEPT:  # not purged yet, and the new record needs its key
+    if record.created_at <= timezone.now() - KEY_LIFETIME:  # not purged yet, and the new record needs its key
         IdempotencyRecord.objects.filter(pk=record.pk).delete()
         return None
     if record.fingerprint != once.fingerprint:
@@ -119,4 +119,4 @@ def claim(once: Once, body: dict[str, Any]) -> None:
 
 
 def purge() -> int:
-    return IdempotencyRecord.objects.filter(created_at__lte=timezone.now() - KEPT).delete()[0]
+    return IdempotencyRecord.objects.filter(created_at__lte=timezone.now() - KEY_LIFETIME).delete()[0]
