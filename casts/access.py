@@ -10,7 +10,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 
 from accounts import keys
-from accounts.api.authentication import HOW, bearer, require
+from accounts.api.authentication import KEY_HINT, bearer, require
 from accounts.models import Account
 from casts import links
 from casts.errors import CastNotFound
@@ -59,7 +59,7 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
         return visible_cast(cast_id, of=key.account)
     user = session_user(request)
     if user is None:
-        raise Unauthorized(f"{HOW}, or open the cast's progress_url, which carries a token.")
+        raise Unauthorized(f"{KEY_HINT}, or open the cast's progress_url, which carries a token.")
     cast = visible_cast(cast_id)
     if not user.is_staff and not cast.account.members.filter(pk=user.pk).exists():
         raise not_found(cast_id)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, which a setting names
 
 
-HOW = "Send an API key: Authorization: Bearer sk_live_spl_..."
+KEY_HINT = "Send an API key: Authorization: Bearer sk_live_spl_..."
 
 
 class ApiRequest(Request):
@@ -33,7 +33,7 @@ def bearer(request: HttpRequest | Request) -> str | None:
         return None
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthorized(HOW)
+        raise Unauthorized(KEY_HINT)
     return secret.strip()
 
 
@@ -43,7 +43,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey]:
         secret = bearer(request)
         if secret is None:
-            raise Unauthorized(HOW)
+            raise Unauthorized(KEY_HINT)
         key = keys.authenticate(secret)
         return key, key
 
