@@ -18,7 +18,7 @@ from accounts.models import Account, ApiKey, usual_scopes
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
-MARK = "sk_live_spl_"
+KEY_MARK = "sk_live_spl_"
 RANDOM_CHARS, TAIL_CHARS, PREFIX_CHARS = 30, 6, 20
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 BY_PREFIX = Select(lambda: ApiKey.objects.filter(prefix=Param(ApiKey, "prefix")).select_related("account").order_by())
@@ -38,8 +38,8 @@ def well_formed(secret: str) -> bool:
     """Whether `secret` has a key's form and its tail fits; no look-up."""
     body = secret[:-TAIL_CHARS]
     return (
-        secret.startswith(MARK)
-        and len(secret) == len(MARK) + RANDOM_CHARS + TAIL_CHARS
+        secret.startswith(KEY_MARK)
+        and len(secret) == len(KEY_MARK) + RANDOM_CHARS + TAIL_CHARS
         and secret.isascii()
         and hmac.compare_digest(secret[-TAIL_CHARS:], tail(body))
     )
@@ -58,7 +58,7 @@ def create(
     expires_at: dt.datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes."""
-    body = MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
+    body = KEY_MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
     secret = body + tail(body)
     key = ApiKey(
         account=account,

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.keys import MARK
+from accounts.keys import KEY_MARK
 from accounts.models import LedgerEntry
 from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
 from casts.attention import CastTroubles
@@ -169,7 +169,9 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="account")
     def who(self, cast: Cast) -> SafeString | str:
         return (  # without what all keys begin with
-            two_lines(cast.account, code(cast.api_key.prefix.removeprefix(MARK))) if cast.api_key else cast.account.name
+            two_lines(cast.account, code(cast.api_key.prefix.removeprefix(KEY_MARK)))
+            if cast.api_key
+            else cast.account.name
         )
 
     @admin.display(description="run")

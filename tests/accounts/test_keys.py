@@ -41,7 +41,7 @@ def test_two_keys_are_never_alike(account):
 
 @pytest.mark.parametrize("place", range(12, 48))
 def test_one_mistyped_letter_is_told_without_asking_the_database(place, django_assert_num_queries):
-    body = keys.MARK + "a" * 30
+    body = keys.KEY_MARK + "a" * 30
     good = body + keys.tail(body)
     assert keys.well_formed(good)
     typo = good[:place] + ("b" if good[place] != "b" else "c") + good[place + 1 :]
@@ -57,7 +57,7 @@ def test_what_is_no_key_is_refused_with_no_query(wrong, db, django_assert_num_qu
 def test_a_cut_key_is_told_from_an_unknown_one(account, secret):
     with pytest.raises(Unauthorized, match="Was it cut when copied"):
         keys.authenticate(secret[:-1])
-    stranger = keys.MARK + "z" * 30
+    stranger = keys.KEY_MARK + "z" * 30
     with pytest.raises(Unauthorized, match="not known here"):
         keys.authenticate(stranger + keys.tail(stranger))
 
