@@ -33,7 +33,7 @@ LONGEST_OUTAGE_PAUSE = 60.0
 DISPATCH_POINTS = 5  # of the points a minute; a GET costs 1
 DISPATCH_SHARE, LOOK_SHARE = 2 / 3, 1 / 3  # of the points a minute
 DISPATCH_BURST, LOOK_BURST = 20, 60  # calls at once, after a quiet time
-REACH = dt.timedelta(hours=1)  # so far ahead starts are booked
+BOOK_AHEAD = dt.timedelta(hours=1)  # so far ahead starts are booked
 ASK_AGAIN_EVERY = dt.timedelta(milliseconds=20)
 KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 
@@ -189,8 +189,8 @@ def book(installation_id: int) -> PacedStart:
         until = max(row.dispatches_booked_until or now, now)
         # Not through save(): `updated_at` tells when something was noted about it.
         this = Installation.objects.filter(pk=row.pk)
-        if until >= now + REACH:
-            again = max(row.dispatches_asked_until or now, now + REACH / 2) + ASK_AGAIN_EVERY
+        if until >= now + BOOK_AHEAD:
+            again = max(row.dispatches_asked_until or now, now + BOOK_AHEAD / 2) + ASK_AGAIN_EVERY
             this.update(dispatches_asked_until=again)
             return PacedStart(again, kept=False)
         this.update(dispatches_booked_until=until + apart)
