@@ -32,7 +32,7 @@ from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
 logger = logging.getLogger(__name__)
 
 OVERLAP = dt.timedelta(minutes=15)  # with the round before: lines get into the log late, and clocks differ
-REACH = dt.timedelta(hours=70)  # GitHub keeps three days; what is about to go may be gone when we ask for it
+LOG_REACH = dt.timedelta(hours=70)  # GitHub keeps three days; what is about to go may be gone when we ask for it
 PAGES_PER_STEP, FETCHES_PER_STEP = 20, 200
 STEP_SECONDS = 10.0  # a step ends then, so that a worker that is told to stop need not wait long
 MISSING_MAX = 5_000  # noted in one round, the oldest of them; the next round finds the others
@@ -90,7 +90,7 @@ class Round:
 
 
 def round_of(row: DeliverySweep) -> Round:
-    was, oldest = row.progress, timezone.now() - REACH
+    was, oldest = row.progress, timezone.now() - LOG_REACH
     lists = {name: [line_of(line) for line in was.get(name, [])] for name in ("missing", "put_off", "unreadable")}
     if "upto" in was:
         upto, since = dt.datetime.fromisoformat(was["upto"]), dt.datetime.fromisoformat(was["since"])

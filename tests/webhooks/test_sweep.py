@@ -196,7 +196,7 @@ def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
             arrived = chance.random() < 0.5
             if arrived:
                 receive_delivery(guid=guid, event=event, body=json.dumps(payload).encode())
-            if event != "push" and (arrived or age < sweep.REACH):
+            if event != "push" and (arrived or age < sweep.LOG_REACH):
                 expected.add(guid)
                 lost += not arrived
             if chance.random() < 0.2:
