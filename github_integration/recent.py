@@ -22,7 +22,7 @@ from github_integration.models import RecentRuns
 FRESH = dt.timedelta(seconds=3)  # so old a list may be
 SEARCH_PAGES = 5  # of a hundred runs each
 ASKING = dt.timedelta(seconds=8)  # for one page; so long nobody else asks, should whoever does have died
-SOON = dt.timedelta(seconds=0.5)
+RETRY_SOON = dt.timedelta(seconds=0.5)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def runs(
         row.refresh_from_db()  # somebody was faster
         if (kept := _usable(row, since, newer_than)) is not None:
             return kept
-        raise NotNow("Somebody else is asking for the same list.", retry_at=now + SOON, reason="")
+        raise NotNow("Somebody else is asking for the same list.", retry_at=now + RETRY_SOON, reason="")
     try:
         found, reaches_to = _ask(repository, event, since, going_on=this)
         # Whoever took so long that somebody else has asked meanwhile has the older list.

@@ -36,7 +36,7 @@ LOG_REACH = dt.timedelta(hours=70)  # GitHub keeps three days; what is about to 
 PAGES_PER_STEP, FETCHES_PER_STEP = 20, 200
 STEP_SECONDS = 10.0  # a step ends then, so that a worker that is told to stop need not wait long
 MISSING_MAX = 5_000  # noted in one round, the oldest of them; the next round finds the others
-SOON = dt.timedelta(seconds=1)
+RETRY_SOON = dt.timedelta(seconds=1)
 WAITS = (15, 30, 60, 120, 300)  # seconds, after GitHub's trouble
 
 
@@ -126,7 +126,7 @@ class SweepWork:
             again = self.troubled(row, under_way, exc)
             changes = {"error": str(exc), "failures": F("failures") + 1, "progress": under_way.stored()}
         else:
-            again = timezone.now() + SOON
+            again = timezone.now() + RETRY_SOON
             changes = {"error": row.error if under_way.put_off else "", "failures": 0, "progress": under_way.stored()}
             if under_way.listed and not under_way.missing:
                 left = {name: changes["progress"][name] for name in ("put_off", "unreadable")}

@@ -98,7 +98,7 @@ def test_whoever_asks_first_asks_for_all(many: list[Cast], http: responses.Reque
     assert len(asked) == 1
     assert asked[0].reason == ""
     assert asked[0].retry_at is not None
-    assert asked[0].retry_at <= timezone.now() + recent.SOON
+    assert asked[0].retry_at <= timezone.now() + recent.RETRY_SOON
 
 
 def test_who_asked_and_failed_is_in_nobodys_way(many: list[Cast], http: responses.RequestsMock) -> None:
