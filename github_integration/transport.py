@@ -24,8 +24,8 @@ from github_integration.wire import JSON
 
 logger = logging.getLogger(__name__)
 
-TRIES = 3  # of calls that are safe to repeat
-MOVES = 3  # of a repository that are followed to a download
+MAX_TRIES = 3  # of calls that are safe to repeat
+MAX_MOVES = 3  # of a repository that are followed to a download
 CHUNK = 64 * 1024  # bytes
 
 
@@ -113,7 +113,7 @@ class Transport:
 
     def _address(self, path: str, ask: Callable[[str], requests.Response]) -> str:
         """Return where the bytes are. A moved repository's new API path on the way there wants us authorized."""
-        for _ in range(MOVES):
+        for _ in range(MAX_MOVES):
             answer = ask(path)
             target = answer.headers.get("Location", "")
             if not target.startswith("https://" if self.api_url.startswith("https://") else ("http://", "https://")):
@@ -132,11 +132,11 @@ class Transport:
 
 def repeated(call: Call, attempt: Callable[[], requests.Response]) -> requests.Response:
     """Attempt a call that does no harm if it is made twice, again after network trouble or 5xx."""
-    for tried in range(1, TRIES + 1):
+    for tried in range(1, MAX_TRIES + 1):
         try:
             return attempt()
         except (errors.Unavailable, errors.NotSent) as exc:
-            if tried == TRIES:
+            if tried == MAX_TRIES:
                 raise
             logger.info("GitHub call repeated", extra={"method": call.method, "path": call.path, "why": str(exc)})
             time.sleep(random.uniform(0.5, 1.0) * 0.4 * 2**tried)  # noqa: S311 - jitter, not a secret

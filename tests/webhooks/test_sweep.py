@@ -262,7 +262,7 @@ def test_lost_suspension_does_not_undo_its_end_that_arrived(log: Log) -> None:
 def test_suspension_that_github_could_not_show_is_not_taken_in_after_its_end(log: Log) -> None:
     log.add("installation", about("suspend", "2026-11-23T12:00:00Z"), ago=2 * MINUTE)
     log.add("installation", about("unsuspend"), ago=MINUTE)
-    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.TRIES
+    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.MAX_TRIES
     step()
     finish()
     finish()
@@ -309,7 +309,7 @@ def test_lines_that_cannot_be_read_are_passed_over(log: Log) -> None:
 def test_delivery_that_github_fails_to_show_waits_for_the_next_round(log: Log) -> None:
     bad = log.add("ping", ping(), ago=2 * MINUTE)
     good = log.add("ping", ping(), ago=MINUTE)
-    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.TRIES
+    log.trouble["1000"] = [(500, {}, BROKEN)] * transport.MAX_TRIES
     assert step() == pytest.approx(15, abs=1)
     assert "Server Error" in the_row().error
     finish()
