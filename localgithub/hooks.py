@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 10.0  # seconds GitHub waits for an answer
 LANES = 4  # threads that send; deliveries in the same lane arrive in order
 REORDER_MS = [0, 400]  # the range of extra delay under the fault "reorder"
-KEPT = 10_000  # deliveries in the log
+MAX_DELIVERIES = 10_000  # deliveries in the log
 
 
 @dataclass
@@ -155,7 +155,7 @@ class Hooks:
         with self._lock:
             self._log.append(delivery)
             # The oldest go first; a long storm must not fill the memory.
-            del self._log[:-KEPT]
+            del self._log[:-MAX_DELIVERIES]
 
     def _work(self, lane: "queue.SimpleQueue[Delivery | None]") -> None:
         with requests.Session() as session:

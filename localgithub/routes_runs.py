@@ -12,7 +12,7 @@ from .routes_workflows import find_workflow
 from .runs import Artifact, Attempt, Job, Run
 from .world import World
 
-MOST = 1000  # runs a filtered search gives at most
+MAX_RUNS = 1000  # runs a filtered search gives at most
 RUN_DOCS = "/actions/workflow-runs"
 
 
@@ -41,7 +41,7 @@ def _list(world: World, request: Request, listed: Iterable[Run]) -> Response:
     }
     wanted = [test for name, test in tests.items() if asked.get(name)]
     kept = [run for run in listed if all(test(run) for test in wanted)]
-    kept = kept[:MOST] if wanted else kept
+    kept = kept[:MAX_RUNS] if wanted else kept
     with world.runs.lock:
         return page(request, world.config.base_url, [world.render.run(run) for run in kept], "workflow_runs")
 
