@@ -28,13 +28,13 @@ class ArtifactNotFound(SpellError):
 
 
 class ArtifactExpired(SpellError):
-    """It was there; its retention has passed."""
+    """It is gone because its retention has passed, or it could not be copied."""
 
     code, status, title = "ARTIFACT_EXPIRED", 410, "Artifact expired"
 
 
 class ArtifactNotReady(SpellError):
-    """It is still being copied from where its run left it."""
+    """Its copy is not complete yet; try again later."""
 
     code, status, title = "ARTIFACT_PENDING", 409, "Artifact not copied yet"
 
@@ -52,13 +52,13 @@ class EndpointNotFound(SpellError):
 
 
 class TooManyEndpoints(SpellError):
-    """Every cast would be told to each of them."""
+    """The account has as many as it may: the end of every cast is sent to each of them."""
 
     code, status, title = "TOO_MANY_ENDPOINTS", 409, "Too many endpoints"
 
 
 class EndpointDisabled(SpellError):
-    """What is sent to it would not be sent."""
+    """It was switched off or deleted: no callback to it would be sent."""
 
     code, status, title = "ENDPOINT_DISABLED", 409, "Endpoint is disabled"
 
