@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import psycopg
-from django.db import connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 from django.db.models import F, Lookup, sql
 from django.db.models.expressions import Expression
 from django.db.models.query import get_related_populators
@@ -29,15 +29,20 @@ else:
     AnyLookup = Lookup
 
 
-def execute(text: str, params: Sequence[Any]) -> Any:
+def own_connection() -> Any:
+    """Return this thread's connection: Django's proxy looks for it at each of the hundreds of accesses of a request."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
+def execute(text: str, params: Sequence[Any], own: Any) -> Any:
     """Run a statement through Django, which translates errors and logs; return its cursor."""
-    if connection.vendor == "postgresql":
+    if own.vendor == "postgresql":
         # Django's own cursor binds in the client: each text is another one, which the server must plan anew.
-        connection.ensure_connection()
-        bound: Any = psycopg.Cursor(connection.connection)
-        cursor = connection.make_debug_cursor(bound) if connection.queries_logged else connection.make_cursor(bound)
+        own.ensure_connection()
+        bound: Any = psycopg.Cursor(own.connection)
+        cursor = own.make_debug_cursor(bound) if own.queries_logged else own.make_cursor(bound)
     else:
-        cursor = connection.cursor()
+        cursor = own.cursor()
     cursor.execute(text, params)
     return cursor
 
@@ -72,22 +77,22 @@ class Param(Expression):
         # The parameter is this object itself; `Statement` puts the value in its place.
         return "%s", [self]
 
-    def prepared(self, value: Any) -> Any:
+    def prepared(self, value: Any, own: Any) -> Any:
         """Return a value as the database takes it. Raise TypeError for None in a condition."""
         if self.for_save:
-            return self.of.get_db_prep_save(value, connection)
+            return self.of.get_db_prep_save(value, own)
         if value is None:
             raise TypeError(f"{self.name} is compared with a column, and nothing equals NULL.")
-        return self.of.get_db_prep_value(value, connection)
+        return self.of.get_db_prep_value(value, own)
 
 
 class Params(Param):
     """Any number of values, for `OneOf`."""
 
-    def prepared(self, value: Any) -> Any:
+    def prepared(self, value: Any, own: Any) -> Any:
         # One parameter: an array on Postgres; SQLite has no arrays, but reads JSON.
-        values = [super(Params, self).prepared(one) for one in value]
-        return values if connection.vendor == "postgresql" else json.dumps(values)
+        values = [super(Params, self).prepared(one, own) for one in value]
+        return values if own.vendor == "postgresql" else json.dumps(values)
 
 
 class OneOf(AnyLookup):
@@ -123,10 +128,10 @@ class Statement:
         """Run it and return its cursor. Raise TypeError for missing or unknown values."""
         if values.keys() != self.names:
             raise TypeError(f"This statement takes {sorted(self.names)}, not {sorted(values)}: {self.text}")
-        params = self.params.copy()
+        own, params = own_connection(), self.params.copy()
         for place, param in self.places:
-            params[place] = param.prepared(values[param.name])
-        return execute(self.text, params)
+            params[place] = param.prepared(values[param.name], own)
+        return execute(self.text, params, own)
 
 
 class Reading(NamedTuple):
@@ -174,13 +179,13 @@ class Select(Generic[M]):
 
     def all(self, **values: Any) -> list[M]:
         statement, locks, compiler, converters, model, names, start, end, related = self._reading
-        if locks and connection.get_autocommit():
+        if locks and own_connection().get_autocommit():
             raise transaction.TransactionManagementError("A row is locked until its transaction ends: begin one.")
         with statement.run(values) as cursor:
             rows = cursor.fetchall()
         found = []
         for row in compiler.apply_converters(rows, converters) if converters else rows:
-            one = model.from_db(connection.alias, names, row[start:end])
+            one = model.from_db(DEFAULT_DB_ALIAS, names, row[start:end])
             for populator in related:
                 populator.populate(row, one)
             found.append(one)
@@ -203,17 +208,17 @@ class Update(Generic[M]):
 
         `also`: values of further columns. A statement is compiled for each set of them.
         """
-        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, False) as cursor:
+        with transaction.mark_for_rollback_on_error(DEFAULT_DB_ALIAS), self._asked(also, values, False) as cursor:
             count: int = cursor.rowcount
         return count
 
     def rows(self, also: Mapping[str, Any] | None = None, /, **values: Any) -> list[M]:
         """Write as `run` does, and return the rows as they are then, without those that they refer to."""
-        with transaction.mark_for_rollback_on_error(connection.alias), self._asked(also, values, True) as cursor:
+        with transaction.mark_for_rollback_on_error(DEFAULT_DB_ALIAS), self._asked(also, values, True) as cursor:
             written = cursor.fetchall()
         model, names, compiler, converters = self._written_rows
         return [
-            model.from_db(connection.alias, names, row)
+            model.from_db(DEFAULT_DB_ALIAS, names, row)
             for row in (compiler.apply_converters(written, converters) if converters else written)
         ]
 
@@ -267,8 +272,8 @@ class Insert(Generic[M]):
         return Statement(text, params)
 
     def run(self, row: M) -> None:
-        statement = self._statement
-        params = [p.of.get_db_prep_save(p.of.pre_save(row, True), connection) for p in statement.params]
-        with transaction.mark_for_rollback_on_error(connection.alias):
-            execute(statement.text, params).close()
-        row._state.adding, row._state.db = False, connection.alias
+        statement, own = self._statement, own_connection()
+        params = [p.of.get_db_prep_save(p.of.pre_save(row, True), own) for p in statement.params]
+        with transaction.mark_for_rollback_on_error(DEFAULT_DB_ALIAS):
+            execute(statement.text, params, own).close()
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 
-from core.db.compiled import execute
+from core.db.compiled import execute, own_connection
 
 
 def wait_for_locks(milliseconds: int) -> None:
@@ -13,4 +13,4 @@ def wait_for_locks(milliseconds: int) -> None:
     A statement that has waited longer raises OperationalError with "lock timeout" in its text.
     """
     if connection.vendor == "postgresql":
-        execute(f"SET LOCAL lock_timeout = {milliseconds:d}", ()).close()
+        execute(f"SET LOCAL lock_timeout = {milliseconds:d}", (), own_connection()).close()

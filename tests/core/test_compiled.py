@@ -66,7 +66,7 @@ def given(monkeypatch):
     @contextmanager
     def given(values):
         with monkeypatch.context() as patched:
-            patched.setattr(Param, "as_sql", lambda self, *_: ("%s", [self.prepared(values[self.name])]))
+            patched.setattr(Param, "as_sql", lambda self, *_: ("%s", [self.prepared(values[self.name], connection)]))
             yield
 
     return given
