@@ -120,14 +120,14 @@ def hurry(delivery: Delivery) -> None:
         run_known(delivery.repository, str(delivery.run_id))
 
 
-def run_known(repository: str, run: str | None, token: str = "") -> None:
+def run_known(repository: str, run: str | None, tag: str = "") -> None:
     """Have the deliveries about a run applied, now that a cast has it, including those that were taken for not ours.
 
-    Without a run: those in this repository that wait with this `token` are judged again, as now their title may tell.
+    Without a run: those in this repository that wait with this `tag` are judged again, as now their title may tell.
     """
     if run is None:
         waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
-        woken = waiting.filter(body__contains=token).wake(outcome=Delivery.Outcome.PENDING)
+        woken = waiting.filter(body__contains=tag).wake(outcome=Delivery.Outcome.PENDING)
     else:
         found = Delivery.of_run(repository, int(run)).filter(outcome__in=MAY_BE_LATE, error="")
         with transaction.atomic():

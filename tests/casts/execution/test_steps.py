@@ -232,7 +232,7 @@ def test_an_answer_that_comes_after_the_webhook_sends_nothing_back(cast, runtime
     assert ended(cast) == ("succeeded", "succeeded", "capture")
 
 
-def test_without_a_token_in_its_title_a_lost_dispatch_is_never_repeated(cast, runtime, clock):
+def test_without_a_tag_in_its_title_a_lost_dispatch_is_never_repeated(cast, runtime, clock):
     runtime.answers["start"] = OutcomeUnknown("timeout")
     step(cast)
     clock.forward(seconds=2)

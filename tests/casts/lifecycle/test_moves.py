@@ -214,7 +214,7 @@ def titled(cast, title, run_id=None):
 
 
 @pytest.mark.usefixtures("runtime")
-def test_a_title_that_carries_the_token_belongs_to_its_cast(waiting):
+def test_a_title_that_carries_the_tag_belongs_to_its_cast(waiting):
     mine, other = waiting(), waiting()
     found = titled(mine, f"greet [cast:{mine.pk}] by Ada")
     assert moves.find_cast(found) == mine.pk
@@ -427,7 +427,7 @@ def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waitin
     assert not moves.may_be_ours(told)
 
 
-def test_a_spell_is_known_to_carry_the_token_once_its_own_was_seen(cast, spell):
+def test_a_spell_is_known_to_carry_the_tag_once_its_own_was_seen(cast, spell):
     def carries():
         spell.refresh_from_db()
         return spell.tags_runs
