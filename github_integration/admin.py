@@ -1,4 +1,4 @@
-"""The operator's console, floor 3: the App's installations, why one is left alone for now, and spells' workflows."""
+"""The operator's console: the App's installations, why one is left alone for now, and spells' workflows."""
 
 from __future__ import annotations
 

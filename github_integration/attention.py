@@ -1,4 +1,4 @@
-"""What needs an operator on floor 3: installations that are left alone, or are gone."""
+"""What needs an operator: installations that are left alone, or are gone."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from core.queue import wakeups
 logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 500  # casts or events in one query
-WATCHED_EVERY = 60.0  # seconds; well below lifecycle.WATCH_LASTS
+WATCHED_EVERY = 60.0  # seconds; well below moves.WATCH_LASTS
 WATCHED_AT_ONCE = 5000  # casts in one statement
 TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
 

@@ -1,4 +1,4 @@
-"""What the project as a whole keeps: migrations, the description, the floors, and refusing unsafe settings."""
+"""What the project as a whole keeps: migrations, the description, the layers, and refusing unsafe settings."""
 
 from __future__ import annotations
 
