@@ -142,7 +142,7 @@ def test_every_column_of_every_model_is_inserted_as_the_orm_inserts_it(account, 
         with monkeypatch.context() as patched:
             patched.setattr(compiled, "execute", execute)
             Insert(model).run(row)
-        ours = [call.args for call in execute.call_args_list]
+        ours = [call.args[:2] for call in execute.call_args_list]
         assert [(text, plain(params)) for text, params in ours] == [(text, plain(params)) for text, params in theirs]
 
 
