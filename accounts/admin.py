@@ -77,9 +77,12 @@ class AccountAdmin(ConsoleAdmin):
         return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
 
     def save_model(self, request: HttpRequest, obj: Account, form: AccountForm, change: bool) -> None:
-        # The new cap holds at once, in this month too, whose counter has its own copy of it.
-        super().save_model(request, obj, form, change)
-        if change and "monthly_cap_cents" in form.changed_data:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        # Only what was changed here: a cap that was set over the API since the form was sent out stays.
+        obj.save(update_fields=[name for name in form.changed_data if name != "monthly_cap_cents"])
+        if "monthly_cap_cents" in form.changed_data:
             budget.set_cap(obj, cap_cents=obj.monthly_cap_cents)
 
     def period(self, account: Account) -> BudgetPeriod:

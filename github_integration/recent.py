@@ -109,7 +109,7 @@ def row_of(seen: Observation) -> wire.JSON:
         "status": seen.status,
         "conclusion": seen.conclusion,
         "display_title": seen.title,
-        "event": seen.trigger,
+        "event": seen.trigger or None,
         "path": seen.workflow,
         "actor": {"login": seen.actor},
         "html_url": seen.url,

@@ -84,7 +84,12 @@ class ApiHandler(ASGIHandler):
                     set_script_prefix(get_script_prefix(scope))
                     request, refusal = self.create_request(scope, body_file)
                     response = refusal if request is None else await self.run_get_response(request)
-                    await self.send_response(response, send)
+                    try:
+                        await self.send_response(response, send)
+                    except OSError:
+                        pass  # the client left, as a server may say when it is sent something
+                    finally:
+                        close(response)
                     leaving.cancel()
         except* RequestAborted:
             pass  # the client left
@@ -92,6 +97,13 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # Without Django's ThreadSensitiveContext, which is the thread for each request.
         await self.handle(scope, receive, send)
+
+
+def close(response: Any) -> None:
+    """Close what belongs to a response, without telling Django's signal of it."""
+    closers: list[Callable[[], None]] = vars(response)["_resource_closers"]  # Django's; it has no public name
+    while closers:
+        closers.pop()()
 
 
 async def capped(app: App, scope: Any, receive: Receive, send: Send) -> None:

@@ -593,6 +593,10 @@ def _end(
 
 
 def _offer_slot(cast: Cast) -> None:
+    # A limit may have been raised since the step began that has ended the cast; without one there is nothing to raise.
+    for limited in (cast.spell, cast.account):
+        if limited.max_running is not None:
+            limited.refresh_from_db(fields=["max_running"])
     # It runs after the commit, which stands if this fails: those who wait look by themselves, only later.
     for waiting in slots.next_in_line(cast):
         wake(waiting.pk)

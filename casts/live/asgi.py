@@ -59,8 +59,8 @@ async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
                     await send(part_of_body(part))
                 await send({"type": "http.response.body"})
             leaving.cancel()  # or the group would wait for the client to leave
-    except* RequestAborted:
-        pass  # the client left
+    except* (RequestAborted, OSError):
+        pass  # the client left, as the server may say in its own way when it is sent something
     finally:
         hub().remove(subscriber)
 

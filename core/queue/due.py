@@ -30,7 +30,7 @@ class Statements:
         self.claim = Update(
             lambda: model._base_manager.filter(some), lease_until=lease, claim_number=F("claim_number") + 1, **again
         )
-        self.hold_on = Update(model.claimed, **again)
+        self.hold_on = Update(model.claimed, lease_until=Param(model, "lease_until", "until"), **again)
         at = Param(model, "due_at", "at")
         undue = Q(due_at=None) | Q(due_at__gt=Param(model, "due_at", "now"))
         earliest = Coalesce(Least(F("due_at"), at), at)
@@ -144,15 +144,18 @@ class DueRow(models.Model):
             return bool(ask.give_back.run(**claim))
         return bool(ask.give_back_until.run(at=due_at, **claim))
 
-    def rest(self, due_at: dt.datetime | None) -> Self | None:
-        """Do as `give_back` does, unless the row is due again by now: then keep the claim, and return the row anew."""
+    def rest(self, due_at: dt.datetime | None, *, lease: dt.timedelta) -> Self | None:
+        """Do as `give_back` does, unless the row is due again by now: then keep the claim, and return the row anew.
+
+        A claim that is kept lasts for `lease` from now, as every step may count on.
+        """
         now = timezone.now()
         ask, claim = statements(type(self)), {"id": self.pk, "claim_number": self.claim_number}
         if due_at is None and ask.rest.run(now=now, **claim):
             return None
         if due_at is not None and due_at > now and ask.rest_until.run(now=now, at=due_at, **claim):
             return None
-        if not ask.hold_on.run(**claim):
+        if not ask.hold_on.run(until=now + lease, **claim):
             return None  # another worker has taken over
         kept: Self | None = ask.rows.first(keys=[self.pk])
         return kept

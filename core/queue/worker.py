@@ -146,7 +146,7 @@ class Worker:
             if self.stopping.is_set():
                 row.give_back(again)
                 return
-            if (kept := row.rest(again)) is None:
+            if (kept := row.rest(again, lease=self.lease)) is None:
                 return
             row = kept
         row.give_back(kind.step(row))

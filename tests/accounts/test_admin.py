@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from http.cookies import SimpleCookie
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -10,6 +11,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from accounts import budget, keys
+from accounts.admin import AccountAdmin
 from accounts.errors import BudgetExceeded
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod, LedgerEntry, Membership, month_of
 from core.errors import Unauthorized
@@ -87,6 +89,21 @@ def test_a_new_cap_counts_for_the_month_that_has_begun(admin_client, account):
     budget.hold(account, cast_id=uuid7(), cents=100)
     old.refresh_from_db()
     assert old.cap_cents == 10
+
+
+def test_renaming_an_account_leaves_a_cap_that_was_set_meanwhile(admin_client, account, monkeypatch):
+    read = AccountAdmin.get_object
+
+    def read_then_capped(*args: Any) -> Any:
+        found = read(*args)
+        budget.set_cap(account, cap_cents=5)
+        return found
+
+    monkeypatch.setattr(AccountAdmin, "get_object", read_then_capped)
+    posted = {"name": "Renamed", "monthly_cap_cents": str(account.monthly_cap_cents), **members()}
+    admin_client.post(f"/admin/accounts/account/{account.pk}/change/", posted, follow=True)
+    account.refresh_from_db()
+    assert (account.name, account.monthly_cap_cents, budget.current(account).cap_cents) == ("Renamed", 5, 5)
 
 
 def test_an_account_that_ever_paid_stays(admin_client, account, api_key, spell):

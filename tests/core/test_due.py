@@ -245,3 +245,12 @@ def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
 def test_two_who_wake_many_at_once_do_not_wait_for_each_other(make_cast):
     keys = [make_cast().pk for _ in range(30)]
     assert together(4, lambda i: len(moves.wake_all(keys[::-1] if i % 2 else keys))) == [30] * 4
+
+
+def test_a_claim_that_is_kept_lasts_for_a_whole_lease(cast, clock):
+    [row] = take()
+    clock.forward(seconds=20)
+    Cast.due_rows().wake(pk=cast.pk)
+    kept = row.rest(None, lease=LEASE)
+    assert kept is not None
+    assert kept.lease_until == clock.now + LEASE

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from django.http import HttpResponse
 
 from tests.casts.client import asked, run
 
@@ -43,6 +45,36 @@ def test_a_fresh_clone_serves_its_static_files():
             assert file.status == 404
 
     run(scene())
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["sent", "the client left"])
+def test_a_response_is_closed_also_if_it_can_not_be_sent(monkeypatch, broken):
+    from spellplatform import asgi
+
+    closed, sent = [], []
+
+    async def answered(request):
+        response: Any = HttpResponse(b"done")
+        response._resource_closers.append(lambda: closed.append(True))
+        return response
+
+    async def send(message):
+        if broken:
+            raise ConnectionResetError
+        sent.append(message["type"])
+
+    async def receive():
+        if not received:
+            received.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.Event().wait()
+
+    received: list[bool] = []
+    monkeypatch.setattr(asgi.api, "run_get_response", answered)
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/spells", "query_string": b"", "headers": []}
+    asyncio.run(asgi.application(scope, receive, send))
+    assert closed == [True]
+    assert sent == ([] if broken else ["http.response.start", "http.response.body"])
 
 
 def test_a_server_may_start_and_stop_it():

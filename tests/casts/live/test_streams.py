@@ -411,11 +411,11 @@ def test_a_client_that_reads_nothing_and_hangs_up_leaves_nothing_behind(watch, a
 
 
 def test_a_client_that_hangs_up_while_its_stream_is_opened_leaves_nothing_behind(watch, monkeypatch):
-    asked_for = threading.Event()
+    asked_for, hung_up = threading.Event(), threading.Event()
 
     def slowly(requests):
         asked_for.set()
-        time.sleep(0.2)
+        hung_up.wait(5)
         return [openings.StreamStart([], 0, False) for _ in requests]
 
     monkeypatch.setattr(openings, "openings_for", slowly)
@@ -426,6 +426,7 @@ def test_a_client_that_hangs_up_while_its_stream_is_opened_leaves_nothing_behind
         async with watch(answer=client):
             await do(asked_for.wait, 5)
             assert len(hub.hub().topics) == 1
+        hung_up.set()
         assert hub.hub().topics == {}
         assert client.status == 0
 
