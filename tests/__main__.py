@@ -75,12 +75,14 @@ def lanes_of(given: list[str], url: str) -> list[Lane]:
     """
     if given:
         return [Lane("SQLite", given, None), Lane("Postgres", given, url)]
+    rest = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
     return [
         Lane("SQLite, whole platforms", E2E, None),
         Lane("Postgres, whole platforms", E2E, url),
         Lane("SQLite, other processes", [*OTHERS, "-m", "processes"], None),
         Lane("SQLite", [*OTHERS, *IN_PROCESS], None),
-        Lane("Postgres", [*OTHERS, "--database-only"], url),
+        Lane("Postgres, casts", [*HALF, "--database-only"], url),
+        Lane("Postgres, all else", [*rest, "--database-only"], url),
     ]
 
 
