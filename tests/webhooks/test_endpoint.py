@@ -324,7 +324,7 @@ def test_eight_different_deliveries_of_one_run_at_once_all_count_in_any_order(ru
 
 
 @pytest.mark.django_db
-def test_take_in_tells_new_from_seen_and_malformed() -> None:
+def test_receiving_tells_new_from_seen_and_malformed() -> None:
     body = json.dumps(sample("ping.app.derived")).encode()
     assert receive_delivery(guid="g", event="ping", body=body)
     assert not receive_delivery(guid="g", event="ping", body=body)

@@ -59,7 +59,7 @@ def test_many_go_in_chunks_and_not_all_at_once(
 
 
 @pytest.mark.parametrize("days", [0, 1, 3])
-def test_nothing_goes_that_the_sweep_would_take_in_again(
+def test_nothing_goes_that_the_sweep_would_receive_again(
     make_delivery: Callable[..., Delivery], settings: Any, days: int
 ) -> None:
     settings.DELIVERY_RETENTION_DAYS = days
