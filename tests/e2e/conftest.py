@@ -50,6 +50,7 @@ def _deaf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def here(_here: Platform) -> Iterator[Platform]:
     """A platform that hears webhooks, on a GitHub that behaves well until a test says otherwise."""
     yield _here
+    _here.open_gates()
     _here.faults(reset=True)
 
 
@@ -57,6 +58,7 @@ def here(_here: Platform) -> Iterator[Platform]:
 def deaf(_deaf: Platform) -> Iterator[Platform]:
     """A platform that no webhook reaches, as on a laptop, and that gives a lost dispatch up after a second."""
     yield _deaf
+    _deaf.open_gates()
     _deaf.faults(reset=True)
 
 

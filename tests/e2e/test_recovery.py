@@ -106,7 +106,7 @@ def test_connections_that_the_database_ends_are_replaced(here: Platform, who: st
     running = here.cast("gate", {"gate": str(gate)})["cast_id"]
     here.at_gate(running)
     on_server(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         f"WHERE datname = '{name_of(here.database_url)}' AND application_name = '{who}'"
     )
     fresh = here.cast("echo", [who])["cast_id"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import responses
@@ -71,10 +72,11 @@ def claimed() -> DeliverySweep:
 
 def step() -> float | None:
     """Do one step; return the seconds until the next one (None: never)."""
-    row = claimed()
-    due_at = SweepWork().step(row)
+    row, now = claimed(), timezone.now()
+    with mock.patch.object(timezone, "now", return_value=now):  # however long the step takes here
+        due_at = SweepWork().step(row)
     assert row.give_back(due_at)
-    return None if due_at is None else (due_at - timezone.now()).total_seconds()
+    return None if due_at is None else (due_at - now).total_seconds()
 
 
 def finish(limit: int = 50) -> int:
