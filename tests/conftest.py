@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             marks |= {"processes", "database"}
         elif HERE / "browser" in item.path.parents:
             marks.add("processes")  # the page is the same whatever the database is
+        # Who asks which database there is, or makes one of its own, would be left out on Postgres without a word.
+        if not {"new_database", "server"}.isdisjoint(vars(getattr(item, "module", item))):
+            marks.add("database")
         for name in sorted(marks):
             item.add_marker(name)
     if config.getoption("--database-only"):
@@ -231,6 +235,25 @@ def make_spell(db: None) -> Any:
 def spell(make_spell: Any) -> Spell:
     found: Spell = make_spell()
     return found
+
+
+@pytest.fixture
+@marking("processes", "database")
+def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Run a script as a process of its own, on a new and empty database; return what it printed."""
+    from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
+
+    url = new_database(tmp_path)
+    environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
+
+    def run(text: str) -> str:
+        command = [sys.executable, "-c", text]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield run
+    drop_database(url)
 
 
 @pytest.fixture(scope="session")

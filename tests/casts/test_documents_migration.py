@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-
-import pytest
-
-from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 BEFORE = """
 import django
@@ -70,38 +64,24 @@ call_command("migrate", verbosity=0)
 """
 
 
-@pytest.mark.processes
-@pytest.mark.database
-def test_old_documents_are_read_as_before_and_the_way_back_is_open(tmp_path):
-    url = new_database(tmp_path)
-    environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
-
-    def run(script: str) -> str:
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    try:
-        run(BEFORE)
-        for _ in range(2):
-            read = json.loads(run(READ))
-            first, second = read["casts"]
-            same = {"metadata": {"b": "x", "a": "y"}, "jobs": [{"id": 1}], "error": None, "observation": {}}
-            assert first == {"input": DOCUMENT, "output": [1e-7], **same}
-            assert second == {"input": [], "output": None, **same}
-            assert read["events"] == [DOCUMENT] * 2
-            assert read["records"] == [DOCUMENT]
-            assert read["spells"] == [{"input_schema": DOCUMENT, "output_schema": None}]
-            assert read["found"] == 2
-            kept_as_text = {
-                "Cast.input",
-                "Cast.output",
-                "CastEvent.data",
-                "IdempotencyRecord.body",
-                "Spell.input_schema",
-            }
-            assert kept_as_text <= set(read["text"])
-            run(AGAIN)
-    finally:
-        drop_database(url)
+def test_old_documents_are_read_as_before_and_the_way_back_is_open(script):
+    script(BEFORE)
+    for _ in range(2):
+        read = json.loads(script(READ))
+        first, second = read["casts"]
+        same = {"metadata": {"b": "x", "a": "y"}, "jobs": [{"id": 1}], "error": None, "observation": {}}
+        assert first == {"input": DOCUMENT, "output": [1e-7], **same}
+        assert second == {"input": [], "output": None, **same}
+        assert read["events"] == [DOCUMENT] * 2
+        assert read["records"] == [DOCUMENT]
+        assert read["spells"] == [{"input_schema": DOCUMENT, "output_schema": None}]
+        assert read["found"] == 2
+        kept_as_text = {
+            "Cast.input",
+            "Cast.output",
+            "CastEvent.data",
+            "IdempotencyRecord.body",
+            "Spell.input_schema",
+        }
+        assert kept_as_text <= set(read["text"])
+        script(AGAIN)

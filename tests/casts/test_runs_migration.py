@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-
-import pytest
-
-from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 BEFORE = """
 import django
@@ -63,23 +57,10 @@ call_command("migrate", verbosity=0)
 """
 
 
-@pytest.mark.processes
-def test_old_casts_keep_their_runs_and_the_way_back_is_open(tmp_path):
-    url = new_database(tmp_path)
-    environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
-
-    def run(script: str) -> str:
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+def test_old_casts_keep_their_runs_and_the_way_back_is_open(script):
     numbers = [2**60, 7_000_000_001, None, None]  # in the order of what is printed
     texts = [["Demo/spells", number and str(number)] for number in numbers]
-    try:
-        run(BEFORE)
-        assert json.loads(run(READ)) == texts
-        assert json.loads(run(BACK)) == [["Demo/spells", number] for number in numbers]
-        assert json.loads(run(READ)) == texts
-    finally:
-        drop_database(url)
+    script(BEFORE)
+    assert json.loads(script(READ)) == texts
+    assert json.loads(script(BACK)) == [["Demo/spells", number] for number in numbers]
+    assert json.loads(script(READ)) == texts

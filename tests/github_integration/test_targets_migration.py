@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-
-import pytest
-
-from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
 BEFORE = """
 import django
@@ -60,21 +54,8 @@ TARGETS = [
 ]
 
 
-@pytest.mark.processes
-def test_old_spells_keep_where_they_run_and_the_way_back_is_open(tmp_path):
-    url = new_database(tmp_path)
-    environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
-
-    def run(script: str) -> str:
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    try:
-        run(BEFORE)
-        assert json.loads(run(READ)) == TARGETS
-        assert json.loads(run(BACK)) == TARGETS
-        assert json.loads(run(READ)) == TARGETS
-    finally:
-        drop_database(url)
+def test_old_spells_keep_where_they_run_and_the_way_back_is_open(script):
+    script(BEFORE)
+    assert json.loads(script(READ)) == TARGETS
+    assert json.loads(script(BACK)) == TARGETS
+    assert json.loads(script(READ)) == TARGETS
