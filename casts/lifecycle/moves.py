@@ -63,13 +63,11 @@ def locked() -> QuerySet[Cast]:
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
 LOCKED_BY_RUN = Select(lambda: locked().filter(run_key=Param(Cast, "run_key")))
-# A cast that has just moved, as the event, the receivers and the next in line need it.
+# A cast that has just moved, as its event shows it.
 MOVED = Select(
     lambda: (
-        Cast.objects.select_related("spell", "account")
-        .only(
-            *columns_but("input", "metadata", "observation"), "spell__key", "spell__max_running", "account__max_running"
-        )
+        Cast.objects.select_related("spell")
+        .only(*columns_but("input", "metadata", "observation"), "spell__key")
         .filter(pk=Param(Cast, "id"))
         .order_by()
     )
@@ -593,32 +591,30 @@ def _end(
 
 
 def _offer_slot(cast: Cast) -> None:
+    # It runs after the commit, which stands if this fails: those who wait look by themselves, only later.
     # A limit may have been raised since the step began that has ended the cast; without one there is nothing to raise.
     for limited in (cast.spell, cast.account):
         if limited.max_running is not None:
             limited.refresh_from_db(fields=["max_running"])
-    # It runs after the commit, which stands if this fails: those who wait look by themselves, only later.
     for waiting in slots.next_in_line(cast):
         wake(waiting.pk)
 
 
-def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = "", **changes: Any) -> Cast | None:
-    """Put the cast that `which` finds into `to` (None: it stays), and append the event; return it as it is now.
+def _move(which: QuerySet[Cast], kind: str, to: CastStatus | None, *, by: str = "", **changes: Any) -> None:
+    """Put the cast that `which` finds into `to` (None: it stays), and append the event, in its caller's transaction.
 
-    None if `which` finds none, or one that may not go there. In its caller's transaction. `by`: the operator who
-    caused it.
+    Nothing happens if `which` finds none, or one that may not go there. `by`: the operator who caused it.
     """
     found = which.select_for_update(of=("self",), no_key=True).values_list("pk", "status", "last_seq").first()
     if found is None:
-        return None
+        return
     pk, status, last_seq = found  # which can't change while the row is locked
     to = to or CastStatus(status)
     if not GUARDED[to].run({"status": to, "last_seq": last_seq + 1, **changes}, id=pk):
-        return None
+        return
     moved = MOVED.first(id=pk)
     assert moved is not None
     events.append(moved, kind, at=timezone.now(), by=by)
-    return moved
 
 
 def note_cancel_asked(cast: Cast, *, forced: bool) -> None:
