@@ -26,7 +26,7 @@ from casts.models import Cast, CastStatus
 from casts.representation import cast_answer, cast_out, casts_out
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
-from core.api.pagination import CastPages
+from core.api.pagination import NewestFirst
 from core.db.documents import TextAt
 from core.errors import BadQuery
 
@@ -132,7 +132,7 @@ class Casts(CreateCast):
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts, newest first."""
         casts = filtered(Cast.objects.of(request.auth.account), request, FILTERS, text=True).only("id")
-        pages = CastPages()
+        pages = NewestFirst()
         page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
         return pages.get_paginated_response(casts_out([cast.pk for cast in page]))
 

@@ -36,14 +36,14 @@ from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import Callback, CallbackEndpoint, CallbackType
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
-from core.api.pagination import CastPages
+from core.api.pagination import NewestFirst
 from core.errors import BadQuery
 
 NO_STORE = {"Cache-Control": "no-store"}
 OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # anything else does not reach the database
 
 
-class CallbackPages(CastPages):
+class CallbackPages(NewestFirst):
     """Newest first; ids sort by time."""
 
     def decode_cursor(self, request: Request) -> Any:

@@ -23,7 +23,7 @@ def once_each(request: Request) -> dict[str, str]:
     return request.query_params.dict()
 
 
-class CastPages(CursorPagination):
+class NewestFirst(CursorPagination):
     """Newest first; ids sort by time."""
 
     ordering = "-id"
