@@ -31,7 +31,7 @@ backlog = 2048
 # Seconds that an idle connection stays open: longer than any proxy keeps one for its next request (nginx 60, Caddy 120
 # by default), else a POST may meet one that we are closing. docs/how-to/production.md configures both to 60.
 keepalive = 150
-# Bytes. What is longer than spellplatform.asgi.TARGET_MAX_BYTES is answered there, with a problem that says so.
+# Bytes. What is longer than core.limits.TARGET_BYTES is answered there, with a problem that says so.
 limit_request_line = 200_000
 graceful_timeout = 10  # seconds
 control_socket_disable = True  # otherwise it opens a socket in the home directory

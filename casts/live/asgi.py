@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from io import BytesIO
 from typing import Any, NoReturn
@@ -25,11 +24,9 @@ from casts.paths import CastIdConverter
 from core.api.cors import by_link, let_pages_read
 from core.api.headers import add_headers, number_request
 from core.api.problems import of_error
+from core.asgi import App, Receive, Scope, Send
 from core.errors import SpellError
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Response = HttpResponse | StreamingHttpResponse
 
 PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
@@ -38,6 +35,15 @@ PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
 def asks_for_events(scope: Scope) -> bool:
     """Return whether to serve a request here; Django answers other methods, and queries that are not ASCII."""
     return scope["method"] == "GET" and scope["query_string"].isascii() and PATH.fullmatch(scope["path"]) is not None
+
+
+def streams(app: App) -> App:
+    """Serve event streams, and pass other requests on."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (event_stream if asks_for_events(scope) else app)(scope, receive, send)
+
+    return layer
 
 
 async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """Running blocking code for async views: on one shared pool of threads, each with its database connection.
 
 Under ASGI, Django gives every request a thread for as long as it lasts; a request that waits a minute, or streams for
-an hour, would occupy one all that time. See `spellplatform.asgi.ApiHandler`.
+an hour, would occupy one all that time. See `core.asgi.handler.ApiHandler`.
 """
 
 from __future__ import annotations

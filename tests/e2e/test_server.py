@@ -100,8 +100,8 @@ def test_a_proxy_as_documented_lets_go_of_connections_before_we_do():
 
 
 def test_a_proxy_as_documented_passes_on_what_we_take():
-    from spellplatform.asgi import TARGET_MAX_BYTES
+    from core.limits import TARGET_BYTES
 
     page = (ROOT / "docs" / "how-to" / "production.md").read_text()
     [buffer] = re.findall(r"large_client_header_buffers \d+ (\d+)k;", page)
-    assert int(buffer) * 1024 >= TARGET_MAX_BYTES
+    assert int(buffer) * 1024 >= TARGET_BYTES

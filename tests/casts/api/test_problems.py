@@ -238,7 +238,7 @@ def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(setti
         def emit(self, record):
             numbers.append(structlog.contextvars.get_contextvars().get("request_id"))
 
-    handler, logger = Numbers(), logging.getLogger("spellplatform.asgi")
+    handler, logger = Numbers(), logging.getLogger("core.asgi.refusals")
 
     async def scene():
         for _ in range(2):
@@ -252,7 +252,7 @@ def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(setti
 
     logger.addHandler(handler)
     try:
-        with caplog.at_level(logging.INFO, logger="spellplatform.asgi"):
+        with caplog.at_level(logging.INFO, logger="core.asgi.refusals"):
             run(scene())
     finally:
         logger.removeHandler(handler)

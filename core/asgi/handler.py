@@ -1,0 +1,72 @@
+"""Django's ASGI handler, made leaner for the API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.urls import set_script_prefix
+
+
+class ApiHandler(ASGIHandler):
+    """Django's handler without the thread that it keeps for each request.
+
+    That thread carries sessions and other synchronous middleware. A `Prefer: wait` request would hold it for as long as
+    it is open. API views bring their own threads, for as long as they compute (core.db.threads).
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        # Django reads the setting itself, so it is swapped meanwhile.
+        pages, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = pages
+
+    def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
+        request, refusal = super().create_request(scope, body_file)
+        # A chunked body, whose length is known by now: without one DRF takes the body for none.
+        if request is not None and "CONTENT_LENGTH" not in request.META:
+            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            body_file.seek(0)
+        return request, refusal
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Do what Django's handler does, in one task besides the caller's, and without its signals.
+
+        Their receivers look after database connections, each time in a thread of its own; ours are given back when
+        the work in a thread is done (core.db.threads).
+        """
+        try:
+            with closing(await self.read_body(receive)) as body_file:
+                async with asyncio.TaskGroup() as tasks:
+                    leaving = tasks.create_task(self.listen_for_disconnect(receive))
+                    set_script_prefix(get_script_prefix(scope))
+                    request, refusal = self.create_request(scope, body_file)
+                    response = refusal if request is None else await self.run_get_response(request)
+                    try:
+                        await self.send_response(response, send)
+                    except OSError:
+                        pass  # the client left, as a server may say when it is sent something
+                    finally:
+                        close(response)
+                    leaving.cancel()
+        except* RequestAborted:
+            pass  # the client left
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # Without Django's ThreadSensitiveContext, which is the thread for each request.
+        await self.handle(scope, receive, send)
+
+
+def close(response: Any) -> None:
+    """Close what belongs to a response, without telling Django's signal of it."""
+    closers: list[Callable[[], None]] = vars(response)["_resource_closers"]  # Django's; it has no public name
+    while closers:
+        closers.pop()()

@@ -1,0 +1,38 @@
+"""The one table of limits: how large and how many things may be, and what happens beyond.
+
+docs/reference/limits.md shows this table, and a test holds the two equal. A limit that an installation may change is a
+setting, whose default stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One row: of what, how much, in which unit, and what happens to more."""
+
+    section: str
+    what: str
+    most: int
+    unit: str
+    beyond: str
+    setting: str = ""  # which changes it
+
+
+TABLE: list[Limit] = []
+
+
+def limit(most: int, unit: str, section: str, what: str, beyond: str, *, setting: str = "") -> int:
+    """Add a row to the table and return its number."""
+    TABLE.append(Limit(section, what, most, unit, beyond, setting))
+    return most
+
+
+# What may be stored can be asked for: all fifty metadata entries of a cast as filters, or four of the longest kind in
+# which each character takes twelve bytes, and a cursor.
+TARGET_BYTES = limit(32 * KIB, "bytes", "Requests", "path and query", "414 `URI_TOO_LONG`")
