@@ -256,7 +256,7 @@ class Platform:
         body: dict[str, Any] = answer.json()
         return body
 
-    def ended(self, cast_id: str, *, seconds: int = 40) -> dict[str, Any]:
+    def ended(self, cast_id: str, *, seconds: int = 60) -> dict[str, Any]:
         """Return the cast once it has ended."""
         found = self.get(cast_id, wait=seconds)
         assert found["final"], found

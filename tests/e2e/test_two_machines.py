@@ -76,7 +76,7 @@ def test_either_machine_can_vanish_in_the_middle_of_a_cast(first: Platform, seco
     after = Follower(left, cast_id, after=before.ids[-1])
     gate.touch()
     assert left.ended(cast_id)["status"] == "succeeded"
-    after.closed(seconds=10)
+    after.closed(seconds=30)
     ids = before.ids + after.ids
     assert ids == list(range(1, len(ids) + 1))
     assert left.ledger(cast_id) == [("hold", 3), ("capture", 3)]

@@ -42,9 +42,9 @@ def test_with_one_runner_nobodys_time_runs_while_another_has_it(where: Platform)
     quick.touch()
     first = where.cast("gate", {"gate": str(gate)})
     where.at_gate(first["cast_id"])
-    waiting = [where.cast("gate-for-a-second", {"gate": str(quick)}) for _ in range(2)]
+    waiting = [where.cast("gate-for-five-seconds", {"gate": str(quick)}) for _ in range(2)]
     for cast in waiting:  # longer than the spell's time
-        until(partial(older_than, 3, moment(cast["created_at"])))
+        until(partial(older_than, 6, moment(cast["created_at"])))
         shown = where.get(cast["cast_id"])
         assert (shown["status"], shown["status_reason"]) == ("queued", "waiting_for_runner")
         assert (shown["started_at"], shown["duration_ms"]) == (None, None)
