@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import codecs
+import ipaddress
 import math
 import os
 import re
@@ -250,3 +251,15 @@ def host_names(texts: list[str]) -> list[str]:
             "below it, [::1], or * for any."
         )
     return texts
+
+
+def networks(texts: list[str]) -> list[str]:
+    """Return the items of TRUSTED_PROXIES; none for the word "none". Raise BadSetting."""
+    if [text.lower() for text in texts] == ["none"]:
+        return []
+    try:
+        return [str(ipaddress.ip_network(text)) for text in texts]
+    except ValueError:
+        raise BadSetting(
+            "TRUSTED_PROXIES must be addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, or the word none."
+        ) from None

@@ -15,6 +15,7 @@ from spellplatform.env import (
     database_config,
     host_names,
     host_of,
+    networks,
     read_beside,
     repository_name,
     workflow_file,
@@ -35,6 +36,8 @@ ALLOWED_HOSTS: list[str] = host_names(
     env.list("ALLOWED_HOSTS", default=[host for host in (host_of(PUBLIC_URL), "127.0.0.1", "localhost") if host])
 )
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
+# Whose X-Forwarded-For is believed (core.api.address). Only a process on this machine comes from the default ones.
+TRUSTED_PROXIES: list[str] = networks(env.list("TRUSTED_PROXIES", default=["127.0.0.0/8", "::1"]))
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json", among=("json", "console"))
 

@@ -111,6 +111,8 @@ def test_documented_defaults_are_the_real_ones():
             assert documented[name] == str(value).lower(), name
         elif isinstance(value, int | float):
             assert float(documented[name]) == value, name
+        elif isinstance(value, list):
+            assert documented[name] == "`, `".join(value), name
         else:
             assert documented[name] == value, name
 

@@ -19,6 +19,7 @@ from spellplatform.env import (
     database_config,
     host_names,
     host_of,
+    networks,
     parse,
     problem_of_public_url,
     read_file,
@@ -396,3 +397,22 @@ def test_hosts_that_may_be_allowed(host):
 def test_hosts_that_no_request_could_name_are_refused(host):
     with pytest.raises(BadSetting, match="ALLOWED_HOSTS must be host names"):
         host_names(["a.example", host])
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["127.0.0.0/8", "::1"], ["127.0.0.0/8", "::1/128"]),
+        (["10.0.0.1"], ["10.0.0.1/32"]),
+        (["None"], []),
+        (["10.0.0.1/8"], None),
+        (["proxy.example.com"], None),
+        (["none", "10.0.0.1"], None),
+    ],
+)
+def test_trusted_proxies_are_networks(given, taken):
+    if taken is None:
+        with pytest.raises(BadSetting, match="TRUSTED_PROXIES must be"):
+            networks(given)
+    else:
+        assert networks(given) == taken
