@@ -44,6 +44,7 @@ class Members(MemberInline):
     model = Membership
     autocomplete_fields = ("user",)
     extra = 0
+    fields = ("user", "role")
     verbose_name, verbose_name_plural = "member", "members (may watch this account's casts in the browser)"
 
 

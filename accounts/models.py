@@ -52,18 +52,36 @@ class Account(models.Model):
         return self.name
 
 
+class Role(models.TextChoices):
+    """What a member may do in an account: each role also what those below it may."""
+
+    OWNER = "owner", "owner: everything, and who is a member"
+    ADMIN = "admin", "admin: API keys, caps and callbacks"
+    MEMBER = "member", "member: cast, and read every cast whole"
+    VIEWER = "viewer", "viewer: see that casts exist, their status and price, and nothing that is in them"
+
+    @property
+    def reads_contents(self) -> bool:
+        return self != Role.VIEWER
+
+
 class Membership(models.Model):
-    """A Django user's place in an account: members may watch its casts in the browser."""
+    """A Django user's place in an account. Members watch its casts in the browser, as far as their role goes."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    # With a default in the database, so that processes of the release before can go on while an update is under way.
+    role = models.CharField(max_length=6, choices=Role, default=Role.MEMBER, db_default=Role.MEMBER)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "user"], name="one_membership_per_user")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "user"], name="one_membership_per_user"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_known"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.account}"
+        return f"{self.user} in {self.account}, {self.role}"
 
 
 def valid_scopes(scopes: object) -> None:
@@ -111,10 +129,6 @@ class ApiKey(models.Model):
 
     def allows_spell(self, key: str) -> bool:
         return self.spell_keys is None or key in self.spell_keys
-
-    # DRF asks these of its `request.user`, which is a key here.
-    is_authenticated = True
-    is_active = True
 
 
 def month_of(moment: dt.datetime) -> dt.date:

@@ -9,8 +9,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import keys
+from accounts import keys, principals
 from accounts.models import ApiKey
+from accounts.principals import Principal
 from core.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class ApiRequest(Request):
     """DRF's request, with what authentication attached."""
 
     auth: ApiKey
+    user: Principal  # type: ignore[assignment]  # whom DRF takes for a user of Django
 
 
 def bearer(request: HttpRequest | Request) -> str | None:
@@ -40,12 +42,12 @@ def bearer(request: HttpRequest | Request) -> str | None:
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer sk_live_spl_…`."""
 
-    def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey]:
+    def authenticate(self, request: Request) -> tuple[Principal, ApiKey]:
         secret = bearer(request)
         if secret is None:
             raise Unauthorized(KEY_HINT)
         key = keys.authenticate(secret)
-        return key, key
+        return principals.of_key(key), key
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="spell-platform"'

@@ -66,7 +66,9 @@ def test_accounts_are_found_by_name_and_member(admin_client, admin_user, account
 def members(*users, initial=0):
     total = {"membership_set-TOTAL_FORMS": str(len(users)), "membership_set-INITIAL_FORMS": str(initial)}
     total |= {"caps-TOTAL_FORMS": "0", "caps-INITIAL_FORMS": "0"}
-    return total | {f"membership_set-{i}-user": str(user.pk) for i, user in enumerate(users)}
+    for i, user in enumerate(users):
+        total |= {f"membership_set-{i}-user": str(user.pk), f"membership_set-{i}-role": "owner"}
+    return total
 
 
 def test_an_account_is_made_with_its_members(admin_client, admin_user):
@@ -75,6 +77,7 @@ def test_an_account_is_made_with_its_members(admin_client, admin_user):
     assert admin_client.post("/admin/accounts/account/add/", posted).status_code == 302
     made = Account.objects.get(name="New")
     assert (made.monthly_cap_cents, list(made.members.all())) == (500, [admin_user])
+    assert Membership.objects.get().role == "owner"
 
 
 def test_a_new_cap_counts_for_the_month_that_has_begun(admin_client, account):
