@@ -7,9 +7,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from core.redaction import redact
+
 
 def unusable(exc: DatabaseError) -> str:
-    why = str(exc).strip().partition("\n")[0]
+    why = redact(str(exc).strip().partition("\n")[0])
     return f"The database can't be used: {why}. Is DATABASE_URL right?"
 
 

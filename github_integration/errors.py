@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from core.redaction import redact
+
 CLOCK_SLACK = dt.timedelta(seconds=30)  # the proof of who we are lives for minutes only
 
 
@@ -13,7 +15,7 @@ class GitHubError(Exception):
     date: dt.datetime | None = None  # GitHub's clock when it answered, to compare ours with
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))  # it goes into rows, logs and messages
         self.status = status
 
     def clock(self, now: dt.datetime) -> str:

@@ -70,7 +70,8 @@ def require_not_paused(installation: int) -> Installation:
     """Return what is known of the installation; raise NotNow if GitHub must not be asked for it now."""
     known = quota.known(installation)
     if quota.is_paused(known):
-        raise waiting_for(Installation.Pause(known.pause_reason), known.pause_message, retry_at=known.paused_until)
+        # Without what GitHub said: that was to another cast, perhaps of another account.
+        raise waiting_for(Installation.Pause(known.pause_reason), "", retry_at=known.paused_until)
     return known
 
 
@@ -123,4 +124,5 @@ def not_now(installation: int, exc: errors.GitHubError) -> NotNow:
 
 
 def waiting_for(reason: Installation.Pause, why: str, *, retry_at: dt.datetime | None) -> NotNow:
-    return NotNow(f"{WAITING[reason]} ({why})", retry_at=retry_at, reason=reason)
+    told = f" ({why})" if why else ""
+    return NotNow(WAITING[reason] + told, retry_at=retry_at, reason=reason)

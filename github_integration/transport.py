@@ -18,6 +18,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
+from core.redaction import network_error
 from github_integration import errors, wire
 from github_integration.etags import Kept
 from github_integration.wire import JSON
@@ -74,7 +75,7 @@ class Transport:
                 allow_redirects=call.follow and call.method == "GET",
             )
         except requests.RequestException as exc:
-            raise _network_error(exc) from exc
+            raise _network_error(exc, self.api_url) from exc
         finally:
             if call.once:
                 session.close()
@@ -102,7 +103,7 @@ class Transport:
                     stream=True,
                 )
             except requests.RequestException as exc:
-                raise _network_error(exc) from exc
+                raise _network_error(exc, target) from exc
             if stored.status_code < 400:
                 return stored
             stored.close()
@@ -149,7 +150,7 @@ def chunks_of(answer: requests.Response) -> Iterator[bytes]:
         try:
             yield from answer.raw.stream(CHUNK, decode_content=False)
         except (requests.RequestException, HTTPError, OSError) as exc:
-            raise errors.Unavailable(f"the download broke off: {exc}") from exc
+            raise errors.Unavailable(f"the download broke off: {network_error(exc, answer.url)}") from exc
 
 
 def json_of(answer: requests.Response) -> JSON:
@@ -180,9 +181,9 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _network_error(exc: requests.RequestException) -> errors.GitHubError:
+def _network_error(exc: requests.RequestException, url: str) -> errors.GitHubError:
     """Tell "certainly not sent" from "nobody knows"."""
-    text = wire.redact(f"{type(exc).__name__}: {exc}")
+    text = network_error(exc, url)
     if _never_sent(exc):
         return errors.NotSent(f"GitHub can't be reached: {text}")
     return errors.Unavailable(f"GitHub did not answer: {text}")

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from requests.utils import parse_header_links
 
 from casts.runtime import Annotation, Job, JobStep, Observation, RemoteArtifact, Run
+from core.redaction import redact
 from github_integration import errors
 
 JSON = Any
@@ -25,7 +26,6 @@ AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+jso
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
 # Titles of other runs may quote a cast's tag, as a commit message does; None is an answer that doesn't say.
 DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
-SECRET = re.compile(r"(gh[a-z]_|github_pat_)[A-Za-z0-9._-]+")  # tokens are up to ~520 characters and contain dots
 
 
 def default_version(api_url: str) -> str:
@@ -56,11 +56,6 @@ def plain(value: Any, default: str = "") -> str:
 def word(value: Any) -> str | None:
     """Return a conclusion as text, None if there is none yet."""
     return None if value is None else plain(value)
-
-
-def redact(text: str) -> str:
-    """Return `text` without anything that looks like a GitHub token."""
-    return SECRET.sub(r"\1…", text)
 
 
 def message_of(status: int, body: JSON) -> str:

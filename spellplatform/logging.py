@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging.config
-import re
 from typing import Any
 
 import structlog
 
-SECRETS = re.compile(
-    r"(sk_live_spl_|gh[a-z]_|github_pat_|whsec_|[?&]token=)[A-Za-z0-9._/+=-]{6,}"
-    r"|(-----BEGIN [A-Z ]*PRIVATE KEY-----).*",
-    re.DOTALL,
-)
+from core.redaction import CUT, is_secret_name, redact
 
 
-def redact(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact_line(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
     """Cut keys, tokens and private keys out of all texts of a log line, at any depth."""
     return {k: v if k.startswith("_") else clean(v) for k, v in event.items()}  # structlog's own begin with _
 
@@ -25,10 +20,24 @@ def clean(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
-        return {clean(k): clean(v) for k, v in value.items()}
+        return {clean(k): CUT if is_secret_name(str(k)) else clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):
         return [clean(v) for v in value]
-    return SECRETS.sub(r"\1\2…", value if isinstance(value, str) else repr(value))
+    return redact(value if isinstance(value, str) else repr(value))
+
+
+def escape(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Write out what would end a line or steer a terminal, as JSON does by itself. Traces keep their lines."""
+    return {
+        escaped(key): value if key.startswith("_") else escaped(value, but="\n" if key == "exception" else "")
+        for key, value in event.items()
+    }
+
+
+def escaped(value: Any, but: str = "") -> Any:
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+        return value
+    return "".join(c if c.isprintable() or c in but else repr(c)[1:-1] for c in value)
 
 
 def configure(settings: dict[str, str]) -> None:
@@ -40,10 +49,12 @@ def configure(settings: dict[str, str]) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        redact,
+        redact_line,
     ]
     json_lines = settings["format"] == "json"
-    last: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
+    last: list[Any] = (
+        [structlog.processors.JSONRenderer()] if json_lines else [escape, structlog.dev.ConsoleRenderer(colors=False)]
+    )
     logging.config.dictConfig(
         {
             "version": 1,
@@ -52,7 +63,7 @@ def configure(settings: dict[str, str]) -> None:
                 "lines": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": shared,
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},

@@ -17,6 +17,7 @@ from casts.models import Cast
 from core.db.compiled import Insert
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
+from core.redaction import error_text
 from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
 from webhooks.models import Delivery
@@ -69,7 +70,7 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
         return repeated(guid)
     except Exception as exc:  # all of that was rolled back: it is stored alone, to be tried again
         logger.exception("delivery not applied", extra={"guid": guid, "event_name": event})
-        error = f"{type(exc).__name__}: {exc}"
+        error = error_text(exc)
     try:
         with transaction.atomic():
             return store(row, Delivery.Outcome.PENDING, error)
@@ -166,7 +167,7 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
             outcome, error = HANDLERS[delivery.event](payload), ""
     except Exception as exc:
         logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
-        outcome, error = Delivery.Outcome.PENDING, f"{type(exc).__name__}: {exc}"
+        outcome, error = Delivery.Outcome.PENDING, error_text(exc)
     # Not `due_at`: it may have been woken meanwhile, because its run has become known.
     with transaction.atomic():
         settle(delivery, outcome, error)

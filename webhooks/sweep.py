@@ -22,6 +22,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from core.queue.due import DueQuerySet
+from core.redaction import error_text
 from github_integration import errors
 from github_integration.api import github
 from github_integration.wire import LoggedDelivery, SentDelivery
@@ -203,7 +204,7 @@ class SweepBatch:
             )
             self.round.recovered(line)
         except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
-            logger.warning("delivery not recovered", extra={"guid": line.guid, "why": f"{type(exc).__name__}: {exc}"})
+            logger.warning("delivery not recovered", extra={"guid": line.guid, "why": error_text(exc)})
             self.round.unreadable.append(line)
             self.unreadable += 1
         except (errors.RateLimited, errors.AuthFailed):

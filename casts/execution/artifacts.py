@@ -154,7 +154,7 @@ def storing(artifact: Artifact) -> Iterator[None]:
     try:
         yield
     except OSError as exc:  # a full disk, or storage that is away: it may pass
-        raise NotNow(f"artifact {artifact.name} could not be stored: {exc}") from exc
+        raise NotNow(f"artifact {artifact.name} could not be stored: {exc.strerror or type(exc).__name__}") from exc
 
 
 def store(artifact: Artifact, content: File[bytes]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import socket
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import responses
 
+from core.redaction import redact
 from github_integration import errors
 from github_integration.api import GitHub
 
@@ -200,6 +202,22 @@ def test_download_that_breaks_off_is_an_error_not_a_short_file(
 def test_storage_that_is_not_there_is_trouble(near: Any) -> None:
     with loopback(answer(302, Location=f"http://127.0.0.1:{free_port()}/x")) as api, pytest.raises(errors.NotSent):
         fetch(near(api))
+
+
+SIGNED = "/c/f.zip?se=2026&sig=aSecret%2F&X-Amz-Signature=aSecret"
+
+
+@pytest.mark.parametrize("how", [answer(500), answer(403), cut, cut_hard, stall, reset, None])
+def test_a_signed_address_stands_in_no_error_of_a_download(make_github: Callable[..., GitHub], how: Any) -> None:
+    with loopback(how or b"") as blobs, loopback(b"") as api:
+        where = blobs.url if how else f"http://127.0.0.1:{free_port()}"
+        api.replies.clear()
+        api.replies.append(answer(302, Location=where + SIGNED))
+        with pytest.raises(errors.GitHubError) as raised:
+            fetch(make_github(api_url=api.url, personal_token="ghp_secret", timeout=0.2))
+    assert "Secret" not in str(raised.value)
+    # What is wrapped may quote the address; our logs redact it.
+    assert "Secret" not in redact("".join(traceback.format_exception(raised.value)))
 
 
 def test_download_that_is_given_up_closes_its_connection(near: Any) -> None:

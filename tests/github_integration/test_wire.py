@@ -433,19 +433,6 @@ def test_time_in_the_middle_of_a_line_stays() -> None:
     assert line == "at 2026-11-23T10:00:00.1Z it broke"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["gh", "weigh_bridge", "high_score", "GitHub", "sha256:0123456789abcdef0123456789abcdef01234567"],
-)
-def test_words_that_are_no_tokens_stay(text: str) -> None:
-    assert wire.redact(text) == text
-
-
-@pytest.mark.parametrize("mark", ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_"])
-def test_every_kind_of_token_is_hidden(mark: str) -> None:
-    assert wire.redact(f'"{mark}AbC.d-e_9"') == f'"{mark}…"'
-
-
 # --- the delivery log ------------------------------------------------------------------------------------
 
 

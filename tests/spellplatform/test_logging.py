@@ -114,6 +114,18 @@ def test_plain_words_are_left_as_they_are(logger, lines):
     assert (line["event"], line["n"], line["none"], line["yes"], line["list"]) == (text, 5, None, True, [1, "two"])
 
 
+def test_a_stranger_writes_neither_lines_nor_escapes_of_his_own(lines, monkeypatch):
+    hostile = 'x\r\n{"event": "forged"} \x1b[2J\x9b31m \u2028\u202e y'
+    for form in ("json", "console"):
+        written = io.StringIO()
+        monkeypatch.setattr("sys.stderr", written)
+        ours.configure({"level": "INFO", "format": form})
+        monkeypatch.undo()
+        logging.getLogger("casts.test").warning("refused %s", hostile, extra={"path": hostile, hostile: 1})
+        assert len(written.getvalue().splitlines()) == 1, form
+        assert not {*written.getvalue()[:-1]} & {*"\r\n\x1b\x9b\u2028\u202e"}, form
+
+
 def test_the_console_shows_traces_without_warning(lines, monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
@@ -127,6 +139,6 @@ def test_the_console_shows_traces_without_warning(lines, monkeypatch):
             logging.getLogger("casts.test").exception("step failed", extra={"cast_id": "x"})
     text = written.getvalue()
     assert "step failed" in text
-    assert "RuntimeError: no to sk_live_spl_…" in text
+    assert "RuntimeError: no to sk_live_spl_4fK9xQ2m…" in text
     assert KEY not in text
     assert "\x1b[" not in text
