@@ -37,10 +37,11 @@ def not_found(cast_id: str) -> CastNotFound:
     return CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
 
 
-def check_link(cast_id: str, token: str) -> None:
-    """Raise Unauthorized unless this token is for this cast."""
-    if not links.opens(cast_id, token):
+def check_link(cast_id: str, token: str) -> int:
+    """Return when this cast's token expires (as time.time()); raise Unauthorized unless it is for this cast."""
+    if (expires_at := links.expiry_of(cast_id, token)) is None:
         raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
+    return expires_at
 
 
 def readable_cast(request: HttpRequest, cast_id: str) -> Cast:

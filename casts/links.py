@@ -37,13 +37,13 @@ def _token(cast_id: uuid.UUID, minute: int) -> str:
     return _signer(cast_id).sign("r").removeprefix("r.")
 
 
-def opens(cast_id: uuid.UUID | str, token: str) -> bool:
-    """Whether `token` was made by us for this cast and has not expired."""
+def expiry_of(cast_id: uuid.UUID | str, token: str) -> int | None:
+    """Return when `token`, which was made by us for this cast, expires (as time.time()); None if it opens nothing."""
     try:
         _signer(cast_id).unsign(f"r.{token}", max_age=dt.timedelta(days=settings.LINK_DAYS))
     except signing.BadSignature:
-        return False
-    return True
+        return None
+    return signing.b62_decode(token.partition(".")[0]) + settings.LINK_DAYS * 86_400
 
 
 def _path(name: str, cast_id: uuid.UUID | str) -> str:

@@ -167,6 +167,9 @@ WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
 STREAM_FALLBACK_SECONDS: float = env.float("STREAM_FALLBACK_SECONDS", default=5.0)  # if a wake-up was missed
+# Between two looks whether all who have a stream open, or wait, may still read.
+STREAM_ACCESS_SECONDS: float = env.float("STREAM_ACCESS_SECONDS", default=3.0, least=0.1)
+STREAM_MAX_SECONDS: float = env.float("STREAM_MAX_SECONDS", default=900.0, least=1)  # then a stream has to reconnect
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -63,6 +63,7 @@ async def event_stream(scope: Scope, receive: Receive, send: Send) -> None:
                 subscriber.write = partial(write_now, send)
                 async for part in parts:
                     await send(part_of_body(part))
+                    del part  # not kept until the next one
                 await send({"type": "http.response.body"})
             leaving.cancel()  # or the group would wait for the client to leave
     except* (RequestAborted, OSError):
@@ -118,6 +119,7 @@ async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | 
     # Before the table is read, so that no event is missed in between. A caller who may not read is sent nothing.
     hub().add(wanted.cast_id, subscriber)
     start = await openings().open(request, wanted)
+    subscriber.grant = start.grant
     return None if start.over else start
 
 

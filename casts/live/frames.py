@@ -12,6 +12,7 @@ from django.db.models import F, QuerySet
 from casts import disclosure
 from casts.lifecycle.events import ENDED_BY
 from casts.links import with_links
+from casts.live.grants import Refused
 from casts.models import CastEvent
 
 RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
@@ -46,8 +47,12 @@ def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
 
 
-def restarting() -> bytes:
-    """Return the last event of a stream whose process stops, which tells the client to reconnect."""
+def goodbye(refused: Refused | None) -> bytes:
+    """Return the last event of a stream that ends before its cast does.
+
+    `restarting` tells the client to reconnect; `access_ended`, with the reason, that it will not be let in again.
+    """
+    name, data = ("restarting", "{}") if refused is None else ("access_ended", json.dumps({"reason": refused}))
     # Named, so that `onmessage` does not get it, and without an id, so that the client's position stays. The wait is
     # random, so that not all clients reconnect in one moment.
-    return f"retry: {random.randint(200, 2000)}\nevent: restarting\ndata: {{}}\n\n".encode()  # noqa: S311
+    return f"retry: {random.randint(200, 2000)}\nevent: {name}\ndata: {data}\n\n".encode()  # noqa: S311

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import random
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +24,9 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from casts.lifecycle import moves
-from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, restarting
+from casts.live import grants
+from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye
+from casts.live.grants import Grant, Refused
 from casts.live.window import Window
 from casts.models import CastEvent
 from core.queue import wakeups
@@ -38,12 +42,15 @@ TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as 
 class Subscriber:
     """One stream's mailbox. Lives on the event loop."""
 
-    __slots__ = ("_wake", "closed", "frames", "topic", "write")
+    __slots__ = ("_wake", "closed", "ends_at", "frames", "grant", "refused", "topic", "write")
 
     def __init__(self) -> None:
         self.topic: uuid.UUID | None = None  # the cast it is told of
-        self.frames: list[Frame] = []
+        self.grant: Grant | None = None  # what it was let in by; None before it is known
+        self.ends_at = math.inf  # time.monotonic(); when it is to reconnect
+        self.frames: Sequence[Frame] = ()  # no list of its own while it waits
         self.closed = False
+        self.refused: Refused | None = None  # why it was closed; None: so that it reconnects
         self.write: Callable[[bytes], None] | None = None  # puts bytes on the wire, for a stream that waits
         self._wake: asyncio.Future[None] | None = None
 
@@ -56,21 +63,25 @@ class Subscriber:
                 self.deliver(())
 
     def deliver(self, frames: Iterable[Frame]) -> None:
-        self.frames.extend(frames)
+        self.frames = (*self.frames, *frames)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def close(self) -> None:
+    def close(self, refused: Refused | None = None) -> None:
+        """Have it end: to reconnect, or, if it is refused, without the frames that it has not sent yet."""
         self.closed = True
+        self.refused = refused or self.refused
+        if self.refused:
+            self.frames = ()
         self.deliver(())
 
-    async def next(self) -> list[Frame]:
+    async def next(self) -> Sequence[Frame]:
         """Return the frames that have come, after waiting for some; none after a heartbeat or once it is closed."""
         if not self.frames and not self.closed:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
             self._wake = None
-        came, self.frames = self.frames, []
+        came, self.frames = self.frames, ()
         return came
 
 
@@ -91,6 +102,7 @@ class Hub:
         self.stopping = False
         self._window: Window | None = None
         self._look_at = 0.0  # time.monotonic(); when to look without having been told
+        self._check_at = 0.0  # time.monotonic(); when to look who is to go
         self._arrived: deque[uuid.UUID] = deque()  # watched since the last time we told; two threads use it
         self._listener: wakeups.Listener | None = None
         self._told_at = 0.0
@@ -148,13 +160,15 @@ class Hub:
         listener = self._listener = wakeups.listener(wakeups.NEWS)
         while not self.stopping and not self.loop.is_closed():
             try:
-                sleep = max(0.0, self._look_at - time.monotonic())
+                sleep = max(0.0, min(self._look_at, self._check_at) - time.monotonic())
                 told = listener.wait(min(sleep, TELL_AGAIN) if self._arrived else sleep)
                 if told is None or time.monotonic() >= self._look_at:  # anything may have come
                     self._look()
                 else:
                     self._read({uuid.UUID(t) for t in told})
                 self._tell_watched()
+                if time.monotonic() >= self._check_at:
+                    self._check()
             except Exception:
                 if self.loop.is_closed():  # the process ends, and with it every stream
                     break
@@ -209,6 +223,21 @@ class Hub:
             for some in _chunks(list(self.topics), WATCHED_AT_ONCE):
                 moves.watch(some, arrived=False)
 
+    def _check(self) -> None:
+        """End the streams and waits whose time is over, or whose caller may not read any more."""
+        self._check_at = time.monotonic() + settings.STREAM_ACCESS_SECONDS
+        # Copies, each made in one go: the event loop changes these meanwhile.
+        open_now = [one for topic in self.topics.copy().values() for one in topic.subscribers.copy()]
+        if over := [(one, None) for one in open_now if one.ends_at <= self._check_at]:
+            self.loop.call_soon_threadsafe(self._close, over)  # before the database is asked, which may be away
+        refused = grants.refused({one.grant for one in open_now if one.grant is not None})
+        if ends := [(one, refused[one.grant]) for one in open_now if one.grant in refused]:
+            self.loop.call_soon_threadsafe(self._close, ends)
+
+    def _close(self, ends: Iterable[tuple[Subscriber, Refused | None]]) -> None:
+        for subscriber, refused in ends:
+            subscriber.close(refused)
+
     def _hand_out(self, found: dict[uuid.UUID, list[Frame]]) -> None:
         for cast_id, frames in found.items():
             if (topic := self.topics.get(cast_id)) is not None:
@@ -238,21 +267,28 @@ def stop() -> None:
         _hub.stop()
 
 
-async def stream(subscriber: Subscriber, first: list[Frame], *, after: int) -> AsyncIterator[bytes]:
+def end_of_stream() -> float:
+    """Return when a stream that opens now is to reconnect: spread, so that those that opened together don't at once."""
+    return time.monotonic() + settings.STREAM_MAX_SECONDS * random.uniform(0.8, 1)  # noqa: S311
+
+
+async def stream(subscriber: Subscriber, first: Sequence[Frame], *, after: int) -> AsyncIterator[bytes]:
     """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
+    subscriber.ends_at = end_of_stream()
     yield RETRY_FRAME
     while True:
-        while first:
-            seq, data, final = first.pop(0)  # one by one: an idle stream keeps no frame
+        for seq, data, final in first:
+            if subscriber.refused:
+                break
             if seq <= after:
                 continue  # it came both from the table and from the hub
             after = seq
             yield data
-            del data
             if final:
                 return
+        data, first = b"", ()  # an idle stream keeps no frame
         if subscriber.closed:
-            yield restarting()
+            yield goodbye(subscriber.refused)
             return
         first = await subscriber.next()
         if not first and not subscriber.closed:

@@ -22,6 +22,7 @@ from casts.access import check_link, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live.frames import Frame, frames_of
+from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent
 from core.db.threads import in_thread
 from core.errors import Malformed, SpellError
@@ -42,6 +43,7 @@ class StreamStart:
     first: list[Frame]
     after: int
     final: bool
+    grant: Grant | None = None
 
     @property
     def over(self) -> bool:
@@ -51,11 +53,12 @@ class StreamStart:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """A stream to be opened: by API key, or by a link that has been checked (`secret` is None)."""
+    """A stream to be opened: by API key, or by what has been checked already (`secret` is None)."""
 
     cast_id: uuid.UUID
     secret: str | None
     after: int | None
+    grant: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,12 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
         if token is not None:
-            check_link(str(name), token)
-            return StreamRequest(name, None, after)
+            return StreamRequest(name, None, after, ByLink(name, check_link(str(name), token)))
         if (secret := bearer(request)) is not None:
             return StreamRequest(name, secret, after)
     # A session, or no access at all.
     cast = await in_thread(request, readable_cast, request, cast_id)
-    return StreamRequest(cast.pk, None, after)
+    return StreamRequest(cast.pk, None, after, of_session(request, cast.account_id))
 
 
 class Openings:
@@ -138,6 +140,9 @@ class Openings:
             self.round = None
 
 
+Keyring = dict[str, ApiKey | SpellError]  # by the keys' secrets
+
+
 def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]:
     """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
     keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
@@ -145,13 +150,16 @@ def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]
     heads = {pk: CastHead(account_id, status, last_seq) for pk, account_id, status, last_seq in rows}
     refusals = [refusal(request, keyring, heads) for request in requests]
     allowed = [request for request, refused in zip(requests, refusals, strict=True) if refused is None]
-    starts = iter(starts_of(allowed, heads))
+    starts = iter(starts_of(allowed, heads, keyring))
     return [next(starts) if refused is None else refused for refused in refusals]
 
 
-def refusal(
-    request: StreamRequest, keyring: dict[str, ApiKey | SpellError], heads: dict[uuid.UUID, CastHead]
-) -> SpellError | None:
+def grant_of(request: StreamRequest, keyring: Keyring) -> Grant | None:
+    key = keyring[request.secret] if request.secret is not None else None
+    return ByKey(key.pk) if isinstance(key, ApiKey) else request.grant
+
+
+def refusal(request: StreamRequest, keyring: Keyring, heads: dict[uuid.UUID, CastHead]) -> SpellError | None:
     key = keyring[request.secret] if request.secret is not None else None
     if isinstance(key, SpellError):
         return key
@@ -170,7 +178,7 @@ def key_or_error(secret: str) -> ApiKey | SpellError:
     return key
 
 
-def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead]) -> list[StreamStart]:
+def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead], keyring: Keyring) -> list[StreamStart]:
     """Return what each stream begins with: the events after its position, or, without one, the newest, a snapshot.
 
     Of a cast that has ended the snapshot is its end, though the note of a re-run may follow it in the history.
@@ -193,7 +201,7 @@ def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead]) -
             first = [frame for frame in later.get(request.cast_id, ()) if frame.seq > after]
         if final and not any(frame.final for frame in first):
             first = []
-        starts.append(StreamStart(first, after, final))
+        starts.append(StreamStart(first, after, final, grant_of(request, keyring)))
     return starts
 
 

@@ -13,14 +13,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
+from accounts.models import ApiKey
 from casts.live import hub
+from casts.live.grants import ByKey
 from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
 from casts.models import Cast
 from casts.representation import cast_answer
 from core.api.cors import open_to_pages
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread, rendered
-from core.errors import Malformed, SpellError
+from core.errors import Malformed, SpellError, Unauthorized
 
 MAX_WAIT = 60  # seconds
 
@@ -61,12 +63,28 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
                 # It may have ended before we subscribed. If it ends later, the hub tells us.
                 response = await in_thread(request, answer_again, shown["cast_id"], response)
                 if not getattr(response, "data", shown)["final"]:
+                    subscriber.grant = ByKey(key_of(response).pk)
                     await hub.wait_until_final(subscriber, seconds)
+                    if subscriber.refused:
+                        return without_waiting(request, response)
                     response = await in_thread(request, answer_again, shown["cast_id"], response)
         response["Preference-Applied"] = f"wait={seconds}"
         return response
 
     return run
+
+
+def key_of(response: Any) -> ApiKey:
+    """Return the API key that was answered."""
+    key: ApiKey = response.renderer_context["request"].auth
+    return key
+
+
+def without_waiting(request: HttpRequest, first: HttpResponseBase) -> HttpResponseBase:
+    """Return what to answer when the key was revoked, or expired, during the wait."""
+    if request.method in ("GET", "HEAD"):
+        return of_error(Unauthorized("This API key was revoked, or has expired, while the request waited."))
+    return first  # what it asked for was done, when the key was good
 
 
 def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
@@ -113,6 +131,7 @@ class EventBody:
         self.hub.add(self.wanted.cast_id, self.subscriber)
         try:
             start = await openings().open(self.request, self.wanted)
+            self.subscriber.grant = start.grant
             async for part in hub.stream(self.subscriber, start.first, after=start.after):
                 yield part
         finally:

@@ -142,7 +142,9 @@ def error_codes() -> set[tuple[str, int]]:
     """Return every (code, status) that an answer can carry."""
     found = {(c.code, c.status) for c in subclasses(SpellError)} | {(SpellError.code, SpellError.status)}
     for file in SOURCES:
-        for status, name in re.findall(r'(?:problem\(|refuse\(scope, send,)\s*(\d{3}),\s*"([A-Z_]+)"', file.read_text()):
+        for status, name in re.findall(
+            r'(?:problem\(|refuse\(scope, send,)\s*(\d{3}),\s*"([A-Z_]+)"', file.read_text()
+        ):
             found.add((name, int(status)))
     return found
 

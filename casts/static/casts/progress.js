@@ -250,6 +250,16 @@ function connect() {
       sayConnection("ended", "");
     }
   };
+  // After some minutes, and when a server restarts, we are asked to reconnect; that is no trouble.
+  source.addEventListener("restarting", () => {
+    source.close();
+    setTimeout(connect, RETRY_MIN * (1 + Math.random()));
+  });
+  source.addEventListener("access_ended", () => {
+    source.close();
+    clearInterval(ticking);
+    sayConnection("lost", "no longer allowed to follow");
+  });
   // Not left to EventSource: it gives up for good on a 502, as proxies send while a server restarts.
   source.onerror = () => {
     source.close();
