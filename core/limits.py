@@ -36,3 +36,10 @@ def limit(most: int, unit: str, section: str, what: str, beyond: str, *, setting
 # What may be stored can be asked for: all fifty metadata entries of a cast as filters, or four of the longest kind in
 # which each character takes twelve bytes, and a cursor.
 TARGET_BYTES = limit(32 * KIB, "bytes", "Requests", "path and query", "414 `URI_TOO_LONG`")
+
+NO_OUTPUT = "`output_invalid`; its files are kept"
+RESULT_BYTES = limit(256 * KIB, "bytes", "Artifacts", "`result.json`", NO_OUTPUT)
+ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact `spell-result`", NO_OUTPUT)
+ZIP_DIRECTORY_BYTES = limit(
+    4 * MIB, "bytes", "Artifacts", "the zip directory of the artifact `spell-result`", NO_OUTPUT
+)

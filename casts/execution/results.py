@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import codecs
 import json
-import lzma
-import zipfile
-import zlib
-from typing import IO, Any
+from typing import Any
 
+from casts.execution import unzip
 from casts.models import Artifact
 from core import json_schema
+from core.limits import RESULT_BYTES
 from core.strict_json import storable
 
 ARTIFACT, MEMBER = "spell-result", "result.json"
-MAX_BYTES = 256 * 1024  # of JSON; a zip that claims less and holds more is cut off while reading
 
 Problems = list[dict[str, str]]
 
@@ -36,27 +34,22 @@ def read(artifact: Artifact | None, schema: dict[str, Any] | None) -> tuple[Any,
     return output, json_schema.violations(schema, output, at="/output")
 
 
-# What zipfile and its decompressors raise for damaged, encrypted and unknown members; bz2 says OSError, an offset that
-# lies before the file's beginning ValueError.
-UNPACKING = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, OSError),
-    ValueError,
-)
-
-
 def load(artifact: Artifact) -> Any:
     """Return the parsed result, or None if the artifact holds none; raise Unreadable."""
     text = None
     with artifact.file.open("rb") as stored:
-        if zipfile.is_zipfile(stored):
-            text = unpacked(stored)
+        if unzip.is_zip(stored):
+            try:
+                text = unzip.member(stored, MEMBER, most=RESULT_BYTES + 1)  # one more shows that it is too long
+            except unzip.BadZip as exc:
+                raise Unreadable(f"{MEMBER} can't be unpacked: {exc}.") from exc
         elif artifact.file_name == MEMBER or artifact.name == MEMBER:
             stored.seek(0)
-            text = stored.read(MAX_BYTES + 1)  # one more shows that it is too long
+            text = stored.read(RESULT_BYTES + 1)
     if text is None:
         return None
-    if len(text) > MAX_BYTES:
-        raise Unreadable(f"{MEMBER} is larger than {MAX_BYTES} bytes. Keep bulk in other files of the artifact.")
+    if len(text) > RESULT_BYTES:
+        raise Unreadable(f"{MEMBER} is larger than {RESULT_BYTES} bytes. Keep bulk in other files of the artifact.")
     try:
         output = json.loads(decoded(text))
         storable(output)
@@ -73,14 +66,3 @@ def decoded(text: bytes) -> str:
     # PowerShell 5 writes UTF-16 with a byte order mark; other tools on Windows write UTF-8 with one.
     utf16 = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return text.decode("utf-16" if utf16 else "utf-8-sig")
-
-
-def unpacked(stored: IO[bytes]) -> bytes | None:
-    """Return the beginning of the zip's result.json, None if there is none; raise Unreadable if it is damaged."""
-    try:
-        with zipfile.ZipFile(stored) as archive, archive.open(MEMBER) as member:
-            return member.read(MAX_BYTES + 1)
-    except KeyError:
-        return None
-    except UNPACKING as exc:
-        raise Unreadable(f"{MEMBER} can't be unpacked: {exc}.") from exc
