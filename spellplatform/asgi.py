@@ -31,9 +31,11 @@ from django.core.management import call_command  # noqa: E402 - likewise
 
 from casts.api import openapi  # noqa: E402 - likewise
 from casts.live.asgi import streams  # noqa: E402 - likewise
+from core import limits  # noqa: E402 - likewise
 from core.asgi import behind  # noqa: E402 - likewise
-from core.asgi.bodies import small_bodies  # noqa: E402 - likewise
+from core.asgi.bodies import bounded_bodies  # noqa: E402 - likewise
 from core.asgi.handler import ApiHandler  # noqa: E402 - likewise
+from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
 from core.asgi.targets import short_targets  # noqa: E402 - likewise
@@ -44,9 +46,19 @@ with refusing():
 openapi.document()
 
 # Each layer is a function of the application behind it (core.asgi); a request passes them from top to bottom.
+BODIES = {
+    "/": limits.FORM_BYTES,
+    "/admin/": limits.ADMIN_FORM_BYTES,
+    "/admin/login/": limits.FORM_BYTES,
+    "/api/": limits.BODY_BYTES,
+    "/api/webhooks/": limits.WEBHOOK_BYTES,
+}
 api = ApiHandler()
 application = behind(
     lifespan,
-    under("/api/", behind(short_targets, small_bodies, streams, app=api)),
+    http_only,
+    short_targets,
+    bounded_bodies(BODIES),
+    under("/api/", behind(streams, app=api)),
     app=ASGIHandler(),
 )

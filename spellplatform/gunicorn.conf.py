@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # gunicorn reads this file before it looks there
 
-from spellplatform.env import BadSetting, Env, read_beside  # noqa: E402 - found only now
+from core.limits import HEAD_SECONDS  # noqa: E402 - found only now
+from spellplatform.env import BadSetting, Env, read_beside  # noqa: E402 - likewise
 
 # The same reader as that of the settings. Not into os.environ: on SIGHUP both read the file anew.
 values = dict(os.environ)
@@ -21,6 +22,7 @@ try:
     env = Env(values)
     bind = env.str("BIND", default="127.0.0.1:8000").strip()
     workers = env.int("WEB_PROCESSES", default=1, least=1)
+    head_seconds = env.int("REQUEST_HEAD_SECONDS", default=HEAD_SECONDS, least=1)
     accesslog = env.str("ACCESS_LOG", default="").strip() or None
     loglevel = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR")).lower()
 except BadSetting as exc:
@@ -39,6 +41,18 @@ control_socket_disable = True  # otherwise it opens a socket in the home directo
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
 
 
+def end_without_head(reference: Callable[[], Any]) -> None:
+    """End a connection that has not sent the head of its first request in time; gunicorn would wait for ever.
+
+    For the head of a later request, `keepalive` is the limit.
+    """
+    connection = reference()
+    # gunicorn's own marks, and no public ones; tests/e2e/test_bounds.py notices if they go.
+    if connection is not None and getattr(connection, "_awaiting_request", False) and connection.req_count <= 1:
+        connection.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        connection.transport.close()
+
+
 def post_worker_init(worker: Any) -> None:
     """Prepare a process once it has loaded everything: garbage collection, and an orderly end."""
     # What is loaded stays: the collector need not walk through it again and again, a tenth of a second each time.
@@ -53,6 +67,7 @@ def post_worker_init(worker: Any) -> None:
     def tracking(protocol: Callable[[], Any], **options: Any) -> Any:
         def made() -> Any:
             connections.add(connection := protocol())
+            worker.loop.call_later(head_seconds, end_without_head, ref(connection))
             return connection
 
         return create_server(made, **options)

@@ -12,9 +12,9 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from core.errors import InputTooLarge, UnsupportedBody
+from core.limits import BODY_BYTES
 from core.strict_json import storable
 
-BODY_MAX_BYTES = 1024 * 1024
 GZIP = b"\x1f\x8b"  # how gzip data begins, and JSON never does
 UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
@@ -44,9 +44,9 @@ class StrictJSONParser(BaseParser):
     ) -> dict[str, Any]:
         """Return the parsed body. Raise ParseError (400), InputTooLarge (413) or UnsupportedBody (415)."""
         check_form((parser_context or {})["request"])
-        raw = stream.read(BODY_MAX_BYTES + 1)
-        if len(raw) > BODY_MAX_BYTES:
-            raise InputTooLarge(f"The request body is larger than {BODY_MAX_BYTES} bytes.", max_bytes=BODY_MAX_BYTES)
+        raw = stream.read(BODY_BYTES + 1)
+        if len(raw) > BODY_BYTES:
+            raise InputTooLarge(f"The request body is larger than {BODY_BYTES} bytes.", max_bytes=BODY_BYTES)
         if raw.startswith(GZIP):
             raise UnsupportedBody("The request body is compressed. Send it as it is: JSON in UTF-8.")
         try:

@@ -23,6 +23,7 @@ from casts.lifecycle import moves
 from casts.live import asgi, frames, hub, openings
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, JobStep, Observation
+from core import limits
 from core.queue import wakeups
 from tests.casts.client import Answer, asked, run
 from tests.casts.conftest import claim, history
@@ -483,11 +484,9 @@ def test_a_query_in_other_letters_and_a_body_are_passed_over(cast, watch):
     run(scene())
 
 
-def test_a_body_that_is_too_large_for_anything_opens_no_stream(watch, settings):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
-
+def test_a_body_that_is_too_large_for_anything_opens_no_stream(watch):
     async def scene():
-        async with watch(body=b"x" * 1001) as answer:
+        async with watch(body=b"x" * (limits.BODY_BYTES + 1)) as answer:
             assert answer.status == 413
             assert (await answer.json())["code"] == "INPUT_TOO_LARGE"
             assert hub.hub().topics == {}
