@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import budget, keys
+from accounts import budget, keys, principals
 from accounts.models import (
     SCOPES,
     Account,
@@ -180,13 +181,16 @@ class KeyState(admin.SimpleListFilter):
 class ApiKeyAdmin(ConsoleAdmin):
     list_display = ("name", "prefix_shown", "account", "state", "may", "spells", "expires", "revoked", "last_used")
     list_filter = (KeyState, "last_used_at")
-    list_select_related = ("account",)
+    list_select_related = ("account", "created_by_key", "created_by_user")
     search_fields = ("name", "prefix", "account__name")
     search_help_text = "By name, prefix or account. Never paste a whole key: it would end up in logs and histories."
     actions = ("revoke",)
     autocomplete_fields = ("account",)
     form = NewKeyForm
-    made_of = ("account", "prefix_shown", "state", "may", "spells", "created", "expires", "revoked", "last_used")
+    made_of = (
+        *("account", "prefix_shown", "state", "may", "spells"),
+        *("created", "made_by", "expires", "revoked", "last_used", "has_made"),
+    )
     readonly_fields = made_of[1:]
 
     prefix_shown = column("prefix", code, "prefix")
@@ -196,6 +200,19 @@ class ApiKeyAdmin(ConsoleAdmin):
     expires = column("expires_at", utc_time, "expires", order="expires_at")
     revoked = column("revoked_at", utc_time, "revoked", order="revoked_at")
     last_used = column("last_used_at", utc_time, "last used", order="last_used_at")
+
+    @admin.display(description="made by")
+    def made_by(self, key: ApiKey) -> SafeString | str:
+        if key.created_by_key is not None:
+            return link_to_key(key.created_by_key)
+        return str(key.created_by_user or base.NOTHING)
+
+    @admin.display(description="keys made with it")
+    def has_made(self, key: ApiKey) -> SafeString | str:
+        made = key.made.order_by("pk")
+        return table(
+            ("Key", "State", "Created"), [(link_to_key(k), self.state(k), utc_time(k.created_at)) for k in made]
+        )
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> SafeString:
@@ -228,9 +245,15 @@ class ApiKeyAdmin(ConsoleAdmin):
         if change:
             obj.save(update_fields=["name"])
             return
+        assert isinstance(request.user, User)  # only logged-in users reach the admin
         # By the function that makes all keys; the form's object becomes the row that it made.
         key, secret = keys.create(
-            obj.account, name=obj.name, scopes=obj.scopes, spell_keys=obj.spell_keys, expires_at=obj.expires_at
+            obj.account,
+            name=obj.name,
+            scopes=obj.scopes,
+            spell_keys=obj.spell_keys,
+            expires_at=obj.expires_at,
+            by=principals.of_user(request.user, account_id=obj.account_id),
         )
         obj.pk = key.pk
         obj.refresh_from_db()
@@ -249,13 +272,29 @@ class ApiKeyAdmin(ConsoleAdmin):
         return TemplateResponse(request, "admin/accounts/apikey/made.html", context)
 
     @admin.action(description="Revoke selected keys", permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        done = [key for key in queryset if keys.revoke(key)]
-        for key in done:
-            self.log_change(request, key, "Revoked.")
-        before = queryset.count() - len(done)
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Revoke keys; where keys were made with them, ask first whether these are meant as well."""
+        chosen = list(queryset.order_by("pk"))
+        chosen_ids = {key.pk for key in chosen}
+        below = [key for key in keys.usable_below(chosen) if key.pk not in chosen_ids]
+        if below and "asked" not in request.POST:
+            context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Revoke API keys"}
+            return TemplateResponse(
+                request, "admin/accounts/apikey/revoke.html", context | {"chosen": chosen, "below": below}
+            )
+        if "descendants" in request.POST:
+            done = keys.revoke_with_descendants(chosen)
+        else:
+            done = [key for key in chosen if keys.revoke(key)]
+        self.record(request, [key.pk for key in done], "Revoked.")
+        before = len(chosen) - sum(key.pk in chosen_ids for key in done)
         said = f"Revoked {len(done)} key(s)." + (f" {before} had been revoked before." if before else "")
         self.message_user(request, said, messages.SUCCESS if done else messages.WARNING)
+        return None
+
+
+def link_to_key(key: ApiKey) -> SafeString:
+    return admin_link("admin:accounts_apikey_change", key, key.pk)
 
 
 @admin.register(BudgetPeriod)

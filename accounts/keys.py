@@ -11,10 +11,14 @@ import hmac
 import secrets
 import string
 import zlib
+from collections.abc import Iterable
 
+from django.db import transaction
 from django.utils import timezone
 
+from accounts import principals
 from accounts.models import Account, ApiKey, usual_scopes
+from accounts.principals import Principal
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
@@ -56,8 +60,12 @@ def create(
     scopes: list[str] | None = None,
     spell_keys: list[str] | None = None,
     expires_at: dt.datetime | None = None,
+    by: Principal | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes."""
+    """Create a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes.
+
+    `by`: who makes it, which the key remembers.
+    """
     body = KEY_MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
     secret = body + tail(body)
     key = ApiKey(
@@ -68,6 +76,8 @@ def create(
         scopes=usual_scopes() if scopes is None else scopes,
         spell_keys=spell_keys,
         expires_at=expires_at,
+        created_by_key=by.key if by else None,
+        created_by_user=by.user if by else None,
     )
     key.full_clean()
     key.save(force_insert=True)
@@ -83,20 +93,57 @@ def authenticate(secret: str) -> ApiKey:
     key = BY_PREFIX.first(prefix=secret[:PREFIX_CHARS])
     if key is None or not hmac.compare_digest(key.digest, digest(secret)):
         raise Unauthorized("This API key is not known here. Was it made on another installation?")
-    if key.revoked_at is not None:
-        raise Unauthorized("This API key was revoked. Ask whoever manages your account's keys for another.")
-    if not key.usable:
-        raise Unauthorized("This API key has expired. Ask whoever manages your account's keys for another.")
+    check_usable(key)
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - LAST_USED_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
     return key
 
 
+def check_usable(key: ApiKey) -> None:
+    """Raise Unauthorized for a key that was revoked or has expired."""
+    if key.revoked_at is not None:
+        raise Unauthorized("This API key was revoked. Ask whoever manages your account's keys for another.")
+    if not key.usable:
+        raise Unauthorized("This API key has expired. Ask whoever manages your account's keys for another.")
+
+
 def revoke(key: ApiKey) -> bool:
-    """Revoke a key for good; return whether this call did it."""
+    """Revoke a key for good; return whether this call did it. The keys that it made stay valid."""
     # Only the first time counts, and stays.
     return bool(ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def revoke_with_descendants(roots: Iterable[ApiKey]) -> list[ApiKey]:
+    """Revoke keys and all their descendants, for good, all or none; return those that this call revoked."""
+    chosen = {key.pk for key in roots}
+    revoked: list[ApiKey] = []
+    done: set[int] = set()
+    with transaction.atomic():
+        while tree := (chosen | ids_below(chosen)) - done:
+            # A key that is making another one holds its own row: when we have that row, the new one is there to be
+            # found. In order, so that nobody waits for each other; makers come before what they made.
+            locked = ApiKey.objects.select_for_update(no_key=True).filter(pk__in=tree).order_by("pk")
+            still_valid = [key for key in locked if key.revoked_at is None]
+            ApiKey.objects.filter(pk__in=[key.pk for key in still_valid]).update(revoked_at=timezone.now())
+            revoked += still_valid
+            done |= tree
+    return revoked
+
+
+def ids_below(makers: Iterable[int]) -> set[int]:
+    """Return the descendants of keys: those that they made, those that these made, and so on."""
+    below: set[int] = set()
+    level = set(makers)
+    while level := set(ApiKey.objects.filter(created_by_key__in=level).values_list("pk", flat=True)) - below:
+        below |= level
+    return below
+
+
+def usable_below(makers: Iterable[ApiKey]) -> list[ApiKey]:
+    """Return the descendants of keys that are neither revoked nor expired, oldest first."""
+    below = ApiKey.objects.filter(pk__in=ids_below(key.pk for key in makers), revoked_at=None).order_by("pk")
+    return [key for key in below if key.usable]
 
 
 def create_below(
@@ -107,14 +154,28 @@ def create_below(
     spell_keys: list[str] | None = None,
     expires_at: dt.datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key that can do no more than `maker`. Raise Forbidden, naming what is too much."""
-    scopes = list(maker.scopes) if scopes is None else scopes
-    if excess := [scope for scope in scopes if scope not in maker.scopes]:
-        raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")
-    if maker.spell_keys is not None:
-        spell_keys = list(maker.spell_keys) if spell_keys is None else spell_keys
-        if excess := [key for key in spell_keys if key not in maker.spell_keys]:
-            raise Forbidden(f"Your key may not cast {', '.join(excess)}, so it can't make a key that may.")
-    if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
-        raise Forbidden(f"Your key expires at {maker.expires_at.isoformat()}; the new one must not outlive it.")
-    return create(maker.account, name=name, scopes=scopes, spell_keys=spell_keys, expires_at=expires_at)
+    """Create a key that can do no more than `maker`.
+
+    Raise Forbidden, naming what is too much, and Unauthorized if the maker is revoked just then.
+    """
+    with transaction.atomic():
+        # Whoever revokes it and all that it made waits for this row, and then finds the new key.
+        maker = ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("account").get(pk=maker.pk)
+        check_usable(maker)
+        scopes = list(maker.scopes) if scopes is None else scopes
+        if excess := [scope for scope in scopes if scope not in maker.scopes]:
+            raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")
+        if maker.spell_keys is not None:
+            spell_keys = list(maker.spell_keys) if spell_keys is None else spell_keys
+            if excess := [key for key in spell_keys if key not in maker.spell_keys]:
+                raise Forbidden(f"Your key may not cast {', '.join(excess)}, so it can't make a key that may.")
+        if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
+            raise Forbidden(f"Your key expires at {maker.expires_at.isoformat()}; the new one must not outlive it.")
+        return create(
+            maker.account,
+            name=name,
+            scopes=scopes,
+            spell_keys=spell_keys,
+            expires_at=expires_at,
+            by=principals.of_key(maker),
+        )

@@ -112,6 +112,13 @@ class ApiKey(models.Model):
         null=True, blank=True, validators=[valid_spell_keys], help_text="The only spells it may cast. Blank: all."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    # Both null: made on the command line, or before this was noted.
+    created_by_key = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="made"
+    )
+    created_by_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

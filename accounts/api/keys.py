@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,9 +14,11 @@ from rest_framework.views import APIView
 from accounts import keys
 from accounts.api.authentication import ApiRequest
 from accounts.errors import KeyNotFound
-from accounts.models import SCOPES
+from accounts.models import SCOPES, ApiKey
 from core.api.fields import StrictCharField, StrictSerializer
 from core.api.openapi import PROBLEMS
+from core.api.pagination import once_each
+from core.errors import BadQuery
 
 
 class NewKey(StrictSerializer):
@@ -33,6 +35,14 @@ class NewKey(StrictSerializer):
         return moment
 
 
+class KeyMaker(serializers.Serializer[Any]):
+    """Who made a key: another key, or a person."""
+
+    kind = serializers.ChoiceField(choices=["key", "user"])
+    key_id = serializers.IntegerField(allow_null=True)
+    name = serializers.CharField(allow_null=True, help_text="The key's or the member's; null for an operator.")
+
+
 class KeyOut(serializers.Serializer[Any]):
     """One API key, without its secret."""
 
@@ -42,9 +52,19 @@ class KeyOut(serializers.Serializer[Any]):
     scopes = serializers.ListField(child=serializers.CharField())
     spell_keys = serializers.ListField(child=serializers.CharField(), allow_null=True)
     created_at = serializers.DateTimeField()
+    created_by = serializers.SerializerMethodField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(KeyMaker(allow_null=True))
+    def get_created_by(self, key: ApiKey) -> dict[str, Any] | None:
+        """Return who made it; None: somebody on the command line, or nobody knows."""
+        if (maker := key.created_by_key) is not None:
+            return {"kind": "key", "key_id": maker.pk, "name": maker.name}
+        if (user := key.created_by_user) is not None:
+            return {"kind": "user", "key_id": None, "name": None if user.is_staff else user.get_username()}
+        return None
 
 
 class KeyList(serializers.Serializer[Any]):
@@ -59,13 +79,23 @@ class KeyMade(KeyOut):
     secret = serializers.CharField()
 
 
+class KeysRevoked(serializers.Serializer[Any]):
+    """What was revoked, and what was made with the key and is still valid."""
+
+    revoked = serializers.IntegerField(help_text="How many keys were revoked now.")
+    descendants_left = serializers.IntegerField(
+        help_text="How many keys that it made, or that these made, are still valid. Revoke them with descendants=true."
+    )
+
+
 class Keys(APIView):
     scopes = {"GET": "keys", "POST": "keys"}
 
     @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """The account's keys. Secrets are never returned."""
-        return Response({"results": KeyOut(request.auth.account.api_keys.all(), many=True).data})
+        rows = request.auth.account.api_keys.select_related("created_by_key", "created_by_user")
+        return Response({"results": KeyOut(rows, many=True).data})
 
     @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})
     def post(self, request: ApiRequest) -> Response:
@@ -79,11 +109,32 @@ class Keys(APIView):
 class OneKey(APIView):
     scopes = {"DELETE": "keys"}
 
-    @extend_schema(operation_id="revoke_key", responses={204: None, **PROBLEMS})
+    @extend_schema(
+        operation_id="revoke_key",
+        parameters=[
+            OpenApiParameter("descendants", bool, description="Revoke all keys that were made with it as well.")
+        ],
+        responses={200: KeysRevoked, 204: None, **PROBLEMS},
+    )
     def delete(self, request: ApiRequest, key_id: int) -> Response:
-        """Revoke a key, at once and for good."""
+        """Revoke a key, at once and for good. 204, or 200 where there are keys that were made with it."""
+        descendants = wants_descendants(request)
         key = request.auth.account.api_keys.filter(pk=key_id).first()
         if key is None:
             raise KeyNotFound(f"There is no API key {key_id} in this account.")
-        keys.revoke(key)
+        if descendants:
+            return Response({"revoked": len(keys.revoke_with_descendants([key])), "descendants_left": 0})
+        revoked = keys.revoke(key)
+        if left := len(keys.usable_below([key])):
+            return Response({"revoked": int(revoked), "descendants_left": left})
         return Response(status=204)
+
+
+def wants_descendants(request: ApiRequest) -> bool:
+    """Return what a query says; raise BadQuery for anything else, which would revoke less than was meant."""
+    asked = once_each(request)
+    if unknown := set(asked) - {"descendants"}:
+        raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))[:100]}; use descendants.")
+    if (value := asked.get("descendants", "false")) not in ("true", "false"):
+        raise BadQuery(f"descendants is true or false; not {value[:20]!r}.")
+    return value == "true"

@@ -203,6 +203,50 @@ def test_selected_keys_are_revoked(admin_client, account, key_and_secret):
     assert [e.object_id for e in LogEntry.objects.filter(change_message="Revoked.")] == [str(key.pk)]
 
 
+def test_revoking_a_key_offers_those_that_were_made_with_it(admin_client, account):
+    def family(name):
+        first, _ = keys.create(account, name=f"{name} first", scopes=["keys"])
+        second, _ = keys.create_below(first, name=f"{name} second")
+        third, _ = keys.create_below(second, name=f"{name} third")
+        return first, second, third
+
+    def valid():
+        return {key.name for key in account.api_keys.all() if key.usable}
+
+    for name, more, left in (
+        ("asked", None, {"asked first", "asked second", "asked third"}),
+        ("alone", {"asked": "yes"}, {"alone second", "alone third"}),
+        ("all", {"asked": "yes", "descendants": "on"}, set()),
+    ):
+        first, _, third = family(name)
+        answer = admin_client.post(KEYS, {"action": "revoke", "_selected_action": [str(first.pk)]} | (more or {}))
+        assert valid() == left
+        if more is None:
+            text = shown(answer.content.decode())
+            assert f"{third} of Unseen University, made by asked second" in text
+            assert 'name="descendants" checked' in answer.content.decode()
+            assert not LogEntry.objects.exists()
+        else:
+            assert LogEntry.objects.filter(change_message="Revoked.").count() == 3 - len(left)
+        LogEntry.objects.all().delete()
+        ApiKey.objects.update(revoked_at=timezone.now())
+    # Who chose all of them is not asked.
+    chosen = [str(key.pk) for key in family("chosen")]
+    answer = admin_client.post(KEYS, {"action": "revoke", "_selected_action": chosen}, follow=True)
+    assert "Revoked 3 key(s)." in shown(answer.content.decode())
+
+
+def test_a_keys_page_shows_who_made_it_and_what_it_made(admin_client, admin_user, account):
+    admin_client.post(f"{KEYS}add/", new_key(account, name="made here", scopes=["keys"]))
+    key = ApiKey.objects.get()
+    assert (key.created_by_user, key.created_by_key) == (admin_user, None)
+    child, _ = keys.create_below(key, name="its child")
+    text = page(admin_client, f"{KEYS}{key.pk}/change/")
+    assert admin_user.get_username() in shown(text)
+    assert f"{KEYS}{child.pk}/change/" in text
+    assert f"{KEYS}{key.pk}/change/" in page(admin_client, f"{KEYS}{child.pk}/change/")
+
+
 def test_who_may_only_look_at_keys_can_not_revoke_them(client, django_user_model, api_key):
     from django.contrib.auth.models import Permission
 

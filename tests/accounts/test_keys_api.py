@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 
 import pytest
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import keys
+from accounts import keys, principals
 from accounts.models import SCOPES, Account, ApiKey
+from core.errors import Unauthorized
 from tests.casts.client import Api, problem
 
 
@@ -123,3 +128,128 @@ def test_a_request_for_a_key_that_does_not_fit_makes_none(api, api_key, body, po
     errors = problem(api.post("/keys", body), 422, "VALIDATION_ERROR")["errors"]
     assert [error["pointer"] for error in errors] == [pointer]
     assert list(ApiKey.objects.all()) == [api_key]
+
+
+# --- who made a key, and what was made with it ----------------------------------------------------------------------
+
+
+def descend(account, *, depth=3):
+    """Return keys, each made by the one before it, and their secrets."""
+    made = [keys.create(account, name="0", scopes=["keys", "budget:read"])]
+    for number in range(1, depth):
+        made.append(keys.create_below(made[-1][0], name=f"{number}"))
+    return made
+
+
+def valid(account):
+    return [key.name for key in account.api_keys.order_by("pk") if key.usable]
+
+
+def test_a_key_says_who_made_it(api, account, api_key, django_user_model):
+    made = api.post("/keys", {"name": "ci"}).json()
+    assert made["created_by"] == {"kind": "key", "key_id": api_key.pk, "name": "tests"}
+    for name, operator in (("ada", False), ("olga", True)):
+        user = django_user_model.objects.create_user(name, is_staff=operator)
+        keys.create(account, name=name, by=principals.of_user(user))
+    keys.create(account, name="by hand", by=principals.of_command("createapikey"))
+    listed = {key["name"]: key["created_by"] for key in api.get("/keys").json()["results"]}
+    assert listed == {
+        "ci": made["created_by"],
+        "ada": {"kind": "user", "key_id": None, "name": "ada"},
+        "olga": {"kind": "user", "key_id": None, "name": None},  # an account does not learn who its operators are
+        "by hand": None,
+        "tests": None,
+    }
+
+
+def test_the_list_of_keys_costs_the_same_however_many_there_are(api, api_key):
+    def ask():
+        with CaptureQueriesContext(connection) as asked:
+            api.get("/keys")
+        return len(asked)
+
+    keys.create_below(api_key, name="one")
+    ask()  # the key's last use is written
+    few = ask()
+    for number in range(10):
+        keys.create_below(api_key, name=f"{number}")
+    assert ask() == few
+
+
+def test_revoking_a_key_says_how_many_descendants_are_left(api, account):
+    (first, _), (second, _), (third, _) = descend(account)
+    answer = api.delete(f"/keys/{first.pk}")
+    assert (answer.status_code, answer.json()) == (200, {"revoked": 1, "descendants_left": 2})
+    assert valid(account) == ["tests", "1", "2"]
+    answer = api.delete(f"/keys/{first.pk}")  # again: nothing is revoked, and it still says so
+    assert answer.json() == {"revoked": 0, "descendants_left": 2}
+    assert api.delete(f"/keys/{third.pk}").status_code == 204
+    assert api.delete(f"/keys/{second.pk}").status_code == 204
+    assert api.delete(f"/keys/{first.pk}").status_code == 204
+
+
+def test_a_key_is_revoked_with_its_descendants(api, account):
+    (first, secret), (second, _), (_, last_secret) = descend(account)
+    keys.create_below(first, name="sibling")
+    keys.revoke(second)  # what it made is reached all the same
+    bystander, _ = keys.create(account, name="bystander")
+    answer = api.delete(f"/keys/{first.pk}?descendants=true")
+    assert (answer.status_code, answer.json()) == (200, {"revoked": 3, "descendants_left": 0})
+    assert valid(account) == ["tests", "bystander"]
+    for gone in (secret, last_secret):
+        problem(Api(gone).get("/budget"), 401, "UNAUTHORIZED")
+    assert api.delete(f"/keys/{first.pk}?descendants=true").json() == {"revoked": 0, "descendants_left": 0}
+    assert api.delete(f"/keys/{bystander.pk}?descendants=false").status_code == 204
+
+
+@pytest.mark.parametrize(
+    "query", ["descendants=yes", "descendants=", "descendant=true", "descendants=true&descendants=true", "x=1"]
+)
+def test_a_query_that_means_nothing_revokes_nothing(api, account, query):
+    (first, _), *_ = descend(account)
+    problem(api.delete(f"/keys/{first.pk}?{query}"), 422, "VALIDATION_ERROR")
+    assert valid(account) == ["tests", "0", "1", "2"]
+
+
+def test_a_maker_that_was_revoked_meanwhile_makes_no_key(account):
+    maker, _ = keys.create(account, name="maker", scopes=["keys"])
+    keys.revoke(maker)  # after it was authenticated
+    with pytest.raises(Unauthorized, match="revoked"):
+        keys.create_below(maker, name="x")
+    ApiKey.objects.filter(pk=maker.pk).update(revoked_at=None, expires_at=timezone.now())
+    with pytest.raises(Unauthorized, match="expired"):
+        keys.create_below(maker, name="x")
+    assert account.api_keys.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_is_being_made_does_not_escape_the_revocation_of_its_maker(account):
+    (first, _), (second, _) = descend(account, depth=2)
+    making, done = threading.Event(), threading.Event()
+
+    def in_thread(work):
+        def inside():
+            try:
+                work()
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=inside)
+        thread.start()
+        return thread
+
+    def make():
+        with transaction.atomic():
+            keys.create_below(second, name="late")
+            making.set()
+            done.wait(20)
+
+    maker = in_thread(make)
+    assert making.wait(20)
+    revoker = in_thread(lambda: keys.revoke_with_descendants([first]))
+    time.sleep(0.2)  # it reaches the row that is held; if it is later, it finds the key anyway
+    done.set()
+    for thread in (maker, revoker):
+        thread.join(30)
+    assert ApiKey.objects.filter(name="late").exists()
+    assert valid(account) == []

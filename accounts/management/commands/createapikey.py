@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import keys
+from accounts import keys, principals
 from accounts.models import SCOPES, Account, usual_scopes
 from core.commands import DatabaseCommand
 
@@ -55,6 +55,7 @@ class Command(DatabaseCommand):
                     scopes=scopes.split(",") if scopes is not None else None,
                     spell_keys=spells.split(",") if spells is not None else None,
                     expires_at=timezone.now() + dt.timedelta(days=days) if days else None,
+                    by=principals.of_command("createapikey"),
                 )
         except ValidationError as exc:
             raise CommandError("; ".join(exc.messages)) from exc
