@@ -177,6 +177,18 @@ class Words:
     artifact_trouble: str
 
 
+@dataclass(frozen=True)
+class Turn:
+    """When a cast may be started: the time is kept for it, unless it has only a `place` in line, to ask again with."""
+
+    at: dt.datetime
+    place: dt.datetime | None = None
+
+    @property
+    def kept_at(self) -> dt.datetime | None:
+        return self.at if self.place is None else None
+
+
 class DispatchRefused(Exception):
     """The dispatch was refused for good; str() is the runtime's own message. Nothing started."""
 
@@ -235,8 +247,8 @@ class Runtime(Protocol):
     def described(self, spell: Spell) -> str:
         """Return in a few words, for operators, what a cast of this spell starts."""
 
-    def book(self, cast: Cast) -> dt.datetime:
-        """Return when this cast may be started, and keep that time for it. Raise NotNow, with nothing kept."""
+    def book(self, cast: Cast) -> Turn:
+        """Return when this cast, whose place in line is `line_at`, may be started. Raise NotNow, with nothing kept."""
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         """Start a run; return it if the answer names it. Raise DispatchRefused, NotNow or OutcomeUnknown.

@@ -1,6 +1,7 @@
 """What we know of the App's installations: whose they are, what GitHub allows them, and why one is left alone for now.
 
-What changes these rows in the course of a call is in `github_integration.quota`. And where each spell's workflow is.
+What changes these rows is in `github_integration.quota` (in the course of a call) and `github_integration.turns`. And
+where each spell's workflow is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
+from accounts.models import Account
 from casts.models import Spell, SpellTarget
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
@@ -49,12 +51,9 @@ class Installation(models.Model):
     rate_remaining = models.PositiveIntegerField(null=True, blank=True)
     rate_reset_at = models.DateTimeField(null=True, blank=True)
 
-    # How far ahead starts are booked (quota.book), and what was spent on looks (quota.spend).
+    # How far ahead starts are booked (turns.book), and what was spent on looks (turns.spend).
     dispatches_booked_until = models.DateTimeField(null=True, blank=True)
     looks_booked_until = models.DateTimeField(null=True, blank=True)
-    # When the last of those who were put off asks again.
-    dispatches_asked_until = models.DateTimeField(null=True, blank=True)
-    looks_asked_until = models.DateTimeField(null=True, blank=True)
 
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -63,6 +62,30 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_login or 'installation'} ({self.pk})"
+
+
+class AccountTurns(models.Model):
+    """One account's share of what an installation may ask of GitHub; see `github_integration.turns`."""
+
+    installation = models.ForeignKey(Installation, on_delete=models.CASCADE)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    turn_at = models.DateTimeField(null=True)  # its latest turn to start a run
+    # The line of its casts that wait for one, by the account's own clock: where it ends, and how many seconds the
+    # clock is behind, because others had turns too.
+    line_until = models.DateTimeField(null=True)
+    behind_seconds = models.FloatField(default=0.0)
+    asked_until = models.DateTimeField(null=True)  # when the last of those who found the line too long asks again
+    # The look that is kept for it, of how many GETs, and when the last of those who were put off asks again.
+    look_at = models.DateTimeField(null=True)
+    look_calls = models.PositiveSmallIntegerField(default=0)
+    looks_asked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "account turns"
+        constraints = [models.UniqueConstraint(fields=["installation", "account"], name="one_share_of_turns")]
+
+    def __str__(self) -> str:
+        return f"{self.account} at {self.installation}"
 
 
 class RecentRuns(models.Model):

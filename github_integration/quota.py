@@ -1,4 +1,4 @@
-"""What an installation may ask of GitHub, shared by all processes: pauses, and the pace of what is to be spread.
+"""Whether an installation may ask anything of GitHub now, shared by all processes: pauses.
 
 Sources: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api and
 https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import NamedTuple
 
-from django.conf import settings
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus
-from casts.runtime import NotNow
 from github_integration import routes
 from github_integration.models import PERSONAL, Installation
 from github_integration.wire import RateLimit
@@ -29,13 +25,6 @@ LONGEST_PAUSE = 3600.0
 SUSPENDED_LOOK = 60.0  # seconds between tries whether a suspension is over, should its webhook be lost
 FAILURES_BEFORE_PAUSE = 5  # unanswered calls in a row: one bad answer is no outage
 LONGEST_OUTAGE_PAUSE = 60.0
-
-DISPATCH_POINTS = 5  # of the points a minute; a GET costs 1
-DISPATCH_SHARE, LOOK_SHARE = 2 / 3, 1 / 3  # of the points a minute
-DISPATCH_BURST, LOOK_BURST = 20, 60  # calls at once, after a quiet time
-BOOK_AHEAD = dt.timedelta(hours=1)  # so far ahead starts are booked
-ASK_AGAIN_EVERY = dt.timedelta(milliseconds=20)
-KEPT_FREE = 0.3  # of the primary limit: for what can't wait, such as dispatching and fetching artifacts
 
 HEALTHY: dict[str, object] = {
     **{"suspended_at": None, "removed_at": None, "unnamed_limits": 0, "failures": 0},
@@ -164,73 +153,3 @@ def differs_enough(before: Installation, latest: RateLimit) -> bool:
     if before.rate_limit != latest.limit or before.rate_remaining is None or before.rate_reset_at != latest.reset_at:
         return True
     return abs(before.rate_remaining - latest.remaining) * 100 >= latest.limit
-
-
-class PacedStart(NamedTuple):
-    """When a run may be started, if that time is kept for the caller; else when to ask again."""
-
-    at: dt.datetime
-    kept: bool
-
-
-def book(installation_id: int) -> PacedStart:
-    """Return when a run may be started, and keep that time for the caller unless the line is too long.
-
-    Starts are as far apart as the limits need when many are asked for; after a quiet time some may go at once. Who gets
-    none comes back one after the other: with a hundred thousand in line, asking again would be all that workers do.
-    """
-    if not settings.GITHUB_POINTS_PER_MINUTE:
-        return PacedStart(timezone.now(), kept=True)
-    apart = dt.timedelta(seconds=DISPATCH_POINTS * 60 / (settings.GITHUB_POINTS_PER_MINUTE * DISPATCH_SHARE))
-    known(installation_id)
-    with transaction.atomic():
-        row = Installation.objects.select_for_update().get(pk=installation_id)
-        now = timezone.now()
-        until = max(row.dispatches_booked_until or now, now)
-        # Not through save(): `updated_at` tells when something was noted about it.
-        this = Installation.objects.filter(pk=row.pk)
-        if until >= now + BOOK_AHEAD:
-            again = max(row.dispatches_asked_until or now, now + BOOK_AHEAD / 2) + ASK_AGAIN_EVERY
-            this.update(dispatches_asked_until=again)
-            return PacedStart(again, kept=False)
-        this.update(dispatches_booked_until=until + apart)
-        return PacedStart(max(now, until - DISPATCH_BURST * min(apart, dt.timedelta(seconds=1))), kept=True)
-
-
-def spend(installation_id: int, calls: int = 1) -> None:
-    """Take so many GETs for looks from what GitHub allows; raise NotNow, with nothing taken, if they must be spared.
-
-    Nothing is booked ahead: what is scarce now may be plenty soon, when the hour's requests are given out anew, and
-    a cast that has ended has kept nobody waiting. Who is put off comes back one after the other.
-    """
-    if not settings.GITHUB_POINTS_PER_MINUTE:
-        return
-    known(installation_id)
-    with transaction.atomic():
-        row = Installation.objects.select_for_update().get(pk=installation_id)
-        now = timezone.now()
-        until, apart = max(row.looks_booked_until or now, now), between_looks(row, now)
-        if row.rate_reset_at is not None and row.rate_reset_at > now:
-            until = min(until, row.rate_reset_at)
-        may_from = until - LOOK_BURST * min(apart, dt.timedelta(milliseconds=500))
-        this = Installation.objects.filter(pk=row.pk)
-        if may_from <= now:
-            this.update(looks_booked_until=until + calls * apart)
-            return
-        again = max(row.looks_asked_until or now, may_from) + ASK_AGAIN_EVERY
-        this.update(looks_asked_until=again)
-    raise NotNow("Requests to GitHub are being spared.", retry_at=again, reason="")
-
-
-def between_looks(row: Installation, now: dt.datetime) -> dt.timedelta:
-    """Return the time between two GETs for looks: by points a minute, and more as the hour's requests run out.
-
-    While they are plentiful nothing is spared: what counts is the square of the part that is used up.
-    """
-    seconds = 60 / (settings.GITHUB_POINTS_PER_MINUTE * LOOK_SHARE)
-    if row.rate_limit and row.rate_remaining is not None and row.rate_reset_at and row.rate_reset_at > now:
-        kept_free = KEPT_FREE * row.rate_limit
-        left = max(row.rate_remaining - kept_free, 1.0)
-        used = 1 - min(left / (row.rate_limit - kept_free), 1.0)
-        seconds = max(seconds, used**2 * (row.rate_reset_at - now).total_seconds() / left)
-    return dt.timedelta(seconds=seconds)

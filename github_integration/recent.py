@@ -15,7 +15,7 @@ from django.utils import timezone
 from casts.lifecycle import moves
 from casts.models import OPEN, Cast
 from casts.runtime import NotNow, Observation
-from github_integration import quota, wire
+from github_integration import turns, wire
 from github_integration.api import Repository
 from github_integration.models import RecentRuns
 
@@ -41,13 +41,14 @@ def runs(
     repository: Repository,
     event: str,
     *,
+    account: int,
     since: dt.datetime | None = None,
     newer_than: dt.datetime | None = None,
 ) -> Listed:
     """Return the newest runs, asked for after `newer_than` and a few seconds ago at most.
 
-    They go back to `since`, or five hundred runs. Raise NotNow while somebody else asks for them or requests must be
-    spared, and what asking GitHub raises.
+    They go back to `since`, or five hundred runs. If they must be asked for, that is a look of this `account`. Raise
+    NotNow while somebody else asks for them or requests must be spared, and what asking GitHub raises.
     """
     row, _ = RecentRuns.objects.get_or_create(
         installation=repository.installation, repository=repository.name.lower(), event=event
@@ -63,7 +64,7 @@ def runs(
             return kept
         raise NotNow("Somebody else is asking for the same list.", retry_at=now + RETRY_SOON, reason="")
     try:
-        found, reaches_to = _ask(repository, event, since, going_on=this)
+        found, reaches_to = _ask(repository, event, account, since, going_on=this)
         # Whoever took so long that somebody else has asked meanwhile has the older list.
         older = this.filter(Q(listed_at=None) | Q(listed_at__lt=now))
         older.update(runs=[row_of(seen) for seen in found], listed_at=now, reaches_to=reaches_to)
@@ -82,12 +83,12 @@ def _usable(row: RecentRuns, since: dt.datetime | None, newer_than: dt.datetime 
 
 
 def _ask(
-    repository: Repository, event: str, since: dt.datetime | None, *, going_on: QuerySet[RecentRuns]
+    repository: Repository, event: str, account: int, since: dt.datetime | None, *, going_on: QuerySet[RecentRuns]
 ) -> tuple[list[Observation], dt.datetime | None]:
     """Ask for as many pages as are needed; return the runs, and how far back they go."""
     found: list[Observation] = []
     for page in range(1, SEARCH_PAGES + 1):
-        quota.spend(repository.installation)
+        turns.spend(repository.installation, account)
         if page > 1:
             going_on.update(asking_until=timezone.now() + ASKING)
         listed = repository.runs(event=event, page=page)

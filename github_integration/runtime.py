@@ -23,8 +23,9 @@ from casts.runtime import (
     RemoteArtifact,
     Run,
     RunGone,
+    Turn,
 )
-from github_integration import errors, identity, quota, recent, wire
+from github_integration import errors, identity, recent, turns, wire
 from github_integration.api import Repository, github
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
@@ -59,15 +60,15 @@ class WorkflowRuntime:
         target = WorkflowTarget.of(spell)
         return {target.repository_used, target.workflow_used}
 
-    def book(self, cast: Cast) -> dt.datetime:
+    def book(self, cast: Cast) -> Turn:
         installation = installation_of(cast)
         require_not_paused(installation)
         identity.learn(installation)
-        start = quota.book(installation)
-        if not start.kept:
+        turn, in_line = turns.book(installation, cast.account_id, place=cast.line_at)
+        if not in_line:
             message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
-            raise NotNow(message, retry_at=start.at, reason="waiting_for_turn")
-        return start.at
+            raise NotNow(message, retry_at=turn.at, reason="waiting_for_turn")
+        return turn
 
     def may_own(self, cast: Cast, seen: Observation) -> bool:
         """Whether it is a run of the spell's workflow, started by us, after we meant to."""
@@ -92,7 +93,9 @@ class WorkflowRuntime:
         since, repository = cast.dispatch_started_at - CLOCK_SLACK, repository_of(cast)
         with translate_errors(cast):
             identity.learn(repository.installation)
-            listed = recent.runs(repository, self.event, since=since, newer_than=cast.dispatch_started_at)
+            listed = recent.runs(
+                repository, self.event, account=cast.account_id, since=since, newer_than=cast.dispatch_started_at
+            )
             found, complete = [seen for seen in listed.runs if self.belongs(cast, seen)], listed.reaches(since)
             if not found and not complete:
                 # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
@@ -110,7 +113,7 @@ class WorkflowRuntime:
         """Return the cast's runs of those made in a time, and whether these are all."""
         found: list[Observation] = []
         for page in range(1, MOST_PAGES + 1):
-            quota.spend(repository.installation)
+            turns.spend(repository.installation, cast.account_id)
             runs = repository.runs(event=self.event, page=page, created=created)
             found += [seen for seen in runs if self.belongs(cast, seen)]
             if len(runs) < 100:
@@ -133,10 +136,10 @@ class WorkflowRuntime:
             if not closely and (seen := self._listed(cast, repository)) is not None:
                 if seen.status != "in_progress" or cast.started_at is not None:
                     return seen
-                quota.spend(repository.installation)
+                turns.spend(repository.installation, cast.account_id)
                 return dataclasses.replace(seen, jobs=jobs_of(repository, run_id, attempt=seen.attempt))
             if can_wait:
-                quota.spend(repository.installation, 2)
+                turns.spend(repository.installation, cast.account_id, 2)
             try:
                 seen = repository.run(run_id)
             except (errors.NotFound, errors.Gone) as exc:
@@ -145,7 +148,7 @@ class WorkflowRuntime:
 
     def _listed(self, cast: Cast, repository: Repository) -> Observation | None:
         """Return the cast's run as the shared list shows it, None if it is not among the newest."""
-        listed = recent.runs(repository, self.event)
+        listed = recent.runs(repository, self.event, account=cast.account_id)
         return next((seen for seen in listed.runs if seen.run_key == cast.run_key), None)
 
     def cancel(self, cast: Cast, *, force: bool) -> None:

@@ -29,7 +29,7 @@ from casts.models import (
     SlotOrder,
     Spell,
 )
-from github_integration.models import Installation, RecentRuns, WorkflowTarget
+from github_integration.models import AccountTurns, Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
@@ -53,6 +53,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", secrets=["b", "a"])
     due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "claim_number": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
+    installation = make(Installation, id=2**40, paused_until=MOMENT)
     rows: list[Any] = [
         *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
@@ -64,7 +65,8 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
         make(CallbackAttempt, callback=callback, at=MOMENT, url=TEXT, duration_ms=1),
-        make(Installation, id=2**40, paused_until=MOMENT),
+        installation,
+        make(AccountTurns, installation=installation, account=account, turn_at=MOMENT, behind_seconds=0.1),
         make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
         make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),
         make(DeliverySweep, swept_to=MOMENT, progress={"page": 1}, **due),

@@ -18,6 +18,7 @@ from casts.runtime import (
     NotNow,
     OutcomeUnknown,
     RunGone,
+    Turn,
     runtime_of,
     target_relations,
     words_of,
@@ -118,14 +119,15 @@ def dispatch(cast: Cast) -> dt.datetime | None:
 
 def wait_for_pace(cast: Cast) -> dt.datetime | None:
     """Return when this cast's turn to start comes, None if it is now. A turn that was booked is kept."""
-    turn = cast.pace_at
-    if turn is None or turn + PACE_KEPT < timezone.now():
+    if cast.pace_at is not None and cast.pace_at + PACE_KEPT >= timezone.now():
+        turn = Turn(cast.pace_at)
+    else:
         turn = runtime_of(cast).book(cast)
-    if turn > timezone.now():
-        if turn != cast.pace_at:
+    if turn.place is not None or turn.at > timezone.now():
+        if (turn.kept_at, turn.place) != (cast.pace_at, cast.line_at):
             moves.note_pace(cast, turn)
-        return turn
-    if cast.pace_at is not None:
+        return turn.at
+    if (cast.pace_at, cast.line_at) != (None, None):
         moves.note_pace(cast, None)
     return None
 

@@ -25,7 +25,7 @@ from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
-from casts.runtime import Observation, Run, runtime_for, runtime_of, target_relations, words_of
+from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -169,6 +169,7 @@ def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
             answer_lost_at=None,
             searched_since=None,
             pace_at=None,
+            line_at=None,
             dispatch_attempts=F("dispatch_attempts") + 1,
         )
         if limited and done:
@@ -207,9 +208,10 @@ def dispatched(cast: Cast, run: Run | None) -> None:
         )
 
 
-def note_pace(cast: Cast, at: dt.datetime | None) -> None:
-    """Note when this cast's turn to start comes; None once the turn is taken."""
-    cast.mine().update(pace_at=at)
+def note_pace(cast: Cast, turn: Turn | None) -> None:
+    """Note when this cast's turn to start comes, or its place in the line for one; None once the turn is taken."""
+    at, place = (None, None) if turn is None else (turn.kept_at, turn.place)
+    cast.mine().update(pace_at=at, line_at=place)
 
 
 def note_search_began(cast: Cast, at: dt.datetime) -> None:

@@ -65,6 +65,7 @@ class Cast(DueRow):
     answer_lost_at = models.DateTimeField(null=True)  # since when no answer to the dispatch is to be expected
     searched_since = models.DateTimeField(null=True)  # the first time we looked for its run, and got an answer
     pace_at = models.DateTimeField(null=True)  # when it may be started, if it has to wait for its turn
+    line_at = models.DateTimeField(null=True)  # its place in the line for a turn, while it has none
     watched_until = models.DateTimeField(null=True)  # somebody follows it live: look more often
     # The run behind it. `observation` is the highest one folded so far, as wire-neutral JSON.
     run_scope = models.CharField(max_length=140)  # where `run_key` is unique: for a workflow, its repository

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.models import Artifact, Cast, Spell
-from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run
+from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run, Turn
 from github_integration.models import WorkflowTarget
 from github_integration.routes import ROUTE
 from github_integration.runtime import WorkflowDispatch
@@ -70,8 +70,9 @@ class FakeRuntime:
     def described(self, spell: Spell) -> str:
         return WorkflowDispatch().described(spell)
 
-    def book(self, cast: Cast) -> dt.datetime:
-        return self.answer("book", cast, timezone.now())
+    def book(self, cast: Cast) -> Turn:
+        answer = self.answer("book", cast, timezone.now())
+        return answer if isinstance(answer, Turn) else Turn(answer)
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         return self.answer("start", cast, lambda _: Run(str(next(RUN_IDS)), "https://github.example/runs/1"))

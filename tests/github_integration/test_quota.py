@@ -1,19 +1,14 @@
-"""What an installation may ask of GitHub, shared by all processes."""
+"""Whether an installation may ask anything of GitHub now, shared by all processes."""
 
 from __future__ import annotations
 
 import datetime as dt
-import itertools
-import threading
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import responses
 from django.conf import settings as conf
-from django.db import connections
-from django.db.models import F
 from django.utils import timezone
 
 from casts.models import Cast
@@ -229,136 +224,6 @@ def test_what_is_noted_while_a_call_is_under_way_is_not_cleared_by_its_success()
     before.failures = 3
     quota.answered(before, None)
     assert row().suspended_at is not None
-
-
-# --- pace ------------------------------------------------------------------------------------------------
-
-
-def book(count: int) -> list[float]:
-    now = timezone.now()
-    starts = [quota.book(1) for _ in range(count)]
-    return [(start.at - now).total_seconds() for start in starts if start.kept]
-
-
-def spent(count: int) -> tuple[int, list[float]]:
-    """Ask for so many GETs one by one; return how many were to be had, and when the others may ask again."""
-    now, put_off = timezone.now(), list[NotNow]()
-    for _ in range(count):
-        try:
-            quota.spend(1)
-        except NotNow as exc:
-            put_off.append(exc)
-    assert {one.reason for one in put_off} <= {""}
-    return count - len(put_off), [(one.retry_at - now).total_seconds() for one in put_off if one.retry_at]
-
-
-def test_a_few_dispatches_go_at_once_and_a_thousand_as_fast_as_github_permits() -> None:
-    starts = book(1000)
-    assert max(starts[: quota.DISPATCH_BURST]) < 1
-    assert starts == sorted(starts)
-    in_each_minute = [sum(minute * 60 <= start < (minute + 1) * 60 for start in starts) for minute in range(9)]
-    assert in_each_minute[1:8] == pytest.approx([120] * 7, abs=1)  # 600 of the 900 points
-    assert max(in_each_minute) <= 120 + quota.DISPATCH_BURST
-    assert starts[-1] == pytest.approx((1000 - 20) / 2, abs=5)
-
-
-def hour(*, left: int, minutes: int = 30) -> Installation:
-    """Have so many requests left of 5,000 for so many minutes."""
-    known = quota.known(1)
-    reset_at = timezone.now() + dt.timedelta(minutes=minutes)
-    Installation.objects.filter(pk=1).update(rate_limit=5000, rate_remaining=left, rate_reset_at=reset_at)
-    known.refresh_from_db()
-    return known
-
-
-def test_looks_are_not_spared_while_requests_are_plentiful() -> None:
-    for left in (5000, 4200):
-        between = quota.between_looks(hour(left=left, minutes=60), timezone.now())
-        assert between == dt.timedelta(seconds=0.2)  # by points a minute alone
-    had, again = spent(200)
-    assert had >= quota.LOOK_BURST
-    assert max(again) < 5
-
-
-def test_looks_are_spared_as_requests_run_out_and_hardly_made_when_none_is_left() -> None:
-    apart = []
-    for left in (5000, 4200, 3000, 2000, 1600, 1500, 0):
-        known = hour(left=left)
-        assert known.rate_reset_at is not None
-        now = known.rate_reset_at - dt.timedelta(minutes=30)
-        apart.append(round(quota.between_looks(known, now).total_seconds(), 1))
-    assert apart == [0.2, 0.2, 0.4, 2.6, 17.0, 1799.0, 1799.0]
-    assert apart == sorted(apart)
-
-
-def test_what_looks_spend_in_an_hour_leaves_room_for_what_cannot_wait() -> None:
-    """However many want to look, three tenths of the hour's requests are left for dispatches and artifacts."""
-    now, left, seconds = timezone.now(), 5000, 0.0
-    known = Installation(id=1, rate_limit=5000, rate_reset_at=now + dt.timedelta(hours=1))
-    while seconds < 3600:
-        known.rate_remaining = left
-        seconds += quota.between_looks(known, now + dt.timedelta(seconds=seconds)).total_seconds()
-        left -= 1
-    assert left >= 1500 - 1
-
-
-def test_who_is_put_off_comes_back_one_after_the_other() -> None:
-    _, again = spent(1200)
-    assert len(again) > 500
-    assert again == sorted(again)
-    assert all(later - before >= 0.019 for before, later in pairwise(again))
-
-
-def test_what_was_spent_while_little_was_left_does_not_reach_beyond_the_hours_end() -> None:
-    hour(left=0, minutes=20)
-    assert spent(50)[0] <= 2
-    reset_at = row().rate_reset_at
-    Installation.objects.update(looks_booked_until=F("looks_booked_until") - dt.timedelta(minutes=20))
-    hour(left=5000, minutes=60)
-    booked_until = row().looks_booked_until
-    assert booked_until is not None
-    assert reset_at is not None
-    assert booked_until <= reset_at
-    assert spent(50)[0] == 50
-
-
-def test_limit_that_is_over_is_forgotten() -> None:
-    known = hour(left=0, minutes=-1)
-    assert quota.between_looks(known, timezone.now()) == quota.between_looks(Installation(id=1), timezone.now())
-
-
-def test_no_limit_means_no_turns(settings: Any) -> None:
-    settings.GITHUB_POINTS_PER_MINUTE = 0
-    assert max(book(500)) < 5
-    assert spent(500) == (500, [])
-    assert not Installation.objects.exists()
-
-
-def test_dispatches_and_looks_do_not_wait_for_each_other() -> None:
-    spent(200)
-    assert max(book(10)) < 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_no_two_processes_start_at_the_same_time() -> None:
-    quota.known(1)
-    Installation.objects.update(dispatches_booked_until=timezone.now() + dt.timedelta(seconds=60))
-    starts: list[dt.datetime] = []
-
-    def work() -> None:
-        starts.extend(start.at for _ in range(10) if (start := quota.book(1)).kept)
-        connections.close_all()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    starts.sort()
-    apart = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
-    assert len(starts) == 40
-    assert min(apart) == pytest.approx(0.5, abs=0.001)
-    assert max(apart) == pytest.approx(0.5, abs=0.001)
 
 
 # --- what GitHub tells -----------------------------------------------------------------------------------

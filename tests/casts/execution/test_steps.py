@@ -23,6 +23,7 @@ from casts.runtime import (
     OutcomeUnknown,
     Run,
     RunGone,
+    Turn,
     runtime_of,
 )
 from tests.casts.conftest import claim, history, ledger, step, wait
@@ -354,6 +355,20 @@ def test_a_cast_waits_for_its_turn_says_when_it_comes_and_keeps_it(cast, runtime
     step(cast)
     assert (runtime.count("book"), runtime.count("start")) == (1, 1)
     assert (cast.pace_at, cast.run_key is None) == (None, False)
+
+
+def test_a_cast_in_line_keeps_its_place_and_says_when_its_turn_comes(cast, runtime, clock):
+    place = clock.now + dt.timedelta(seconds=5)
+    answers = [Turn(clock.now + dt.timedelta(seconds=s), place) for s in (30, 60)]
+    runtime.answers["book"] = [*answers, Turn(clock.now + dt.timedelta(seconds=60))]
+    for turn in answers:
+        assert step(cast) == dt.timedelta(seconds=30)
+        assert (cast.line_at, cast.pace_at) == (place, None)
+        assert f"{turn.at:%H:%M:%S} UTC" in cast.message
+        clock.forward(seconds=30)
+    step(cast)
+    assert (runtime.count("book"), runtime.count("start")) == (3, 1)
+    assert (cast.line_at, cast.pace_at) == (None, None)
 
 
 def test_a_turn_that_nobody_took_is_lost(cast, runtime, clock):
