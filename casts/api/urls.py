@@ -8,6 +8,7 @@ from casts import paths  # noqa: F401 - registers the converters
 from casts.api import budget, casts, downloads, openapi, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
+from core.api.problems import problem
 from core.db.threads import offloaded, rendered
 
 app_name = "api"
@@ -16,6 +17,8 @@ DOCS_CSP = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-i
 
 
 def docs(request: HttpRequest) -> HttpResponseBase:
+    if request.method not in ("GET", "HEAD"):
+        return problem(405, "METHOD_NOT_ALLOWED", "Read the page with GET.", headers={"Allow": "GET, HEAD"})
     response = rendered(SpectacularSwaggerSplitView.as_view(url_name="api:schema"), request)
     response.headers["Content-Security-Policy"] = DOCS_CSP
     return response

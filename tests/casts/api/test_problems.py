@@ -273,3 +273,7 @@ def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(caplo
         logger.removeHandler(handler)
     assert len(numbers) == 2
     assert len(set(numbers)) == (1 if given == "trace-1234" else 2)
+
+
+def test_the_page_of_the_api_is_only_read(api):
+    assert api.call("OPTIONS", "/docs").status_code == 405
