@@ -1,40 +1,139 @@
-"""Which casts a request may read."""
+"""Who may read a cast, and how much of it. Whatever shows anything of a cast asks `may_read`."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user
+from django.contrib.auth.models import User
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from accounts import keys
+from accounts import keys, principals
 from accounts.api.authentication import KEY_HINT, bearer, require
-from accounts.models import Account
+from accounts.models import ApiKey, Role
+from accounts.principals import Kind, Principal
 from casts import links
 from casts.errors import CastNotFound
 from casts.models import Cast
 from core.db.compiled import Param, Select
-from core.errors import Unauthorized
+from core.errors import Forbidden, Unauthorized
 
 BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 
 
-def visible_cast(cast_id: str, *, of: Account | None = None) -> Cast:
-    """Return the cast with this id if it is this account's (None: anybody's); raise CastNotFound."""
-    try:
-        found = BY_ID.first(id=uuid.UUID(cast_id))
-    except ValueError:
-        found = None
-    if found is None or (of is not None and found.account_id != of.pk):
+class Reach(IntEnum):
+    """How much of a cast somebody may read."""
+
+    NOTHING = 0
+    STATUS = 1  # that it exists, its status and its price; see casts.disclosure
+    ALL = 2
+
+
+class About(NamedTuple):
+    """What of a cast decides who may read it."""
+
+    cast_id: uuid.UUID
+    account_id: int
+    spell_key: str
+
+
+def may_read(principal: Principal, cast: Cast | About) -> Reach:
+    """Return how much of this cast the principal may read."""
+    about = cast if isinstance(cast, About) else About(cast.pk, cast.account_id, cast.spell.key)
+    if principal.kind == Kind.KEY:
+        assert principal.key is not None
+        reads = "casts:read" in principal.key.scopes and serves(principal.key, about)
+        return Reach.ALL if reads else Reach.NOTHING
+    if principal.kind == Kind.LINK:
+        return Reach.ALL if principal.cast_id == about.cast_id else Reach.NOTHING
+    if principal.kind == Kind.USER:
+        assert principal.user is not None
+        return reach_of_user(principal.user, principal.role if principal.account_id == about.account_id else None)
+    return Reach.ALL  # who runs commands has the database
+
+
+def reach_of_user(user: User, role: Role | None) -> Reach:
+    """Return how much a user may read of the casts of an account in which the user has this role (None: no member)."""
+    # Being staff is no reason: of the admin, too, staff see only what they have permissions for.
+    if (role is not None and role.reads_contents) or user.has_perm("casts.view_cast"):
+        return Reach.ALL
+    return Reach.STATUS if role is not None else Reach.NOTHING
+
+
+def may_change(principal: Principal, cast: Cast) -> bool:
+    """Return whether the principal may cancel and retry this cast. The scope for that is the view's to ask for."""
+    return principal.key is not None and serves(principal.key, About(cast.pk, cast.account_id, cast.spell.key))
+
+
+def serves(key: ApiKey, about: About) -> bool:
+    """Return whether a cast is one of those that a key is for, whatever the key may do with it."""
+    return key.account_id == about.account_id and key.allows_spell(about.spell_key)
+
+
+# --- Over the API, by key ----------------------------------------------------------------------------------------
+
+
+def readable_by(principal: Principal, cast_id: str) -> Cast:
+    """Return a cast that may be read; raise CastNotFound."""
+    cast = found(cast_id)
+    if not may_read(principal, cast):
         raise not_found(cast_id)
-    return found
+    return cast
+
+
+def changeable_by(principal: Principal, cast_id: str) -> Cast:
+    """Return a cast that may be cancelled and retried; raise CastNotFound."""
+    cast = found(cast_id)
+    if not may_change(principal, cast):
+        raise not_found(cast_id)
+    return cast
+
+
+def served_by(key: ApiKey, rows: QuerySet[Any], *, spell: str = "spell__key") -> QuerySet[Any]:
+    """Return those of the account's rows that are about casts which this key is for; `spell` leads to their spell."""
+    ours: QuerySet[Any] = rows.filter(account=key.account_id)
+    return ours if key.spell_keys is None else ours.filter(**{f"{spell}__in": key.spell_keys})
+
+
+def found(cast_id: str) -> Cast:
+    try:
+        cast = BY_ID.first(id=uuid.UUID(cast_id))
+    except ValueError:
+        cast = None
+    if cast is None:
+        raise not_found(cast_id)
+    return cast
 
 
 def not_found(cast_id: str) -> CastNotFound:
-    # The same for a cast of another account: nobody learns which ids exist.
+    # The same for a cast of another account, and of a spell that is not the key's: nobody learns which ids exist.
     return CastNotFound(f"There is no cast {cast_id[:64]} in this account.")
+
+
+# --- By link, key or session -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A cast, who reads it, and how much of it."""
+
+    cast: Cast
+    principal: Principal
+    reach: Reach
+
+    def whole(self) -> Cast:
+        """Return the cast for what only those may see who may read all of it; raise Forbidden for others."""
+        if self.reach < Reach.ALL:
+            raise Forbidden(
+                "As a viewer of this account you see that its casts exist, their status and price, and nothing that is "
+                "in them. An owner of the account can give you another role."
+            )
+        return self.cast
 
 
 def check_link(cast_id: str, token: str) -> int:
@@ -44,27 +143,33 @@ def check_link(cast_id: str, token: str) -> int:
     return expires_at
 
 
-def readable_cast(request: HttpRequest, cast_id: str) -> Cast:
-    """Return a cast that the request may read, by signed link, API key or session.
+def readable_cast(request: HttpRequest, cast_id: str) -> Reading:
+    """Return a cast of which the request may read anything, by signed link, API key or session.
 
     Raise Unauthorized if the request shows none that is valid, CastNotFound if it is for other casts only.
     """
     token = request.GET.get("token")
     if token is not None:
         check_link(cast_id, token)
-        return visible_cast(cast_id)
+        cast = found(cast_id)
+        return reading(principals.of_link(cast.pk), cast)
     secret = bearer(request)
     if secret is not None:
         key = keys.authenticate(secret)
         require(key, "casts:read")
-        return visible_cast(cast_id, of=key.account)
+        return reading(principals.of_key(key), found(cast_id))
     user = session_user(request)
     if user is None:
         raise Unauthorized(f"{KEY_HINT}, or open the cast's progress_url, which carries a token.")
-    cast = visible_cast(cast_id)
-    if not user.is_staff and not cast.account.members.filter(pk=user.pk).exists():
-        raise not_found(cast_id)
-    return cast
+    cast = found(cast_id)
+    return reading(principals.of_user(user, account_id=cast.account_id), cast)
+
+
+def reading(principal: Principal, cast: Cast) -> Reading:
+    reach = may_read(principal, cast)
+    if not reach:
+        raise not_found(str(cast.pk))
+    return Reading(cast, principal, reach)
 
 
 def session_user(request: HttpRequest) -> Any:

@@ -44,7 +44,7 @@ class CastOrder:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The cast as the API shows it; `replayed` if an earlier request with the same key has placed it."""
+    """The cast as the API shows all of it; `replayed` if an earlier request with the same key has placed it."""
 
     body: dict[str, Any]
     replayed: bool = False
@@ -56,7 +56,7 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
     Raise SpellNotFound, Forbidden, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see `idempotency`.
     """
     # Before anything is checked: a repetition is answered as the first was, whatever has changed since.
-    if (before := repeated(once)) is not None:
+    if (before := repeated(once, order.api_key)) is not None:
         return before
     spell = castable(order.api_key, order.spell_key)
     cast = moves.new_cast(
@@ -82,9 +82,16 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
     return Accepted(body)
 
 
-def repeated(once: Once | None) -> Accepted | None:
-    """Return the answer that the first request with this Idempotency-Key had, None if this is the first."""
-    return None if once is None or once.answer is None else Accepted(once.answer, replayed=True)
+def repeated(once: Once | None, key: ApiKey) -> Accepted | None:
+    """Return the answer that the first request with this Idempotency-Key had, None if this is the first.
+
+    Raise Forbidden if it was about a spell that is not for this key: another key may have sent it.
+    """
+    if once is None or once.answer is None:
+        return None
+    if not key.allows_spell(once.answer["spell_key"]):
+        raise may_not_cast(key, once.answer["spell_key"])
+    return Accepted(once.answer, replayed=True)
 
 
 def castable(key: ApiKey, spell_key: str) -> Spell:
@@ -93,5 +100,9 @@ def castable(key: ApiKey, spell_key: str) -> Spell:
     if spell is not None and spell.active:
         if key.allows_spell(spell_key):
             return spell
-        raise Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")
+        raise may_not_cast(key, spell_key)
     raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
+
+
+def may_not_cast(key: ApiKey, spell_key: str) -> Forbidden:
+    return Forbidden(f"This API key may not cast {spell_key!r}; it may cast {', '.join(key.spell_keys or [])}.")

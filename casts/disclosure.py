@@ -1,7 +1,8 @@
-"""What callers are told of a cast whose spell does not show its run: everything but where it runs.
+"""What is left out of a cast: where it runs, if its spell does not show that; everything in it, for a viewer.
 
 Rows and events keep the whole text, which operators read in the admin. What callers get goes through `public` when it
-is read, so a switch that is flipped also counts for casts and events that exist.
+is read, so a switch that is flipped also counts for casts and events that exist. What viewers get goes through
+`status_only`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from casts.models import Cast
+from casts.models import Cast, CastStatus
 from casts.runtime import Words, runtime_of, target_relations, words_of
+
+Data = dict[str, Any]
 
 HIDDEN = "***"
 # Reasons whose messages are our own words, or the workflow's about itself. Those of all others may quote the runtime.
@@ -27,7 +30,20 @@ OWN_WORDS = frozenset(
 # For reasons that the runtime's words leave out.
 OTHERWISE = "The operator can see why."
 
-Data = dict[str, Any]
+# What may be read by who may not read what is in a cast. The rest is blank, so that the shape stays.
+STATUS = (
+    *("cast_id", "spell_key", "status", "status_reason", "progress"),
+    *("started_at", "finished_at", "duration_ms", "charged_cents", "final"),
+)
+BLANK: Data = {"step": None, "run_url": None, "steps": [], "artifacts": [], "output": None, "error": None}
+# In place of messages, which may quote the run.
+SAID = {
+    CastStatus.QUEUED: "Waiting for its run.",
+    CastStatus.RUNNING: "Its run is under way.",
+    CastStatus.SUCCEEDED: "It succeeded.",
+    CastStatus.FAILED: "It failed.",
+    CastStatus.CANCELLED: "It was cancelled.",
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,11 @@ def without_run(data: Data, mask: Mask) -> Data:
         "steps": [one | {"job": mask(one["job"]), "name": mask(one["name"])} for one in data["steps"]],
         "error": error and without_run_in_error(error, mask),
     }
+
+
+def status_only(data: Data) -> Data:
+    """Return a cast's state, or what an event holds of it, without anything that is in the cast."""
+    return {name: data[name] for name in STATUS} | {"message": SAID[data["status"]]} | BLANK
 
 
 def said(reason: str, message: str, mask: Mask) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 from rest_framework.response import Response
 
+from accounts.principals import Principal
 from casts import disclosure, links
+from casts.access import About, Reach, may_read
 from casts.lifecycle import events, slots
 from casts.links import with_links
 from casts.models import Artifact, Cast
@@ -39,6 +41,47 @@ def cast_out(
         "progress_url": links.progress_url(cast.pk),
         "events_url": links.events_url(cast.pk),
     }
+
+
+def shown_to(principal: Principal, cast: Cast) -> dict[str, Any]:
+    """Return a cast with as much of it as may be read; who may read none of it gets `receipt`."""
+    reach = may_read(principal, cast)
+    if reach == Reach.ALL:
+        return cast_out(cast)
+    return status_out(cast) if reach == Reach.STATUS else receipt(cast)
+
+
+def accepted_out(principal: Principal, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to who has just placed a cast, or had placed it; `body` is all of it."""
+    assert principal.account_id is not None  # casts are placed by keys
+    about = About(uuid.UUID(body["cast_id"]), principal.account_id, body["spell_key"])
+    return body if may_read(principal, about) == Reach.ALL else {name: body[name] for name in RECEIPT}
+
+
+# What is told of a cast to who may place, cancel or retry it, and not read it.
+RECEIPT = ("cast_id", "status", "final")
+
+
+def receipt(cast: Cast) -> dict[str, Any]:
+    return {"cast_id": str(cast.pk), "status": cast.status, "final": cast.final}
+
+
+def status_out(cast: Cast) -> dict[str, Any]:
+    """Return a cast in the shape of `cast_out` with what a viewer may see; its links have no token."""
+    shown = cast_out(cast)
+    return {
+        **{name: shown[name] for name in OUTSIDE},
+        **disclosure.status_only(shown),
+        "artifact_url": None,
+        "input": None,
+        "metadata": {},
+        "callback_url": None,
+        **{name: shown[name].partition("?")[0] for name in ("progress_url", "events_url")},
+    }
+
+
+# What is not in a cast's state, and says nothing of what is in the cast.
+OUTSIDE = ("spell_name", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position")
 
 
 def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
@@ -88,8 +131,11 @@ def position(cast: Cast) -> int | None:
     return wait.position if wait else 1
 
 
-def cast_answer(cast: Cast, if_none_match: str = "", status: int = 200) -> Response:
-    shown = cast_out(cast)
+def cast_answer(principal: Principal, cast: Cast, if_none_match: str = "", status: int = 200) -> Response:
+    """Return the answer to who reads a cast, or has just placed one."""
+    shown = shown_to(principal, cast)
+    if "input" not in shown:  # a receipt: not even a fingerprint of the rest
+        return Response(shown, status=status)
     # Links are signed anew each time, so they don't count for the ETag.
     steady = {k: v for k, v in shown.items() if not k.endswith("_url") and k != "artifacts"}
     steady["files"] = [{k: v for k, v in a.items() if k != "url"} for a in shown["artifacts"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers
 
 from casts.models import CastStatus
@@ -144,6 +145,18 @@ class CastOut(serializers.Serializer[Any]):
     callback_url = serializers.CharField(allow_null=True, help_text="As it was given.")
     progress_url = serializers.URLField()
     events_url = serializers.URLField()
+
+
+class CastReceipt(serializers.Serializer[Any]):
+    """What a key gets of a cast that it may place, cancel and retry, and not read."""
+
+    cast_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=CastStatus.choices)
+    final = serializers.BooleanField()
+
+
+# The whole cast for a key with the scope `casts:read`, the receipt for one without.
+CastPlaced = PolymorphicProxySerializer("CastPlaced", [CastOut, CastReceipt], resource_type_field_name=None)
 
 
 class CastPage(serializers.Serializer[Any]):

@@ -15,15 +15,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
-from casts.access import visible_cast
-from casts.api.cast_serializers import CastOut, CastPage, CastRequest
+from casts.access import changeable_by, readable_by, served_by
+from casts.api.cast_serializers import CastOut, CastPage, CastPlaced, CastRequest
 from casts.casting import Accepted, CastOrder, place, repeated
 from casts.errors import CastNotFinal
 from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
 from casts.models import Cast, CastStatus
-from casts.representation import cast_answer, cast_out, casts_out
+from casts.representation import accepted_out, cast_answer, casts_out, shown_to
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
@@ -85,11 +85,11 @@ def once_of(request: ApiRequest, *, route: str, payload: Any) -> Once | None:
     return idempotency.once_of(request.headers, request.auth.account, route=route, payload=payload)
 
 
-def placed(accepted: Accepted, *, status: int) -> Response:
+def placed(request: ApiRequest, accepted: Accepted, *, status: int) -> Response:
     headers = {"Location": cast_url(accepted.body["cast_id"])}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return Response(accepted.body, status=status, headers=headers)
+    return Response(accepted_out(request.user, accepted.body), status=status, headers=headers)
 
 
 class CreateCast(APIView):
@@ -99,16 +99,16 @@ class CreateCast(APIView):
         operation_id="cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastOut, **PROBLEMS},
+        responses={201: CastPlaced, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it."""
         once = once_of(request, route="cast", payload=request.data)
-        if (before := repeated(once)) is not None:  # even if such a body would be refused today
-            return placed(before, status=201)
+        if (before := repeated(once, request.auth)) is not None:  # even if such a body would be refused today
+            return placed(request, before, status=201)
         body = CastRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        return placed(place(CastOrder(api_key=request.auth, **body.validated_data), once), status=201)
+        return placed(request, place(CastOrder(api_key=request.auth, **body.validated_data), once), status=201)
 
 
 class Casts(CreateCast):
@@ -118,7 +118,7 @@ class Casts(CreateCast):
         operation_id="create_cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastOut, **PROBLEMS},
+        responses={201: CastPlaced, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell; the same as POST /api/v1/cast."""
@@ -130,8 +130,8 @@ class Casts(CreateCast):
         responses={200: CastPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
-        """List the account's casts, newest first."""
-        casts = filtered(Cast.objects.of(request.auth.account), request, FILTERS, text=True).only("id")
+        """List the account's casts of the spells that the key is for, newest first."""
+        casts = filtered(served_by(request.auth, Cast.objects.all()), request, FILTERS, text=True).only("id")
         pages = NewestFirst()
         page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
         return pages.get_paginated_response(casts_out([cast.pk for cast in page]))
@@ -145,29 +145,29 @@ class OneCast(APIView):
     )
     def get(self, request: ApiRequest, cast_id: str) -> Response:
         """One cast, with its output, error and artifacts."""
-        cast = visible_cast(cast_id, of=request.auth.account)
-        return cast_answer(cast, request.headers.get("If-None-Match", ""))
+        cast = readable_by(request.user, cast_id)
+        return cast_answer(request.user, cast, request.headers.get("If-None-Match", ""))
 
 
 class CancelCast(APIView):
     scopes = {"POST": "casts:write"}
 
-    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastOut, **PROBLEMS})
+    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastPlaced, **PROBLEMS})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
-        cast = visible_cast(cast_id, of=request.auth.account)
-        return Response(cast_out(moves.cancel(cast.pk)), status=202)
+        cast = changeable_by(request.user, cast_id)
+        return Response(shown_to(request.user, moves.cancel(cast.pk)), status=202)
 
 
 class RetryCast(APIView):
     scopes = {"POST": "casts:write"}
 
     @extend_schema(
-        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastOut, **PROBLEMS}
+        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastPlaced, **PROBLEMS}
     )
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
-        before = visible_cast(cast_id, of=request.auth.account)
+        before = changeable_by(request.user, cast_id)
         once = once_of(request, route=f"retry:{before.pk}", payload={})
         if not before.final:
             raise CastNotFinal("This cast has not ended yet. Cancel it first, or wait for its end.")
@@ -179,4 +179,4 @@ class RetryCast(APIView):
             metadata=before.metadata,
             retry_of=before,
         )
-        return placed(place(order, once), status=202)
+        return placed(request, place(order, once), status=202)

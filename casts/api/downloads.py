@@ -51,7 +51,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
 
 def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
     """Return a stored artifact and its open file; raise ArtifactNotFound, ArtifactExpired or ArtifactNotReady."""
-    cast = readable_cast(request, cast_id)
+    cast = readable_cast(request, cast_id).whole()
     found = cast.artifacts.filter(name=name).first()
     match found:
         case None:

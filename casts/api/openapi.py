@@ -94,7 +94,8 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     result["paths"]["/api/v1/casts/{cast_id}/events"] = {
         "get": {
             "operationId": "cast_events",
-            "description": "The cast's events as server-sent events, until the final one.",
+            "description": "The cast's events as server-sent events, until the final one. To a viewer who is logged in "
+            "they tell the status alone.",
             "parameters": [CAST_ID, last, after, TOKEN],
             "security": security,
             "responses": {"200": stream, "204": _text("The cast has ended and you have its final event"), **refused},
@@ -128,6 +129,9 @@ def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, An
     for path in result["paths"].values():
         for operation in path.values():
             operation["responses"]["default"] = problem
+    for schema in result["components"]["schemas"].values():
+        if "oneOf" in schema:  # one of our smaller answers: what fits the larger one may fit it, too
+            schema["anyOf"] = schema.pop("oneOf")
     anything_or_null(result)
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import F, QuerySet
 
@@ -25,6 +25,7 @@ class Frame(NamedTuple):
     seq: int
     data: bytes
     final: bool
+    status: bytes = b""  # in place of `data`, for who may not read what is in the cast
 
 
 # No ends of a line in SSE, but for clients that split lines as Unicode does (Python's splitlines).
@@ -41,10 +42,14 @@ def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -
 def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
-    text = json.dumps(with_links(event.cast_id, data), ensure_ascii=False, separators=(",", ":"))
-    text = text.translate(LINE_ENDS)
+    whole, status = with_links(event.cast_id, data), with_links(event.cast_id, disclosure.status_only(data))
+    return Frame(event.seq, message(event.seq, whole), event.kind == ENDED_BY, message(event.seq, status))
+
+
+def message(seq: int, data: dict[str, Any]) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(LINE_ENDS)
     # Without a name, so that `onmessage` gets it.
-    return Frame(event.seq, f"id: {event.seq}\ndata: {text}\n\n".encode(), event.kind == ENDED_BY)
+    return f"id: {seq}\ndata: {text}\n\n".encode()
 
 
 def goodbye(refused: Refused | None) -> bytes:

@@ -17,7 +17,8 @@ from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.models import ApiKey, Membership
+from accounts.models import ApiKey, Membership, Role
+from casts.access import Reach, reach_of_user
 
 
 class Refused(StrEnum):
@@ -27,7 +28,8 @@ class Refused(StrEnum):
     KEY_EXPIRED = "key_expired"
     LINK_EXPIRED = "link_expired"
     SESSION_ENDED = "session_ended"
-    MEMBERSHIP_ENDED = "membership_ended"
+    MEMBERSHIP_ENDED = "membership_ended"  # or the permission to view casts was taken away
+    ROLE_CHANGED = "role_changed"  # to one that reads less
 
 
 # Tuples: ten thousand of them are put into a set every few seconds.
@@ -51,15 +53,22 @@ class BySession(NamedTuple):
     user_id: int
     password: str  # the session's hash of it
     account_id: int
+    reach: Reach
 
 
 Grant = ByKey | ByLink | BySession
 
 
-def of_session(request: HttpRequest, account_id: int) -> BySession:
+def of_session(request: HttpRequest, account_id: int, reach: Reach) -> BySession:
     """Return what a request was let in by whose session has been checked."""
     session: Any = request.session
-    return BySession(session.session_key, int(session[SESSION_KEY]), session.get(HASH_SESSION_KEY, ""), account_id)
+    password = session.get(HASH_SESSION_KEY, "")
+    return BySession(session.session_key, int(session[SESSION_KEY]), password, account_id, reach)
+
+
+def sees_all(grant: Grant | None) -> bool:
+    """Return whether who was let in so reads all of a cast; keys and links that let in do."""
+    return grant is not None and (not isinstance(grant, BySession) or grant.reach == Reach.ALL)
 
 
 def refused(grants: Iterable[Grant]) -> dict[Grant, Refused]:
@@ -100,14 +109,15 @@ def refused_sessions(grants: list[BySession]) -> dict[Grant, Refused]:
     people = {g.user_id for g in grants}
     users = {user.pk: user for user in get_user_model().objects.filter(pk__in=people, is_active=True)}
     passwords = {pk: user.get_session_auth_hash() for pk, user in users.items()}
-    members = set(Membership.objects.filter(user__in=people).values_list("user_id", "account_id"))
+    memberships = Membership.objects.filter(user__in=people).values_list("user_id", "account_id", "role")
+    roles = {(user_id, account_id): Role(role) for user_id, account_id, role in memberships}
     found: dict[Grant, Refused] = {}
     for grant in grants:
         user = users.get(grant.user_id)
         if user is None or grant.session_key not in keys or passwords[user.pk] != grant.password:
             found[grant] = Refused.SESSION_ENDED
-        elif not user.is_staff and (user.pk, grant.account_id) not in members:
-            found[grant] = Refused.MEMBERSHIP_ENDED
+        elif (reach := reach_of_user(user, roles.get((user.pk, grant.account_id)))) < grant.reach:
+            found[grant] = Refused.ROLE_CHANGED if reach else Refused.MEMBERSHIP_ENDED
     return found
 
 

@@ -26,7 +26,7 @@ from django.db.models import QuerySet
 from casts.lifecycle import moves
 from casts.live import grants
 from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye
-from casts.live.grants import Grant, Refused
+from casts.live.grants import Grant, Refused, sees_all
 from casts.live.window import Window
 from casts.models import CastEvent
 from core.queue import wakeups
@@ -277,16 +277,16 @@ async def stream(subscriber: Subscriber, first: Sequence[Frame], *, after: int) 
     subscriber.ends_at = end_of_stream()
     yield RETRY_FRAME
     while True:
-        for seq, data, final in first:
+        for seq, data, final, status in first:
             if subscriber.refused:
                 break
             if seq <= after:
                 continue  # it came both from the table and from the hub
             after = seq
-            yield data
+            yield data if sees_all(subscriber.grant) else status
             if final:
                 return
-        data, first = b"", ()  # an idle stream keeps no frame
+        data, status, first = b"", b"", ()  # an idle stream keeps no frame
         if subscriber.closed:
             yield goodbye(subscriber.refused)
             return

@@ -18,7 +18,8 @@ from django.http import HttpRequest
 from accounts import keys
 from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
-from casts.access import check_link, readable_cast
+from accounts.principals import of_key
+from casts.access import About, check_link, may_read, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live.frames import Frame, frames_of
@@ -65,7 +66,7 @@ class StreamRequest:
 class CastHead:
     """The columns of a cast that a stream needs."""
 
-    account_id: int
+    about: About
     status: str
     last_seq: int
 
@@ -102,8 +103,9 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
         if (secret := bearer(request)) is not None:
             return StreamRequest(name, secret, after)
     # A session, or no access at all.
-    cast = await in_thread(request, readable_cast, request, cast_id)
-    return StreamRequest(cast.pk, None, after, of_session(request, cast.account_id))
+    reading = await in_thread(request, readable_cast, request, cast_id)
+    grant = of_session(request, reading.cast.account_id, reading.reach)
+    return StreamRequest(reading.cast.pk, None, after, grant)
 
 
 class Openings:
@@ -146,8 +148,9 @@ Keyring = dict[str, ApiKey | SpellError]  # by the keys' secrets
 def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]:
     """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
     keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
-    rows = Cast.objects.filter(pk__in={r.cast_id for r in requests}).values_list("pk", "account", "status", "last_seq")
-    heads = {pk: CastHead(account_id, status, last_seq) for pk, account_id, status, last_seq in rows}
+    rows = Cast.objects.filter(pk__in={r.cast_id for r in requests})
+    read = rows.values_list("pk", "account", "spell__key", "status", "last_seq")
+    heads = {pk: CastHead(About(pk, account, spell), status, seq) for pk, account, spell, status, seq in read}
     refusals = [refusal(request, keyring, heads) for request in requests]
     allowed = [request for request, refused in zip(requests, refusals, strict=True) if refused is None]
     starts = iter(starts_of(allowed, heads, keyring))
@@ -164,7 +167,7 @@ def refusal(request: StreamRequest, keyring: Keyring, heads: dict[uuid.UUID, Cas
     if isinstance(key, SpellError):
         return key
     head = heads.get(request.cast_id)
-    if head is None or (key is not None and key.account_id != head.account_id):
+    if head is None or (key is not None and not may_read(of_key(key), head.about)):
         return CastNotFound(f"There is no cast {request.cast_id} in this account.")
     return None
 

@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
 from accounts.models import ApiKey
+from accounts.principals import of_key
 from casts.live import hub
 from casts.live.grants import ByKey
 from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
@@ -90,7 +91,7 @@ def without_waiting(request: HttpRequest, first: HttpResponseBase) -> HttpRespon
 def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
     """Return the cast as it is now, with the status and Location that the first answer had."""
     cast = Cast.objects.select_related("spell").get(pk=cast_id)
-    after = cast_answer(cast, status=before.status_code)
+    after = cast_answer(of_key(key_of(before)), cast, status=before.status_code)
     for name in ("accepted_renderer", "accepted_media_type", "renderer_context"):
         setattr(after, name, getattr(before, name))
     for name in ("Location", "Idempotent-Replayed"):

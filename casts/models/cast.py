@@ -27,11 +27,6 @@ OPEN = (CastStatus.QUEUED, CastStatus.RUNNING)
 FINAL = (CastStatus.SUCCEEDED, CastStatus.FAILED, CastStatus.CANCELLED)
 
 
-class CastQuerySet(models.QuerySet["Cast"]):
-    def of(self, account: Account) -> CastQuerySet:
-        return self.filter(account=account)
-
-
 class Cast(DueRow):
     """One request to run a spell. Written by `casts.lifecycle.moves` alone."""
 
@@ -86,8 +81,6 @@ class Cast(DueRow):
     error = DocumentField(null=True)
     output = DocumentField(null=True)
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
-
-    objects = CastQuerySet.as_manager()
 
     class Meta(DueRow.Meta):
         ordering = ("-id",)

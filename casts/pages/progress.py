@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from casts.access import readable_cast
+from casts.access import Reach, readable_cast
 from casts.pages import presenter
-from casts.representation import cast_out
+from casts.representation import shown_to
 from casts.runtime import words_of
 from core.errors import SpellError
 from core.times import stamp
@@ -21,19 +21,21 @@ HTML_STATUS = {401: 403}  # a browser would ask for a password on 401
 
 @require_safe
 def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
-    """Show one cast to whoever has its link, or is logged in as a member of its account."""
+    """Show one cast to whoever has its link, or is logged in as somebody who may read it."""
     try:
-        cast = readable_cast(request, str(cast_id))
+        reading = readable_cast(request, str(cast_id))
     except SpellError as exc:
         if exc.status == 401 and "token" not in request.GET:
             return redirect(f"/admin/login/?next={request.path}")
         status = HTML_STATUS.get(exc.status, exc.status)
         return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
-    shown, now, words = cast_out(cast), timezone.now(), words_of(cast)
+    cast, whole = reading.cast, reading.reach == Reach.ALL
+    shown, now, words = shown_to(reading.principal, cast), timezone.now(), words_of(cast)
     context = {
         "cast": cast,
         "shown": shown,
-        "page": presenter.page_state(shown, now, words, show_input=cast.spell.show_input),
+        "page": presenter.page_state(shown, now, words, show_input=whole and cast.spell.show_input),
+        "whole": whole,
         "words": words,
         "last_seq": cast.last_seq,
         "now": stamp(now),

@@ -235,7 +235,8 @@ function sayConnection(state, words) {
 }
 
 function connect() {
-  const source = new EventSource(`${page.dataset.events}&after=${after}`);
+  const { events } = page.dataset; // without a token for who is let in by a session
+  const source = new EventSource(`${events}${events.includes("?") ? "&" : "?"}after=${after}`);
   source.onopen = () => {
     wait = RETRY_MIN;
     sayConnection("live", "live");

@@ -12,10 +12,9 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from casts import access
-from casts.api import downloads
+from casts.api import casts, downloads
 from casts.lifecycle import moves
 from casts.live import openings
-from casts.models import Cast
 from core import limits
 from tests.casts.client import Api, asked, problem, run
 from tests.casts.conftest import nothing_left
@@ -144,7 +143,7 @@ def logged(caplog):
     ("where", "method", "path"),
     [
         ((moves, "accept"), "POST", "/cast"),
-        ((Cast.objects, "of"), "GET", "/casts"),
+        ((casts, "served_by"), "GET", "/casts"),
         ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
         ((downloads, "readable_cast"), "GET", f"/casts/{SOME_ID}/artifacts/x"),

@@ -96,7 +96,7 @@ def test_a_retry_that_can_not_be_paid_leaves_nothing(api, account, ended):
 def test_a_spell_that_is_gone_or_not_for_this_key_is_not_cast_again(api, account, ended, spell):
     old = ended()
     limited = Api(keys.create(account, name="limited", spell_keys=["other"])[1])
-    problem(limited.post(f"/casts/{old.pk}/retry"), 403, "FORBIDDEN")
+    problem(limited.post(f"/casts/{old.pk}/retry"), 404, "CAST_NOT_FOUND")
     spell.active = False
     spell.save()
     with nothing_left():

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
@@ -20,6 +21,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import ApiKey, Membership
 from casts import links
+from casts.access import Reach
 from casts.live import grants, hub
 from casts.live.frames import RETRY_FRAME, Frame
 from casts.live.grants import ByKey, ByLink, BySession, Grant, Refused
@@ -89,6 +91,18 @@ ENDS = {
     "its user is deleted": ("session", lambda user, _: user.delete(), "session_ended", 401),
     "the password changes": ("session", lambda user, _: change_password(user), "session_ended", 401),
     "the membership ends": ("session", lambda *_: Membership.objects.all().delete(), "membership_ended", 404),
+    "the member becomes a viewer": (
+        "session",
+        lambda *_: Membership.objects.update(role="viewer"),
+        "role_changed",
+        200,
+    ),
+    "the permission is taken away": (
+        "operator",
+        lambda user, _: user.user_permissions.clear(),
+        "membership_ended",
+        404,
+    ),
 }
 
 
@@ -96,10 +110,12 @@ ENDS = {
 def test_a_stream_ends_when(cast, make_cast, member, browser, secret, way, end, reason, afterwards):
     """It says why, sends nothing of what happens then, and is not opened again; other people's streams stay."""
     another = make_cast()
+    if way == "operator":
+        Membership.objects.all().delete()
+        member.user_permissions.add(Permission.objects.get(codename="view_cast"))
     headers: Any = {
         "key": {"Authorization": f"Bearer {secret}"},
-        "session": {"Cookie": f"sessionid={browser.cookies['sessionid'].value}"},
-    }[way]
+    }.get(way, {"Cookie": f"sessionid={browser.cookies['sessionid'].value}"})
 
     async def scene():
         linked = asked(path_of(another, f"?token={links.token_for(another.pk)}"))
@@ -135,6 +151,7 @@ def test_a_links_stream_ends_with_the_link(cast, settings, monkeypatch):
 def test_what_has_not_been_sent_is_not_sent_to_who_is_refused():
     async def scene():
         subscriber = hub.Subscriber()
+        subscriber.grant = ByKey(1)
         parts = hub.stream(subscriber, [Frame(1, b"one", False), Frame(2, b"two", False)], after=0)
         assert [await anext(parts), await anext(parts)] == [RETRY_FRAME, b"one"]
         subscriber.deliver([Frame(3, b"three", True)])
@@ -213,7 +230,7 @@ def test_streams_that_opened_together_do_not_end_together(settings):
 def test_many_open_streams_cost_a_statement_for_each_kind_of_access(cast, make_cast, account, member, browser):
     """However many they are; and those that wait for their first look cost none."""
     key = browser.cookies["sessionid"].value
-    session = BySession(key, member.pk, member.get_session_auth_hash(), account.pk)
+    session = BySession(key, member.pk, member.get_session_auth_hash(), account.pk, Reach.ALL)
     kinds: dict[str, list[Grant]] = {
         "keys": [ByKey(keys.create(account, name=f"{n}")[0].pk) for n in range(30)],
         "links": [ByLink(make_cast().pk, 2**40) for _ in range(30)],

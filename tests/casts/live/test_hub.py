@@ -11,6 +11,7 @@ from django.db import connection, connections, transaction
 
 from casts.lifecycle import moves
 from casts.live import frames, hub
+from casts.live.grants import ByKey
 from casts.live.window import Window
 from casts.models import Cast, CastEvent, CastStatus
 from casts.runtime import Observation
@@ -83,6 +84,7 @@ def test_a_stream_skips_what_it_has_and_ends_with_the_final_frame(cast):
     async def scene():
         lifecycle_frames = [frames.Frame(n, f"{n}".encode(), n == 4) for n in range(1, 6)]
         subscriber = hub.Subscriber()
+        subscriber.grant = ByKey(1)
         subscriber.deliver(lifecycle_frames[1:4])
         subscriber.deliver(lifecycle_frames)
         sent = [part async for part in hub.stream(subscriber, lifecycle_frames[:2], after=1)]
