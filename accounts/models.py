@@ -14,7 +14,7 @@ from django.utils import timezone
 
 SCOPES = {
     "casts:read": "read casts, their events and artifacts",
-    "casts:write": "cast, cancel and retry",
+    "casts:write": "cast, cancel, retry, and revoke a cast's links",
     "spells:read": "list spells with their schemas and prices",
     "budget:read": "read the budget and what was spent",
     "budget:write": "change caps",

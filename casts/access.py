@@ -19,6 +19,7 @@ from accounts.models import ApiKey, Role
 from accounts.principals import Kind, Principal
 from casts import links
 from casts.errors import CastNotFound
+from casts.links import Link
 from casts.models import Cast
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
@@ -136,11 +137,17 @@ class Reading:
         return self.cast
 
 
-def check_link(cast_id: str, token: str) -> int:
-    """Return when this cast's token expires (as time.time()); raise Unauthorized unless it is for this cast."""
-    if (expires_at := links.expiry_of(cast_id, token)) is None:
+def check_link(cast_id: str, token: str) -> Link:
+    """Return what a token says; raise Unauthorized unless it is for this cast."""
+    if (link := links.read_token(cast_id, token)) is None:
         raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
-    return expires_at
+    return link
+
+
+def check_epoch(link_epoch: int, cast_epoch: int) -> None:
+    """Raise Unauthorized for a link that was made before the cast's links were revoked."""
+    if link_epoch != cast_epoch:
+        raise Unauthorized("This link was revoked. Ask for a new one with GET /api/v1/casts/{id}.")
 
 
 def readable_cast(request: HttpRequest, cast_id: str) -> Reading:
@@ -150,8 +157,9 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Reading:
     """
     token = request.GET.get("token")
     if token is not None:
-        check_link(cast_id, token)
+        link = check_link(cast_id, token)
         cast = found(cast_id)
+        check_epoch(link.epoch, cast.links_epoch)
         return reading(principals.of_link(cast.pk), cast)
     secret = bearer(request)
     if secret is not None:

@@ -2,6 +2,9 @@
 
 EventSource can't set headers, so a browser's link carries a token: read-only, for one cast, expiring. An API key
 never appears in a URL.
+
+A token is `<time>.<signature>`, or `<epoch>.<time>.<signature>` once the cast's links have been revoked. So a token
+that we did not sign is refused without asking the database, and the epoch is compared with the row that is read next.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import datetime as dt
 import time
 import uuid
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core import signing
@@ -26,24 +29,32 @@ def _signer(cast_id: uuid.UUID | str) -> signing.TimestampSigner:
     return signing.TimestampSigner(salt=f"casts.links:{cast_id}", sep=".")
 
 
-def token_for(cast_id: uuid.UUID) -> str:
-    """Return a token that lets its holder read this cast, for LINK_DAYS days."""
-    return _token(cast_id, int(time.time() // 60))
+class Link(NamedTuple):
+    """What a token says that we signed."""
+
+    epoch: int  # the cast's `links_epoch` when it was made
+    expires_at: int  # as time.time()
+
+
+def token_for(cast_id: uuid.UUID, epoch: int = 0) -> str:
+    """Return a token that lets its holder read this cast, for LINK_DAYS days; `epoch`: the cast's `links_epoch`."""
+    return _token(cast_id, epoch, int(time.time() // 60))
 
 
 @lru_cache(maxsize=4096)
-def _token(cast_id: uuid.UUID, minute: int) -> str:
+def _token(cast_id: uuid.UUID, epoch: int, minute: int) -> str:
     # A page of casts has several links to each, and is asked for again and again: signed once a minute.
-    return _signer(cast_id).sign("r").removeprefix("r.")
+    return _signer(cast_id).sign(f"r.{epoch}" if epoch else "r").removeprefix("r.")
 
 
-def expiry_of(cast_id: uuid.UUID | str, token: str) -> int | None:
-    """Return when `token`, which was made by us for this cast, expires (as time.time()); None if it opens nothing."""
+def read_token(cast_id: uuid.UUID | str, token: str) -> Link | None:
+    """Return what `token` says, None unless it was made by us for this cast and has not expired."""
     try:
-        _signer(cast_id).unsign(f"r.{token}", max_age=dt.timedelta(days=settings.LINK_DAYS))
+        said = _signer(cast_id).unsign(f"r.{token}", max_age=dt.timedelta(days=settings.LINK_DAYS))
     except signing.BadSignature:
         return None
-    return signing.b62_decode(token.partition(".")[0]) + settings.LINK_DAYS * 86_400
+    signed_at = signing.b62_decode(token.split(".")[-2])
+    return Link(int(said.removeprefix("r").removeprefix(".") or 0), signed_at + settings.LINK_DAYS * 86_400)
 
 
 def _path(name: str, cast_id: uuid.UUID | str) -> str:
@@ -59,20 +70,20 @@ def cast_url(cast_id: uuid.UUID | str) -> str:
     return absolute(_path("api:cast", cast_id))
 
 
-def progress_url(cast_id: uuid.UUID) -> str:
-    return absolute(_path("cast-page", cast_id), token=token_for(cast_id))
+def progress_url(cast_id: uuid.UUID, epoch: int = 0) -> str:
+    return absolute(_path("cast-page", cast_id), token=token_for(cast_id, epoch))
 
 
-def events_url(cast_id: uuid.UUID) -> str:
-    return absolute(_path("api:cast-events", cast_id), token=token_for(cast_id))
+def events_url(cast_id: uuid.UUID, epoch: int = 0) -> str:
+    return absolute(_path("api:cast-events", cast_id), token=token_for(cast_id, epoch))
 
 
-def artifact_url(cast_id: uuid.UUID, name: str) -> str:
-    return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id))
+def artifact_url(cast_id: uuid.UUID, name: str, epoch: int = 0) -> str:
+    return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id, epoch))
 
 
-def with_links(cast_id: uuid.UUID, data: dict[str, Any]) -> dict[str, Any]:
+def with_links(cast_id: uuid.UUID, epoch: int, data: dict[str, Any]) -> dict[str, Any]:
     # Made when read, never stored with the event: the tokens in them expire.
-    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"])} for a in data["artifacts"]]
+    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"], epoch)} for a in data["artifacts"]]
     main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
     return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}

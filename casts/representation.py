@@ -24,7 +24,7 @@ def cast_out(
     cast: Cast, artifacts: Iterable[Artifact] | None = None, mask: disclosure.Mask | None = None
 ) -> dict[str, Any]:
     """Return a cast as the API shows it; `artifacts` and `mask` are the cast's, if they have been read already."""
-    shown = with_links(cast.pk, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
+    shown = with_links(cast.pk, cast.links_epoch, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -38,8 +38,8 @@ def cast_out(
         "input": cast.input,
         "metadata": cast.metadata,
         "callback_url": cast.callback_url or None,
-        "progress_url": links.progress_url(cast.pk),
-        "events_url": links.events_url(cast.pk),
+        "progress_url": links.progress_url(cast.pk, cast.links_epoch),
+        "events_url": links.events_url(cast.pk, cast.links_epoch),
     }
 
 
@@ -107,6 +107,7 @@ SHOWN = (
         "cost_cents",
         "charged_cents",
         "run_scope",
+        "links_epoch",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),

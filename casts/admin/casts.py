@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -81,11 +81,11 @@ class CastAdmin(ReadOnlyAdmin):
     # Columns that are shown above under another name.
     elsewhere = (
         *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
-        *("input", "output", "error", "metadata", "callback_url"),
+        *("input", "output", "error", "metadata", "callback_url", "links_epoch"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
-    actions = ("look_now", "cancel", "copy_artifacts_again")
+    actions = ("look_now", "cancel", "copy_artifacts_again", "revoke_links")
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("casts.change_cast")
@@ -120,6 +120,14 @@ class CastAdmin(ReadOnlyAdmin):
         self.record(request, list(casts), "Copy missing artifacts again.")
         self.report(request, "Artifacts to be copied now", done=len(copied), of=len(keys), others=NOT_MISSING)
 
+    @admin.action(description="Revoke links", permissions=["move"])
+    def revoke_links(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        keys = chosen(queryset)
+        for key in keys:
+            moves.revoke_links(key, by=request.user.get_username())
+        self.record(request, keys, "Revoke links.")
+        self.report(request, "Casts whose links open nothing any more", done=len(keys), of=len(keys), others="")
+
     cast_id = column("pk", code, "id")
     created = column("created_at", utc_time, "created", order="id")  # ids sort by time
     state = column("status", badge, "status")
@@ -151,6 +159,13 @@ class CastAdmin(ReadOnlyAdmin):
         # Every column is shown: what is named nowhere else is one of the worker's own.
         internal = remaining_fields(Cast, *self.elsewhere, *flatten_fieldsets(self.fieldsets))
         return (*self.fieldsets, ("Internal", {"fields": internal, "classes": COLLAPSED}))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # The page has a button for an action of the list.
+        shown = {"may_move": self.has_move_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, shown)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -189,6 +204,8 @@ class CastAdmin(ReadOnlyAdmin):
             known.append(admin_link("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
         if cast.run_url:
             known.append(format_html("run {} on {}", external_link(cast.run_url, cast.run_key), words_of(cast).name))
+        if cast.links_epoch:
+            known.append(format_html("callers' links revoked ({})", cast.links_epoch))
         return format_html_join(" · ", "{}", ((link,) for link in known))
 
     @admin.display

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api.authentication import ApiRequest
+from accounts.api.authentication import ApiRequest, require
 from casts.access import changeable_by, readable_by, served_by
 from casts.api.cast_serializers import CastOut, CastPage, CastPlaced, CastRequest
 from casts.casting import Accepted, CastOrder, place, repeated
@@ -157,6 +157,17 @@ class CancelCast(APIView):
         """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
         cast = changeable_by(request.user, cast_id)
         return Response(shown_to(request.user, moves.cancel(cast.pk)), status=202)
+
+
+class CastLinks(APIView):
+    scopes = {"DELETE": "casts:write"}
+
+    @extend_schema(operation_id="revoke_links", responses={204: None, **PROBLEMS})
+    def delete(self, request: ApiRequest, cast_id: str) -> Response:
+        """Revoke the cast's links: whatever was handed out before opens nothing any more, and streams it opened end."""
+        require(request.auth, "casts:read")  # who reads it is for those to say who may
+        moves.revoke_links(readable_by(request.user, cast_id).pk)
+        return Response(status=204)
 
 
 class RetryCast(APIView):

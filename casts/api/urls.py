@@ -29,6 +29,7 @@ urlpatterns = [
     path("casts", waiting.waitable(casts.Casts.as_view()), name="casts"),
     path("casts/<cast_id:cast_id>", waiting.waitable(casts.OneCast.as_view()), name="cast"),
     path("casts/<cast_id:cast_id>/cancel", offloaded(casts.CancelCast.as_view()), name="cast-cancel"),
+    path("casts/<cast_id:cast_id>/links", offloaded(casts.CastLinks.as_view()), name="cast-links"),
     path("casts/<cast_id:cast_id>/retry", waiting.waitable(casts.RetryCast.as_view()), name="cast-retry"),
     path("casts/<cast_id:cast_id>/events", waiting.events, name="cast-events"),
     path("casts/<cast_id:cast_id>/artifacts/<text:name>", downloads.artifact, name="cast-artifact"),

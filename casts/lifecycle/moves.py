@@ -451,6 +451,14 @@ def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
         events.append_to_each(noted.prefetch_related("artifacts"), kind, at=timezone.now(), by=by)
 
 
+def revoke_links(cast_id: uuid.UUID, *, by: str = "") -> None:
+    """Have all links to a cast that were handed out open nothing any more. New ones do. `by`: an operator."""
+    with transaction.atomic():
+        Cast.objects.filter(pk=cast_id).update(links_epoch=F("links_epoch") + 1)
+        if by:
+            note_operator([cast_id], "links_revoked", by=by)
+
+
 def watch(cast_ids: list[uuid.UUID], *, arrived: bool) -> set[uuid.UUID]:
     """Note that somebody follows these casts live, so that they are looked at more often.
 

@@ -33,7 +33,11 @@ LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
 def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
-    events = [event for event in found.annotate(run_shown=F("cast__spell__show_run")) if wanted(event)]
+    events = [
+        event
+        for event in found.annotate(run_shown=F("cast__spell__show_run"), links_epoch=F("cast__links_epoch"))
+        if wanted(event)
+    ]
     masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
     for event in events:
         yield event, frame_of(event, masks.get(event.cast_id))
@@ -42,7 +46,9 @@ def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -
 def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
-    whole, status = with_links(event.cast_id, data), with_links(event.cast_id, disclosure.status_only(data))
+    epoch = getattr(event, "links_epoch", 0)
+    whole = with_links(event.cast_id, epoch, data)
+    status = with_links(event.cast_id, epoch, disclosure.status_only(data))
     return Frame(event.seq, message(event.seq, whole), event.kind == ENDED_BY, message(event.seq, status))
 
 

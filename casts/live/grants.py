@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Role
 from casts.access import Reach, reach_of_user
+from casts.models import Cast
 
 
 class Refused(StrEnum):
@@ -26,6 +27,7 @@ class Refused(StrEnum):
 
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
+    LINK_REVOKED = "link_revoked"
     LINK_EXPIRED = "link_expired"
     SESSION_ENDED = "session_ended"
     MEMBERSHIP_ENDED = "membership_ended"  # or the permission to view casts was taken away
@@ -43,7 +45,8 @@ class ByLink(NamedTuple):
     """Let in by a signed link."""
 
     cast_id: uuid.UUID
-    expires_at: float  # as time.time()
+    epoch: int
+    expires_at: int  # as time.time()
 
 
 class BySession(NamedTuple):
@@ -98,8 +101,12 @@ def refused_keys(grants: list[ByKey]) -> dict[Grant, Refused]:
 
 
 def refused_links(grants: list[ByLink]) -> dict[Grant, Refused]:
+    # Not by the casts' ids, which may be thousands: those whose links were revoked are few. Ids sort by time.
+    revoked = Cast.objects.filter(links_epoch__gt=0, pk__gte=min(grant.cast_id for grant in grants))
+    epochs = dict(revoked.values_list("pk", "links_epoch"))
+    found: dict[Grant, Refused] = {g: Refused.LINK_REVOKED for g in grants if g.epoch != epochs.get(g.cast_id, 0)}
     now = time.time()
-    return {grant: Refused.LINK_EXPIRED for grant in grants if grant.expires_at <= now}
+    return found | {grant: Refused.LINK_EXPIRED for grant in grants if grant.expires_at <= now}
 
 
 def refused_sessions(grants: list[BySession]) -> dict[Grant, Refused]:

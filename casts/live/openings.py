@@ -19,14 +19,14 @@ from accounts import keys
 from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
 from accounts.principals import of_key
-from casts.access import About, check_link, may_read, readable_cast
+from casts.access import About, check_epoch, check_link, may_read, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live.frames import Frame, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent
 from core.db.threads import in_thread
-from core.errors import Malformed, SpellError
+from core.errors import Malformed, SpellError, Unauthorized
 
 BATCH_SIZE = 500  # streams that one round asks for
 STREAM_HEADERS = {
@@ -69,6 +69,7 @@ class CastHead:
     about: About
     status: str
     last_seq: int
+    links_epoch: int
 
     @property
     def final(self) -> bool:
@@ -99,7 +100,7 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
         if token is not None:
-            return StreamRequest(name, None, after, ByLink(name, check_link(str(name), token)))
+            return StreamRequest(name, None, after, ByLink(name, *check_link(str(name), token)))
         if (secret := bearer(request)) is not None:
             return StreamRequest(name, secret, after)
     # A session, or no access at all.
@@ -149,8 +150,10 @@ def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]
     """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
     keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
     rows = Cast.objects.filter(pk__in={r.cast_id for r in requests})
-    read = rows.values_list("pk", "account", "spell__key", "status", "last_seq")
-    heads = {pk: CastHead(About(pk, account, spell), status, seq) for pk, account, spell, status, seq in read}
+    columns = ("account", "spell__key", "status", "last_seq", "links_epoch")
+    heads = {
+        pk: CastHead(About(pk, account, spell), *rest) for pk, account, spell, *rest in rows.values_list("pk", *columns)
+    }
     refusals = [refusal(request, keyring, heads) for request in requests]
     allowed = [request for request, refused in zip(requests, refusals, strict=True) if refused is None]
     starts = iter(starts_of(allowed, heads, keyring))
@@ -169,6 +172,11 @@ def refusal(request: StreamRequest, keyring: Keyring, heads: dict[uuid.UUID, Cas
     head = heads.get(request.cast_id)
     if head is None or (key is not None and not may_read(of_key(key), head.about)):
         return CastNotFound(f"There is no cast {request.cast_id} in this account.")
+    if isinstance(request.grant, ByLink):
+        try:
+            check_epoch(request.grant.epoch, head.links_epoch)
+        except Unauthorized as exc:
+            return exc
     return None
 
 

@@ -47,6 +47,8 @@ class Cast(DueRow):
     progress = models.PositiveSmallIntegerField(default=0)  # percent
     step_name = models.CharField(max_length=300, blank=True)
     last_seq = models.PositiveIntegerField(default=0)
+    # Signed into its links: counted up, those that were handed out before open nothing.
+    links_epoch = models.PositiveIntegerField(default=0, db_default=0)
 
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()  # not started by then: expired
@@ -90,6 +92,7 @@ class Cast(DueRow):
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
             models.Index("run_scope", name="cast_runless", condition=Q(run_key=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
+            models.Index("id", name="cast_links_revoked", condition=Q(links_epoch__gt=0)),
             models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [

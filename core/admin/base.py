@@ -54,6 +54,9 @@ class ConsoleAdmin(AnyAdmin):
         answer: HttpResponse | None = super().response_action(request, queryset, *options)
         if answer is not None and request.POST.get("back") == "attention":
             return HttpResponseRedirect(reverse("attention"))
+        if answer is not None and request.POST.get("back") == "row":
+            page = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+            return HttpResponseRedirect(reverse(page, args=[request.POST["_selected_action"]]))
         return answer
 
     def record(self, request: HttpRequest, keys: Sequence[Any], did: str) -> None:

@@ -522,6 +522,12 @@ class Story:
         self.ask("GET", "/spells/strict", key=made["secret"], what="a spell that is not its own")
         self.ask("DELETE", f"/keys/{made['id']}", what="revoked")
         self.ask("GET", "/spells", key=made["secret"], what="with a revoked key")
+        maker = self.ask("POST", "/keys", {"name": "maker", "scopes": ["keys"]}, what="a key that makes keys").json()
+        for name in ("one", "two"):
+            self.ask("POST", "/keys", {"name": name}, key=maker["secret"], what="made by it")
+        self.ask("DELETE", f"/keys/{maker['id']}?descendant=true", what="a parameter that means nothing")
+        self.ask("DELETE", f"/keys/{maker['id']}", what="revoked, and those that it made are not")
+        self.ask("DELETE", f"/keys/{maker['id']}?descendants=true", what="those that it made, too")
         for number in (2**31, 2**63, 10**30):
             self.ask("DELETE", f"/keys/{number}", what="no such key")
         account = Account.objects.create(name="Other")
@@ -529,6 +535,8 @@ class Story:
         cast = Cast.objects.order_by("pk").first()
         assert cast is not None
         self.ask("GET", f"/casts/{cast.pk}", key=theirs, what="another account's cast")
+        self.ask("DELETE", f"/casts/{cast.pk}/links", key=theirs, what="another account's links")
+        self.ask("DELETE", f"/casts/{cast.pk}/links", what="its links are revoked")
         Account.objects.filter(pk=account.pk).update(require_idempotency_key=True)
         self.ask("POST", "/cast", {"spell_key": "speak"}, key=theirs, what="without the key that it must have")
 

@@ -300,6 +300,7 @@ SNIPPETS = [
     Snippet(API, "$ID/events", (200,), with_queued, prints=r'^retry: 2000\n\nid: \d+\ndata: \{(?s:.*)"final":true'),
     Snippet(API, "metadata.order=A-17&page_size=1", (200,), with_id(metadata={"order": "A-17"})),
     Snippet(API, "artifacts/spell-result", (200,), with_id()),
+    Snippet(API, "DELETE $BASE/api/v1/casts/$ID/links", (204,), with_id()),
     Snippet(API, '"https://shop.example.com/hooks/spells"', (201,), without_the_endpoint),
     Snippet(API, "callbacks?cast=$ID&state=pending", (200,), with_refusing_receiver),
     Snippet(API, "/spells/greet", (200,)),

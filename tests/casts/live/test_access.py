@@ -22,6 +22,7 @@ from accounts import keys
 from accounts.models import ApiKey, Membership
 from casts import links
 from casts.access import Reach
+from casts.lifecycle import moves
 from casts.live import grants, hub
 from casts.live.frames import RETRY_FRAME, Frame
 from casts.live.grants import ByKey, ByLink, BySession, Grant, Refused
@@ -132,6 +133,36 @@ def test_a_stream_ends_when(cast, make_cast, member, browser, secret, way, end, 
     run(scene())
 
 
+def test_the_streams_of_a_casts_links_end_when_these_are_revoked(cast, make_cast, secret):
+    """Those of its keys stay, and those of another cast's links."""
+    another = make_cast()
+
+    async def scene():
+        async with AsyncExitStack() as held:
+            old, others, keys_own = [
+                await held.enter_async_context(one)
+                for one in (
+                    asked(path_of(cast, f"?token={links.token_for(cast.pk)}")),
+                    asked(path_of(another, f"?token={links.token_for(another.pk)}")),
+                    asked(path_of(cast), Authorization=f"Bearer {secret}"),
+                )
+            ]
+            for stream in (old, others, keys_own):
+                await stream.event()
+            await do(moves.revoke_links, cast.pk)
+            assert await goodbye(old) == ("access_ended", {"reason": "link_revoked"})
+            assert await status_of(path_of(cast, f"?token={links.token_for(cast.pk)}")) == 401
+            signed_anew = asked(path_of(cast, f"?token={links.token_for(cast.pk, 1)}"))
+            new = await held.enter_async_context(signed_anew)
+            await do(finish, cast)
+            for stream in (new, keys_own):
+                assert (await stream.events())[-1][1]["final"]
+            await do(finish, another)
+            assert (await others.event())[1]["final"]
+
+    run(scene())
+
+
 def test_a_links_stream_ends_with_the_link(cast, settings, monkeypatch):
     token = links.token_for(cast.pk)
 
@@ -233,7 +264,7 @@ def test_many_open_streams_cost_a_statement_for_each_kind_of_access(cast, make_c
     session = BySession(key, member.pk, member.get_session_auth_hash(), account.pk, Reach.ALL)
     kinds: dict[str, list[Grant]] = {
         "keys": [ByKey(keys.create(account, name=f"{n}")[0].pk) for n in range(30)],
-        "links": [ByLink(make_cast().pk, 2**40) for _ in range(30)],
+        "links": [ByLink(make_cast().pk, 0, 2**40) for _ in range(30)],
         "sessions": [session, *(session._replace(session_key=f"{n}") for n in range(30))],
     }
 
@@ -244,7 +275,7 @@ def test_many_open_streams_cost_a_statement_for_each_kind_of_access(cast, make_c
 
     assert statements([]) == 0
     for kind, some in kinds.items():
-        assert statements(some) == statements(some[:1]) == {"keys": 1, "links": 0, "sessions": 3}[kind]
+        assert statements(some) == statements(some[:1]) == {"keys": 1, "links": 1, "sessions": 3}[kind]
     found = grants.refused([one for some in kinds.values() for one in some])
     assert set(found.values()) == {Refused.SESSION_ENDED}
     assert len(found) == 30
