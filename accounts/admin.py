@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import budget, keys, principals
+from accounts import budget, keys, open_casts, principals
 from accounts.models import (
     SCOPES,
     Account,
@@ -24,6 +24,7 @@ from accounts.models import (
     BudgetScope,
     LedgerEntry,
     Membership,
+    OpenCasts,
     month_of,
     usual_scopes,
 )
@@ -64,17 +65,17 @@ class InnerCaps(CapInline):
 
 @admin.register(Account)
 class AccountAdmin(ConsoleAdmin):
-    list_display = ("name", "cap", "held", "captured", "remaining", "created")
+    list_display = ("name", "cap", "held", "captured", "remaining", "open_now", "created")
     search_fields = ("name", "members__username")
-    settings = ("name", "monthly_cap_cents", "max_running", "require_idempotency_key")
-    readonly_fields = ("cap", "held", "captured", "remaining", "created", "told", "see_also")
+    settings = ("name", "monthly_cap_cents", "max_running", "max_open", "require_idempotency_key")
+    readonly_fields = ("cap", "held", "captured", "remaining", "open_now", "created", "told", "see_also")
     fields = settings + readonly_fields
     inlines = (Members, InnerCaps)
     created = column("created_at", utc_time, "created", order="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
-        accounts: QuerySet[Account] = super().get_queryset(request)
+        accounts: QuerySet[Account] = super().get_queryset(request).select_related("open_casts")
         # In one query for the whole page; `period` shows them.
         return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
 
@@ -113,6 +114,11 @@ class AccountAdmin(ConsoleAdmin):
     @admin.display(description="remaining this month")
     def remaining(self, account: Account) -> str:
         return money(self.period(account).remaining_cents)
+
+    @admin.display(description="open casts")
+    def open_now(self, account: Account) -> str:
+        counter: OpenCasts | None = getattr(account, "open_casts", None)  # made with its first cast
+        return f"{counter.number if counter else 0:,} of {open_casts.most(account):,}"
 
     @admin.display(description="see also")
     def see_also(self, account: Account) -> SafeString | str:

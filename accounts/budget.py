@@ -1,8 +1,8 @@
 """Moving money: hold at acceptance, then capture or release, each once. All in integer cents.
 
 Every function that moves money runs inside its caller's transaction, so that a cast and its money move together or
-not at all. The account's own counter is always written first: its row lock makes everything else of the account wait,
-and the other scopes follow in a fixed order.
+not at all. The account's counter of open casts is always written first, then its own of the month: their row locks make
+everything else of the account wait, and the other scopes follow in a fixed order.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
+from accounts import open_casts
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
 from core.db.compiled import Insert, Param, Select, Update
 
 Kind = LedgerEntry.Kind
 THRESHOLDS = (50, 80, 100)  # percent of a cap
-# The counters that a cast moves: the account's, and the key's and the spell's where a cap is set.
+# The counters that a cast moves: the account's, and the key's and the spell's where a cap is set (INNER).
 OF_MONTH = Q(account=Param(BudgetPeriod, "account_id"), month=Param(BudgetPeriod, "month"))
 WITHIN = Q(scope=BudgetScope.KEY, ref=Param(BudgetPeriod, "ref", "key")) | Q(
     scope=BudgetScope.SPELL, ref=Param(BudgetPeriod, "ref", "spell")
 )
-MOVED = Select(
-    lambda: BudgetPeriod.objects.filter(OF_MONTH, Q(scope=BudgetScope.ACCOUNT) | WITHIN).order_by("scope", "ref")
-)
+INNER = Select(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN).order_by("scope", "ref"))
 CENTS = Param(BudgetPeriod, "held_cents", "cents")
 # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
 ROOM = Q(cap_cents=None) | Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)
@@ -63,29 +62,31 @@ def hold(
     api_key_id: object = "",
     spell_key: str = "",
 ) -> LedgerEntry:
-    """Reserve `cents` for a cast accepted `at`; raise BudgetExceeded if a cap of any scope would be passed.
+    """Reserve `cents` for a cast accepted `at`, and count it as open.
 
-    One conditional UPDATE per scope decides, so two casts can never both take the last cents.
+    Raise TooManyOpenCasts, or BudgetExceeded if a cap of any scope would be passed. One conditional UPDATE per counter
+    decides, so two casts can never both take the last cents.
     """
     at = at or timezone.now()
     month = month_of(at)
     of_month: dict[str, Any] = {"account_id": account.pk, "month": month}
-    if not HOLD.run(cents=cents, **of_month):
+    open_casts.add(account)
+    if not (held := HOLD.rows(cents=cents, **of_month)):
         # Either the month has no counter yet, or the cap would be passed.
         open_month(account, month)
-        if not HOLD.run(cents=cents, **of_month):
+        if not (held := HOLD.rows(cents=cents, **of_month)):
             raise _exceeded(BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT), cents)
+    [own] = held
     # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
-    periods = MOVED.all(key=str(api_key_id), spell=spell_key, **of_month)
-    for period in periods:
-        if period.scope != BudgetScope.ACCOUNT:
+    inner = INNER.all(key=str(api_key_id), spell=spell_key, **of_month) if own.has_inner else []
+    for period in (own, *inner):
+        if period is not own:
             if not HOLD_WITHIN.run(cents=cents, id=period.pk):
                 raise _exceeded(period, cents)
             period.held_cents += cents
         _tell_thresholds(period, before=period.used_cents - cents)
-    account_period = next(period for period in periods if period.scope == BudgetScope.ACCOUNT)
     entry = LedgerEntry(
-        period=account_period,
+        period=own,
         cast_id=cast_id,
         kind=Kind.HOLD,
         cents=cents,
@@ -101,6 +102,8 @@ def hold(
 def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     """End a cast's hold: take `capture_cents` of it (None: all) and give the rest back, in the month that held it.
 
+    The cast is no longer counted as open.
+
     The database refuses a second settlement of one cast, and a capture above its hold (IntegrityError). The caller has
     won the guarded UPDATE that ends the cast, so that would be a bug, not a race.
     """
@@ -108,12 +111,13 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     if held is None:
         raise LedgerEntry.DoesNotExist(f"Nothing is held for {cast_id}.")
     capture_cents = held.cents if capture_cents is None else capture_cents
-    period = held.period
+    open_casts.remove(held.period.account_id)
     settled = {"held": held.cents, "captured": capture_cents}
-    SETTLE.run(id=period.pk, **settled)
-    # The account's row is locked by now, so no other transaction writes these.
-    within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
-    SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
+    [period] = SETTLE.rows(id=held.period_id, **settled)
+    if period.has_inner:
+        # The account's row is locked by now, so no other transaction writes these.
+        within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
+        SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
     # Also of nothing, if nothing was held: every hold has a settlement.
     if capture_cents < held.cents or not moves:
@@ -146,8 +150,9 @@ def open_month(account: Account, month: dt.date) -> None:
     with transaction.atomic():
         # A change of a cap locks this row too, so none changes between our reading it and our commit.
         cap = _locked(account).monthly_cap_cents
-        _, made = BudgetPeriod.objects.get_or_create(**own, defaults={"cap_cents": cap})
-        for inner in BudgetCap.objects.filter(account=account) if made else ():
+        caps = list(BudgetCap.objects.filter(account=account))
+        _, made = BudgetPeriod.objects.get_or_create(**own, defaults={"cap_cents": cap, "has_inner": bool(caps)})
+        for inner in caps if made else ():
             BudgetPeriod.objects.create(
                 account=account, month=month, scope=inner.scope, ref=inner.ref, cap_cents=inner.cap_cents
             )
@@ -176,6 +181,7 @@ def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope
             BudgetPeriod.objects.filter(account=account, month=month, scope=scope, ref=ref).delete()
             return
         BudgetCap.objects.update_or_create(account=account, scope=scope, ref=ref, defaults={"cap_cents": cap_cents})
+        BudgetPeriod.objects.filter(pk=own.pk).update(has_inner=True)
         # The account's row is locked, so no cast of it is accepted or ended between the sum and the insert.
         held, captured = recounted(own, scope, ref)
         BudgetPeriod.objects.update_or_create(

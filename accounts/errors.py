@@ -13,3 +13,9 @@ class KeyNotFound(SpellError):
     """No such key in this account."""
 
     code, status, title = "KEY_NOT_FOUND", 404, "API key not found"
+
+
+class TooManyOpenCasts(SpellError):
+    """The account has as many open casts as it may."""
+
+    code, status, title = "TOO_MANY_OPEN_CASTS", 429, "Too many open casts"

@@ -37,6 +37,12 @@ class Account(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How many of its casts may run at once. Blank: any number.",
     )
+    max_open = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many of its casts may be open, waiting or running. Blank: ACCOUNT_MAX_OPEN.",
+    )
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
@@ -63,6 +69,19 @@ class Role(models.TextChoices):
     @property
     def reads_contents(self) -> bool:
         return self != Role.VIEWER
+
+
+class OpenCasts(models.Model):
+    """How many casts of an account have not ended: the holds of its ledger that are not settled."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, primary_key=True, related_name="open_casts")
+    number = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "open casts"
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.number}"
 
 
 class Membership(models.Model):
@@ -180,6 +199,8 @@ class BudgetPeriod(models.Model):
     cap_cents = models.PositiveBigIntegerField(null=True)
     held_cents = models.PositiveBigIntegerField(default=0)
     captured_cents = models.PositiveBigIntegerField(default=0)
+    # Of an account's own counter: whether counters of keys or spells within it may exist.
+    has_inner = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ("-month", "scope", "ref")

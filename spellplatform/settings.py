@@ -131,6 +131,7 @@ ATTENTION = [
     "casts.callbacks.attention.failing_callbacks",
 ]
 
+ACCOUNT_MAX_OPEN: int = env.int("ACCOUNT_MAX_OPEN", default=1_000, least=1)  # casts, for accounts that name none
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000, least=1)  # GitHub takes 65,535 in all
 # Of UTF-8. One environment variable holds 131,072 on Linux, with its name.
 CAST_INPUT_MAX_BYTES: int = env.int("CAST_INPUT_MAX_BYTES", default=130_000, least=1)

@@ -17,6 +17,7 @@ from accounts.models import (
     BudgetPeriod,
     LedgerEntry,
     Membership,
+    OpenCasts,
 )
 from casts.models import (
     Artifact,
@@ -57,6 +58,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     rows: list[Any] = [
         *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
+        make(OpenCasts, account=account, number=7),
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),

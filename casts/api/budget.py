@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import budget
+from accounts import budget, open_casts
 from accounts.api.authentication import ApiRequest
 from accounts.errors import KeyNotFound
 from accounts.models import Account
@@ -64,9 +64,11 @@ class InnerPeriodOut(PeriodOut):
 
 
 class BudgetOut(PeriodOut):
-    """This month's money of the account, and the caps within it."""
+    """This month's money of the account, the caps within it, and how many of its casts are open."""
 
     caps = InnerPeriodOut(many=True)
+    open_casts = serializers.IntegerField(help_text="Casts that have not ended.")
+    max_open = serializers.IntegerField(help_text="How many may be open; one more is answered with 429.")
 
 
 class Budget(APIView):
@@ -97,4 +99,9 @@ def budget_out(account: Account) -> dict[str, Any]:
     period = budget.current(account)
     inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
     inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
-    return {**PeriodOut(period).data, "caps": InnerPeriodOut(inner, many=True).data}
+    return {
+        **PeriodOut(period).data,
+        "caps": InnerPeriodOut(inner, many=True).data,
+        "open_casts": open_casts.of(account),
+        "max_open": open_casts.most(account),
+    }

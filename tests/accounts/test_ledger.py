@@ -17,8 +17,8 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import budget
-from accounts.models import AppendOnly, BudgetPeriod, LedgerEntry
+from accounts import budget, open_casts
+from accounts.models import AppendOnly, BudgetPeriod, LedgerEntry, OpenCasts
 from tests.conftest import marking
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
@@ -140,7 +140,23 @@ def test_counters_that_agree_are_counted(account):
     budget.set_cap(account, cap_cents=50, scope="spell", ref="greet")
     settle(hold(account, 10, spell_key="greet"), 3)
     hold(account, 5)
-    assert verified() == "2 counters agree with the ledger."
+    assert verified() == "3 counters agree with the ledger."
+
+
+def test_a_count_of_open_casts_that_differs_is_named(account):
+    settle(hold(account, 10), 3)
+    hold(account, 5)
+    OpenCasts.objects.update(number=2)
+    with pytest.raises(CommandError, match=f"{account}: 2 open casts, by the ledger 1"):
+        verified()
+
+
+def test_a_cast_ends_also_if_it_was_not_counted(account, caplog):
+    held = hold(account, 10)
+    OpenCasts.objects.update(number=0)
+    settle(held, 3)
+    assert "not counted as open" in caplog.text
+    assert open_casts.of(account) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"held_cents": 6}, {"captured_cents": 2}, {"held_cents": 0, "captured_cents": 10}])
@@ -264,7 +280,7 @@ def test_nobody_changes_or_deletes_an_entry_not_even_by_hand(own, change):
 
 def test_the_ledger_is_verified_by_a_command_that_a_script_can_ask(own):
     fine = own.run("manage.py", "verifyledger")
-    assert (fine.returncode, fine.stdout.strip()) == (0, "1 counters agree with the ledger.")
+    assert (fine.returncode, fine.stdout.strip()) == (0, "2 counters agree with the ledger.")
     own.sql("UPDATE accounts_budgetperiod SET held_cents = 8")
     differs = own.run("manage.py", "verifyledger")
     own.sql("UPDATE accounts_budgetperiod SET held_cents = 7")
@@ -283,7 +299,7 @@ def test_an_open_hold_from_before_is_settled_and_the_guards_can_be_taken_down_ag
         "call_command('migrate', 'accounts', '0003', verbosity=0)\n"
         "call_command('migrate', verbosity=0)\n"
     )
-    assert own.run("-c", settle, check=True).stdout.strip() == "1 counters agree with the ledger."
+    assert own.run("-c", settle, check=True).stdout.strip() == "2 counters agree with the ledger."
     rows = own.sql("SELECT kind, cents FROM accounts_ledgerentry WHERE hold_cents = 7 ORDER BY id")
     assert rows == [("hold", "7"), ("capture", "5"), ("release", "2")]
     with pytest.raises(refused_by_the_database()):

@@ -65,7 +65,7 @@ def say(what: Any) -> None:
 
 def accept(casts: list[list[int]]) -> list[str]:
     """Try to accept casts of these (API key, spell); say of each whether it was held or refused."""
-    from accounts.errors import BudgetExceeded
+    from accounts.errors import BudgetExceeded, TooManyOpenCasts
     from accounts.models import ApiKey
     from casts.models import Spell
     from tests.casts.conftest import accept_cast
@@ -76,7 +76,7 @@ def accept(casts: list[list[int]]) -> list[str]:
         try:
             accept_cast(api_key=key, spell=spell, input={})
             outcomes.append("held")
-        except BudgetExceeded:
+        except (BudgetExceeded, TooManyOpenCasts):
             outcomes.append("refused")
     return outcomes
 

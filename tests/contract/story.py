@@ -509,6 +509,9 @@ class Story:
         self.ask("PATCH", "/budget", {"cap_cents": 0}, what="nothing may be cast")
         self.ask("POST", "/cast", {"spell_key": "alone", "input": {}}, what="over the account's cap")
         self.ask("PATCH", "/budget", {"cap_cents": None}, what="no cap at all")
+        Account.objects.filter(pk=caller.account_id).update(max_open=0)
+        self.ask("POST", "/cast", {"spell_key": "alone", "input": {}}, what="more than may be open")
+        Account.objects.filter(pk=caller.account_id).update(max_open=None)
         self.ask("GET", "/budget", what="the caps")
 
     def make_keys(self) -> None:

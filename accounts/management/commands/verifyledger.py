@@ -3,8 +3,9 @@
 from django.core.management.base import CommandError
 from django.db import transaction
 
+from accounts import open_casts
 from accounts.budget import recounted
-from accounts.models import BudgetPeriod, BudgetScope
+from accounts.models import BudgetPeriod, BudgetScope, OpenCasts
 from core.commands import DatabaseCommand
 
 
@@ -29,6 +30,13 @@ class Command(DatabaseCommand):
                             f"{period}: held {period.held_cents}, by the ledger {held}; "
                             f"captured {period.captured_cents}, by the ledger {captured}"
                         )
+        for account in OpenCasts.objects.order_by("pk").values_list("pk", flat=True):
+            with transaction.atomic():
+                # Likewise for what opens and ends casts.
+                counter = OpenCasts.objects.select_for_update().get(pk=account)
+                checked += 1
+                if (by_ledger := open_casts.recounted(account)) != counter.number:
+                    differences.append(f"{counter} open casts, by the ledger {by_ledger}")
         if differences:
             raise CommandError("The counters differ from the ledger:\n" + "\n".join(differences))
         self.stdout.write(f"{checked} counters agree with the ledger.")

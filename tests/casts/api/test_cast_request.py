@@ -268,6 +268,29 @@ def test_a_cap_of_zero_leaves_not_even_a_month_behind(greet):
     assert "Retry-After" not in answer
 
 
+def test_an_account_has_so_many_casts_open_and_one_more_once_one_has_ended(api, account, greet, settings):
+    settings.ACCOUNT_MAX_OPEN = 2
+    body = {"spell_key": "greet", "input": {"name": "Ada"}}
+    first, second = (api.post("/cast", body, Idempotency_Key=key).json()["cast_id"] for key in ("a", "b"))
+    with nothing_left():
+        refused = api.post("/cast", body, Idempotency_Key="c")
+    found = problem(refused, 429, "TOO_MANY_OPEN_CASTS")
+    assert (found["max_open"], "cancel some" in found["detail"]) == (2, True)
+    assert int(refused["Retry-After"]) > 0
+    assert api.post("/cast", body, Idempotency_Key="a").json()["cast_id"] == first  # what was answered stays answered
+    shown = api.get("/budget").json()
+    assert (shown["open_casts"], shown["max_open"]) == (2, 2)
+    api.post(f"/casts/{first}/cancel")
+    assert api.post("/cast", body, Idempotency_Key="c").status_code == 201
+    with nothing_left():
+        problem(api.post(f"/casts/{first}/retry"), 429, "TOO_MANY_OPEN_CASTS")
+    account.max_open = 3
+    account.save()
+    assert api.post(f"/casts/{first}/retry").status_code == 202
+    assert Cast.objects.filter(pk=second).exists()
+    assert api.get("/budget").json()["open_casts"] == 3
+
+
 # --- bodies that are no JSON that we can keep ------------------------------------------------------------------------
 
 

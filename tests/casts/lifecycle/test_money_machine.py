@@ -14,7 +14,7 @@ from django.core.management import call_command
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from accounts import keys
+from accounts import keys, open_casts
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts.lifecycle import moves, slots
 from casts.models import Cast, CastEvent
@@ -269,6 +269,10 @@ class Money(RuleBasedStateMachine):
             assert ceiling is None or period.used_cents <= ceiling
             # A cap that was lowered lets go of nothing, but what is given back does not come again.
             self.ceilings[period.pk] = None if period.cap_cents is None else max(period.cap_cents, period.used_cents)
+
+    @invariant()
+    def open_casts_are_counted(self):
+        assert open_casts.of(self.account) == sum(not cast.final for cast in self.casts())
 
     @invariant()
     def events_are_numbered_without_a_gap_and_end_with_the_end(self):

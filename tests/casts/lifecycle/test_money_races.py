@@ -19,14 +19,14 @@ from django.db import connection, connections
 from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts import budget, keys
-from accounts.errors import BudgetExceeded
+from accounts import budget, keys, open_casts
+from accounts.errors import BudgetExceeded, TooManyOpenCasts
 from accounts.models import Account, AccountEvent, BudgetPeriod, LedgerEntry
 from casts.api.casts import CreateCast
 from casts.execution import finish
 from casts.execution.steps import CastWork
 from casts.lifecycle import moves, slots
-from casts.models import Cast, CastEvent, CastStatus, IdempotencyRecord
+from casts.models import OPEN, Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
 from core.db.threads import rendered
 from tests.casts.client import Api
@@ -67,7 +67,9 @@ class Purse:
 
     def __init__(self, chance: random.Random) -> None:
         self.name = f"purse-{next(NUMBERS)}"
-        self.account = Account.objects.create(name=self.name, monthly_cap_cents=chance.choice([30, 35, 200]))
+        self.account = Account.objects.create(
+            name=self.name, monthly_cap_cents=chance.choice([30, 35, 200]), max_open=chance.choice([4, 9, None])
+        )
         self.keys = [keys.create(self.account, name=f"{self.name}-{i}")[0] for i in range(2)]
         common = {"repository": "demo/spells", "workflow_file": "cast.yml"}
         self.spells = [
@@ -89,12 +91,15 @@ class Purse:
             assert period.cap_cents is None or period.used_cents <= period.cap_cents, period
             assert (period.held_cents, period.captured_cents) == budget.recounted(own, period.scope, period.ref)
         casts = Cast.objects.filter(account=self.account)
+        assert open_casts.of(self.account) == casts.filter(status__in=OPEN).count() <= open_casts.most(self.account)
         assert LedgerEntry.objects.filter(period=own, kind="hold").count() == casts.count()
         assert CastEvent.objects.filter(cast__account=self.account, kind="accepted").count() == casts.count()
         dedupes = list(AccountEvent.objects.filter(account=self.account).values_list("dedupe", flat=True))
         assert len(set(dedupes)) == len(dedupes)
 
     def has_no_room_for(self, key, spell):
+        if open_casts.of(self.account) == self.account.max_open:
+            return True
         scopes = {("account", ""), ("key", str(key.pk)), ("spell", spell.key)}
         left = [p.remaining_cents for p in self.periods() if (p.scope, p.ref) in scopes]
         return any(cents is not None and cents < spell.price_cents for cents in left)
@@ -107,7 +112,7 @@ def round_of_cents(purse, chance):
         key, spell = asked[i]
         try:
             return accept_cast(api_key=key, spell=spell, input={})
-        except BudgetExceeded:
+        except (BudgetExceeded, TooManyOpenCasts):
             return asked[i]
 
     outcomes = fine(together(12, accept))
