@@ -32,7 +32,12 @@ def leaves_everything_in_order(where: Platform) -> None:
 
 @pytest.fixture(scope="package")
 def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = {"STREAM_HEARTBEAT_SECONDS": "1", "WEB_THREADS": "4", "WORKER_LEASE_SECONDS": "2"}
+    settings = {
+        "STREAM_HEARTBEAT_SECONDS": "1",
+        "STREAM_ACCESS_SECONDS": "0.5",
+        "WEB_THREADS": "4",
+        "WORKER_LEASE_SECONDS": "2",
+    }
     with platform(tmp_path_factory.mktemp("here"), spells=SPELLS, **settings) as running:
         yield running
         leaves_everything_in_order(running)

@@ -158,7 +158,7 @@ def test_a_signed_link_opens_its_own_cast_for_reading_only(here: Platform):
     assert here.call("GET", "/api/v1/budget").json() == budget
 
 
-def test_a_revoked_key_is_refused_everywhere(here: Platform):
+def test_a_key_revoked_by_another_process_is_refused_everywhere_and_its_streams_end(here: Platform):
     made = here.call("POST", "/api/v1/keys", json={"name": "short-lived"})
     assert made.status_code == 201, made.text
     key, number = made.json()["secret"], made.json()["id"]
@@ -166,7 +166,16 @@ def test_a_revoked_key_is_refused_everywhere(here: Platform):
     here.ended(cast_id)
     paths = [f"/api/v1/casts/{cast_id}{sub}" for sub in ("", "/events", "/artifacts/spell-result")] + ["/api/v1/spells"]
     assert [here.call("GET", path, key=key).status_code for path in paths] == [200] * 4
-    assert here.call("DELETE", f"/api/v1/keys/{number}").status_code == 204
+    gate = here.gate()
+    running = here.cast("gate", {"gate": str(gate)})["cast_id"]
+    with here.call("GET", f"/api/v1/casts/{running}/events", key=key, stream=True) as stream:
+        found = f"ApiKey.objects.get(pk={number})"
+        here.manage(
+            "shell", "-c", f"from accounts import keys; from accounts.models import ApiKey; keys.revoke({found})"
+        )
+        assert stream.text.endswith('event: access_ended\ndata: {"reason": "key_revoked"}\n\n')
+    assert here.row(running)["status"] in ("queued", "running")
+    gate.touch()
     assert [here.call("GET", path, key=key).status_code for path in paths] == [401] * 4
     refused = here.call("POST", "/api/v1/cast", key=key, json={"spell_key": "echo", "input": {}})
     assert (refused.status_code, refused.json()["code"]) == (401, "UNAUTHORIZED")

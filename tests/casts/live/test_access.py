@@ -8,11 +8,12 @@ import json
 import re
 import time
 from contextlib import AsyncExitStack
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -72,8 +73,12 @@ def delete_keys(*_):
     ApiKey.objects.all().delete()
 
 
+def sessions():
+    return import_module(settings.SESSION_ENGINE).SessionStore.get_model_class().objects
+
+
 def expire_sessions(*_):
-    Session.objects.update(expire_date=timezone.now())
+    sessions().update(expire_date=timezone.now())
 
 
 ENDS = {
@@ -81,7 +86,7 @@ ENDS = {
     "its key expires": ("key", lambda *_: ApiKey.objects.update(expires_at=timezone.now()), "key_expired", 401),
     "its key is deleted": ("key", delete_keys, "key_revoked", 401),
     "its user logs out": ("session", lambda user, browser: browser.logout(), "session_ended", 401),
-    "its session is deleted": ("session", lambda *_: Session.objects.all().delete(), "session_ended", 401),
+    "its session is deleted": ("session", lambda *_: sessions().all().delete(), "session_ended", 401),
     "its session expires": ("session", expire_sessions, "session_ended", 401),
     "its user is deactivated": (
         "session",
