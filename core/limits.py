@@ -47,9 +47,46 @@ HEAD_SECONDS = limit(
     20, "seconds", "Requests", "wait for a connection's first head", "408, closed", setting="REQUEST_HEAD_SECONDS"
 )
 
+DETAIL_CHARS = limit(1000, "characters", "Problems", "`detail` of a problem", "cut, and ends with …")
+UNKNOWN_NAMES = limit(50, "names", "Problems", "unknown names that are told", "left out")
+VIOLATIONS = limit(100, "places", "Problems", "`errors` of a problem, and of a cast", "left out")
+VIOLATION_CHARS = limit(300, "characters", "Problems", "a pointer or detail in `errors`", "cut, and ends with …")
+
+TOO_LARGE = "413 `INPUT_TOO_LARGE`"
+INPUT_CHARS = limit(
+    60_000, "characters", "Casts", "`input`, with defaults filled in", TOO_LARGE, setting="CAST_INPUT_MAX_CHARS"
+)
+INPUT_BYTES = limit(
+    130_000, "bytes", "Casts", "`input`, with defaults filled in", TOO_LARGE, setting="CAST_INPUT_MAX_BYTES"
+)
+# A workflow takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
+PACKED_CHARS = limit(65_300, "characters", "Casts", "`input`, packed as text into JSON", TOO_LARGE)
+
+REFUSED_SCHEMA = "the schema is refused"
+SCHEMA_BYTES = limit(64 * KIB, "bytes", "Spells", "a schema, as compact JSON", REFUSED_SCHEMA)
+# Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.
+JSON_DEPTH = limit(100, "levels", "Requests", "nesting of JSON, also in schemas and results", "400 `MALFORMED_JSON`")
+SCHEMA_PATTERNS = limit(200, "patterns", "Spells", "`pattern` and `patternProperties` of a schema", REFUSED_SCHEMA)
+PATTERN_BYTES = limit(MIB, "bytes", "Spells", "a pattern, as it is compiled", REFUSED_SCHEMA)
+PATTERN_STEPS = limit(
+    10_000, "steps", "Spells", "a match of a pattern that looks around or back (stored earlier)", "it does not fit"
+)
+# In the time that one word of a schema takes at one place of a document: about a twentieth of a microsecond.
+SCHEMA_WORK = limit(20_000_000, "checks", "Spells", "holding a document against a schema", "422 `VALIDATION_ERROR`")
+SCHEMA_STEPS = limit(200_000, "places", "Spells", "parts of a schema at places of a document", "422 `VALIDATION_ERROR`")
+# About as many microseconds.
+SCHEMA_ERROR_WORK = limit(
+    300_000, "values", "Problems", "what all errors together are about", "one is told in place of all"
+)
+
 NO_OUTPUT = "`output_invalid`; its files are kept"
 RESULT_BYTES = limit(256 * KIB, "bytes", "Artifacts", "`result.json`", NO_OUTPUT)
 ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact `spell-result`", NO_OUTPUT)
 ZIP_DIRECTORY_BYTES = limit(
     4 * MIB, "bytes", "Artifacts", "the zip directory of the artifact `spell-result`", NO_OUTPUT
 )
+
+
+def cut(text: str) -> str:
+    """Return a text, cut to what one part of a problem may hold."""
+    return text if len(text) <= VIOLATION_CHARS else text[: VIOLATION_CHARS - 1] + "…"

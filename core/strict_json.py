@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-# Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.
-MAX_DEPTH = 100
+from core.limits import JSON_DEPTH
 
 
 def storable(value: Any) -> None:
@@ -13,8 +12,8 @@ def storable(value: Any) -> None:
     layer, depth = [value], 0
     while layer := [inner for inner in layer if isinstance(inner, dict | list)]:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        if depth > JSON_DEPTH:
+            raise ValueError(f"it is nested more than {JSON_DEPTH} deep")
         layer = [child for inner in layer for child in (inner.values() if isinstance(inner, dict) else inner)]
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)

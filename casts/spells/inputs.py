@@ -9,16 +9,24 @@ from django.conf import settings
 
 from casts.models import Spell
 from core import json_schema
+from core.db.documents import written
 from core.errors import InputTooLarge, InvalidInput
-
-# A workflow takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
-PACKED_MAX_CHARS = 65_300
+from core.limits import PACKED_CHARS
 
 
 def checked_input(spell: Spell, given: Any) -> Any:
     """Return the input with the schema's defaults; raise InvalidInput with every violation, or InputTooLarge."""
-    filled = json_schema.with_defaults(spell.input_schema, given)
-    check_size(json.dumps(filled, ensure_ascii=False, separators=(",", ":")))
+    check_size(written(given))  # before its defaults are filled in, which takes the longer the more there is
+    try:
+        filled = json_schema.with_defaults(spell.input_schema, given, most_chars=settings.CAST_INPUT_MAX_CHARS)
+    except json_schema.TooLarge as exc:
+        raise InputTooLarge(
+            f"With the defaults of the spell's schema filled in, the input is more than the "
+            f"{settings.CAST_INPUT_MAX_CHARS} characters of JSON that can be handed to a workflow. Give fewer items, "
+            f"or say yourself what the defaults would fill in.",
+            max_chars=settings.CAST_INPUT_MAX_CHARS,
+        ) from exc
+    check_size(written(filled))
     if problems := json_schema.violations(spell.input_schema, filled, at="/input"):
         raise InvalidInput(
             f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
@@ -33,11 +41,11 @@ def check_size(text: str) -> None:
     if chars > settings.CAST_INPUT_MAX_CHARS:
         most = {"max_chars": settings.CAST_INPUT_MAX_CHARS}
         measured = f"{chars} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS}"
-    elif packed > PACKED_MAX_CHARS:
-        most = {"max_chars": PACKED_MAX_CHARS}
+    elif packed > PACKED_CHARS:
+        most = {"max_chars": PACKED_CHARS}
         measured = (
             f"{packed} characters once its JSON is packed as text, in which a quotation mark takes two; "
-            f"at most {PACKED_MAX_CHARS}"
+            f"at most {PACKED_CHARS}"
         )
     elif size > settings.CAST_INPUT_MAX_BYTES:
         most = {"max_bytes": settings.CAST_INPUT_MAX_BYTES}

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core import safe_http
+from core import limits, safe_http
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -27,11 +27,27 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
         if unknown:
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError({name: [f"Not known here. Known: {known}."] for name in sorted(unknown)})
+            raise serializers.ValidationError(self._not_known(unknown))
         if isinstance(data, dict) and not self.partial:
             optional = {name for name, field in self.fields.items() if not field.required} - set(self.null_counts)
             data = {name: value for name, value in data.items() if value is not None or name not in optional}
+        return super().to_internal_value(data)
+
+    def _not_known(self, unknown: set[str]) -> dict[str, list[str]]:
+        known = ", ".join(self.fields)
+        told = {name: [f"Not known here. Known: {known}."] for name in sorted(unknown)[: limits.UNKNOWN_NAMES]}
+        if more := len(unknown) - len(told):
+            told["non_field_errors"] = [f"{more} more names are not known here."]
+        return told
+
+
+class FewList(serializers.ListField):
+    """A list that is counted before what is in it is looked at."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse more than `max_length` items as they are."""
+        if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
         return super().to_internal_value(data)
 
 

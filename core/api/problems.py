@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -16,7 +18,7 @@ from django.urls import Resolver404, resolve
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from core import json_schema
+from core import json_schema, limits
 from core.errors import SpellError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def problem(
         "type": f"urn:spell-platform:problem:{code.lower().replace('_', '-')}",
         "title": title or HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": detail if len(detail) <= limits.DETAIL_CHARS else detail[: limits.DETAIL_CHARS - 1] + "…",
         "code": code,
         "request_id": request_id.get(),
         **extra,
@@ -96,18 +98,20 @@ def unavailable(exc: BaseException) -> HttpResponse:
     return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-def violations(detail: Any, at: str = "") -> list[dict[str, str]]:
+def violations(detail: Any) -> list[dict[str, str]]:
     """Return a serializer's errors as a list of {pointer, detail}, with JSON Pointers into the request body."""
+    return list(islice(_violations(detail, ""), limits.VIOLATIONS))
+
+
+def _violations(detail: Any, at: str) -> Iterator[dict[str, str]]:
     if isinstance(detail, dict):
-        return [
-            found
-            for name, sub in detail.items()
-            for found in violations(sub, at if name == "non_field_errors" else at + json_schema.pointer([name]))
-        ]
-    if isinstance(detail, list):
-        return [found for sub in detail for found in violations(sub, at)]
-    # A message. Lists and objects above only say where it belongs.
-    return [{"pointer": at, "detail": str(detail)}]
+        for name, sub in detail.items():
+            yield from _violations(sub, at if name == "non_field_errors" else at + json_schema.pointer([name]))
+    elif isinstance(detail, list):
+        for sub in detail:
+            yield from _violations(sub, at)
+    else:  # a message; lists and objects above only say where it belongs
+        yield {"pointer": limits.cut(at), "detail": limits.cut(str(detail))}
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
