@@ -256,11 +256,18 @@ def _tell_thresholds(period: BudgetPeriod, *, before: int) -> None:
             )
 
 
-def usage(account: Account, first: dt.date, last: dt.date) -> list[dict[str, Any]]:
-    """Return what was captured, by day of acceptance (UTC) and spell, from `first` to `last` inclusive."""
+def usage(
+    account: Account, first: dt.date, last: dt.date, *, spell_keys: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what was captured, by day of acceptance (UTC) and spell, from `first` to `last` inclusive.
+
+    `spell_keys`: for these spells alone.
+    """
     entries = LedgerEntry.objects.filter(
         period__account=account, kind=Kind.CAPTURE, booked_on__gte=first, booked_on__lte=last
     )
+    if spell_keys is not None:
+        entries = entries.filter(spell_key__in=spell_keys)
     rows = entries.order_by().values("booked_on", "spell_key").annotate(casts=Count("cast_id"), total=Sum("cents"))
     return [
         {"day": row["booked_on"], "spell_key": row["spell_key"], "casts": row["casts"], "captured_cents": row["total"]}

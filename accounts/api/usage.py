@@ -51,7 +51,7 @@ class Usage(APIView):
         responses={200: UsageOut, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
-        """What was spent, by day of acceptance and by spell."""
+        """What was spent, by day of acceptance and by spell; for the key's spells, if it is limited to some."""
         if unknown := set(once_each(request)) - {"from", "to"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use from and to.")
         today = timezone.now().date()
@@ -60,7 +60,7 @@ class Usage(APIView):
         first = parse_day("from", request.query_params.get("from"), before)
         if not dt.timedelta(0) <= last - first <= dt.timedelta(days=366):
             raise BadQuery("`from` is a day before `to`, by 366 days at most.")
-        rows = budget.usage(request.auth.account, first, last)
+        rows = budget.usage(request.auth.account, first, last, spell_keys=request.auth.spell_keys)
         return Response(
             {"from": first, "to": last, "total_cents": sum(r["captured_cents"] for r in rows), "days": rows}
         )

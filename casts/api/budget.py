@@ -12,11 +12,12 @@ from rest_framework.views import APIView
 from accounts import budget, open_casts
 from accounts.api.authentication import ApiRequest
 from accounts.errors import KeyNotFound
-from accounts.models import Account
+from accounts.models import ApiKey
 from casts.errors import SpellNotFound
 from casts.models import Spell
 from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from core.api.openapi import PROBLEMS
+from core.errors import Forbidden
 
 
 class NewCap(StrictSerializer):
@@ -77,7 +78,7 @@ class Budget(APIView):
     @extend_schema(operation_id="get_budget", responses={200: BudgetOut, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """This month's caps, what is held and what was spent."""
-        return Response(budget_out(request.auth.account))
+        return Response(budget_out(request.auth))
 
     @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetOut, **PROBLEMS})
     def patch(self, request: ApiRequest) -> Response:
@@ -86,22 +87,28 @@ class Budget(APIView):
         body.is_valid(raise_exception=True)
         account = request.auth.account
         wanted = body.validated_data
+        if request.auth.spell_keys is not None and wanted.get("spell_key") not in request.auth.spell_keys:
+            ours = ", ".join(request.auth.spell_keys)
+            raise Forbidden(f"This API key is for {ours}, and may change the caps of these spells alone.")
         ref = str(wanted.get("key_id") or wanted.get("spell_key") or "")
         if wanted["scope"] == "key" and not account.api_keys.filter(pk=wanted["key_id"]).exists():
             raise KeyNotFound(f"There is no API key {ref} in this account.")
         if wanted["scope"] == "spell" and not Spell.objects.filter(key=ref).exists():
             raise SpellNotFound(f"There is no spell {ref!r}.")
         budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
-        return Response(budget_out(account))
+        return Response(budget_out(request.auth))
 
 
-def budget_out(account: Account) -> dict[str, Any]:
-    period = budget.current(account)
-    inner = list(account.budget_periods.filter(month=period.month).exclude(scope="account"))
+def budget_out(key: ApiKey) -> dict[str, Any]:
+    period = budget.current(key.account)
+    inner = list(key.account.budget_periods.filter(month=period.month).exclude(scope="account"))
+    if key.spell_keys is not None:
+        shown = {("key", str(key.pk)), *(("spell", spell_key) for spell_key in key.spell_keys)}
+        inner = [cap for cap in inner if (cap.scope, cap.ref) in shown]
     inner.sort(key=lambda cap: (cap.scope, cap.ref))  # see events.snapshot
     return {
         **PeriodOut(period).data,
         "caps": InnerPeriodOut(inner, many=True).data,
-        "open_casts": open_casts.of(account),
-        "max_open": open_casts.most(account),
+        "open_casts": open_casts.of(key.account),
+        "max_open": open_casts.most(key.account),
     }

@@ -79,6 +79,7 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
     fields = (
         ("id", "account"),
         ("url", "description", "types"),
+        ("contents", "spell_keys"),
         ("active", "disabled_at", "disabled_reason"),
         ("created_at", "deleted_at"),
     )

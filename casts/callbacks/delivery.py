@@ -13,9 +13,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.principals import of_key
+from casts.access import Reach, may_read
 from casts.callbacks import endpoints, outbox, schedule, signing
 from casts.models import Callback, CallbackAttempt
-from casts.representation import cast_out
+from casts.representation import cast_out, receipt
 from core import safe_http
 from core.queue.due import DueQuerySet
 from core.times import stamp
@@ -52,7 +54,7 @@ class CallbackWork:
         return outbox.CallbackQueue(Callback)
 
     def step(self, row: Callback) -> dt.datetime | None:
-        callback = row.mine().select_related("account", "endpoint", "cast__spell").first()
+        callback = row.mine().select_related("account", "endpoint", "cast__spell", "cast__api_key").first()
         if callback is None or callback.state != State.PENDING:
             return None
         if callback.endpoint is not None and not callback.endpoint.active:
@@ -78,11 +80,22 @@ class CallbackWork:
 
 
 def message(callback: Callback) -> bytes:
-    """Return the body: the cast as the API shows it, without its input."""
-    shown = cast_out(callback.cast)  # made anew for each try: the links in it expire
-    del shown["input"]
+    """Return the body: the cast as the API shows it, without its input; or its receipt."""
+    if holds_contents(callback):
+        shown = cast_out(callback.cast)  # made anew for each try: the links in it expire
+        del shown["input"]
+    else:
+        shown = receipt(callback.cast)
     body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(callback.cast.finished_at), "data": shown}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def holds_contents(callback: Callback) -> bool:
+    """Return whether a message holds all of its cast: if who said where it goes could read that."""
+    if callback.endpoint is not None:
+        return callback.endpoint.contents
+    placed_by = callback.cast.api_key
+    return placed_by is not None and may_read(of_key(placed_by), callback.cast) == Reach.ALL
 
 
 def send(callback: Callback, url: str) -> Outcome:

@@ -53,14 +53,28 @@ def rotated(held: list[str], *, drop_old: bool) -> list[str]:
 # --- Endpoints -------------------------------------------------------------------------------------------------
 
 
-def add_endpoint(account: Account, *, url: str, types: list[str], description: str = "") -> CallbackEndpoint:
+def add_endpoint(
+    account: Account,
+    *,
+    url: str,
+    types: list[str],
+    description: str = "",
+    contents: bool = True,
+    spell_keys: list[str] | None = None,
+) -> CallbackEndpoint:
     """Make an endpoint with a secret of its own; raise TooManyEndpoints."""
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)  # so that two can't both be the last
         if account.callback_endpoints.filter(deleted_at=None).count() >= MAX_ENDPOINTS:
             raise TooManyEndpoints(f"An account has {MAX_ENDPOINTS} endpoints at most; delete one first.")
         return CallbackEndpoint.objects.create(
-            account=account, url=url, types=types, description=description, secrets=[new_secret()]
+            account=account,
+            url=url,
+            types=types,
+            description=description,
+            contents=contents,
+            spell_keys=spell_keys,
+            secrets=[new_secret()],
         )
 
 

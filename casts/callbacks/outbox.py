@@ -54,7 +54,7 @@ def enqueue(cast: Cast) -> None:
     now, kind = timezone.now(), TYPES[CastStatus(cast.status)]
     endpoints = ENDPOINTS.all(account_id=cast.account_id)
     receivers: list[tuple[CallbackEndpoint | None, str]]
-    receivers = [(endpoint, endpoint.url) for endpoint in endpoints if kind in endpoint.types]
+    receivers = [(endpoint, endpoint.url) for endpoint in endpoints if endpoint.wants(kind, cast.spell.key)]
     if cast.callback_url:
         receivers.append((None, cast.callback_url))
     for endpoint, url in receivers:

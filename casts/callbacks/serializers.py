@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers
 
+from accounts.models import ApiKey
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
 from core.api.fields import StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
@@ -54,6 +57,12 @@ class EndpointOut(serializers.Serializer[Any]):
     url = serializers.CharField()
     description = serializers.CharField()
     types = serializers.ListField(child=serializers.ChoiceField(choices=CallbackType.choices))
+    contents = serializers.BooleanField(help_text="false: messages hold the cast's id and status alone.")
+    spell_keys = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="The only spells whose casts it is told of; null: all.",
+    )
     active = serializers.BooleanField()
     disabled_at = serializers.DateTimeField(allow_null=True)
     disabled_reason = serializers.CharField(allow_null=True)
@@ -79,21 +88,26 @@ class EndpointMade(EndpointOut):
     secret = serializers.CharField()
 
 
-class CallbackOut(serializers.Serializer[Any]):
-    """One message to one receiver."""
+class CallbackState(serializers.Serializer[Any]):
+    """One message to one receiver, for a key without `casts:read`."""
 
     id = serializers.CharField(help_text="The webhook-id that the receiver sees.")
     type = serializers.ChoiceField(choices=CallbackType.choices)
     cast_id = serializers.UUIDField()
     endpoint_id = serializers.CharField(allow_null=True, help_text="null: the cast's own callback_url.")
-    url = serializers.CharField()
     state = serializers.ChoiceField(choices=Callback.State.choices)
     tries = serializers.IntegerField(help_text="Since it was made, or last sent again.")
     next_try_at = serializers.DateTimeField(allow_null=True)
     last_status = serializers.IntegerField(allow_null=True)
-    last_error = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     delivered_at = serializers.DateTimeField(allow_null=True)
+
+
+class CallbackOut(CallbackState):
+    """One message to one receiver."""
+
+    url = serializers.CharField()
+    last_error = serializers.CharField(allow_null=True)
 
 
 class CallbackPage(serializers.Serializer[Any]):
@@ -104,14 +118,27 @@ class CallbackPage(serializers.Serializer[Any]):
     results = CallbackOut(many=True)
 
 
-class CallbackTry(serializers.Serializer[Any]):
-    """One try to deliver a message."""
+class CallbackStatePage(serializers.Serializer[Any]):
+    """The same for a key without `casts:read`."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = CallbackState(many=True)
+
+
+class CallbackTryState(serializers.Serializer[Any]):
+    """One try to deliver a message, for a key without `casts:read`."""
 
     at = serializers.DateTimeField()
-    url = serializers.CharField()
     status_code = serializers.IntegerField(allow_null=True)
-    error = serializers.CharField(allow_null=True)
     duration_ms = serializers.IntegerField()
+
+
+class CallbackTry(CallbackTryState):
+    """One try to deliver a message."""
+
+    url = serializers.CharField()
+    error = serializers.CharField(allow_null=True)
     response_excerpt = serializers.CharField(help_text="The beginning of the answer's body.")
 
 
@@ -121,12 +148,29 @@ class CallbackDetail(CallbackOut):
     attempts = CallbackTry(many=True)
 
 
+class CallbackStateDetail(CallbackState):
+    """The same for a key without `casts:read`."""
+
+    attempts = CallbackTryState(many=True)
+
+
+def by_scope(name: str, whole: type[Any], state: type[Any]) -> Any:
+    """Describe an answer that is `whole` for a key with `casts:read`, and `state` for one without."""
+    return PolymorphicProxySerializer(name, [whole, state], resource_type_field_name=None)
+
+
+LoggedPage = by_scope("LoggedCallbackPage", CallbackPage, CallbackStatePage)
+Logged = by_scope("LoggedCallback", CallbackDetail, CallbackStateDetail)
+
+
 def endpoint_out(endpoint: CallbackEndpoint) -> dict[str, Any]:
     return {
         "id": endpoint.id,
         "url": endpoint.url,
         "description": endpoint.description,
         "types": endpoint.types,
+        "contents": endpoint.contents,
+        "spell_keys": endpoint.spell_keys,
         "active": endpoint.active,
         "disabled_at": stamp(endpoint.disabled_at),
         "disabled_reason": endpoint.disabled_reason or None,
@@ -136,6 +180,15 @@ def endpoint_out(endpoint: CallbackEndpoint) -> dict[str, Any]:
 
 def secrets_out(secrets: list[str]) -> dict[str, Any]:
     return {"secret": secrets[0], "old_secret": secrets[1] if len(secrets) > 1 else None}
+
+
+def without_contents(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of the log without what may tell of a cast's contents: addresses, answers and errors."""
+    return {name: value for name, value in shown.items() if name not in TELLING}
+
+
+# A cast's callback_url is the caller's secret, and receivers may answer with what they were sent.
+TELLING = ("url", "error", "last_error", "response_excerpt")
 
 
 def callback_out(callback: Callback) -> dict[str, Any]:
@@ -167,5 +220,13 @@ def try_out(attempt: CallbackAttempt) -> dict[str, Any]:
     }
 
 
-def detail_out(callback: Callback) -> dict[str, Any]:
-    return {**callback_out(callback), "attempts": [try_out(attempt) for attempt in callback.tries.all()]}
+def log_out(key: ApiKey, callbacks: Iterable[Callback]) -> list[dict[str, Any]]:
+    """Return lines of the log as a key may read them."""
+    shown = map(callback_out, callbacks)
+    return list(shown if "casts:read" in key.scopes else map(without_contents, shown))
+
+
+def detail_out(key: ApiKey, callback: Callback) -> dict[str, Any]:
+    [line] = log_out(key, [callback])
+    tries = map(try_out, callback.tries.all())
+    return {**line, "attempts": list(tries if "casts:read" in key.scopes else map(without_contents, tries))}

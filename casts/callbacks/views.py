@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -16,20 +16,21 @@ from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
+from casts.access import served_by
 from casts.callbacks import endpoints, outbox
 from casts.callbacks.serializers import (
-    CallbackDetail,
-    CallbackPage,
     EndpointChange,
     EndpointList,
     EndpointMade,
     EndpointOut,
+    Logged,
+    LoggedPage,
     NewEndpoint,
     Rotation,
     Secrets,
-    callback_out,
     detail_out,
     endpoint_out,
+    log_out,
     secrets_out,
 )
 from casts.errors import CallbackNotFound, EndpointNotFound
@@ -37,7 +38,7 @@ from casts.models import Callback, CallbackEndpoint, CallbackType
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
-from core.errors import BadQuery
+from core.errors import BadQuery, Forbidden
 
 NO_STORE = {"Cache-Control": "no-store"}
 OUR_ID = re.compile(r"(ep|msg)_[0-9a-f]{32}")  # anything else does not reach the database
@@ -65,9 +66,14 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
     return found
 
 
+def log_of(key: ApiKey) -> QuerySet[Any]:
+    """Return the messages about casts of the spells that this key is for."""
+    return served_by(key, Callback.objects.all(), spell="cast__spell__key")
+
+
 def callback_of(key: ApiKey, callback_id: str) -> Callback:
-    log = key.account.callbacks.select_related("endpoint")
-    found = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
+    log = log_of(key).select_related("endpoint")
+    found: Callback | None = log.filter(pk=callback_id).first() if OUR_ID.fullmatch(callback_id) else None
     if found is None:
         raise CallbackNotFound(f"There is no callback {callback_id[:64]} in this account.")
     return found
@@ -90,6 +96,8 @@ class Endpoints(APIView):
         body = NewEndpoint(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = {"types": list(CallbackType.values), **body.validated_data}
+        # Whoever says where messages go gets no more from them than the key may read.
+        wanted |= {"contents": "casts:read" in request.auth.scopes, "spell_keys": request.auth.spell_keys}
         endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
         shown = endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
@@ -111,6 +119,11 @@ class OneEndpoint(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = EndpointChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
+        if body.validated_data.get("url", endpoint.url) != endpoint.url and not endpoint.may_be_led_by(request.auth):
+            raise Forbidden(
+                "This endpoint is sent what your key may not read, so your key can't change its url. Use one that has "
+                "the scope casts:read and is for the endpoint's spells, or make another endpoint."
+            )
         endpoints.change_endpoint(endpoint, **body.validated_data)
         return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
@@ -197,30 +210,30 @@ class Callbacks(APIView):
     @extend_schema(
         operation_id="list_callbacks",
         parameters=parameters_of(FILTERS),
-        responses={200: CallbackPage, **PROBLEMS},
+        responses={200: LoggedPage, **PROBLEMS},
     )
     def get(self, request: ApiRequest) -> Response:
         """The delivery log: what was and will be sent, newest first."""
-        log = filtered(request.auth.account.callbacks.all(), request, FILTERS, text=False)
+        log = filtered(log_of(request.auth), request, FILTERS, text=False)
         pages = CallbackPages()
         page: list[Callback] = pages.paginate_queryset(log, request, view=self) or []
-        return pages.get_paginated_response([callback_out(callback) for callback in page])
+        return pages.get_paginated_response(log_out(request.auth, page))
 
 
 class OneCallback(APIView):
     scopes = {"GET": "callbacks"}
 
-    @extend_schema(operation_id="get_callback", responses={200: CallbackDetail, **PROBLEMS})
+    @extend_schema(operation_id="get_callback", responses={200: Logged, **PROBLEMS})
     def get(self, request: ApiRequest, callback_id: str) -> Response:
         """One message, with every try to deliver it."""
-        return Response(detail_out(callback_of(request.auth, callback_id)))
+        return Response(detail_out(request.auth, callback_of(request.auth, callback_id)))
 
 
 class ReplayCallback(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(operation_id="replay_callback", request=None, responses={202: CallbackDetail, **PROBLEMS})
+    @extend_schema(operation_id="replay_callback", request=None, responses={202: Logged, **PROBLEMS})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
         callback = outbox.send_again(callback_of(request.auth, callback_id))
-        return Response(detail_out(callback), status=202)
+        return Response(detail_out(request.auth, callback), status=202)

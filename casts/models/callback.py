@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Account
+from accounts.models import Account, ApiKey, valid_spell_keys
 from casts.models.cast import Cast
 from core.ids import uuid7
 from core.queue.due import DueRow
@@ -40,6 +40,14 @@ class CallbackEndpoint(models.Model):
     url = models.CharField(max_length=2000)
     description = models.CharField(max_length=200, blank=True)
     types = models.JSONField(default=every_callback_type, help_text="Which messages it gets.")
+    # What the key could read that made it: whoever says where messages go must not learn more from them. The first with
+    # a default in the database, so that processes of the release before can go on while an update is under way.
+    contents = models.BooleanField(
+        default=True, db_default=True, help_text="Whether messages hold all of a cast, or only its id and its status."
+    )
+    spell_keys = models.JSONField(
+        null=True, blank=True, validators=[valid_spell_keys], help_text="The only spells whose casts it is told of."
+    )
     secrets = models.JSONField(editable=False)  # newest first; two during a rotation
     active = models.BooleanField(default=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
@@ -53,6 +61,15 @@ class CallbackEndpoint(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+    def wants(self, kind: CallbackType, spell_key: str) -> bool:
+        return kind in self.types and (self.spell_keys is None or spell_key in self.spell_keys)
+
+    def may_be_led_by(self, key: ApiKey) -> bool:
+        """Return whether a key may say where this endpoint's messages go: it could read itself what they hold."""
+        if self.contents and "casts:read" not in key.scopes:
+            return False
+        return key.spell_keys is None or (self.spell_keys is not None and set(self.spell_keys) <= set(key.spell_keys))
 
 
 class Callback(DueRow):

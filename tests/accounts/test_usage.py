@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from accounts import budget, keys
-from accounts.models import Account
+from accounts.models import SCOPES, Account
 from tests.casts.client import Api, problem
 
 
@@ -101,3 +101,24 @@ def test_a_year_at_once_is_fine_and_so_is_a_single_day(api):
 
 def test_the_first_day_of_the_calendar_has_none_before_it(api):
     assert usage(api, to="0001-01-01")[0]["from"] == "0001-01-01"
+
+
+def test_a_key_with_certain_spells_sees_what_these_cost_and_changes_their_caps_alone(account, make_spell, spend):
+    for name in ("greet", "dear"):
+        make_spell(name)
+        spend("2026-11-18", 30, spell=name)
+    other, _ = keys.create(account, name="other")
+    limited, secret = keys.create(account, name="limited", scopes=list(SCOPES), spell_keys=["greet"])
+    for scope, ref in (("spell", "greet"), ("spell", "dear"), ("key", str(other.pk)), ("key", str(limited.pk))):
+        budget.set_cap(account, cap_cents=500, scope=scope, ref=ref)
+    reader = Api(secret)
+    body, days = usage(reader)
+    assert days == [("2026-11-18", "greet", 1, 30)]
+    assert body["total_cents"] == 30
+    shown = reader.get("/budget").json()
+    assert shown["captured_cents"] == 60  # the account's: it decides whether this key may cast
+    assert [(cap["scope"], cap["ref"]) for cap in shown["caps"]] == [("key", str(limited.pk)), ("spell", "greet")]
+    assert reader.call("PATCH", "/budget", {"scope": "spell", "spell_key": "greet", "cap_cents": 7}).status_code == 200
+    for wanted in ({}, {"scope": "spell", "spell_key": "dear"}, {"scope": "key", "key_id": limited.pk}):
+        problem(reader.call("PATCH", "/budget", {"cap_cents": None, **wanted}), 403, "FORBIDDEN")
+    assert account.caps.filter(cap_cents=500).count() == 3
