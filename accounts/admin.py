@@ -67,7 +67,10 @@ class InnerCaps(CapInline):
 class AccountAdmin(ConsoleAdmin):
     list_display = ("name", "cap", "held", "captured", "remaining", "open_now", "created")
     search_fields = ("name", "members__username")
-    settings = ("name", "monthly_cap_cents", "max_running", "max_open", "require_idempotency_key")
+    settings = (
+        *("name", "monthly_cap_cents", "max_running", "max_open", "requests_per_minute", "requests_per_key"),
+        "require_idempotency_key",
+    )
     readonly_fields = ("cap", "held", "captured", "remaining", "open_now", "created", "told", "see_also")
     fields = settings + readonly_fields
     inlines = (Members, InnerCaps)

@@ -43,6 +43,17 @@ class Account(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How many of its casts may be open, waiting or running. Blank: ACCOUNT_MAX_OPEN.",
     )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many requests all its API keys may make together. Blank: as for everybody. 0: any number.",
+    )
+    requests_per_key = models.PositiveIntegerField(
+        "requests per minute and key",
+        null=True,
+        blank=True,
+        help_text="How many requests each of its API keys may make. Blank: as for everybody. 0: any number.",
+    )
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
@@ -294,3 +305,7 @@ class AccountEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.dedupe}"
+
+
+# Found by Django as this module is.
+from accounts.rationing import models as rationing_models  # noqa: E402, F401

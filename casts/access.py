@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.models import User
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -17,13 +19,17 @@ from accounts import keys, principals
 from accounts.api.authentication import KEY_HINT, bearer, require
 from accounts.models import ApiKey, Role
 from accounts.principals import Kind, Principal
+from accounts.rationing.keys import admit
 from casts import links
 from casts.errors import CastNotFound
 from casts.links import Link
 from casts.models import Cast
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
+from core.rationing import Allowance, visits
+from core.rationing.visits import Visit, visit
 
+LINK = Allowance("link", "This link")
 BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 
 
@@ -150,6 +156,12 @@ def check_epoch(link_epoch: int, cast_epoch: int) -> None:
         raise Unauthorized("This link was revoked. Ask for a new one with GET /api/v1/casts/{id}.")
 
 
+def admit_link(cast_id: uuid.UUID | str, token: str, of: Visit | None) -> None:
+    """Spend one request of a link that was found good. Raise RateLimited."""
+    subject = f"{cast_id} {hashlib.sha256(token.encode()).hexdigest()[:8]}"
+    visits.admit(of, (LINK, subject, settings.RATION_PER_LINK))
+
+
 def readable_cast(request: HttpRequest, cast_id: str) -> Reading:
     """Return a cast of which the request may read anything, by signed link, API key or session.
 
@@ -160,10 +172,12 @@ def readable_cast(request: HttpRequest, cast_id: str) -> Reading:
         link = check_link(cast_id, token)
         cast = found(cast_id)
         check_epoch(link.epoch, cast.links_epoch)
+        admit_link(cast_id, token, visit.get())
         return reading(principals.of_link(cast.pk), cast)
     secret = bearer(request)
     if secret is not None:
         key = keys.authenticate(secret)
+        admit(key, visit.get())
         require(key, "casts:read")
         return reading(principals.of_key(key), found(cast_id))
     user = session_user(request)

@@ -34,6 +34,7 @@ from casts.live.asgi import streams  # noqa: E402 - likewise
 from core import limits  # noqa: E402 - likewise
 from core.asgi import behind  # noqa: E402 - likewise
 from core.asgi.bodies import bounded_bodies  # noqa: E402 - likewise
+from core.asgi.gate import gate  # noqa: E402 - likewise
 from core.asgi.handler import ApiHandler  # noqa: E402 - likewise
 from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
@@ -57,6 +58,7 @@ api = ApiHandler()
 application = behind(
     lifespan,
     http_only,
+    gate(signed={"/api/webhooks/github": b"x-hub-signature-256"}),
     short_targets,
     bounded_bodies(BODIES),
     under("/api/", behind(streams, app=api)),

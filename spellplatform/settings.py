@@ -117,7 +117,12 @@ RUN_KNOWN = ["webhooks.inbox.run_known"]
 CAST_ENDED = ["casts.callbacks.outbox.enqueue"]
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
-SWEEPS = ["casts.lifecycle.idempotency.purge", "webhooks.inbox.purge", "webhooks.sweep.ensure"]
+SWEEPS = [
+    "casts.lifecycle.idempotency.purge",
+    "webhooks.inbox.purge",
+    "webhooks.sweep.ensure",
+    "accounts.rationing.refusals.purge",
+]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
 # core.admin.attention.Section for a user, or None if this one may not see it.
@@ -151,6 +156,21 @@ LINK_DAYS: int = env.int("LINK_DAYS", default=7, least=1)  # life of the signed 
 ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts"))).expanduser()
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3, least=0)  # per artifact
 ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30, least=1)  # for spells that name none
+
+# --- Rationing: requests a minute; 0: any number ---------------------------------------------------------
+RATION_PER_KEY: int = env.int("RATION_PER_KEY", default=1200, least=0)
+RATION_PER_ACCOUNT: int = env.int("RATION_PER_ACCOUNT", default=3000, least=0)
+RATION_PER_LINK: int = env.int("RATION_PER_LINK", default=300, least=0)
+RATION_PER_ADDRESS: int = env.int("RATION_PER_ADDRESS", default=600, least=0)  # of requests that show nothing
+# Failed tries before the next has to wait, by address; 0: they are not counted.
+RATION_BAD_KEYS: int = env.int("RATION_BAD_KEYS", default=20, least=0)
+RATION_BAD_SIGNATURES: int = env.int("RATION_BAD_SIGNATURES", default=20, least=0)
+RATION_FAILED_LOGINS: int = env.int("RATION_FAILED_LOGINS", default=10, least=0)
+RATION_FAILED_LOGINS_PER_USER: int = env.int("RATION_FAILED_LOGINS_PER_USER", default=10, least=0)
+RATION_LONGEST_WAIT_SECONDS: int = env.int("RATION_LONGEST_WAIT_SECONDS", default=900, least=1)
+# Where it is counted: blank, the database; or redis://host:port/number.
+RATION_URL: str = env.str("RATION_URL", default="").strip()
+RATION_STORE = "accounts.rationing.store.DatabaseStore"
 
 # --- Webhooks --------------------------------------------------------------------------------------------
 # Between two readings of GitHub's delivery log for what never reached us; 0: never.

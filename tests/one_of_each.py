@@ -19,6 +19,7 @@ from accounts.models import (
     Membership,
     OpenCasts,
 )
+from accounts.rationing.models import FailedTries, Ration, Refusal
 from casts.models import (
     Artifact,
     Callback,
@@ -62,6 +63,9 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),
+        make(Ration, name=TEXT, minute=2**40, used=2**53 + 1),
+        make(FailedTries, name=TEXT, count=1, last_ms=2**60),
+        make(Refusal, allowance="key", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),

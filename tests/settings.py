@@ -29,6 +29,9 @@ os.environ.update(
     GITHUB_APP_PRIVATE_KEY=str(Path(__file__).parent / "data" / "app.pem"),
     GITHUB_APP_INSTALLATION_ID="1",
     GITHUB_REPOSITORY="demo/spells",
+    # Tests are in a hurry, and what a process has taken would outlive a test's transaction.
+    **{f"RATION_{name}": "0" for name in ("PER_KEY", "PER_ACCOUNT", "PER_LINK", "PER_ADDRESS")},
+    **{f"RATION_{name}": "0" for name in ("BAD_KEYS", "BAD_SIGNATURES", "FAILED_LOGINS", "FAILED_LOGINS_PER_USER")},
     GITHUB_WEBHOOK_SECRET="It's a Secret to Everybody",
 )
 os.environ.pop("GITHUB_TOKEN", None)

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from core.api.problems import problem
+from core.rationing.visits import prove, visit
 from webhooks.inbox import Malformed, receive_delivery
 from webhooks.models import GUID_CHARS
 from webhooks.signature import signature_matches
@@ -32,6 +33,7 @@ def github(request: HttpRequest) -> HttpResponse:
             "X-Hub-Signature-256 is missing or was not made with our secret. Is the App's webhook secret the one in "
             "GITHUB_WEBHOOK_SECRET?",
         )
+    prove(visit.get())
     guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
     if not guid or not event or len(guid) > GUID_CHARS:
         return problem(

@@ -12,7 +12,9 @@ from rest_framework.request import Request
 from accounts import keys, principals
 from accounts.models import ApiKey
 from accounts.principals import Principal
+from accounts.rationing.keys import admit
 from core.errors import Forbidden, Unauthorized
+from core.rationing.visits import visit
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module, which a setting names
@@ -47,6 +49,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if secret is None:
             raise Unauthorized(KEY_HINT)
         key = keys.authenticate(secret)
+        admit(key, visit.get())
         return principals.of_key(key), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -19,14 +19,16 @@ from accounts import keys
 from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
 from accounts.principals import of_key
-from casts.access import About, check_epoch, check_link, may_read, readable_cast
+from accounts.rationing.keys import admit
+from casts.access import About, admit_link, check_epoch, check_link, may_read, readable_cast
 from casts.errors import CastNotFound
 from casts.lifecycle.events import ENDED_BY
 from casts.live.frames import Frame, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent
 from core.db.threads import in_thread
-from core.errors import Malformed, SpellError, Unauthorized
+from core.errors import Malformed, SpellError
+from core.rationing.visits import Visit, visit
 
 BATCH_SIZE = 500  # streams that one round asks for
 STREAM_HEADERS = {
@@ -60,6 +62,9 @@ class StreamRequest:
     secret: str | None
     after: int | None
     grant: Grant | None = None
+    token: str | None = None  # of the link, whose allowance is still to be spent
+    visit: Visit | None = None
+    admitted: bool = False  # its allowances have been spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,9 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
     if name is not None:
         token = request.GET.get("token") if request.META.get("QUERY_STRING") else None
         if token is not None:
-            return StreamRequest(name, None, after, ByLink(name, *check_link(str(name), token)))
+            return StreamRequest(name, None, after, ByLink(name, *check_link(str(name), token)), token, visit.get())
         if (secret := bearer(request)) is not None:
-            return StreamRequest(name, secret, after)
+            return StreamRequest(name, secret, after, visit=visit.get())
     # A session, or no access at all.
     reading = await in_thread(request, readable_cast, request, cast_id)
     grant = of_session(request, reading.cast.account_id, reading.reach)
@@ -169,24 +174,32 @@ def refusal(request: StreamRequest, keyring: Keyring, heads: dict[uuid.UUID, Cas
     key = keyring[request.secret] if request.secret is not None else None
     if isinstance(key, SpellError):
         return key
-    head = heads.get(request.cast_id)
-    if head is None or (key is not None and not may_read(of_key(key), head.about)):
-        return CastNotFound(f"There is no cast {request.cast_id} in this account.")
-    if isinstance(request.grant, ByLink):
-        try:
-            check_epoch(request.grant.epoch, head.links_epoch)
-        except Unauthorized as exc:
-            return exc
+    try:
+        check(request, key, heads.get(request.cast_id))
+    except SpellError as exc:
+        return exc
     return None
+
+
+def check(request: StreamRequest, key: ApiKey | None, head: CastHead | None) -> None:
+    """Raise SpellError unless a request may have its stream."""
+    if key is not None:
+        if not request.admitted:
+            admit(key, request.visit)
+        require(key, "casts:read")
+    if head is None or (key is not None and not may_read(of_key(key), head.about)):
+        raise CastNotFound(f"There is no cast {request.cast_id} in this account.")
+    if isinstance(request.grant, ByLink):
+        check_epoch(request.grant.epoch, head.links_epoch)
+        if request.token is not None and not request.admitted:
+            admit_link(request.cast_id, request.token, request.visit)
 
 
 def key_or_error(secret: str) -> ApiKey | SpellError:
     try:
-        key = keys.authenticate(secret)
-        require(key, "casts:read")
+        return keys.authenticate(secret)
     except SpellError as exc:
         return exc
-    return key
 
 
 def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead], keyring: Keyring) -> list[StreamStart]:

@@ -116,7 +116,9 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
         return of_error(exc)
     if start.over:
         return HttpResponse(status=204)
-    return StreamingHttpResponse(EventBody(request, replace(wanted, after=start.after)), headers=STREAM_HEADERS)
+    return StreamingHttpResponse(
+        EventBody(request, replace(wanted, after=start.after, admitted=True)), headers=STREAM_HEADERS
+    )
 
 
 class EventBody:

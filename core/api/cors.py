@@ -10,10 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from core.rationing.visits import HEADERS
+
 # What a page may send and read by CORS, beyond what is always allowed: resuming a stream, revalidating a copy, digests.
 FOR_PAGES = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Content-Disposition, Repr-Digest",
+    "Access-Control-Expose-Headers": ", ".join(["ETag", "Content-Disposition", "Repr-Digest", "Retry-After", *HEADERS]),
 }
 PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
+from django.http import HttpResponse
+
 from core.api.headers import API_HEADERS, number_request
-from core.api.problems import problem
+from core.api.problems import of_error, problem, request_id
 from core.asgi import Receive, Scope, Send
+from core.errors import SpellError
 from core.limits import MIB
 
 logger = logging.getLogger(__name__)
@@ -23,15 +27,41 @@ async def refuse(
 
     `unread`: what the body comes from, if the client may still be sending it.
     """
+    number_refused(scope, code)
+    await answer(scope, send, problem(status, code, detail, **extra), unread=unread, close=True)
+
+
+async def refuse_with(
+    scope: Scope, receive: Receive, send: Send, error: SpellError, headers: Mapping[str, str]
+) -> None:
+    """Number, log and answer a request with an error and further headers, without reading its body."""
+    number_refused(scope, error.code)
+    told = of_error(error)
+    for name, value in headers.items():
+        told.headers[name] = value
+    unread = has_body(scope)
+    await answer(scope, send, told, unread=receive if unread else None, close=unread)
+
+
+def has_body(scope: Scope) -> bool:
+    given = dict(scope["headers"])
+    return given.get(b"content-length", b"0").strip() != b"0" or b"transfer-encoding" in given
+
+
+def number_refused(scope: Scope, code: str) -> None:
+    """Number and log a request; to be called before its problem is made, which holds the number."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    number = number_request(given.decode("latin-1"))  # before the problem, which holds the number
+    number_request(given.decode("latin-1"))
     logger.info("request refused", extra={"code": code, "method": scope["method"], "path": scope["path"][:200]})
-    headers = {**API_HEADERS, "X-Request-Id": number, "Connection": "close"}
-    answer = problem(status, code, detail, headers=headers, **extra)
-    answer.headers["Content-Length"] = str(len(answer.content))
-    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    body = b"" if scope["method"] == "HEAD" else answer.content
+
+
+async def answer(scope: Scope, send: Send, told: HttpResponse, *, unread: Receive | None, close: bool) -> None:
+    headers = {**API_HEADERS, "X-Request-Id": request_id.get(), "Content-Length": str(len(told.content))}
+    for name, value in (headers | ({"Connection": "close"} if close else {})).items():
+        told.headers[name] = value
+    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": told.status_code, "headers": raw})
+    body = b"" if scope["method"] == "HEAD" else told.content
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
         await drop(unread)

@@ -40,6 +40,11 @@ async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, *
     """
     if not isinstance(request, ASGIRequest):
         return await sync_to_async(work)(*args, **kwargs)
+    return await on_pool(work, *args, **kwargs)
+
+
+async def on_pool(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work` in a thread of the pool."""
 
     def run() -> T:
         with database_kept():

@@ -30,6 +30,7 @@ NOT_TOLD = {
     "INTERNAL": "a fault of ours",
     "UNAVAILABLE": "the database is away: tests/e2e",
     "URI_TOO_LONG": "before Django sees it: tests/e2e/test_server.py",
+    "RATE_LIMITED": "tests/accounts/rationing",
     "IDEMPOTENCY_CONFLICT": "two at once, on Postgres: tests/casts/lifecycle/test_idempotency.py",
 }
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from casts import links
+from core.rationing.visits import HEADERS
 from tests.casts.client import Api, asked, problem, run
 
 WISHES = {
@@ -51,6 +52,6 @@ def test_what_a_page_may_read_of_an_answer(cast, kind, spoilt):
             assert answer.status == (401 if spoilt else {"events": 200, "artifact": 404}[kind])
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             exposed = {word.strip() for word in answer.headers["Access-Control-Expose-Headers"].split(",")}
-            assert exposed == {"ETag", "Content-Disposition", "Repr-Digest"}
+            assert exposed == {"ETag", "Content-Disposition", "Repr-Digest", "Retry-After", *HEADERS}
 
     run(scene())
