@@ -360,3 +360,6 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         if cast_id := base.uuid_in(search_term):
             return queryset.filter(cast_id=cast_id), False
         return super().get_search_results(request, queryset, search_term)
+
+
+from accounts import people  # noqa: E402, F401 - registers users, whose admin is a file of its own

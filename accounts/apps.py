@@ -6,7 +6,11 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from accounts.rationing import refusals  # needs the models
+        from accounts import sessions  # these need the models
+        from accounts.pages import receivers
+        from accounts.rationing import refusals
         from core.rationing import refused
 
         refused.connect(refusals.note)
+        sessions.connect()
+        receivers.connect()

@@ -15,7 +15,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from accounts import keys, principals
+from accounts import keys, principals, second_factor
 from accounts.api.authentication import KEY_HINT, bearer, require
 from accounts.models import ApiKey, Role
 from accounts.principals import Kind, Principal
@@ -199,4 +199,4 @@ def session_user(request: HttpRequest) -> Any:
     if not hasattr(request, "session"):
         SessionMiddleware(lambda r: HttpResponse()).process_request(request)
     user = get_user(request)
-    return user if user.is_authenticated else None
+    return user if user.is_authenticated and not second_factor.missing(user) else None

@@ -1,8 +1,17 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps
 
 
 class SpellPlatformConfig(AppConfig):
     name = "spellplatform"
+    default = True
 
     def ready(self) -> None:
         from spellplatform import checks  # noqa: F401 - registering is its effect
+
+
+class ConsoleConfig(apps.AdminConfig):
+    """The admin, on a site of our own."""
+
+    default = False
+    default_site = "accounts.pages.console.Console"

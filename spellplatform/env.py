@@ -10,9 +10,10 @@ import os
 import re
 import warnings
 from collections.abc import Collection, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -192,6 +193,50 @@ def database_config(url: str) -> dict[str, Any]:
     if not config.get("NAME") or config["ENGINE"].rpartition(".")[2] not in ("sqlite3", "postgresql"):
         raise BadSetting(f"DATABASE_URL names no database that this service can use. {how}")
     return config
+
+
+@dataclass(frozen=True)
+class Mail:
+    """Where mail is handed in."""
+
+    backend: Text
+    host: Text = ""
+    port: Whole = 0
+    user: Text = ""
+    password: Text = ""
+    starttls: builtins.bool = False
+    tls: builtins.bool = False
+
+
+def mail_config(url: Text) -> Mail:
+    """Return what EMAIL_URL says; raise BadSetting."""
+    backend = "django.core.mail.backends."
+    how = (
+        "Write smtp://user:password@host:587 (STARTTLS), smtps://user:password@host:465, smtp://host:25?tls=no for a "
+        "server within your own network, with special characters percent-encoded, or console: for mail in web's output."
+    )
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise BadSetting(f"EMAIL_URL can't be read. {how}") from None
+    if parts.scheme == "console":
+        return Mail(backend + "console.EmailBackend")
+    plain = parts.query == "tls=no"
+    if parts.scheme not in ("smtp", "smtps") or not host or parts.path.strip("/") or parts.fragment:
+        raise BadSetting(f"EMAIL_URL can't be read. {how}")
+    if parts.query and not (plain and parts.scheme == "smtp"):
+        raise BadSetting(f"EMAIL_URL can't be read. {how}")
+    tls = parts.scheme == "smtps"
+    return Mail(
+        backend + "smtp.EmailBackend",
+        host=host,
+        port=port or (465 if tls else 25 if plain else 587),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        starttls=not tls and not plain,
+        tls=tls,
+    )
 
 
 def host_of(url: str) -> str:

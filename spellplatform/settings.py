@@ -15,6 +15,7 @@ from spellplatform.env import (
     database_config,
     host_names,
     host_of,
+    mail_config,
     networks,
     read_beside,
     repository_name,
@@ -122,6 +123,7 @@ SWEEPS = [
     "webhooks.inbox.purge",
     "webhooks.sweep.ensure",
     "accounts.rationing.refusals.purge",
+    "accounts.sessions.purge",
 ]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
@@ -182,6 +184,19 @@ DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 CALLBACK_ALLOWED_HOSTS: list[str] = env.list("CALLBACK_ALLOWED_HOSTS", default=[])
 CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
 
+# --- Logging in ------------------------------------------------------------------------------------------
+REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))
+# How long a password or second factor that was shown is enough for what needs one: keys, caps, permissions.
+REAUTHENTICATE_SECONDS: float = env.float("REAUTHENTICATE_SECONDS", default=900.0)
+SESSION_IDLE_SECONDS: float = env.float("SESSION_IDLE_SECONDS", default=8 * 3600.0, least=60)
+SESSION_MAX_SECONDS: float = env.float("SESSION_MAX_SECONDS", default=14 * 24 * 3600.0, least=60)  # from the login
+MAIL = mail_config(env.str("EMAIL_URL", default="console:"))
+DEFAULT_FROM_EMAIL: str = env.str("EMAIL_FROM", default=f"Spell Platform <no-reply@{host_of(PUBLIC_URL)}>")
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = MAIL.backend, MAIL.host, MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.user, MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.starttls, MAIL.tls
+EMAIL_TIMEOUT = 20  # seconds
+
 # --- Processes -------------------------------------------------------------------------------------------
 WEB_THREADS: int = env.int("WEB_THREADS", default=4, least=1)  # per web process, for blocking work
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
@@ -194,7 +209,7 @@ STREAM_MAX_SECONDS: float = env.float("STREAM_MAX_SECONDS", default=900.0, least
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "spellplatform.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -204,6 +219,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "spellplatform",
     "core",
     "accounts",
@@ -221,6 +239,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.pages.middleware.GuardMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 # The API: no cookies, and nothing that would need a thread of its own (spellplatform.asgi). Event streams pass no
@@ -248,11 +268,39 @@ ASGI_APPLICATION = "spellplatform.asgi.application"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+AUTHENTICATION_BACKENDS = ["accounts.pages.backend.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
-LOGIN_URL = "admin:login"
+LOGIN_URL, LOGIN_REDIRECT_URL, LOGOUT_REDIRECT_URL = "account_login", "start", "account_login"
+PASSWORD_RESET_TIMEOUT = 3600  # seconds that a link in a mail opens
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_AGE = int(SESSION_MAX_SECONDS)  # of the cookie alone: the session ends by itself
+# Of allauth we use logging in by steps, confirming, and second factors. Its own rationing is off: it counts in a
+# cache, and each process has its own; see accounts.attempts.
+ACCOUNT_ADAPTER = "accounts.pages.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"login": "accounts.pages.forms.LoginForm"}
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; with these the login has a password
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
+MFA_ADAPTER = "accounts.pages.adapters.FactorAdapter"
+MFA_FORMS = {
+    "authenticate": "accounts.pages.forms.CodeForm",
+    "reauthenticate": "accounts.pages.forms.ConfirmCodeForm",
+    "activate_totp": "accounts.pages.forms.FirstCodeForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Spell Platform"
+MFA_TOTP_TOLERANCE = 1  # periods of 30 seconds that a phone's clock may be wrong
 APPEND_SLASH = False  # an API path is right or it is a 404; a redirect would lose the body
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -2,19 +2,18 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from casts import paths  # noqa: F401 - registers the converters
+from casts.pages.home import home
 from casts.pages.progress import progress
 from core.admin import attention
 from core.api import problems
 from core.db.threads import offloaded
 from webhooks.views import github
 
-admin.site.site_header = admin.site.site_title = "Spell Platform"
-
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", include("accounts.pages.urls")),
+    path("home/", home, name="home"),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/", admin.site.urls),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),

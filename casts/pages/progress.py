@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -26,7 +27,7 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
         reading = readable_cast(request, str(cast_id))
     except SpellError as exc:
         if exc.status == 401 and "token" not in request.GET:
-            return redirect(f"/admin/login/?next={request.path}")
+            return redirect_to_login(request.path)
         status = HTML_STATUS.get(exc.status, exc.status)
         return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
     cast, whole = reading.cast, reading.reach == Reach.ALL

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from accounts import budget, keys
 from accounts.admin import AccountAdmin
 from accounts.errors import BudgetExceeded
-from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod, LedgerEntry, Membership, month_of
+from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod, LedgerEntry, Membership, Session, month_of
 from core.errors import Unauthorized
 from core.ids import uuid7
 from tests.console import HOSTILE, ended_cast, listed, page, queries, refuses_changes, shown

@@ -215,7 +215,7 @@ def test_a_link_that_does_not_open_says_so(here: Platform, open_page: OpenPage):
         expect(page.get_by_role("heading", level=1)).to_have_text("This link doesn\u2019t open any more")
         assert "Greet somebody" not in page.content()
     page.goto(address)
-    assert "/admin/login/" in page.url
+    assert "/login/" in page.url
 
 
 def test_pages_that_do_not_exist_look_like_ours(here: Platform, open_page: OpenPage):

@@ -15,8 +15,8 @@ from tests.casts.client import asked, run
 def test_pages_and_the_api_answer_from_one_application():
     async def scene():
         async with asked("/") as page:
-            assert (page.status, page.headers["Location"]) == (302, "/admin/")
-        async with asked("/admin/login/") as page:
+            assert (page.status, page.headers["Location"]) == (302, "/login/?next=/")
+        async with asked("/login/") as page:
             assert page.status == 200
             assert "default-src 'self'" in page.headers["Content-Security-Policy"]
             assert page.headers["X-Frame-Options"] == "DENY"

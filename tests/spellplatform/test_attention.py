@@ -606,6 +606,6 @@ def test_every_path_on_the_page_opens(admin_client, all_trouble):
     paths = {html.unescape(path) for path in re.findall(r'(?:href|action)="(/admin/[^"]+)"', page(admin_client, PAGE))}
     assert len(paths) > 20
     for path in paths:
-        if "logout" not in path:
+        if "logout" not in path and "password_change" not in path:  # these lead elsewhere
             assert admin_client.get(path).status_code == 200, path
     assert not [path for path in paths if urlsplit(path).netloc]

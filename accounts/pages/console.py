@@ -1,0 +1,32 @@
+"""The admin's site, whose login is everybody's: its own would ask for no second factor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from accounts.pages.adapters import AccountAdapter
+
+
+class Console(AdminSite):
+    """The default site (spellplatform.apps.ConsoleConfig)."""
+
+    site_header = site_title = "Spell Platform"
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        wanted = request.GET.get("next", "")
+        if not request.user.is_authenticated:
+            return redirect_to_login(wanted or reverse("admin:index"))
+        if not self.has_permission(request):
+            raise PermissionDenied("This page is for operators.")
+        return HttpResponseRedirect(wanted if AccountAdapter(request).is_safe_url(wanted) else reverse("admin:index"))
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return HttpResponseRedirect(reverse("account_change_password"))
