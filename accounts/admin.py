@@ -67,6 +67,7 @@ class InnerCaps(CapInline):
 class AccountAdmin(ConsoleAdmin):
     list_display = ("name", "cap", "held", "captured", "remaining", "open_now", "created")
     search_fields = ("name", "members__username")
+    secret_fields = ("callback_secrets",)
     settings = (
         *("name", "monthly_cap_cents", "max_running", "max_open", "requests_per_minute", "requests_per_key"),
         "require_idempotency_key",
@@ -192,6 +193,7 @@ class ApiKeyAdmin(ConsoleAdmin):
     list_filter = (KeyState, "last_used_at")
     list_select_related = ("account", "created_by_key", "created_by_user")
     search_fields = ("name", "prefix", "account__name")
+    secret_fields = ("digest",)
     search_help_text = "By name, prefix or account. Never paste a whole key: it would end up in logs and histories."
     actions = ("revoke",)
     autocomplete_fields = ("account",)
