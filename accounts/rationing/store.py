@@ -44,7 +44,7 @@ _FRESH: dict[str, Any] = {"last_ms__gte": _of("last_ms", "since")}
 _COUNT = Case(When(**_FRESH, then=F("count")), default=whole(0), output_field=WHOLE) + whole(1)
 _BEFORE = Case(When(**_FRESH, then=F("delay_ms")), default=whole(0), output_field=WHOLE)
 _DOUBLED = Greatest(_BEFORE * whole(2), whole(int(FIRST_DELAY * 1000)), output_field=WHOLE)
-_BEYOND = Greatest(Least(_COUNT - _of("count", "free"), whole(1)), whole(0), output_field=WHOLE)  # 1 or 0
+_BEYOND = Greatest(Least(_COUNT - _of("count", "free") + whole(1), whole(1)), whole(0), output_field=WHOLE)  # 1 or 0
 _DELAY = Least(Greatest(_BEYOND * _DOUBLED, _of("delay_ms", "least")), _of("delay_ms", "longest"), output_field=WHOLE)
 FAIL = Update(
     lambda: FailedTries.objects.filter(

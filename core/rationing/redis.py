@@ -33,7 +33,7 @@ local last, blocked = tonumber(row[3] or 0), tonumber(row[4] or 0)
 if blocks and blocked > now then return {0, count, delay, blocked} end
 if last < now - forgotten then count, delay = 0, 0 end
 count = count + 1
-if count > free then delay = math.max(delay * 2, first) else delay = 0 end
+if count >= free then delay = math.max(delay * 2, first) else delay = 0 end
 delay = math.min(math.max(delay, least), longest)
 redis.call('HSET', KEYS[1], 'count', count, 'delay', delay, 'last', now, 'blocked', now + delay)
 redis.call('PEXPIRE', KEYS[1], forgotten + longest)

@@ -26,7 +26,7 @@ class Store(Protocol):
     ) -> Failed:
         """Count one more failed try, unless it comes during the wait (`blocks`).
 
-        The first wait, after more than `free` tries, has FIRST_DELAY seconds, each further twice those of the one
+        The first wait, after `free` tries, has FIRST_DELAY seconds, each further twice those of the one
         before, none more than `longest` or less than `least`. Without a try for `forgotten` seconds it begins anew.
         """
 
