@@ -10,6 +10,7 @@ import logging
 
 from django.http import HttpRequest
 
+from accounts.rationing import logins
 from core.api.address import UNKNOWN, client_address
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ def before(request: HttpRequest | None, who: str) -> None:
 
     `who` is the name that was typed, which may be nobody's; without a request it is a command or a shell that asks.
     """
+    logins.before(request, who)
 
 
 def failed(request: HttpRequest | None, who: str) -> None:
@@ -30,3 +32,4 @@ def failed(request: HttpRequest | None, who: str) -> None:
 
 def passed(request: HttpRequest | None, who: str) -> None:
     """Take note of a right one."""
+    logins.passed(request, who)

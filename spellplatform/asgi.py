@@ -40,6 +40,7 @@ from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
 from core.asgi.targets import short_targets  # noqa: E402 - likewise
+from spellplatform.errors import too_many  # noqa: E402 - likewise
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 with refusing():
@@ -58,7 +59,7 @@ api = ApiHandler()
 application = behind(
     lifespan,
     http_only,
-    gate(signed={"/api/webhooks/github": b"x-hub-signature-256"}),
+    gate(signed={"/api/webhooks/github": b"x-hub-signature-256"}, page=too_many),
     short_targets,
     bounded_bodies(BODIES),
     under("/api/", behind(streams, app=api)),

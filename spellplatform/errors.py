@@ -3,9 +3,11 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 
 from core.api.problems import not_found, problem, server_error
+from core.errors import SpellError
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -33,3 +35,10 @@ def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def failure(request: HttpRequest, *args: Any) -> HttpResponse:
     return server_error(request) if _is_api(request) else defaults.server_error(request)
+
+
+def too_many(error: SpellError) -> HttpResponse:
+    """Show a refusal to a person whose request has not come as far as a view."""
+    page = render_to_string("account/too_many.html", {"problem": error})
+    headers = {**error.headers, "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:"}
+    return HttpResponse(page, status=error.status, headers=headers)

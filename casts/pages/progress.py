@@ -29,7 +29,9 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
         if exc.status == 401 and "token" not in request.GET:
             return redirect_to_login(request.path)
         status = HTML_STATUS.get(exc.status, exc.status)
-        return render(request, "casts/unavailable.html", {"problem": exc}, status=status)
+        refused = render(request, "casts/unavailable.html", {"problem": exc}, status=status)
+        refused.headers.update(exc.headers)
+        return refused
     cast, whole = reading.cast, reading.reach == Reach.ALL
     shown, now, words = shown_to(reading.principal, cast), timezone.now(), words_of(cast)
     context = {

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
 
 from core.api import cors
 from core.api.address import client_address, counted_as
+from core.api.problems import of_error
 from core.asgi import App, Layer, Receive, Scope, Send
 from core.asgi.refusals import refuse_with
 from core.db.threads import on_pool
+from core.errors import SpellError
 from core.rationing import ADDRESS, BAD_KEYS, BAD_SIGNATURES, Penalty, RateLimited, allowances, penalties
 from core.rationing.visits import Visit, check_held, disprove, headers_of, is_known_good, visit
 
@@ -29,15 +32,22 @@ logger = logging.getLogger(__name__)
 FREE = ("/static/",)
 
 
-def gate(*, signed: Mapping[str, bytes]) -> Layer:
-    """Return the layer; `signed` names the header that carries a signature of the body, by path."""
+Page = Callable[[SpellError], HttpResponse]
+
+
+def gate(*, signed: Mapping[str, bytes], page: Page) -> Layer:
+    """Return the layer.
+
+    `signed`: the header that carries a signature of the body, by path. `page`: what is shown to people.
+    """
 
     def layer_of(app: App) -> App:
         async def layer(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["path"].startswith(FREE):
                 await app(scope, receive, send)
             else:
-                await Passage(scope, receive, send, signed.get(scope["path"])).go(app)
+                shown = of_error if scope["path"].startswith("/api/") else page
+                await Passage(scope, receive, send, signed.get(scope["path"]), shown).go(app)
 
         return layer
 
@@ -47,8 +57,8 @@ def gate(*, signed: Mapping[str, bytes]) -> Layer:
 class Passage:
     """One request's way through the gate."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, signed_by: bytes | None) -> None:
-        self.scope, self.receive, self.send = scope, receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send, signed_by: bytes | None, shown: Page) -> None:
+        self.scope, self.receive, self.send, self.shown = scope, receive, send, shown
         self.penalty = BAD_KEYS if signed_by is None else BAD_SIGNATURES
         self.visit = Visit(counted_as(client_address(scope)))
         self.visit.credential = credential_of(scope, signed_by, self.visit.address)
@@ -115,7 +125,7 @@ class Passage:
         headers = headers_of([*self.visit.standings, exc.standing])
         if b"token=" in self.scope["query_string"]:
             headers |= cors.FOR_PAGES
-        await refuse_with(self.scope, self.receive, self.send, exc, headers)
+        await refuse_with(self.scope, self.receive, self.send, exc, headers, self.shown)
 
 
 @contextmanager

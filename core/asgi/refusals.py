@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpResponse
@@ -32,11 +32,16 @@ async def refuse(
 
 
 async def refuse_with(
-    scope: Scope, receive: Receive, send: Send, error: SpellError, headers: Mapping[str, str]
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    error: SpellError,
+    headers: Mapping[str, str],
+    shown: Callable[[SpellError], HttpResponse] = of_error,
 ) -> None:
-    """Number, log and answer a request with an error and further headers, without reading its body."""
+    """Number, log and answer a request with an error, as it is `shown`, and headers, without reading its body."""
     number_refused(scope, error.code)
-    told = of_error(error)
+    told = shown(error)
     for name, value in headers.items():
         told.headers[name] = value
     unread = has_body(scope)
@@ -58,7 +63,7 @@ def number_refused(scope: Scope, code: str) -> None:
 async def answer(scope: Scope, send: Send, told: HttpResponse, *, unread: Receive | None, close: bool) -> None:
     headers = {**API_HEADERS, "X-Request-Id": request_id.get(), "Content-Length": str(len(told.content))}
     for name, value in (headers | ({"Connection": "close"} if close else {})).items():
-        told.headers[name] = value
+        told.headers.setdefault(name, value)
     raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in told.items()]
     await send({"type": "http.response.start", "status": told.status_code, "headers": raw})
     body = b"" if scope["method"] == "HEAD" else told.content

@@ -5,13 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.contrib.auth import hashers
 from django.db import connections
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from accounts.rationing import logins
 from accounts.rationing.models import FailedTries
 from core.rationing import RateLimited
 from tests.accounts.rationing.conftest import new_process
+from tests.accounts.rationing.test_requests import ask
 
 HOME, OFFICE = "203.0.113.1", "203.0.113.2"
 
@@ -92,3 +94,27 @@ def test_of_many_at_once_no_more_are_looked_at_than_may_be(limits):
 def test_what_was_typed_is_not_kept():
     assert wait("correct horse battery staple") == 0
     assert not FailedTries.objects.filter(name__contains="horse").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_login_page_refuses_before_it_hashes(django_user_model, monkeypatch, limits, settings):
+    hashed = []
+    monkeypatch.setattr(hashers, "verify_password", lambda *given, **how: hashed.append(given) or (False, False))
+    django_user_model.objects.create_user("ann", password="x")
+    settings.RATION_FAILED_LOGINS_PER_USER = 0
+    client = Client()
+    answers = [client.post("/login/", {"login": "ann", "password": "y"}) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 3
+    assert len(hashed) == 5
+    assert answers[-1]["Retry-After"] == "1"
+    assert "Too many" in answers[-1].text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_refused_at_the_gate_is_shown_a_page(limits, settings):
+    settings.RATION_PER_ADDRESS = 1
+    asked = [ask("/login/")[0] for _ in range(2)]
+    assert [status for status, *_ in asked] == [200, 429]
+    headers = asked[1][1]
+    assert headers["Content-Type"].startswith("text/html")
+    assert headers["Retry-After"] == "60"

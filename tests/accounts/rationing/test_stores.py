@@ -62,7 +62,7 @@ def test_a_block_is_a_sixteenth_of_what_is_left_and_all_of_it_is_handed_out(stor
     assert store.take("key:1", MINUTE, 100) == Taken(MINUTE, 6, 6)
     assert store.take("key:1", MINUTE, 100) == Taken(MINUTE, 5, 11)
     assert store.take("key:2", MINUTE, 100) == Taken(MINUTE, 6, 6)
-    granted = []
+    granted: list[int] = []
     while not granted or granted[-1]:
         granted.append(store.take("key:1", MINUTE, 100).granted)
     assert (sum(granted), max(granted), granted[-20:]) == (89, 5, [1] * 19 + [0])
