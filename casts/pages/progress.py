@@ -30,7 +30,8 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
             return redirect_to_login(request.path)
         status = HTML_STATUS.get(exc.status, exc.status)
         refused = render(request, "casts/unavailable.html", {"problem": exc}, status=status)
-        refused.headers.update(exc.headers)
+        for name, value in exc.headers.items():
+            refused[name] = value
         return refused
     cast, whole = reading.cast, reading.reach == Reach.ALL
     shown, now, words = shown_to(reading.principal, cast), timezone.now(), words_of(cast)
