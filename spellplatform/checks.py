@@ -1,5 +1,9 @@
 """System checks: configurations that must not serve, and ones that should be looked at."""
 
+import ipaddress
+import math
+import re
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +16,54 @@ from github_integration.errors import NotConfigured
 from spellplatform.env import host_of, problem_of_public_url
 from webhooks.inbox import LEAST_DAYS
 
+MAKE_ONE = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+LEAST_KEY, LEAST_WEBHOOK, LEAST_DIFFERENT = 32, 16, 6  # characters
+LEAST_KEY_BITS, LEAST_WEBHOOK_BITS = 80, 24  # of what a text's own characters tell, which is less than it was made of
+# Written in documentation, ours and others', or usual stand-ins.
+KNOWN = re.compile(
+    r"only-for-debug|django-insecure.*|.*random-characters|the-output-of-.*|the-(webhook-)?secret.*|my-webhook-secret"
+    r"|it's a secret to everybody|.*change.?me.*|(your|my).?(secret|key).*|(secret|password|test|example)[\W\d_]*",
+    re.IGNORECASE,
+)
+
+
+def weakness(secret: str, *, least: int, bits: float) -> str:
+    """Say what is wrong with a secret that ought to be random, blank if nothing is to be seen. Never the secret."""
+    if KNOWN.fullmatch(secret.strip()):
+        return "is a value from documentation"
+    if len(secret) < least:
+        return f"has {len(secret)} characters, of at least {least}"
+    repeated = secret in (secret + secret)[1:-1]
+    counts = [secret.count(character) for character in set(secret)]
+    if repeated or len(counts) < LEAST_DIFFERENT or -sum(n * math.log2(n / len(secret)) for n in counts) < bits:
+        return "repeats itself and is easily guessed"
+    return ""
+
+
+def on_this_machine(url: str) -> bool:
+    host = host_of(url).strip("[]").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_plain(url: str) -> bool:
+    """Whether what is sent there can be read on the way."""
+    return url.lower().startswith("http://") and not on_this_machine(url)
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether every user of the machine may read a file, or look into a folder."""
+    try:
+        if not path.is_dir() and not path.parent.stat().st_mode & 0o001:
+            return False
+        return bool(path.stat().st_mode & 0o004)
+    except OSError:
+        return False
+
 
 @register()
 def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -23,14 +75,37 @@ def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             "DEBUG=1 on your own machine. See docs/reference/configuration.md."
         )
         return [Error("SECRET_KEY is not set.", hint=hint, id="spell.E004")]
-    return []
+    given = {"SECRET_KEY": settings.SECRET_KEY}
+    given |= {f"SECRET_KEY_FALLBACKS, entry {n}": key for n, key in enumerate(settings.SECRET_KEY_FALLBACKS, 1)}
+    hint = f"{MAKE_ONE}. Links and sessions that were signed with this one end; it must not be a fallback either."
+    return [
+        Error(f"{name} {problem}: whoever guesses it makes links and sessions that open.", hint=hint, id="spell.E005")
+        for name, key in given.items()
+        if not settings.DEBUG and (problem := weakness(key, least=LEAST_KEY, bits=LEAST_KEY_BITS))
+    ]
 
 
 @register()
 def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    # Without a secret anybody could sign.
-    if settings.GITHUB_WEBHOOK_SECRETS or settings.DEBUG:
+    if settings.DEBUG:
         return []
+    weak = [
+        weakness(secret, least=LEAST_WEBHOOK, bits=LEAST_WEBHOOK_BITS) for secret in settings.GITHUB_WEBHOOK_SECRETS
+    ]
+    if weak and not any(weak):
+        return []
+    if weak:
+        hint = f"{MAKE_ONE}. Then set it on GitHub too; docs/how-to/github-actions-setup.md says how nothing is lost."
+        return [
+            Error(
+                f"GITHUB_WEBHOOK_SECRET, entry {n}, {problem}: whoever guesses it signs as GitHub.",
+                hint=hint,
+                id="spell.E006",
+            )
+            for n, problem in enumerate(weak, 1)
+            if problem
+        ]
+    # Without a secret anybody could sign.
     return [
         Error(
             "GITHUB_WEBHOOK_SECRET is not set.",
@@ -58,15 +133,66 @@ def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     # Every link that we hand out begins with it.
     problem = problem_of_public_url(settings.PUBLIC_URL)
-    return [Error(problem, id="spell.E003")] if problem else []
+    if problem:
+        return [Error(problem, id="spell.E003")]
+    if is_plain(settings.PUBLIC_URL) and not settings.DEBUG:
+        hint = (
+            "Have a proxy end TLS in front of the service, and write https:// (docs/how-to/production.md). On your own "
+            "machine leave it at http://127.0.0.1:8000, or set DEBUG=1."
+        )
+        told = "PUBLIC_URL is http:// and no address of this machine: API keys, links and passwords would be readable."
+        return [Error(told, hint=hint, id="spell.E007")]
+    return []
+
+
+@register()
+def debug(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.DEBUG and (settings.SECURE or not on_this_machine(settings.PUBLIC_URL)):
+        told = "DEBUG is on, and PUBLIC_URL is no address of this machine: errors show settings and source to anybody."
+        return [Warning(told, hint="Take DEBUG out, and set SECRET_KEY.", id="spell.W003")]
+    return []
+
+
+@register()
+def origins(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    plain = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if is_plain(origin)]
+    found: list[CheckMessage] = []
+    if plain and not settings.DEBUG and not is_plain(settings.PUBLIC_URL):
+        told = "CSRF_TRUSTED_ORIGINS names an origin without TLS: whoever is on its way may send the admin's forms."
+        found.append(Warning(told, hint="Write https://, or leave it out.", id="spell.W004"))
+    if "*" in settings.ALLOWED_HOSTS and not settings.DEBUG:
+        hint = "Name the hosts by which the service is reached, or leave it out for that of PUBLIC_URL."
+        found.append(Warning("ALLOWED_HOSTS allows any host.", hint=hint, id="spell.W005"))
+    return found
+
+
+@register()
+def files(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Files of an earlier release may be open to all users of the machine."""
+    database = settings.DATABASES["default"]
+    named = [("ARTIFACT_ROOT", Path(settings.ARTIFACT_ROOT))]
+    if database["ENGINE"] == "spellplatform.sqlite" and database["NAME"]:
+        named.append(("DATABASE_URL", Path(database["NAME"])))
+    return [
+        Warning(
+            f"What {name} names may be read by every user of this machine.",
+            hint=f"chmod -R o= {path if path.is_dir() else f'{path}*'}",
+            id="spell.W006",
+        )
+        for name, path in named
+        if not settings.DEBUG and open_to_all(path)
+    ]
 
 
 @register()
 def github_api_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    if settings.GITHUB_API_URL.startswith(("http://", "https://")) and host_of(settings.GITHUB_API_URL):
-        return []
     hint = "Leave it out for github.com; an Enterprise Server has it at https://HOST/api/v3."
-    return [Error("GITHUB_API_URL must begin with https:// (or http://).", hint=hint, id="spell.E004")]
+    if not settings.GITHUB_API_URL.startswith(("http://", "https://")) or not host_of(settings.GITHUB_API_URL):
+        return [Error("GITHUB_API_URL must begin with https:// (or http://).", hint=hint, id="spell.E008")]
+    if is_plain(settings.GITHUB_API_URL) and not settings.DEBUG:
+        told = "GITHUB_API_URL is http:// and no address of this machine: tokens would be readable on the way."
+        return [Error(told, hint=hint, id="spell.E009")]
+    return []
 
 
 @register()

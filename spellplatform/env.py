@@ -19,6 +19,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 IGNORE = "IGNORE_ENV_FILE"
+FILE = "_FILE"
+SECRET_BYTES = 64 * 1024
 MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
 
 # The types within Env, whose methods have the same names.
@@ -123,11 +125,20 @@ class Env:
         self.values = values
 
     def given(self, name: Text) -> Text | None:
-        """Return a setting's text, None if it is missing or blank. `$NAME` stands for another variable that is set."""
+        """Return a setting's text, None if it is missing or blank. `$NAME` stands for another variable that is set.
+
+        NAME_FILE names a file that holds it, as Docker and Kubernetes hand over secrets. Raise BadSetting.
+        """
+        value, file = self._variable(name), self._variable(f"{name}{FILE}")
+        if not file.strip():
+            return value if value.strip() else None
+        if value.strip():
+            raise BadSetting(f"{name} and {name}{FILE} are both set. Leave one of them out.")
+        return read_secret(f"{name}{FILE}", file.strip())
+
+    def _variable(self, name: Text) -> Text:
         value = self.values.get(name, "")
-        if value.startswith("$"):
-            value = self.values.get(value[1:], value)
-        return value if value.strip() else None
+        return self.values.get(value[1:], value) if value.startswith("$") else value
 
     def str(self, name: Text, *, default: Text, among: Collection[Text] = ()) -> Text:
         """Return a text. Raise BadSetting if it is not one of `among`, ignoring case."""
@@ -171,6 +182,30 @@ class Env:
         if not math.isfinite(number) or number < least:
             raise BadSetting(f"{name} must be a number, at least {least:g}.")
         return number
+
+
+def read_secret(name: str, path: str) -> str:
+    """Return what the file that a setting names holds, without the line break at its end. Raise BadSetting."""
+    # Without the path: somebody may have written the secret there.
+    try:
+        with Path(path).open("rb") as opened:
+            raw = opened.read(SECRET_BYTES + 1)
+        text = raw.decode("utf-8-sig").rstrip("\r\n")
+    except (OSError, ValueError) as exc:
+        why = (isinstance(exc, OSError) and exc.strerror) or "it is not a file of UTF-8 text"
+        raise BadSetting(f"{name} names no file that can be read: {why}.") from None
+    if not text.strip() or "\x00" in text or len(raw) > SECRET_BYTES:
+        raise BadSetting(f"{name} names a file that is empty, longer than {SECRET_BYTES:,} bytes, or holds a NUL.")
+    return text
+
+
+def umask_of(text: str) -> int:
+    """Return UMASK, given as for umask(1). Raise BadSetting, also where the files would be of no use to ourselves."""
+    if not re.fullmatch(r"0{0,2}[0-7]{2}", text.strip()):
+        raise BadSetting(
+            "UMASK must be octal: 077, or 027 to let the group read what is written; nothing of the owner's."
+        )
+    return int(text, 8)
 
 
 def database_config(url: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from spellplatform.env import (
     networks,
     read_beside,
     repository_name,
+    umask_of,
     workflow_file,
 )
 
@@ -27,10 +28,16 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 read_beside(BASE_DIR, os.environ)
 env = Env()
 
+# What is written holds inputs, outputs and secrets: it is this user's alone, from the first file on.
+UMASK: int = umask_of(env.str("UMASK", default="077"))
+os.umask(UMASK)
+
 # --- The service -----------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", default=False)
 # Not refused here when it is empty: help, and commands that sign nothing, need none. Web and worker check it.
 SECRET_KEY: str = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
+# Old keys: what they signed still opens, nothing is signed with them.
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Where clients reach this service; every link we hand out begins with it.
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").strip().rstrip("/")
 ALLOWED_HOSTS: list[str] = host_names(
@@ -308,14 +315,28 @@ WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()  # a fresh clone serves its pa
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": ARTIFACT_ROOT, "base_url": None},
+        "OPTIONS": {
+            **{"location": ARTIFACT_ROOT, "base_url": None},
+            # Django sets modes of its own, which let everybody read.
+            **{"file_permissions_mode": 0o666 & ~UMASK, "directory_permissions_mode": 0o777 & ~UMASK},
+        },
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    # No secrets: a proxy may serve them.
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
+        "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+    },
 }
 # GitHub's own cap on webhook bodies (docs: webhook events and payloads); other bodies are capped by their views.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 25 * 1024 * 1024
 
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SECURE = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+# With this prefix browsers take a cookie from this very host alone, and only by TLS.
+SESSION_COOKIE_NAME = "__Host-sessionid" if SECURE else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if SECURE else "csrftoken"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True  # forms carry the CSRF token; no script reads the cookie
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # Strict: who follows a link to a page would be logged out
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"  # progress links carry a token: never send them to other sites
 X_FRAME_OPTIONS = "DENY"

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import held
 from tests.e2e.platform import Platform
+from tests.strong import SECRET_KEY
 
 OpenPage = Callable[..., Page]
 ENDED = "main[data-final=true]"
@@ -198,9 +199,11 @@ def test_the_page_reconnects_when_the_web_process_is_replaced(here: Platform, op
 
 
 def old_token(cast_id: str) -> str:
-    """Return a token that the platform (SECRET_KEY: e2e) made a month ago; see casts.links."""
+    """Return a token that the platform made a month ago; see casts.links."""
     with mock.patch("time.time", return_value=time.time() - 31 * 86_400):
-        return signing.TimestampSigner(key="e2e", salt=f"casts.links:{cast_id}", sep=".").sign("r").removeprefix("r.")
+        return (
+            signing.TimestampSigner(key=SECRET_KEY, salt=f"casts.links:{cast_id}", sep=".").sign("r").removeprefix("r.")
+        )
 
 
 def test_a_link_that_does_not_open_says_so(here: Platform, open_page: OpenPage):

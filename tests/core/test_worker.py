@@ -22,6 +22,7 @@ from core.queue import wakeups, worker
 from core.queue.due import DueQuerySet
 from core.queue.worker import Worker
 from tests.casts.conftest import history, ledger
+from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -299,8 +300,8 @@ def test_no_more_rows_are_held_than_there_are_threads(make_cast, working):
 @pytest.mark.processes
 def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_zero(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
-        "SECRET_KEY": "x",
-        "GITHUB_WEBHOOK_SECRET": "x",
+        "SECRET_KEY": SECRET_KEY,
+        "GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "DATABASE_URL": f"sqlite:///{tmp_path / 'worker.sqlite3'}",
         "VAR_DIR": str(tmp_path),
     }
@@ -320,8 +321,8 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
 @pytest.mark.processes
 def test_the_command_starts_when_its_tables_are_there(tmp_path):
     environment = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ} | {
-        "SECRET_KEY": "x",
-        "GITHUB_WEBHOOK_SECRET": "x",
+        "SECRET_KEY": SECRET_KEY,
+        "GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "DATABASE_URL": f"sqlite:///{tmp_path / 'worker.sqlite3'}",
         "VAR_DIR": str(tmp_path),
     }

@@ -26,9 +26,11 @@ import jwt
 import psycopg
 import requests
 
+from tests.strong import SECRET_KEY, WEBHOOK_SECRET
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
-SECRET = "e2e-webhook-secret"
+SECRET = WEBHOOK_SECRET
 REPOSITORY = "demo/spells"
 MINUTE = "10"  # seconds; what has a minute here really takes two at most
 EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
@@ -114,7 +116,7 @@ def environment_for(folder: Path, database_url: str, **settings: str) -> dict[st
     """Return what web, worker and commands are started with."""
     return {
         **{n: os.environ[n] for n in ("PATH", "HOME", "LANG", "XDG_CACHE_HOME") if n in os.environ},
-        "SECRET_KEY": "e2e",
+        "SECRET_KEY": SECRET_KEY,
         "DATABASE_URL": database_url,
         "VAR_DIR": str(folder),
         "LOG_FORMAT": "console",

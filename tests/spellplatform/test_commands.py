@@ -18,9 +18,10 @@ from django.test import Client
 
 from spellplatform import __version__
 from tests.e2e.platform import free_port
+from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = {"SECRET_KEY": "x", "GITHUB_WEBHOOK_SECRET": "y"}
+KEY = {"SECRET_KEY": SECRET_KEY, "GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET}
 pytestmark = pytest.mark.processes
 EMPTY = "CommandError: The database is empty: "
 
@@ -89,7 +90,7 @@ def test_the_local_github_needs_no_setting_of_ours(tmp_path):
 
 
 def test_without_a_secret_key_web_and_worker_do_not_start(tmp_path):
-    worker = manage(tmp_path, "runworker", GITHUB_WEBHOOK_SECRET="y")
+    worker = manage(tmp_path, "runworker", GITHUB_WEBHOOK_SECRET=WEBHOOK_SECRET)
     assert worker.returncode == 1
     assert "SECRET_KEY is not set" in worker.stderr
     assert "token_urlsafe" in worker.stderr

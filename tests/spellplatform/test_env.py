@@ -24,8 +24,10 @@ from spellplatform.env import (
     problem_of_public_url,
     read_file,
     repository_name,
+    umask_of,
 )
 from tests.conftest import marking
+from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow+/IBAA==\nQk0=\n-----END RSA PRIVATE KEY-----"
@@ -343,6 +345,54 @@ print(json.dumps([conf["bind"], conf["workers"], conf["accesslog"], conf["loglev
 """
 
 
+def test_a_setting_is_read_from_the_file_that_is_named(tmp_path: Path):
+    file = tmp_path / "key"
+    values = {"SECRET_KEY_FILE": str(file), "LINK_DAYS_FILE": "$WHERE", "WHERE": str(tmp_path / "days")}
+    (tmp_path / "days").write_text("9\n")
+    for written, read in (("$a b #1\n", "$a b #1"), ("\ufeffx\r\n", "x"), (" x ", " x "), ("-----\nx\n\n", "-----\nx")):
+        file.write_bytes(written.encode())
+        assert Env(values).str("SECRET_KEY", default="none") == read
+    assert Env(values).int("LINK_DAYS", default=7) == 9
+    assert Env({"SECRET_KEY_FILE": " "}).str("SECRET_KEY", default="none") == "none"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (None, "names no file that can be read: No such file or directory."),
+        (b"\n", "names a file that is empty"),
+        (b"\xff\xfe\x00", "names no file that can be read: it is not a file of UTF-8 text."),
+        (b"a\x00b", "holds a NUL"),
+        (b"x" * 70_000, "longer than 65,536 bytes"),
+    ],
+)
+def test_a_file_that_holds_no_setting_is_told_without_its_path_or_text(tmp_path: Path, written, told):
+    file = tmp_path / "Hush"
+    if written is not None:
+        file.write_bytes(written)
+    with pytest.raises(BadSetting, match=f"SECRET_KEY_FILE .*{told}") as refused:
+        Env({"SECRET_KEY_FILE": str(file)}).str("SECRET_KEY", default="")
+    assert "Hush" not in str(refused.value)
+    with pytest.raises(BadSetting, match="names no file that can be read: Is a directory"):
+        Env({"SECRET_KEY_FILE": str(tmp_path)}).str("SECRET_KEY", default="")
+
+
+def test_a_setting_that_is_given_twice_is_refused():
+    with pytest.raises(BadSetting, match="SECRET_KEY and SECRET_KEY_FILE are both set"):
+        Env({"SECRET_KEY": "Hush", "SECRET_KEY_FILE": "Hush"}).str("SECRET_KEY", default="")
+
+
+@pytest.mark.parametrize(("text", "mask"), [("077", 0o77), ("27", 0o27), ("0022", 0o22), (" 007 ", 0o7)])
+def test_umask(text, mask):
+    assert umask_of(text) == mask
+
+
+@pytest.mark.parametrize("text", ["777", "0o77", "", "8", "7", "-77", "99", "177"])
+def test_a_umask_that_is_none_or_locks_ourselves_out(text):
+    with pytest.raises(BadSetting, match="UMASK must be octal"):
+        umask_of(text)
+
+
 def test_gunicorn_and_the_application_read_the_file_alike(copy: Path):
     (copy / ".env").write_text(
         "SECRET_KEY=xK9$mQ2v fifty-random & more # all of it\nBIND = '127.0.0.1:8123'\nexport WEB_PROCESSES=3\n"
@@ -358,7 +408,7 @@ def test_gunicorn_and_the_application_read_the_file_alike(copy: Path):
 @pytest.mark.parametrize("command", [("--help",), ("check",), ("doctor", "--help")], ids=lambda command: command[0])
 def test_the_demo_never_opens_the_file(copy: Path, command):
     (copy / ".env").mkdir()  # who opens it says so
-    settings = {"PUBLIC_URL": "http://127.0.0.1:9", "SECRET_KEY": "x" * 50, "GITHUB_WEBHOOK_SECRET": "y"}
+    settings = {"PUBLIC_URL": "http://127.0.0.1:9", "SECRET_KEY": SECRET_KEY, "GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET}
     (copy / "var" / "demo").mkdir(parents=True)
     (copy / "var" / "demo" / "settings.json").write_text(json.dumps(settings))
     ran = started(copy, "manage.py", "demo", *command)

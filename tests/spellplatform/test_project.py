@@ -7,11 +7,19 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from django.contrib.auth import get_user
+from django.contrib.auth.models import User
 from django.core.checks import ERROR, WARNING, run_checks
 from django.core.management import call_command
+from django.test import Client
+
+from casts import links
+from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 CREDENTIALS = ("GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_TOKEN")
@@ -47,7 +55,9 @@ def test_imports_point_down_only():
 
 def found(level):
     return {
-        message.id for message in run_checks() if message.level == level and (message.id or "").startswith("spell.")
+        message.id
+        for message in run_checks()
+        if message.level == level and (message.id or "").startswith("spell.") and not message.is_silenced()
     }
 
 
@@ -85,6 +95,87 @@ def test_links_need_an_address_to_begin_with(settings, url):
     assert found(ERROR) == {"spell.E003"}
 
 
+GOOD = "3kP9xQ2mT7vB1nZ8cR5wY3pL6hJ0gDaE1x2y3z"
+WEAK = [
+    ("SECRET_KEY", "only-for-debug", "spell.E005", "documentation"),
+    ("SECRET_KEY", "fifty-random-characters", "spell.E005", "documentation"),
+    ("SECRET_KEY", f"django-insecure-{GOOD}", "spell.E005", "documentation"),
+    ("SECRET_KEY", f"{GOOD}-change-me", "spell.E005", "documentation"),
+    ("SECRET_KEY", GOOD[:31], "spell.E005", "31 characters"),
+    ("SECRET_KEY", "x" * 60, "spell.E005", "repeats"),
+    ("SECRET_KEY", "0123456789abcdef" * 4, "spell.E005", "repeats"),
+    ("SECRET_KEY_FALLBACKS", [GOOD, "tests"], "spell.E005", "entry 2"),
+    ("GITHUB_WEBHOOK_SECRETS", ["It's a Secret to Everybody"], "spell.E006", "documentation"),
+    ("GITHUB_WEBHOOK_SECRETS", [GOOD, "my-webhook-secret"], "spell.E006", "entry 2"),
+    ("GITHUB_WEBHOOK_SECRETS", ["k3P9xQ2mT7vB1nZ"], "spell.E006", "15 characters"),
+    ("PUBLIC_URL", "http://spells.example.com", "spell.E007", "http://"),
+    ("PUBLIC_URL", "http://10.0.0.5:8000", "spell.E007", "http://"),
+    ("PUBLIC_URL", "http://127.0.0.1.example.com", "spell.E007", "http://"),
+    ("GITHUB_API_URL", "ftp://github.example.com", "spell.E008", "https://"),
+    ("GITHUB_API_URL", "http://github.example.com/api/v3", "spell.E009", "http://"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "wrong", "told"), WEAK)
+def test_what_is_weak_is_refused_outside_debug_and_the_message_says_how_to_mend_it(settings, name, value, wrong, told):
+    settings.SILENCED_SYSTEM_CHECKS, settings.PUBLIC_URL = [], "https://spells.example.com"
+    settings.CSRF_TRUSTED_ORIGINS = []
+    setattr(settings, name, value)
+    [message] = [message for message in run_checks() if message.level == ERROR]
+    assert (message.id, told in str(message)) == (wrong, True), message
+    assert message.hint
+    if "SECRET" in name:
+        assert "token_urlsafe" in message.hint
+        assert (value if isinstance(value, str) else value[-1]) not in str(message)
+    settings.DEBUG = True
+    assert found(ERROR) <= {"spell.E008"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("PUBLIC_URL", f"http://{host}:8000")
+            for host in ("127.0.0.1", "localhost", "[::1]", "127.1.2.3", "a.localhost")
+        ),
+        ("PUBLIC_URL", "https://spells.example.com"),
+        ("GITHUB_WEBHOOK_SECRETS", ["0123456789abcdeF"]),
+        ("SECRET_KEY_FALLBACKS", [GOOD]),
+    ],
+)
+def test_what_is_strong_enough_is_not(settings, name, value):
+    settings.SILENCED_SYSTEM_CHECKS, settings.PUBLIC_URL = [], "https://spells.example.com"
+    settings.CSRF_TRUSTED_ORIGINS = []
+    setattr(settings, name, value)
+    assert found(ERROR) == found(WARNING) == set()
+
+
+def test_debug_origins_hosts_and_open_files_are_warned_of(settings, tmp_path):
+    settings.PUBLIC_URL, settings.CSRF_TRUSTED_ORIGINS = "https://spells.example.com", ["http://old.example.com"]
+    settings.ALLOWED_HOSTS, settings.ARTIFACT_ROOT = ["*"], tmp_path
+    tmp_path.chmod(0o755)
+    assert (found(ERROR), found(WARNING)) == (set(), {"spell.W004", "spell.W005", "spell.W006"})
+    settings.DEBUG = True
+    assert found(WARNING) == {"spell.W003"}
+
+
+def test_an_old_secret_key_still_opens_links_and_sessions(settings, db):
+    cast_id = uuid.uuid4()
+    link = links.token_for(cast_id)
+    user = User.objects.create_user("ada")
+    client = Client()
+    client.force_login(user)
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], GOOD
+    links._token.cache_clear()
+    assert links.opens(cast_id, link)
+    assert links.token_for(cast_id) != link
+    assert get_user(mock.Mock(session=client.session)) == user
+    settings.SECRET_KEY_FALLBACKS = []
+    assert not links.opens(cast_id, link)
+    assert not get_user(mock.Mock(session=client.session)).is_authenticated
+    links._token.cache_clear()
+
+
 def python(code, **environment):
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}
     return subprocess.run(
@@ -95,7 +186,7 @@ def python(code, **environment):
 @pytest.mark.processes
 def test_the_server_itself_refuses_to_serve_without_a_webhook_secret(tmp_path):
     """gunicorn imports this module; no management command runs its checks."""
-    environment = {"SECRET_KEY": "x", "VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": " , "}
+    environment = {"SECRET_KEY": SECRET_KEY, "VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": " , "}
     refused = python("import spellplatform.asgi", **environment)
     assert refused.returncode != 0
     assert "GITHUB_WEBHOOK_SECRET is not set" in refused.stderr
@@ -103,7 +194,7 @@ def test_the_server_itself_refuses_to_serve_without_a_webhook_secret(tmp_path):
 
 @pytest.mark.processes
 def test_without_a_secret_key_the_server_does_not_start_and_says_how_to_make_one(tmp_path):
-    environment = {"VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": "x"}
+    environment = {"VAR_DIR": str(tmp_path), "GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET}
     refused = python("import spellplatform.asgi", **environment)
     assert refused.returncode != 0
     assert "token_urlsafe" in refused.stderr

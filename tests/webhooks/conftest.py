@@ -23,6 +23,7 @@ from accounts.models import ApiKey
 from casts.models import Cast
 from github_integration.models import Installation, WorkflowTarget
 from tests.casts.conftest import accept_cast
+from tests.strong import WEBHOOK_SECRET
 from webhooks.inbox import DeliveryWork
 from webhooks.models import Delivery
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer  # with the test client's json()
 
 ENDPOINT = "/api/webhooks/github"
-SECRET = "It's a Secret to Everybody"  # of tests/settings.py
+SECRET = WEBHOOK_SECRET
 SAMPLES = Path(__file__).parents[1] / "data" / "github" / "samples"
 THREAD = threading.local()
 ACTOR = "spells[bot]"  # who starts our runs
