@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts import principals
 from accounts.models import Account, ApiKey, usual_scopes
 from accounts.principals import Principal
+from core import access
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
@@ -93,6 +94,7 @@ def authenticate(secret: str) -> ApiKey:
     key = BY_PREFIX.first(prefix=secret[:PREFIX_CHARS])
     if key is None or not hmac.compare_digest(key.digest, digest(secret)):
         raise Unauthorized("This API key is not known here. Was it made on another installation?")
+    access.note(key=key.prefix, account=key.account_id)  # an old one too: somebody still uses it
     check_usable(key)
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - LAST_USED_EVERY:

@@ -24,6 +24,7 @@ from casts import links
 from casts.errors import CastNotFound
 from casts.links import Link
 from casts.models import Cast
+from core import access
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 from core.rationing import Allowance, visits
@@ -147,6 +148,7 @@ def check_link(cast_id: str, token: str) -> Link:
     """Return what a token says; raise Unauthorized unless it is for this cast."""
     if (link := links.read_token(cast_id, token)) is None:
         raise Unauthorized("This link has expired or is not whole. Ask for a new one with GET /api/v1/casts/{id}.")
+    access.note(by="link")
     return link
 
 
@@ -199,4 +201,7 @@ def session_user(request: HttpRequest) -> Any:
     if not hasattr(request, "session"):
         SessionMiddleware(lambda r: HttpResponse()).process_request(request)
     user = get_user(request)
-    return user if user.is_authenticated and not second_factor.missing(user) else None
+    if not user.is_authenticated or second_factor.missing(user):
+        return None
+    access.note(user=user.pk)
+    return user

@@ -33,6 +33,7 @@ from casts.api import openapi  # noqa: E402 - likewise
 from casts.live.asgi import streams  # noqa: E402 - likewise
 from core import limits  # noqa: E402 - likewise
 from core.asgi import behind  # noqa: E402 - likewise
+from core.asgi.access_log import access_log  # noqa: E402 - likewise
 from core.asgi.bodies import bounded_bodies  # noqa: E402 - likewise
 from core.asgi.gate import gate  # noqa: E402 - likewise
 from core.asgi.handler import ApiHandler  # noqa: E402 - likewise
@@ -59,6 +60,7 @@ api = ApiHandler()
 application = behind(
     lifespan,
     http_only,
+    access_log,
     gate(signed={"/api/webhooks/github": b"x-hub-signature-256"}, page=too_many),
     short_targets,
     bounded_bodies(BODIES),

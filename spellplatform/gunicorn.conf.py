@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet, ref
 
+from gunicorn import glogging
+from gunicorn.asgi import protocol as wire
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # gunicorn reads this file before it looks there
 
 from core.limits import HEAD_SECONDS  # noqa: E402 - found only now
+from spellplatform import logging  # noqa: E402 - likewise
 from spellplatform.env import BadSetting, Env, read_beside  # noqa: E402 - likewise
 
 # The same reader as that of the settings. Not into os.environ: on SIGHUP both read the file anew.
@@ -23,10 +27,13 @@ try:
     bind = env.str("BIND", default="127.0.0.1:8000").strip()
     workers = env.int("WEB_PROCESSES", default=1, least=1)
     head_seconds = env.int("REQUEST_HEAD_SECONDS", default=HEAD_SECONDS, least=1)
-    accesslog = env.str("ACCESS_LOG", default="").strip() or None
-    loglevel = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR")).lower()
+    level = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
+    debug = env.bool("DEBUG", default=False)
+    form = env.str("LOG_FORMAT", default="console" if debug else "json", among=("json", "console"))
 except BadSetting as exc:
     sys.exit(str(exc))
+loglevel = level.lower()
+accesslog = None  # ours is core.asgi.access_log, in which no address and no token stands
 worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
@@ -37,8 +44,20 @@ keepalive = 150
 limit_request_line = 200_000
 graceful_timeout = 10  # seconds
 control_socket_disable = True  # otherwise it opens a socket in the home directory
-# Not the query: links carry tokens in it.
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(L)ss'
+# No banner that tells a stranger what serves here. gunicorn has no public name for it; a test looks at its answers.
+wire._CACHED_SERVER_HEADER = b""
+
+
+class logger_class(glogging.Logger):  # type: ignore[misc]  # noqa: N801 - the setting's name
+    """gunicorn's own lines, in the shape of all others and through the same redaction."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        if cfg.errorlog == "-":  # unless somebody asked for a file, on the command line
+            for handler in list(self.error_log.handlers):
+                self.error_log.removeHandler(handler)
+            self.error_log.propagate = True
+            logging.configure({"level": level, "format": form})
 
 
 def end_without_head(reference: Callable[[], Any]) -> None:

@@ -17,13 +17,15 @@ def redact_line(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]
 
 def clean(value: Any) -> Any:
     """Return a value without secrets; what is neither JSON nor text becomes text, such as a request or an exception."""
+    if isinstance(value, str):
+        return redact(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
         return {clean(k): CUT if is_secret_name(str(k)) else clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):
         return [clean(v) for v in value]
-    return redact(value if isinstance(value, str) else repr(value))
+    return redact(repr(value))
 
 
 def escape(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:

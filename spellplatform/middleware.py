@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from core.api.headers import add_headers, number_request
+from core import access
+from core.api.headers import add_headers, add_page_headers, number_request
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -30,15 +31,31 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         number = number_request(request.headers.get("X-Request-Id", ""))
         if iscoroutinefunction(self.get_response):
-            return self._finish(self.get_response(request), number)
+            return self._finish(request, self.get_response(request), number)
         response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
-        response["X-Request-Id"] = number
+        self.finish(request, response, number)
         return response
 
-    async def _finish(self, answer: Awaitable[HttpResponseBase], number: str) -> HttpResponseBase:
+    async def _finish(self, request: HttpRequest, answer: Awaitable[HttpResponseBase], number: str) -> HttpResponseBase:
         response = await answer
-        response["X-Request-Id"] = number
+        self.finish(request, response, number)
         return response
+
+    def finish(self, request: HttpRequest, response: HttpResponseBase, number: str) -> None:
+        response.headers["X-Request-Id"] = number
+        if request.resolver_match is not None:
+            access.note(route=request.resolver_match.view_name)
+
+
+class PagesMiddleware(RequestIdMiddleware):
+    """Number every request for a page, and add the headers that all answers carry, styles and scripts too."""
+
+    def finish(self, request: HttpRequest, response: HttpResponseBase, number: str) -> None:
+        super().finish(request, response, number)
+        add_page_headers(response)
+        # Only if somebody asked who it is: to look it up for the log would cost queries.
+        if (user := getattr(request, "_cached_user", None)) is not None and user.is_authenticated:
+            access.note(user=user.pk)
 
 
 class ApiHeadersMiddleware:

@@ -43,10 +43,13 @@ PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").strip()
 ALLOWED_HOSTS: list[str] = host_names(
     env.list("ALLOWED_HOSTS", default=[host for host in (host_of(PUBLIC_URL), "127.0.0.1", "localhost") if host])
 )
+# How long browsers shall come by TLS alone; 0: as they like.
+HSTS_SECONDS: int = env.int("HSTS_SECONDS", default=365 * 86_400 if PUBLIC_URL.startswith("https://") else 0, least=0)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 # Whose X-Forwarded-For is believed (core.api.address). Only a process on this machine comes from the default ones.
 TRUSTED_PROXIES: list[str] = networks(env.list("TRUSTED_PROXIES", default=["127.0.0.0/8", "::1"]))
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
+ACCESS_LOG: bool = env.bool("ACCESS_LOG", default=True)  # a line for each request
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json", among=("json", "console"))
 
 # --- Database --------------------------------------------------------------------------------------------
@@ -237,8 +240,7 @@ INSTALLED_APPS = [
     "webhooks",
 ]
 MIDDLEWARE = [
-    "spellplatform.middleware.RequestIdMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "spellplatform.middleware.PagesMiddleware",
     "spellplatform.middleware.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -248,7 +250,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.pages.middleware.GuardMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 # The API: no cookies, and nothing that would need a thread of its own (spellplatform.asgi). Event streams pass no
 # middleware; casts.live.asgi does what these two do.
@@ -337,9 +338,8 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if SECURE else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if SECURE else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True  # forms carry the CSRF token; no script reads the cookie
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # Strict: who follows a link to a page would be logged out
-SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "same-origin"  # progress links carry a token: never send them to other sites
-X_FRAME_OPTIONS = "DENY"
+# What Django's middleware for them would set is in core.api.headers, once for pages, the API and streams.
+SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],

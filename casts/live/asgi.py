@@ -21,6 +21,7 @@ from django.urls import set_script_prefix
 from casts.live.hub import Subscriber, hub, stream
 from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
 from casts.paths import CastIdConverter
+from core import access
 from core.api.cors import by_link, let_pages_read
 from core.api.headers import add_headers, number_request
 from core.api.problems import of_error
@@ -92,6 +93,7 @@ async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, Stream
     set_script_prefix(get_script_prefix(scope))
     request = ASGIRequest(scope, BytesIO())
     number = number_request(request.headers.get("X-Request-Id", ""))
+    access.note(route="api:cast-events")
     start: StreamStart | None = None
     response: Response
     try:
@@ -120,6 +122,7 @@ async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | 
     hub().add(wanted.cast_id, subscriber)
     start = await openings().open(request, wanted)
     subscriber.grant = start.grant
+    access.note(account=start.account_id)
     return None if start.over else start
 
 

@@ -26,13 +26,14 @@ from casts.lifecycle.events import ENDED_BY
 from casts.live.frames import Frame, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent
+from core import access
 from core.db.threads import in_thread
 from core.errors import Malformed, SpellError
 from core.rationing.visits import Visit, visit
 
 BATCH_SIZE = 500  # streams that one round asks for
 STREAM_HEADERS = {
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
     # The format is always UTF-8, but many clients take text without a charset for Latin-1.
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -47,6 +48,7 @@ class StreamStart:
     after: int
     final: bool
     grant: Grant | None = None
+    account_id: int | None = None  # whose cast it is
 
     @property
     def over(self) -> bool:
@@ -107,6 +109,8 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
         if token is not None:
             return StreamRequest(name, None, after, ByLink(name, *check_link(str(name), token)), token, visit.get())
         if (secret := bearer(request)) is not None:
+            if keys.well_formed(secret):
+                access.note(key=secret[: keys.PREFIX_CHARS])
             return StreamRequest(name, secret, after, visit=visit.get())
     # A session, or no access at all.
     reading = await in_thread(request, readable_cast, request, cast_id)
@@ -130,6 +134,7 @@ class Openings:
         return await opened
 
     async def _rounds(self, request: HttpRequest) -> None:
+        access.begin()  # what is noted of others' keys is not this request's
         try:
             while self.waiting:
                 some, self.waiting = self.waiting[:BATCH_SIZE], self.waiting[BATCH_SIZE:]
@@ -225,7 +230,9 @@ def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead], k
             first = [frame for frame in later.get(request.cast_id, ()) if frame.seq > after]
         if final and not any(frame.final for frame in first):
             first = []
-        starts.append(StreamStart(first, after, final, grant_of(request, keyring)))
+        starts.append(
+            StreamStart(first, after, final, grant_of(request, keyring), heads[request.cast_id].about.account_id)
+        )
     return starts
 
 

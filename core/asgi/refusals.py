@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpResponse
 
+from core import access
 from core.api.headers import API_HEADERS, number_request
 from core.api.problems import of_error, problem, request_id
 from core.asgi import Receive, Scope, Send
 from core.errors import SpellError
 from core.limits import MIB
-
-logger = logging.getLogger(__name__)
 
 DROP_BYTES, DROP_SECONDS = 8 * MIB, 2.0
 
@@ -23,7 +21,7 @@ DROP_BYTES, DROP_SECONDS = 8 * MIB, 2.0
 async def refuse(
     scope: Scope, send: Send, status: int, code: str, detail: str, *, unread: Receive | None = None, **extra: Any
 ) -> None:
-    """Number, log and answer a request with a problem, and have the server close its connection.
+    """Number and answer a request with a problem, and have the server close its connection.
 
     `unread`: what the body comes from, if the client may still be sending it.
     """
@@ -39,7 +37,7 @@ async def refuse_with(
     headers: Mapping[str, str],
     shown: Callable[[SpellError], HttpResponse] = of_error,
 ) -> None:
-    """Number, log and answer a request with an error, as it is `shown`, and headers, without reading its body."""
+    """Number and answer a request with an error, as it is `shown`, and headers, without reading its body."""
     number_refused(scope, error.code)
     told = shown(error)
     for name, value in headers.items():
@@ -54,10 +52,10 @@ def has_body(scope: Scope) -> bool:
 
 
 def number_refused(scope: Scope, code: str) -> None:
-    """Number and log a request; to be called before its problem is made, which holds the number."""
+    """Number a request, and note why it is refused; to be called before its problem is made, which holds the number."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     number_request(given.decode("latin-1"))
-    logger.info("request refused", extra={"code": code, "method": scope["method"], "path": scope["path"][:200]})
+    access.note(refused=code)
 
 
 async def answer(scope: Scope, send: Send, told: HttpResponse, *, unread: Receive | None, close: bool) -> None:

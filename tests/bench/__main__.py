@@ -93,7 +93,7 @@ def measure(run: Run, names: list[str]) -> list[str]:
 
 def conditions(url: str) -> dict[str, str]:
     import django
-    import gunicorn  # type: ignore[import-untyped]
+    import gunicorn
 
     [(version,)] = database.execute(url, "SHOW server_version")
     [(fsync,)] = database.execute(url, "SHOW fsync")

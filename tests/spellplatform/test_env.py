@@ -341,7 +341,7 @@ FOR_GUNICORN = """
 import sys, json, runpy
 conf = runpy.run_path("spellplatform/gunicorn.conf.py")
 import os, spellplatform.settings as s
-print(json.dumps([conf["bind"], conf["workers"], conf["accesslog"], conf["loglevel"], s.SECRET_KEY]))
+print(json.dumps([conf["bind"], conf["workers"], conf["form"], conf["loglevel"], s.SECRET_KEY]))
 """
 
 
@@ -396,13 +396,13 @@ def test_a_umask_that_is_none_or_locks_ourselves_out(text):
 def test_gunicorn_and_the_application_read_the_file_alike(copy: Path):
     (copy / ".env").write_text(
         "SECRET_KEY=xK9$mQ2v fifty-random & more # all of it\nBIND = '127.0.0.1:8123'\nexport WEB_PROCESSES=3\n"
-        "ACCESS_LOG=$LOG\nLOG=-\nLOG_LEVEL=warning\n"
+        "LOG_FORMAT=$LOG\nLOG=Console\nLOG_LEVEL=warning\n"
     )
     shown = started(copy, "-c", FOR_GUNICORN)
-    told = ["127.0.0.1:8123", 3, "-", "warning", "xK9$mQ2v fifty-random & more # all of it"]
+    told = ["127.0.0.1:8123", 3, "console", "warning", "xK9$mQ2v fifty-random & more # all of it"]
     assert json.loads(shown.stdout) == told, shown.stderr
-    shown = started(copy, "-c", FOR_GUNICORN, BIND="[::1]:1", WEB_PROCESSES=" ", ACCESS_LOG="")
-    assert json.loads(shown.stdout)[:3] == ["[::1]:1", 1, None], shown.stderr
+    shown = started(copy, "-c", FOR_GUNICORN, BIND="[::1]:1", WEB_PROCESSES=" ", LOG="json")
+    assert json.loads(shown.stdout)[:3] == ["[::1]:1", 1, "json"], shown.stderr
 
 
 @pytest.mark.parametrize("command", [("--help",), ("check",), ("doctor", "--help")], ids=lambda command: command[0])

@@ -117,7 +117,7 @@ WEAK = [
 
 
 @pytest.mark.parametrize(("name", "value", "wrong", "told"), WEAK)
-def test_what_is_weak_is_refused_outside_debug_and_the_message_says_how_to_mend_it(settings, name, value, wrong, told):
+def test_what_is_weak_is_refused_outside_debug_and_the_message_says_how_to_fix_it(settings, name, value, wrong, told):
     settings.SILENCED_SYSTEM_CHECKS, settings.PUBLIC_URL = [], "https://spells.example.com"
     settings.CSRF_TRUSTED_ORIGINS = []
     setattr(settings, name, value)
@@ -167,11 +167,11 @@ def test_an_old_secret_key_still_opens_links_and_sessions(settings, db):
     client.force_login(user)
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], GOOD
     links._token.cache_clear()
-    assert links.opens(cast_id, link)
+    assert links.read_token(cast_id, link)
     assert links.token_for(cast_id) != link
     assert get_user(mock.Mock(session=client.session)) == user
     settings.SECRET_KEY_FALLBACKS = []
-    assert not links.opens(cast_id, link)
+    assert not links.read_token(cast_id, link)
     assert not get_user(mock.Mock(session=client.session)).is_authenticated
     links._token.cache_clear()
 

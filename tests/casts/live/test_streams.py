@@ -85,7 +85,7 @@ def test_a_stream_has_its_form_and_its_headers(cast, watch):
         async with watch() as stream:
             assert stream.status == 200
             assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-            assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+            assert stream.headers["Cache-Control"] == "no-store, no-transform"
             assert stream.headers["X-Accel-Buffering"] == "no"
             assert "Content-Length" not in stream.headers
             assert await stream.next() == b"retry: 2000\n\n"
@@ -461,7 +461,7 @@ def test_djangos_own_handler_streams_as_well(cast, watch):
     async def scene():
         async with watch("?after=1", server=ASGIHandler()) as stream:
             assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-            assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+            assert stream.headers["Cache-Control"] == "no-store, no-transform"
             assert stream.headers["X-Accel-Buffering"] == "no"
             assert await stream.next() == b"retry: 2000\n\n"
             assert (await stream.event())[0] == 2
