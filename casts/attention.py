@@ -7,6 +7,7 @@ word; `since`): the page counts by it, and the admin's lists filter by it.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Report, Section, Trouble, User, Values, listed, may, trouble_filter
 from core.admin.base import as_words, code
 from core.ids import first_id
+from core.queue.due import GIVE_UP_AFTER
 
 UNCLAIMED = dt.timedelta(minutes=2)  # a worker looks every second, and takes what is due longest first
 PATIENCE = dt.timedelta(minutes=5)
@@ -35,6 +37,7 @@ CAST_WORDS = {
     "waiting": "waiting for what runs them, or for us",
     "no_runner": "no runner",
     "asleep": "not scheduled (a bug)",
+    "given_up": "given up after steps that failed",
 }
 SPELL_WORDS = {"refused": "refused every time"}
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
@@ -134,6 +137,8 @@ def casts_in(casts: QuerySet[Any], word: str) -> QuerySet[Any]:
     if word == "unclaimed":
         late = Cast.due_rows().filter(status__in=OPEN).unclaimed(since=timezone.now() - UNCLAIMED)
         return casts.filter(pk__in=late.values("pk"))
+    if word == "given_up":
+        return given_up(casts)
     return needing_attention(casts).filter(trouble=word)
 
 
@@ -196,8 +201,33 @@ CASTS = Report(
 )
 
 
+def given_up(casts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate the casts that we could not go on with and that nobody has cast again; see core.queue.poison."""
+    lately = casts.filter(status_reason="internal_error", finished_at__gt=timezone.now() - RECENT)
+    found: QuerySet[Any] = lately.filter(retries=None).annotate(trouble=Value("given_up"), since=F("finished_at"))
+    return found
+
+
+GIVEN_UP = Report(
+    "casts_cast",
+    rows=lambda: given_up(Cast.objects.all()),
+    by=(),
+    filters=lambda first: {},
+    show=("failure", "spell__key", "account__name"),
+    what=lambda first: f"cast{'' if first['counted'] == 1 else 's'} given up after {GIVE_UP_AFTER} steps that failed",
+    why=lambda first: f"The last time: {first['failure']}.",
+    advice=lambda first: (
+        "The workers' log says more. They cost nothing. Once the cause is fixed, cast them again: each is a new cast "
+        "with its own price, and a run that was started may have done its work."
+    ),
+    line=lambda row, first: (code(row["pk"]), f"{row['spell__key']} for {row['account__name']}: {row['failure']}"),
+    action=("cast_again", "Cast again", "Cast all again"),
+)
+
+
 def stuck_casts(user: User) -> Section | None:
-    return CASTS.section("Casts", user)
+    section, more = CASTS.section("Casts", user), GIVEN_UP.section("Casts", user)
+    return section and more and replace(section, troubles=(*section.troubles, *more.troubles))
 
 
 # --- Spells ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from casts.representation import cast_out
 from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
 from core.db.compiled import Param, Select
-from core.errors import Forbidden
+from core.errors import Forbidden, SpellError
 
 
 def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
@@ -80,6 +81,33 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
             raise  # another constraint: a bug must not look like a twin
         return Accepted(twin, replayed=True)
     return Accepted(body)
+
+
+def cast_again(cast_id: uuid.UUID, *, by: str) -> bool:
+    """Cast once more, for an operator, what was given up; False if it was cast again already, or can't be.
+
+    The new cast is its API key's, with its price, as if the caller had tried again.
+    """
+    with transaction.atomic():
+        ended = Cast.objects.select_for_update(of=("self",)).select_related("spell", "api_key__account")
+        before = ended.get(pk=cast_id)
+        key = before.api_key
+        if not before.final or key is None or not key.usable or before.retries.exists():
+            return False
+        order = CastOrder(
+            api_key=key,
+            spell_key=before.spell.key,
+            input=before.input,
+            callback_url=before.callback_url,
+            metadata=before.metadata,
+            retry_of=before,
+        )
+        try:
+            place(order, None)
+        except SpellError:  # the spell is gone or takes other inputs now, or the budget is used up
+            return False
+        moves.note_operator([before.pk], "cast_again", by=by)
+    return True
 
 
 def repeated(once: Once | None, key: ApiKey) -> Accepted | None:

@@ -23,7 +23,7 @@ OWN_WORDS = frozenset(
     (
         *("accepted", "waiting_for_slot", "waiting_for_turn", "waiting_for_runner", "waiting_for_approval"),
         *("confirming_dispatch", "running", "copying_artifacts", "cancelling", "succeeded", "run_failed", "timed_out"),
-        *("output_invalid", "output_lost", "dispatch_lost", "expired", "run_deleted"),
+        *("output_invalid", "output_lost", "dispatch_lost", "expired", "run_deleted", "internal_error"),
         *("cancelled_by_caller", "cancelled_by_operator"),
     )
 )

@@ -28,7 +28,7 @@ from core.admin.base import (
     run_id_in,
     utc_time,
 )
-from webhooks import inbox
+from webhooks import inbox, sweep
 from webhooks.attention import DeliveryTroubles
 from webhooks.models import Delivery, DeliverySweep
 
@@ -121,7 +121,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
 @admin.register(DeliverySweep)
 class DeliverySweepAdmin(ReadOnlyAdmin):
     list_display = ("finished", "swept", "recovered", "unreadable", "error", "next_at")
-    fields = ("finished", "swept", "recovered", "unreadable", "error_shown", "failures", "next_at", "under_way")
+    fields = (
+        *("finished", "swept", "recovered", "unreadable", "error_shown", "failures", "next_at"),
+        *("failed_steps", "failure", "under_way"),
+    )
+    actions = ("sweep_again",)
+
+    def has_sweep_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("webhooks.change_deliverysweep")
+
+    @admin.action(description="Sweep again", permissions=["sweep"])
+    def sweep_again(self, request: HttpRequest, queryset: QuerySet[DeliverySweep]) -> None:
+        keys = chosen(queryset)
+        woken = keys if sweep.sweep_again() else []
+        self.record(request, woken, "Sweep again.")
+        self.report(request, "Sweeps that go on now", done=len(woken), of=len(keys), others="are under way")
 
     finished = column("finished_at", utc_time, "last finished")
     swept = column("swept_to", utc_time, "swept up to")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from core.admin.attention import RECENT, Report, Section, User, Values, trouble_filter
+from core.admin.attention import (
+    RECENT,
+    Report,
+    Section,
+    Trouble,
+    User,
+    Values,
+    buttons,
+    listed,
+    may,
+    trouble_filter,
+)
 from core.admin.base import as_words, code
-from webhooks.models import Delivery
+from webhooks.models import Delivery, DeliverySweep
 
 MANY_TRIES = 9  # about seven minutes: a run's id is mostly learnt within a second
 WORDS = {"given_up": "given up", "failing": "failing, to be tried again"}
@@ -70,4 +82,24 @@ REPORT = Report(
 
 
 def failing_deliveries(user: User) -> Section | None:
-    return REPORT.section("Deliveries", user)
+    section = REPORT.section("Deliveries", user)
+    return section and replace(section, troubles=(*section.troubles, *parked_sweep(user)))
+
+
+def parked_sweep(user: User) -> list[Trouble]:
+    """Return the trouble that GitHub's log is not read any more, for whom it concerns."""
+    parked = DeliverySweep.due_rows().parked().first()
+    if parked is None or not may(user, "webhooks.view_deliverysweep"):
+        return []
+    path = listed("webhooks_deliverysweep", id__exact=parked.pk)
+    allowed = may(user, "webhooks.change_deliverysweep")
+    return [
+        Trouble(
+            "GitHub's log of deliveries is not read any more: webhooks that were lost stay lost",
+            since=parked.finished_at,
+            why=f"{parked.error} The last time: {parked.failure}.",
+            advice="The workers' log says more. The casts learn by looking meanwhile.",
+            path=path,
+            buttons=buttons(allowed, path, sweep_again="Sweep again"),
+        )
+    ]

@@ -17,6 +17,7 @@ from casts.models import Cast
 from core.db.compiled import Insert
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
+from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
 from webhooks.handlers import HANDLERS, repository_of, run_of
@@ -186,7 +187,7 @@ def apply_again(delivery_ids: Sequence[int]) -> list[int]:
             free = Delivery.due_rows().filter(outcome=Delivery.Outcome.PENDING, lease_until=None).locked(some)
             found = list(free.values_list("pk", flat=True))
             # With all of its tries again.
-            free.update(attempts=0, applied_at=None)
+            free.update(attempts=0, failed_steps=0, failure="", applied_at=None)
             free.wake()
             transaction.on_commit(wakeups.work_is_due)
         tried += found
@@ -201,6 +202,10 @@ class DeliveryWork:
 
     def step(self, row: Delivery) -> dt.datetime | None:
         return apply(row, parse(row.body.encode())[1], row.mine())
+
+    def give_up(self, row: Delivery) -> None:
+        error = how_often(row, "Applying it")
+        row.mine().update(outcome=Delivery.Outcome.PENDING, error=error, applied_at=None)
 
 
 def purge() -> int:

@@ -18,6 +18,7 @@ class Delivery(DueRow):
         APPLIED = "applied"  # changed something
         NOTHING_NEW = "nothing_new"  # about something of ours, and already known
         NOT_OURS = "not_ours"  # about a run that no cast started
+        REFUSED = "refused"  # holds what can't be, as `error` says; never applied
 
     guid = models.CharField(max_length=GUID_CHARS)
     event = models.CharField(max_length=40)
@@ -27,6 +28,7 @@ class Delivery(DueRow):
     body = models.TextField()
     received_at = models.DateTimeField()
     repeats = models.PositiveIntegerField(default=0)  # how often GitHub sent it again
+    altered = models.PositiveIntegerField(default=0, db_default=0)  # how often another body came under its GUID
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     applied_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)

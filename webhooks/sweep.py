@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,9 @@ from django.db import DataError
 from django.db.models import F
 from django.utils import timezone
 
+from core.queue import wakeups
 from core.queue.due import DueQuerySet
+from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import errors
 from github_integration.api import github
@@ -120,6 +122,8 @@ class SweepWork:
             return None
         under_way = round_of(row)
         batch = SweepBatch(under_way, ends_at=time.monotonic() + STEP_SECONDS)
+        if row.failed_steps:  # so that what ends the worker can be told from what came before it
+            batch.note = lambda: row.mine().update(progress=under_way.stored())
         changes: dict[str, Any] = {}
         try:
             batch.go_on()
@@ -139,6 +143,19 @@ class SweepWork:
         row.mine().update(**changes)
         return again
 
+    def give_up(self, row: DeliverySweep) -> dt.datetime | None:
+        """Leave out the one delivery that was being received, and go on; a log that can't be read is left alone."""
+        under_way = round_of(row)
+        if not under_way.missing or not under_way.listed:
+            row.mine().update(error=how_often(row, "Reading GitHub's log"))
+            row.park()
+            return None
+        line = under_way.missing.pop()
+        under_way.unreadable.append(line)
+        logger.error("delivery not recovered", extra={"guid": line.guid, "why": row.failure})
+        row.mine().update(progress=under_way.stored(), unreadable=F("unreadable") + 1)
+        return timezone.now()
+
     def troubled(self, row: DeliverySweep, under_way: Round, exc: errors.GitHubError) -> dt.datetime:
         """Return when to go on after a failure of GitHub's. Only the first in a row is logged as a warning."""
         logger.log(logging.INFO if row.failures else logging.WARNING, "delivery sweep waits", extra={"why": str(exc)})
@@ -157,6 +174,7 @@ class SweepBatch:
     ends_at: float  # time.monotonic()
     recovered: int = 0
     unreadable: int = 0
+    note: Callable[[], object] = lambda: None  # called before the first delivery, and after each
 
     def go_on(self) -> None:
         """Read more of the log; when that is done, receive what is missing. Raise GitHubError."""
@@ -165,6 +183,7 @@ class SweepBatch:
             self.read_page()
             pages += 1
         if self.round.listed:
+            self.note()
             self.receive_missing()
 
     def in_time(self) -> bool:
@@ -195,6 +214,7 @@ class SweepBatch:
             if missing[-1].guid not in came_meanwhile:
                 self.recover(missing[-1])
             missing.pop()
+            self.note()
 
     def recover(self, line: LoggedDelivery) -> None:
         """Fetch one delivery and receive it. Raise GitHubError; put it off if the error may concern it alone."""
@@ -230,6 +250,15 @@ def payload_of(delivery: SentDelivery) -> bytes:
 def possible() -> bool:
     """Whether there is a log, and the settings want it read. A personal token has none."""
     return settings.DELIVERY_SWEEP_SECONDS > 0 and bool(github().app_id)
+
+
+def sweep_again() -> bool:
+    """Have a worker go on with the sweep, for an operator; False if it is under way, or there is none."""
+    found = DeliverySweep.due_rows().filter(lease_until=None)
+    found.forgive()
+    woken = found.wake()
+    wakeups.work_is_due()
+    return bool(woken)
 
 
 def ensure() -> None:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from accounts.keys import KEY_MARK
 from accounts.models import LedgerEntry
+from casts import casting
 from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
 from casts.attention import CastTroubles
 from casts.execution import artifacts
@@ -85,7 +86,7 @@ class CastAdmin(ReadOnlyAdmin):
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
-    actions = ("look_now", "cancel", "copy_artifacts_again", "revoke_links")
+    actions = ("look_now", "cancel", "copy_artifacts_again", "cast_again", "revoke_links")
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("casts.change_cast")
@@ -111,6 +112,14 @@ class CastAdmin(ReadOnlyAdmin):
         self.record(request, ours, "Cancel.")
         did, others = "Casts cancelled, or GitHub asked to cancel", "had ended, or their run had"
         self.report(request, did, done=asked, of=len(keys), others=others)
+
+    @admin.action(description="Cast again what we have given up", permissions=["move"])
+    def cast_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        keys, by = chosen(queryset.filter(status_reason="internal_error")), request.user.get_username()
+        again = [key for key in keys if casting.cast_again(key, by=by)]
+        self.record(request, again, "Cast again.")
+        others = "were cast again before, or can't be: their key, spell or budget does not allow it"
+        self.report(request, "Cast again", done=len(again), of=len(keys), others=others)
 
     @admin.action(description="Copy missing artifacts again", permissions=["copy"])
     def copy_artifacts_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:

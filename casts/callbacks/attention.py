@@ -26,6 +26,7 @@ from core.admin.attention import (
     trouble_filter,
 )
 from core.admin.base import admin_link, code
+from core.queue.due import GIVE_UP_AFTER
 
 MANY_TRIES = 3  # the third comes after five minutes: what lasts so long may not pass by itself
 LONGEST_TRIED = sum(schedule.SCHEDULE, dt.timedelta())
@@ -37,6 +38,7 @@ def needing_attention(rows: QuerySet[Any]) -> QuerySet[Any]:
     # What was given up within RECENT was made at most LONGEST_TRIED before that.
     given_up = Q(state=Callback.State.FAILED, created_at__gt=timezone.now() - RECENT - LONGEST_TRIED)
     failing = Q(state=Callback.State.PENDING, attempts__gte=MANY_TRIES) & ~Q(last_error="")
+    failing |= Q(state=Callback.State.PENDING, failed_steps__gt=GIVE_UP_AFTER)
     undelivered = rows.filter(state__in=WORDS).annotate(since=F("created_at"), trouble=F("state"))
     found: QuerySet[Any] = undelivered.filter(given_up | failing)
     return found

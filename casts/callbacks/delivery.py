@@ -20,6 +20,7 @@ from casts.models import Callback, CallbackAttempt
 from casts.representation import cast_out, receipt
 from core import safe_http
 from core.queue.due import DueQuerySet
+from core.queue.poison import how_often
 from core.times import stamp
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,9 @@ class CallbackWork:
             response_excerpt=outcome.excerpt,
         )
         return record(callback, attempt, outcome)
+
+    def give_up(self, row: Callback) -> None:
+        row.mine().filter(state=State.PENDING).update(state=State.FAILED, last_error=how_often(row, "Sending it"))
 
 
 def message(callback: Callback) -> bytes:

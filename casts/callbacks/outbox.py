@@ -36,9 +36,11 @@ class CallbackQueue(DueQuerySet):
         busy = under_way.filter(held__gte=SENDS_PER_ACCOUNT).values_list("account", flat=True)
         return super().claimable().exclude(account__in=list(busy))
 
-    def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Callback]:
+    def claim(
+        self, *, limit: int, lease: dt.timedelta, newest: bool = False, failing: bool | None = None
+    ) -> list[Callback]:
         # One, because each claim changes which accounts are busy.
-        return super().claim(limit=min(limit, 1), lease=lease, newest=newest)
+        return super().claim(limit=min(limit, 1), lease=lease, newest=newest, failing=failing)
 
 
 ENDPOINTS = Select(
@@ -78,7 +80,8 @@ def send_again(callback: Callback) -> Callback:
                 else "Its endpoint is disabled; set it to active first."
             )
         free = Callback.objects.filter(pk=callback.pk, lease_until=None)
-        changes = {"state": State.PENDING, "due_at": timezone.now(), "attempts": 0, "delivered_at": None}
+        changes: dict[str, Any] = {"state": State.PENDING, "due_at": timezone.now(), "delivered_at": None}
+        changes |= {"attempts": 0, "failed_steps": 0, "failure": ""}
         # A new claim number: a worker whose lease ran out can't note its result any more.
         if not free.update(**changes, claim_number=F("claim_number") + 1):
             raise CallbackInFlight("It is being sent at this moment; see how that ends.", headers={"Retry-After": "5"})

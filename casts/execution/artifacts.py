@@ -22,6 +22,7 @@ from casts.models import Artifact, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
+from core.queue.poison import how_often
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ class ArtifactWork:
             return exc.retry_at or timezone.now() + dt.timedelta(seconds=wait)
         row.refresh_from_db(fields=["expires_at"])
         return row.expires_at
+
+    def give_up(self, row: Artifact) -> None:
+        fail(row, how_often(row, "Copying it"))
 
 
 def register_artifacts(cast: Cast) -> None:
@@ -97,6 +101,7 @@ def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.
         with transaction.atomic():
             chosen = Artifact.due_rows().filter(state__in=(State.PENDING, State.FAILED)).locked(some)
             found = dict(chosen.values_list("pk", "cast_id"))
+            chosen.forgive()
             chosen.filter(state=State.FAILED).update(state=State.PENDING, error="")
             chosen.filter(lease_until=None).update(attempts=0)  # the waits between tries begin anew
             chosen.wake()

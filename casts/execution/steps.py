@@ -9,7 +9,7 @@ import random
 from django.conf import settings
 from django.utils import timezone
 
-from casts.execution import finish
+from casts.execution import artifacts, finish
 from casts.lifecycle import moves, slots
 from casts.models import Cast, CastStatus
 from casts.runtime import (
@@ -24,6 +24,7 @@ from casts.runtime import (
     words_of,
 )
 from core.queue.due import DueQuerySet
+from core.queue.poison import how_often
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ class CastWork:
         return Cast.due_rows()
 
     def step(self, row: Cast) -> dt.datetime | None:
-        cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
-        cast.claim_number, cast.lease_until = row.claim_number, row.lease_until
+        cast = claimed(row)
         try:
             again = step(cast)
         except AccessLost as exc:
@@ -64,6 +64,26 @@ class CastWork:
         # A rate limit may last an hour; our own deadline is kept all the same.
         limit = deadline(cast)
         return min(again, limit) if again and limit and limit > timezone.now() else again
+
+    def give_up(self, row: Cast) -> None:
+        """End a cast that we can't go on with: our fault, so it costs nothing. Its run is asked to end."""
+        cast = claimed(row)
+        if cast.final:
+            return
+        end_failed(cast, "internal_error", how_often(row, "Working on this cast"))
+        artifacts.schedule_rest(cast)
+        if cast.run_key is not None and cast.run_finished_at is None:
+            try:
+                runtime_of(cast).cancel(cast, force=False)
+            except (NotNow, RunGone) as exc:
+                logger.warning("could not cancel the run", extra={"cast_id": str(cast.pk), "why": str(exc)})
+
+
+def claimed(row: Cast) -> Cast:
+    """Return a claimed row with all that its step needs of others."""
+    cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
+    cast.claim_number, cast.lease_until = row.claim_number, row.lease_until
+    return cast
 
 
 def step(cast: Cast) -> dt.datetime | None:

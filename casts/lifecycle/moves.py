@@ -437,6 +437,7 @@ def wake_all(cast_ids: Sequence[uuid.UUID], *, kind: str = "looked_now", by: str
             found = list(still_open.values_list("pk", flat=True))
             still_open.wake()
             if by:
+                still_open.forgive()
                 note_operator(found, kind, by=by)
             transaction.on_commit(wakeups.work_is_due)
         woken += found

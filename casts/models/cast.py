@@ -93,6 +93,7 @@ class Cast(DueRow):
             models.Index("run_scope", name="cast_runless", condition=Q(run_key=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
             models.Index("id", name="cast_links_revoked", condition=Q(links_epoch__gt=0)),
+            models.Index("finished_at", name="cast_given_up", condition=Q(status_reason="internal_error")),
             models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [

@@ -18,6 +18,10 @@ from django.utils import timezone
 
 from core.db.compiled import OneOf, Param, Params, Select, Update
 
+ALONE_FROM = 2  # failed steps in a row: see core.queue.poison
+GIVE_UP_AFTER = 5
+FAILURE_CHARS = 200
+
 
 class Statements:
     """The statements that every claim and every step runs on one model's rows, compiled once."""
@@ -27,17 +31,18 @@ class Statements:
         self.rows: Select[Any] = Select(lambda: model._base_manager.filter(some).order_by())
         lease = Param(model, "lease_until")
         again = {"attempts": F("attempts") + 1, "due_at": None}
+        well = {"failed_steps": 0, "failure": ""}  # its step has returned
         self.claim = Update(
             lambda: model._base_manager.filter(some), lease_until=lease, claim_number=F("claim_number") + 1, **again
         )
-        self.hold_on = Update(model.claimed, lease_until=Param(model, "lease_until", "until"), **again)
+        self.hold_on = Update(model.claimed, lease_until=Param(model, "lease_until", "until"), **again, **well)
         at = Param(model, "due_at", "at")
         undue = Q(due_at=None) | Q(due_at__gt=Param(model, "due_at", "now"))
         earliest = Coalesce(Least(F("due_at"), at), at)
-        self.give_back = Update(model.claimed, lease_until=None)
-        self.give_back_until = Update(model.claimed, lease_until=None, due_at=earliest)
-        self.rest = Update(lambda: model.claimed().filter(undue), lease_until=None)
-        self.rest_until = Update(lambda: model.claimed().filter(undue), lease_until=None, due_at=earliest)
+        self.give_back = Update(model.claimed, lease_until=None, **well)
+        self.give_back_until = Update(model.claimed, lease_until=None, due_at=earliest, **well)
+        self.rest = Update(lambda: model.claimed().filter(undue), lease_until=None, **well)
+        self.rest_until = Update(lambda: model.claimed().filter(undue), lease_until=None, due_at=earliest, **well)
 
 
 @cache
@@ -52,13 +57,15 @@ class DueQuerySet(models.QuerySet[Any]):
         """Return the rows that may be claimed when they are due; a subclass may hold some back."""
         return self.filter(lease_until=None)
 
-    def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False) -> list[Any]:
+    def claim(self, *, limit: int, lease: dt.timedelta, newest: bool = False, failing: bool | None = None) -> list[Any]:
         """Claim up to `limit` due rows for `lease`, those that are due longest (or `newest`) first.
 
-        No other worker gets them meanwhile.
+        No other worker gets them meanwhile. `failing`: only those whose last step failed, or only the others.
         """
-        now = timezone.now()
-        due = self.claimable().filter(due_at__lte=now).order_by("-due_at" if newest else "due_at")
+        now, due = timezone.now(), self.claimable()
+        if failing is not None:
+            due = due.filter(failed_steps__gt=0) if failing else due.filter(failed_steps=0)
+        due = due.filter(due_at__lte=now).order_by("-due_at" if newest else "due_at")
         with transaction.atomic(using=self.db):
             # Workers that claim at the same moment get different rows. On SQLite the write lock does that.
             if connections[self.db].features.has_select_for_update_skip_locked:
@@ -74,12 +81,32 @@ class DueQuerySet(models.QuerySet[Any]):
         now = timezone.now()
         # The holder died or hangs. A new number keeps it from writing, should it wake up.
         return self.filter(lease_until__lte=now).update(
-            due_at=now, lease_until=None, claim_number=F("claim_number") + 1
+            due_at=now,
+            lease_until=None,
+            claim_number=F("claim_number") + 1,
+            failed_steps=F("failed_steps") + 1,
+            failure="its worker died, or stood still",
         )
 
+    def forgive(self) -> int:
+        """Forget how often these failed: somebody wants them tried again."""
+        return self.exclude(failed_steps=0).update(failed_steps=0, failure="")
+
+    def parked(self) -> Self:
+        """Return the rows that failed so often, even while they were given up, that nobody looks at them."""
+        return self.filter(failed_steps__gt=GIVE_UP_AFTER, lease_until=None, due_at=None)
+
     def seconds_until_due(self) -> float | None:
-        """Return how long until the next free row is due (negative: overdue), None if there is none."""
-        first = self.claimable().filter(due_at__isnull=False).order_by("due_at").values_list("due_at", flat=True)
+        """Return how long until the next free row is due (negative: overdue), None if there is none.
+
+        Rows whose last step failed don't count.
+        """
+        first = (
+            self.claimable()
+            .filter(due_at__isnull=False, failed_steps=0)
+            .order_by("due_at")
+            .values_list("due_at", flat=True)
+        )
         due_at: dt.datetime | None = first.first()
         return None if due_at is None else (due_at - timezone.now()).total_seconds()
 
@@ -111,12 +138,17 @@ class DueRow(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
     claim_number = models.PositiveBigIntegerField(default=0, editable=False)
+    # In a row; see core.queue.poison. With defaults in the database, so that processes of the release before can go on
+    # while an update is under way.
+    failed_steps = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    failure = models.CharField(max_length=FAILURE_CHARS, blank=True, default="", db_default="", editable=False)
 
     class Meta:
         abstract = True
         indexes = [
             models.Index("due_at", name="%(class)s_due", condition=Q(due_at__isnull=False)),
             models.Index("lease_until", name="%(class)s_leased", condition=Q(lease_until__isnull=False)),
+            models.Index("due_at", name="%(class)s_failing", condition=Q(failed_steps__gt=0)),
         ]
 
     @classmethod
@@ -143,6 +175,21 @@ class DueRow(models.Model):
         if due_at is None:
             return bool(ask.give_back.run(**claim))
         return bool(ask.give_back_until.run(at=due_at, **claim))
+
+    def fail(self, how: str, due_at: dt.datetime, *, counted: bool = True) -> bool:
+        """End the claim after a step that failed, and come back at `due_at`, or earlier if someone woke the row."""
+        earliest = Coalesce(Least(F("due_at"), due_at), due_at)
+        count = F("failed_steps") + (1 if counted else 0)
+        changes: dict[str, Any] = {"failed_steps": count, "failure": how[:FAILURE_CHARS], "due_at": earliest}
+        return bool(self.mine().update(lease_until=None, **changes))
+
+    def put_aside(self, due_at: dt.datetime | None) -> bool:
+        """End the claim as if there had been none, and come back at `due_at` (None: when woken)."""
+        return bool(self.mine().update(lease_until=None, due_at=due_at, attempts=F("attempts") - 1))
+
+    def park(self) -> bool:
+        """End the claim for good: nobody looks at the row until an operator wants it."""
+        return bool(self.mine().update(lease_until=None, due_at=None, failed_steps=GIVE_UP_AFTER + 1))
 
     def rest(self, due_at: dt.datetime | None, *, lease: dt.timedelta) -> Self | None:
         """Do as `give_back` does, unless the row is due again by now: then keep the claim, and return the row anew.

@@ -15,14 +15,13 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from core.db.threads import database_kept
-from core.queue import wakeups
-from core.queue.due import DueQuerySet, DueRow
+from core.queue import poison, wakeups
+from core.queue.due import ALONE_FROM, GIVE_UP_AFTER, DueQuerySet, DueRow
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between looks when no wake-up comes
 SWEEP_SECONDS = 600.0
-AFTER_A_BUG = dt.timedelta(seconds=15)
 STEPS_AT_ONCE = 8  # of one row, while it is due again as soon as it was stepped; then others get their turn
 
 
@@ -35,6 +34,9 @@ class Work(Protocol):
     def step(self, row: Any) -> dt.datetime | None:
         """Look, compare, move; return when to look again (None: only when woken)."""
 
+    def give_up(self, row: Any) -> dt.datetime | None:
+        """End a row whose steps fail every time, without what fails; return as `step` does. See core.queue.poison."""
+
 
 class Worker:
     """Steps due rows on a pool of threads until told to stop; then finishes what it holds."""
@@ -45,6 +47,8 @@ class Worker:
         self.stopping = threading.Event()
         self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
         self.held: dict[Future[None], tuple[DueRow, float]] = {}
+        self.failing: Future[None] | None = None  # the step of a row whose last one failed
+        self.failing_at = 0.0
         self.newest = True
         self.upkeep_at = 0.0
         self.sweep_at = 0.0
@@ -74,17 +78,33 @@ class Worker:
     def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
         """Fill the free threads with due rows; return how many were claimed."""
         self.keep_leases()
+        claimed = self.claim_failing(pool)
         # Oldest and newest first by turns: else a row that has just become due would wait behind a whole backlog.
         self.newest = not self.newest
-        claimed = 0
         for kind in self.kinds:
             free = self.room(kind)
             if free <= 0:
                 continue
-            for row in kind.rows().claim(limit=free, lease=self.lease, newest=self.newest):
+            for row in kind.rows().claim(limit=free, lease=self.lease, newest=self.newest, failing=False):
                 self.held[pool.submit(self.step, kind, row)] = (row, time.monotonic())
                 claimed += 1
         return claimed
+
+    def claim_failing(self, pool: ThreadPoolExecutor) -> int:
+        """Claim a row whose last step failed, unless one is held: should it end us, it takes none of its like along."""
+        if self.failing is not None and not self.failing.done():
+            return 0
+        if time.monotonic() < self.failing_at:
+            return 0
+        for kind in self.kinds:
+            if self.room(kind) <= 0:
+                continue
+            for row in kind.rows().claim(limit=1, lease=self.lease, failing=True):
+                self.failing = pool.submit(self.step, kind, row)
+                self.held[self.failing] = (row, time.monotonic())
+                return 1
+        self.failing_at = time.monotonic() + LOOK_SECONDS
+        return 0
 
     def room(self, kind: Work) -> int:
         """Return how many more rows of one kind may be claimed."""
@@ -130,14 +150,16 @@ class Worker:
         """Step one row on a pool thread; a bug delays that row, never the loop."""
         with database_kept():
             try:
-                self.step_on(kind, row)
-            except Exception:
-                logger.exception("step failed", extra={"kind": type(row).__name__, "id": str(row.pk)})
-                try:
-                    connections.close_all()
-                    row.give_back(timezone.now() + AFTER_A_BUG)
-                except Exception:  # the lease runs out by itself
-                    logger.exception("claim not given back", extra={"kind": type(row).__name__, "id": str(row.pk)})
+                if row.failed_steps > GIVE_UP_AFTER:
+                    row.park()
+                elif row.failed_steps < ALONE_FROM:
+                    self.step_on(kind, row)
+                elif self.stopping.is_set():
+                    row.put_aside(timezone.now())
+                else:
+                    poison.step_alone(path_of(kind), row)
+            except Exception as exc:
+                failed(row, exc)
 
     def step_on(self, kind: Work, row: DueRow) -> None:
         """Step a row as long as it is due again at once, perhaps because it was woken meanwhile; then give it back."""
@@ -150,3 +172,30 @@ class Worker:
                 return
             row = kept
         row.give_back(kind.step(row))
+
+
+def path_of(kind: Work) -> str:
+    return f"{type(kind).__module__}.{type(kind).__qualname__}"
+
+
+def failed(row: DueRow, exc: Exception) -> None:
+    """Log and count a step that raised. Never raises: the lease runs out by itself."""
+    facts = {"kind": type(row).__name__, "id": str(row.pk), "failed_steps": row.failed_steps + 1}
+    logger.error("step failed", exc_info=exc, extra=facts)
+    try:
+        connections.close_all()
+        poison.note_failure(row, exc)
+    except Exception:
+        logger.exception("claim not given back", extra=facts)
+
+
+def step_once(kind: Work, row: DueRow) -> None:
+    """Step a claimed row once, or give it up if it has failed too often; for a process that has nothing else to do."""
+    try:
+        if row.failed_steps < GIVE_UP_AFTER:
+            row.give_back(kind.step(row))
+        else:
+            logger.error("row given up", extra={"kind": type(row).__name__, "id": str(row.pk), "failure": row.failure})
+            row.give_back(kind.give_up(row))
+    except Exception as exc:
+        failed(row, exc)

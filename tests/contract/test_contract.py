@@ -114,7 +114,7 @@ def test_every_reason_in_the_docs_was_seen(told):
     documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.M))))
     bodies = json.dumps([a.body for a in told.answers])
     seen = set(re.findall(r'\\?"status_reason\\?": ?\\?"(\w+)', bodies))
-    assert documented - seen == set()
+    assert documented - seen == {"internal_error"}  # a fault of ours: tests/core/test_poison.py
     assert seen - documented == set()
 
 

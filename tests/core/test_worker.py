@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from casts.models import Cast
 from casts.runtime import Observation
-from core.queue import wakeups, worker
+from core.queue import poison, wakeups, worker
 from core.queue.due import DueQuerySet
 from core.queue.worker import Worker
 from tests.casts.conftest import history, ledger
@@ -206,7 +206,8 @@ def test_a_step_that_raises_costs_its_row_some_time_and_nobody_else_anything(mak
     until(lambda: done == [good.pk])
     until(lambda: Cast.objects.get(pk=bad.pk).lease_until is None)
     bad.refresh_from_db()
-    assert dt.timedelta(seconds=5) < bad.due_at - timezone.now() <= worker.AFTER_A_BUG
+    assert dt.timedelta(seconds=5) < bad.due_at - timezone.now() <= dt.timedelta(seconds=poison.WAITS[0])
+    assert (bad.failed_steps, bad.failure.split(",")[0]) == (1, "RuntimeError in step")
     assert "a bug in a step" in caplog.text
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account
+from casts import casting
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
@@ -22,7 +23,7 @@ from github_integration.models import Installation
 from github_integration.words import WORDS
 from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, running_cast, shown
-from webhooks.models import Delivery
+from webhooks.models import Delivery, DeliverySweep
 
 PAGE = "/admin/attention/"
 
@@ -315,6 +316,35 @@ def test_no_button_cancels_more_than_one_cast(admin_client, make_stuck):
     assert all("id__exact=" in path for path in cancelling)
 
 
+def given_up(cast):
+    error = {"reason": "internal_error", "message": "Given up."}
+    moves.end(claimed(cast), CastStatus.FAILED, reason="internal_error", message="Given up.", error=error, charge=False)
+
+
+def test_a_cast_that_was_given_up_is_shown_until_it_is_cast_again(admin_client, make_stuck, api_key):
+    cast = make_stuck()
+    given_up(cast)
+    Cast.objects.update(failed_steps=5, failure="its worker died, or stood still")
+    text = seen(admin_client)
+    assert "Cast given up after 5 steps that failed" in text
+    assert "The last time: its worker died, or stood still." in text
+    assert listed(admin_client, "/admin/casts/cast/", trouble="given_up") == 1
+    assert pressed(admin_client, "Cast again") == "Cast again: 1 of 1."
+    assert "All clear" in seen(admin_client)
+    again = Cast.objects.get(retry_of=cast)
+    assert (again.status, again.input, again.api_key, again.failed_steps) == ("queued", cast.input, api_key, 0)
+    assert not casting.cast_again(cast.pk, by="operator")  # pressed twice
+
+
+def test_a_cast_whose_key_is_gone_is_not_cast_again(admin_client, make_stuck, api_key):
+    cast = make_stuck()
+    given_up(cast)
+    api_key.revoked_at = timezone.now()
+    api_key.save()
+    assert pressed(admin_client, "Cast again").startswith("Cast again: 0 of 1. The others were cast again before, or")
+    assert Cast.objects.count() == 1
+
+
 # --- spells ----------------------------------------------------------------------------------------------------------
 
 
@@ -501,6 +531,13 @@ def test_an_endpoint_that_switched_itself_off_is_a_hint(admin_client, account):
     assert "Endpoint was disabled: the receiver answered 410 Gone" in seen(admin_client)
     assert pressed(admin_client, "Enable") == "Enabled 1 endpoints."
     assert CallbackEndpoint.objects.get().active
+
+
+def test_a_sweep_that_was_given_up_is_shown_and_goes_on(admin_client):
+    DeliverySweep.objects.create(failed_steps=6, failure="KeyError in step, line 3", error="Given up.")
+    assert "GitHub's log of deliveries is not read any more" in seen(admin_client)
+    assert pressed(admin_client, "Sweep again") == "Sweeps that go on now: 1 of 1."
+    assert "All clear" in seen(admin_client)
 
 
 # --- who may, what others wrote, and how much it costs ---------------------------------------------------------------

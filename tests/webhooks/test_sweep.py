@@ -18,6 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casts.models import Cast
+from core.queue.due import GIVE_UP_AFTER
+from core.queue.worker import step_once
 from github_integration import api, transport
 from github_integration.models import Installation
 from webhooks import sweep
@@ -529,3 +531,49 @@ def test_every_worker_sees_to_the_row_and_there_is_one(settings: Any) -> None:
     due_at = the_row().due_at
     ensure()
     assert the_row().due_at == due_at
+
+
+# --- a delivery that ends the worker --------------------------------------------------------------------------------
+
+
+def die(guid: str) -> Any:
+    """Have the worker die whenever this delivery is received."""
+
+    def receive(**given: Any) -> bool:
+        if given["guid"] == guid:
+            raise Killed
+        return receive_delivery(**given)
+
+    return mock.patch.object(sweep, "receive_delivery", receive)
+
+
+def test_a_delivery_that_ends_the_worker_is_left_out_and_the_others_come_in(log: Log) -> None:
+    before, deadly, behind = (log.add("ping", ping(), ago=MINUTE * ago) for ago in (3, 2, 1))
+    deaths = 0
+    with die(deadly):
+        for _ in range(2 * GIVE_UP_AFTER):
+            row = claimed()
+            try:
+                step_once(SweepWork(), row)
+            except Killed:
+                deaths += 1
+                DeliverySweep.objects.update(lease_until=timezone.now())
+                assert DeliverySweep.due_rows().recover() == 1
+            if the_row().finished_at:
+                break
+    assert deaths == GIVE_UP_AFTER
+    assert held_guids() == [before, behind]
+    assert (the_row().unreadable, the_row().failed_steps) == (1, 0)
+
+
+def test_a_log_that_ends_the_worker_is_left_alone_until_an_operator_wants_it(log: Log) -> None:
+    ensure()
+    DeliverySweep.objects.update(failed_steps=GIVE_UP_AFTER)
+    step_once(SweepWork(), claimed())
+    assert the_row().error == "Reading GitHub's log failed 5 times in a row on our side, so it was given up."
+    assert DeliverySweep.due_rows().parked().exists()
+    assert sweep.sweep_again()
+    assert the_row().failed_steps == 0
+    guid = log.add("ping", ping())
+    finish()
+    assert held_guids() == [guid]
