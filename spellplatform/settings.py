@@ -292,7 +292,7 @@ SESSION_COOKIE_AGE = int(SESSION_MAX_SECONDS)  # of the cookie alone: the sessio
 # Of allauth we use logging in by steps, confirming, and second factors. Its own rationing is off: it counts in a
 # cache, and each process has its own; see accounts.attempts.
 ACCOUNT_ADAPTER = "accounts.pages.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"login": "accounts.pages.forms.LoginForm"}
+ACCOUNT_FORMS = {"login": "accounts.pages.forms.LoginForm", "reauthenticate": "accounts.pages.forms.ConfirmForm"}
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; with these the login has a password
 ACCOUNT_EMAIL_VERIFICATION = "none"

@@ -27,8 +27,18 @@ def proved_lately(request: HttpRequest) -> bool:
     return bool(time.time() - last < settings.REAUTHENTICATE_SECONDS)
 
 
+ONLY_FACTOR = "A second factor is required here, and this is your only one. Set up another first."
+WRONG_CODE = "This code is wrong, or too old."
+
+
 class AccountAdapter(DefaultAccountAdapter):
     """ACCOUNT_ADAPTER."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "username_password_mismatch": "This name or this password is wrong.",
+        "incorrect_password": "This password is wrong.",
+        "incorrect_code": WRONG_CODE,
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False  # operators make users
@@ -49,6 +59,11 @@ class AccountAdapter(DefaultAccountAdapter):
 
 class FactorAdapter(DefaultMFAAdapter):
     """MFA_ADAPTER."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "incorrect_code": WRONG_CODE,
+        "cannot_delete_authenticator": ONLY_FACTOR,
+    }
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         user = authenticator.user

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.forms import LoginForm as AllauthLoginForm
+from allauth.account.forms import ReauthenticateForm as AllauthConfirmForm
 from allauth.core import context
 from allauth.core.internal.cryptokit import compare_user_code
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
@@ -37,6 +38,15 @@ class LoginForm(AllauthLoginForm):
         password.help_text = ""
         for field in (name, password):
             field.widget.attrs.pop("placeholder", None)
+
+
+class ConfirmForm(AllauthConfirmForm):
+    """The password once more."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = ""
+        self.fields["password"].widget.attrs["placeholder"] = ""
 
 
 class _Attempt:
@@ -114,6 +124,12 @@ class ResetForm(auth_forms.PasswordResetForm):
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
     )
+
+    def clean_email(self) -> str:
+        address: str = self.cleaned_data["email"]
+        # Each is a try that is never known to be right: nobody's mailbox is to be filled.
+        attempts.before(context.request, f"mail to {address}")
+        return address
 
     def send_mail(self, *args: Any, **kwargs: Any) -> None:
         mailer.later(super().send_mail, *args, **kwargs)

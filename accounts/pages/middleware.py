@@ -28,8 +28,8 @@ SETTING_UP = {
     *("mfa_index", "mfa_activate_totp", "mfa_add_webauthn", "mfa_view_recovery_codes"),
     *("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "account_logout"),
 }
-# In the admin, what needs a password or second factor that was shown lately: keys, caps, who may do what.
-TO_CONFIRM = ("accounts_apikey_", "accounts_account_", "accounts_membership_", "auth_user_", "auth_group_")
+# In the admin, what needs a password or second factor that was shown lately: accounts with their keys and caps, users.
+TO_CONFIRM = ("accounts_", "auth_")
 # Of these the forms hold a password, which is not laid aside meanwhile.
 WITH_PASSWORD = ("auth_user_add", "auth_user_password_change")
 LAID_ASIDE_MAX_CHARS = 100_000  # of a form that is sent on once its sender has confirmed
@@ -59,7 +59,8 @@ class GuardMiddleware:
         sessions.seen(request)
         match = request.resolver_match
         name = match.url_name or "" if match else ""
-        if name not in SETTING_UP and "token" not in request.GET and second_factor.missing(request.user):
+        by_link = name == "cast-page" and "token" in request.GET  # which opens without a login
+        if name not in SETTING_UP and not by_link and second_factor.missing(request.user):
             if request.method == "GET":
                 request.session[AFTER_SETUP] = request.get_full_path()
             return HttpResponseRedirect(reverse("mfa_index"))

@@ -20,10 +20,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import second_factor, sessions
 from accounts.models import Membership
+from accounts.pages import browsers
+from accounts.pages.adapters import ONLY_FACTOR
 from accounts.pages.forms import ChangeForm, ResetForm
 from accounts.pages.middleware import AFTER_SETUP
-
-CANNOT_REMOVE = "A second factor is required here, and this is your only one. Set up another first."
 
 
 def whose(request: HttpRequest) -> User:
@@ -65,7 +65,15 @@ def sessions_page(request: HttpRequest) -> HttpResponse:
         ended = sessions.end(user, numbers=numbers or None, but=current)
         messages.success(request, f"Ended {ended} session{'' if ended == 1 else 's'}.")
         return redirect("sessions")
-    rows = [{"row": row, "number": sessions.number(row), "current": row.pk == current} for row in sessions.of(user)]
+    rows = [
+        {
+            "row": row,
+            "browser": browsers.called(row.browser),
+            "number": sessions.number(row),
+            "current": row.pk == current,
+        }
+        for row in sessions.of(user)
+    ]
     context = {
         "rows": rows,
         "idle_hours": settings.SESSION_IDLE_SECONDS / 3600,
@@ -97,7 +105,7 @@ class RemovePasskey(RemoveWebAuthnView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         if not get_adapter().can_delete_authenticator(self.get_object()):
-            messages.error(self.request, CANNOT_REMOVE)
+            messages.error(self.request, ONLY_FACTOR)
             return redirect("mfa_index")
         answer: HttpResponse = super().form_valid(form)
         return answer

@@ -77,6 +77,14 @@ def test_after_the_login_one_is_led_on_and_never_elsewhere(ann, wanted, led_to):
     assert log_in(browser(), next=wanted).headers["Location"] == led_to
 
 
+def test_confirming_and_logging_out_lead_nowhere_else_either(ann):
+    client = browser()
+    log_in(client)
+    for bad in ("https://evil.example/", "//evil.example", "/\\evil.example"):
+        assert client.post("/account/confirm/", {"password": PASSWORD, "next": bad}).headers["Location"] == "/"
+    assert client.post("/logout/", {"next": "//evil.example"}).headers["Location"] == "/login/"
+
+
 def test_the_admins_own_login_is_this_one(ann, django_user_model):
     operator = django_user_model.objects.create_user("op", password=PASSWORD, is_staff=True)
     client = browser()
@@ -110,7 +118,7 @@ def test_forms_of_other_sites_are_refused(ann):
     assert log_in(client).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/login/", "/account/confirm/", "/account/password/", "/login/code/"])
+@pytest.mark.parametrize("path", ["/login/", "/password/", "/account/confirm/", "/account/password/", "/login/code/"])
 def test_an_attempt_too_many_is_refused_before_it_is_checked(ann, path, monkeypatch):
     from tests.accounts.people import set_up_app
 
@@ -126,10 +134,11 @@ def test_an_attempt_too_many_is_refused_before_it_is_checked(ann, path, monkeypa
         log_in(other)
         set_up_app(other)
         log_in(client)
-    elif path != "/login/":
+    elif path.startswith("/account/"):
         client.force_login(ann)
     monkeypatch.setattr(attempts, "before", refuse)
-    answer = client.post(path, {"login": "ann", "password": PASSWORD, "old_password": PASSWORD, "code": "123456"})
+    sent = {"login": "ann", "password": PASSWORD, "old_password": PASSWORD, "code": "123456", "email": "a@example.com"}
+    answer = client.post(path, sent)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
     assert "Wait a minute." in answer.text
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from accounts.models import Session
+from accounts.pages.browsers import called
 from tests.accounts.people import PASSWORD, browser, log_in
 
 HOUR = dt.timedelta(hours=1)
@@ -34,14 +35,14 @@ def inside(client: Any) -> bool:
 
 
 def test_sessions_are_listed_and_ended_one_by_one(ann, django_user_model):
-    here, there, third = (browser(name) for name in ("Firefox", "Safari", "<b>Edge</b>\x1b[2J"))
+    here, there, third = (browser(name) for name in ("Firefox", "Safari", "<b>Lynx</b>\x1b[2J"))
     other = browser("Chrome")
     django_user_model.objects.create_user("bob", password=PASSWORD)
     for client in (here, there, third):
         log_in(client)
     log_in(other, "bob")
     page = here.get("/account/sessions/").text
-    assert all(name in page for name in ("Firefox", "Safari", "&lt;b&gt;Edge&lt;/b&gt; [2J", "127.0.0.1"))
+    assert all(name in page for name in ("Firefox", "Safari", "&lt;b&gt;Lynx&lt;/b&gt; [2J", "127.0.0.1"))
     assert "Chrome" not in page
     assert not any(key in page for key in Session.objects.values_list("pk", flat=True))
     numbers = re.findall(r'name="number" value="(\w+)"', page)
@@ -53,6 +54,21 @@ def test_sessions_are_listed_and_ended_one_by_one(ann, django_user_model):
     assert inside(here)
     here.post("/account/sessions/")
     assert [inside(client) for client in (here, there, third, other)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1", "Safari on iPhone"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14.0; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on macOS"),
+        ("Lynx/2.9", "Lynx/2.9"),
+        ("", "A browser that does not say which"),
+    ],
+)
+def test_browsers_are_called_by_name(text, name):
+    assert called(text) == name
 
 
 def test_a_session_ends_when_nobody_is_seen_and_after_days_in_any_case(ann):
