@@ -28,6 +28,7 @@ from accounts.models import (
     month_of,
     usual_scopes,
 )
+from accounts.rationing import admin as rationing_admin  # noqa: F401 - registers its list
 from core.admin import base
 from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, admin_link, badge, code, column, money, table, utc_time
 

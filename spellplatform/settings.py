@@ -146,6 +146,7 @@ ATTENTION = [
     "casts.attention.missing_artifacts",
     "webhooks.attention.failing_deliveries",
     "casts.callbacks.attention.failing_callbacks",
+    "accounts.rationing.attention.refusals",
 ]
 
 ACCOUNT_MAX_OPEN: int = env.int("ACCOUNT_MAX_OPEN", default=1_000, least=1)  # casts, for accounts that name none

@@ -11,6 +11,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from core.api.etags import etag_of, is_current
+from core.api.openapi import HEADERS, RATIONED, header_references
 from core.api.problems import problem
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json"
@@ -126,9 +127,18 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Describe what any request may get, and JSON that may be anything at all. A postprocessing hook, the last."""
     problem = _text("A problem", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+    refused = problem | {
+        "description": "Too many requests, or too much of something; `Retry-After` says when to come back"
+    }
+    result["components"]["headers"] = HEADERS
     for path in result["paths"].values():
         for operation in path.values():
-            operation["responses"]["default"] = problem
+            answers = operation["responses"]
+            answers["429"] = refused | {"headers": header_references(["Retry-After"])}
+            answers["default"] = dict(problem)
+            for status, answer in answers.items():
+                if status < "400" or status in ("429", "default"):  # all have them; that need not be said of each
+                    answer["headers"] = answer.get("headers", {}) | header_references(RATIONED)
     for schema in result["components"]["schemas"].values():
         if "oneOf" in schema:  # one of our smaller answers: what fits the larger one may fit it, too
             schema["anyOf"] = schema.pop("oneOf")

@@ -73,6 +73,12 @@ def _client(peer: str, forwarded: str, trusted: tuple[str, ...]) -> str:
     return UNKNOWN if address is None else str(address)
 
 
+def is_trusted(address: str) -> bool:
+    """Whether this is the address of a trusted proxy."""
+    found = parsed(address)
+    return found is not None and _is_trusted(found, tuple(settings.TRUSTED_PROXIES))
+
+
 def _is_trusted(address: IPAddress, trusted: tuple[str, ...]) -> bool:
     return any(address in network for network in _networks(trusted))
 

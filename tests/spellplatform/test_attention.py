@@ -151,7 +151,7 @@ def test_without_trouble_all_is_clear(
     Installation.objects.create(pk=77, removed_at=ago(days=3))  # no spell needs it
     text = seen(admin_client)
     assert "All clear" in text
-    for title in ("Workers", "Casts", "Installations", "Artifacts", "Deliveries", "Callbacks"):
+    for title in ("Workers", "Casts", "Installations", "Artifacts", "Deliveries", "Callbacks", "Refused requests"):
         assert f"{title}: nothing" in text
     assert "<title>Needs attention | Spell Platform</title>" in page(admin_client, PAGE)
 
@@ -177,7 +177,7 @@ def test_who_may_see_nothing_is_not_told_that_all_is_clear(django_user_model, ma
     assert "rate limited" not in text
     some = seen(staff(django_user_model, "view_delivery"))
     assert "Nothing that you may see is stuck" in some
-    assert "6 kinds of trouble you may not see" in some
+    assert "7 kinds of trouble you may not see" in some
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------

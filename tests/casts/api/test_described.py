@@ -12,6 +12,7 @@ import pytest
 
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus
+from core.rationing.visits import HEADERS
 from tests import described
 from tests.casts.client import asked, run
 from tests.casts.conftest import claim
@@ -87,3 +88,14 @@ def test_a_field_that_is_not_described_is_noticed(api, cast):
         described.check("GET", path, 202, answer["Content-Type"], answer.content)
     with pytest.raises(AssertionError, match="comes as text/html"):
         described.check("GET", path, 404, "text/html", b"")
+
+
+def test_every_operation_tells_of_its_allowances():
+    whole = described.description()
+    assert set(HEADERS) | {"Retry-After"} == set(whole["components"]["headers"])
+    for path in whole["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            told = {status: set(answer.get("headers", ())) for status, answer in answers.items()}
+            assert told["429"] == {*HEADERS, "Retry-After"}
+            assert all(told[status] >= set(HEADERS) for status in told if status < "400" or status == "default")
