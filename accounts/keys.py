@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts import principals
 from accounts.models import Account, ApiKey, usual_scopes
 from accounts.principals import Principal
-from core import access
+from core import access, shares
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
@@ -87,6 +87,16 @@ def create(
 
 def authenticate(secret: str) -> ApiKey:
     """Return the key with this secret. Raise Unauthorized, saying what to fix."""
+    try:
+        key = _authenticated(secret)
+    except Unauthorized:
+        shares.forget(secret)  # whoever still has it takes no thread of its account
+        raise
+    shares.remember(secret, ("account", key.account_id))
+    return key
+
+
+def _authenticated(secret: str) -> ApiKey:
     if not well_formed(secret):
         raise Unauthorized(
             "That is not a whole API key: a key is sk_live_spl_ and 36 letters and digits. Was it cut when copied?"

@@ -1,4 +1,4 @@
-"""The ASGI application: Django's handler for pages and the admin, a leaner one for the API, and event streams."""
+"""The ASGI application: a handler for pages and the admin, one for the API, and event streams."""
 
 import os
 import sys
@@ -26,8 +26,7 @@ def refusing() -> Iterator[None]:
 with refusing():
     django.setup(set_prefix=False)
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402 - needs a set-up Django
-from django.core.management import call_command  # noqa: E402 - likewise
+from django.core.management import call_command  # noqa: E402 - needs a set-up Django
 
 from casts.api import openapi  # noqa: E402 - likewise
 from casts.live.asgi import streams  # noqa: E402 - likewise
@@ -36,7 +35,7 @@ from core.asgi import behind  # noqa: E402 - likewise
 from core.asgi.access_log import access_log  # noqa: E402 - likewise
 from core.asgi.bodies import bounded_bodies  # noqa: E402 - likewise
 from core.asgi.gate import gate  # noqa: E402 - likewise
-from core.asgi.handler import ApiHandler  # noqa: E402 - likewise
+from core.asgi.handler import ApiHandler, PageHandler  # noqa: E402 - likewise
 from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
@@ -65,5 +64,5 @@ application = behind(
     short_targets,
     bounded_bodies(BODIES),
     under("/api/", behind(streams, app=api)),
-    app=ASGIHandler(),
+    app=PageHandler(),
 )

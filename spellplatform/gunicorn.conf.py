@@ -79,6 +79,9 @@ def post_worker_init(worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    # Python's 5 ms: a request that needs the interpreter ten times waits that long, each time, for every thread that
+    # computes something large.
+    sys.setswitchinterval(0.001)
 
     connections: WeakSet[Any] = WeakSet()
     create_server = worker.loop.create_server

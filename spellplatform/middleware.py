@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -77,44 +77,11 @@ class ApiHeadersMiddleware:
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise without its thread: it is sync-only, and would hold one while the view behind it waits."""
+    """WhiteNoise, which finds nothing in a fresh clone and does not warn of it."""
 
-    # Not its async fork, servestatic: that answers 500 for a missing file in DEBUG, runs in no synchronous handler
-    # without a hop for each request, and serves fewer a second. Django's own sends neither ETag nor Cache-Control.
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Handler) -> None:
-        super().__init__(get_response)
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
+    # Django's own sends neither ETag nor Cache-Control.
 
     def add_files(self, root: Any, prefix: str | None = None) -> None:
         # A fresh clone has no collected files, which is no reason for a warning.
         if Path(root).is_dir():
             super().add_files(root, prefix)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if not iscoroutinefunction(self.get_response):
-            response: HttpResponseBase = super().__call__(request)
-            return response
-        return self._serve(request)
-
-    async def _serve(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(self.static_prefix):
-            passed: HttpResponseBase = await self.get_response(request)
-            return passed
-        found = await sync_to_async(self.find_file if self.autorefresh else self.files.get)(request.path_info)
-        if found is None:
-            missing: HttpResponseBase = await self.get_response(request)
-            return missing
-        return await sync_to_async(self._whole)(found, request)
-
-    def _whole(self, found: Any, request: HttpRequest) -> HttpResponse:
-        served = self.serve(found, request)
-        # With its few bytes: Django warns of a file that async code would have to read.
-        whole = HttpResponse(b"".join(served.streaming_content), status=served.status_code)
-        whole.headers = served.headers
-        served.close()
-        return whole

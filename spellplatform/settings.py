@@ -210,6 +210,12 @@ EMAIL_TIMEOUT = 20  # seconds
 
 # --- Processes -------------------------------------------------------------------------------------------
 WEB_THREADS: int = env.int("WEB_THREADS", default=4, least=1)  # per web process, for blocking work
+# Of these, at most so many for one account, or for one address without a known key; and how many of its requests wait.
+WEB_THREADS_EACH: int = env.int("WEB_THREADS_EACH", default=max(1, WEB_THREADS - 1), least=1)
+WEB_QUEUE_EACH: int = env.int("WEB_QUEUE_EACH", default=200, least=1)
+PAGE_THREADS: int = env.int("PAGE_THREADS", default=2, least=1)  # per web process, for pages: admin, login, progress
+PAGE_THREADS_EACH = max(1, PAGE_THREADS - 1)  # for one address
+PAGE_QUEUE_EACH: int = env.int("PAGE_QUEUE_EACH", default=100, least=1)
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)

@@ -18,7 +18,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
-    path("api/webhooks/github", offloaded(github), name="github-webhook"),
+    path("api/webhooks/github", offloaded(github, apart="webhooks"), name="github-webhook"),
     re_path(r"^api/", problems.not_found),
 ]
 

@@ -27,7 +27,7 @@ from casts.live.frames import Frame, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent
 from core import access
-from core.db.threads import in_thread
+from core.db.threads import in_lane, in_thread
 from core.errors import Malformed, SpellError
 from core.rationing.visits import Visit, visit
 
@@ -139,7 +139,7 @@ class Openings:
             while self.waiting:
                 some, self.waiting = self.waiting[:BATCH_SIZE], self.waiting[BATCH_SIZE:]
                 try:
-                    answers = await in_thread(request, openings_for, [wanted for wanted, _ in some])
+                    answers = await in_lane("streams", request, openings_for, [wanted for wanted, _ in some])
                 except Exception as exc:  # the same for all of them: the database is away
                     answers = [exc] * len(some)
                 for (_, opened), answer in zip(some, answers, strict=True):

@@ -48,9 +48,9 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
             seconds = wait_seconds(request)
+            response = await in_thread(request, rendered, view, request, **kwargs)
         except SpellError as exc:
             return of_error(exc)
-        response = await in_thread(request, rendered, view, request, **kwargs)
         shown = getattr(response, "data", None)
         if (
             not seconds

@@ -88,7 +88,7 @@ class Passage:
         standing = allowances.spend_from_block(ADDRESS, address, quota)
         if standing is None and quota:
             with counting_or_not():
-                standing = await on_pool(allowances.spend, ADDRESS, address, quota)
+                standing = await on_pool(("gate", address), allowances.spend, ADDRESS, address, quota)
         if standing is not None:
             self.visit.standings.append(standing)
 
@@ -117,7 +117,7 @@ class Passage:
             if penalty is BAD_KEYS:
                 disprove(visit)
             with counting_or_not():
-                await on_pool(failed, penalty, visit.address, free)
+                await on_pool(("gate", visit.address), failed, penalty, visit.address, free)
         elif not visit.standings:  # nobody has looked at what it shows
             await self.spend()
 

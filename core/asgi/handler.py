@@ -1,4 +1,4 @@
-"""Django's ASGI handler, made leaner for the API."""
+"""Django's ASGI handler, made leaner: one for the API, one for pages."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from core.api.headers import API_HEADERS
+from core.db.threads import in_context, page_pool, page_shares
+from core.shares import TooManyAtOnce, address_lane
 
-class ApiHandler(ASGIHandler):
-    """Django's handler without the thread that it keeps for each request.
 
-    That thread carries sessions and other synchronous middleware. A `Prefer: wait` request would hold it for as long as
-    it is open. API views bring their own threads, for as long as they compute (core.db.threads).
+class LeanHandler(ASGIHandler):
+    """Django's handler without the thread that it keeps for each request, and without its signals.
+
+    Their receivers look after database connections, each time in a thread of its own; ours are given back when the work
+    in a thread is done (core.db.threads).
     """
-
-    def load_middleware(self, is_async: bool = False) -> None:
-        # Django reads the setting itself, so it is swapped meanwhile.
-        pages, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
-        try:
-            super().load_middleware(is_async)
-        finally:
-            settings.MIDDLEWARE = pages
 
     def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
         request, refusal = super().create_request(scope, body_file)
@@ -38,11 +36,7 @@ class ApiHandler(ASGIHandler):
         return request, refusal
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        """Do what Django's handler does, in one task besides the caller's, and without its signals.
-
-        Their receivers look after database connections, each time in a thread of its own; ours are given back when
-        the work in a thread is done (core.db.threads).
-        """
+        """Do what Django's handler does, in one task besides the caller's."""
         try:
             with closing(await self.read_body(receive)) as body_file:
                 async with asyncio.TaskGroup() as tasks:
@@ -63,6 +57,49 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # Without Django's ThreadSensitiveContext, which is the thread for each request.
         await self.handle(scope, receive, send)
+
+
+class ApiHandler(LeanHandler):
+    """Views bring their own threads, for as long as they compute; a `Prefer: wait` holds none while it is open."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        # Django reads the setting itself, so it is swapped meanwhile.
+        pages, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = pages
+
+
+class PageHandler(LeanHandler):
+    """Pages are made from beginning to end in one thread of a small pool of their own, fairly for all addresses.
+
+    So whoever floods them, above all with passwords to be hashed, holds up nobody but their own address, and takes the
+    API no more than a thread's part of a processor.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)  # middleware and views block, as Django's own do
+
+    async def run_get_response(self, request: Any) -> Any:
+        """Return a page, or 503 if too many of this address wait."""
+        try:
+            return await page_shares().run(
+                page_pool(), address_lane(request), in_context(self.get_whole_response, request)
+            )
+        except TooManyAtOnce as exc:
+            busy = "<!doctype html><title>Busy</title><p>Too many requests at once. Try again in a moment."
+            return HttpResponse(busy, status=503, headers={**API_HEADERS, **exc.headers})
+
+    def get_whole_response(self, request: Any) -> HttpResponseBase:
+        """Return a response with all of its body: what reads it from a file would block the event loop."""
+        response = self.get_response(request)
+        if not isinstance(response, StreamingHttpResponse):
+            return response
+        whole = HttpResponse(b"".join(response), status=response.status_code)
+        whole.headers, whole.cookies = response.headers, response.cookies
+        response.close()
+        return whole
 
 
 def close(response: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -24,6 +24,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from core.api.problems import of_error
+from core.errors import SpellError
+from core.shares import Shares, address_lane, lane_of
+
+ADMITTED = "spell.admitted"  # in a request's META
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,26 +38,63 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="web")
 
 
+@lru_cache(maxsize=1)
+def page_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.PAGE_THREADS, thread_name_prefix="page")
+
+
+class OfLoop:
+    """The shares of the threads, made anew for each event loop; a web process has one."""
+
+    def __init__(self, threads: str, each: str, waiting: str) -> None:
+        self.names = threads, each, waiting
+        self.made: Shares | None = None
+
+    def __call__(self) -> Shares:
+        if self.made is None or self.made.loop is not asyncio.get_running_loop():
+            threads, each, waiting = (getattr(settings, name) for name in self.names)
+            self.made = Shares(threads, each=each, waiting=waiting)
+        return self.made
+
+
+api_shares = OfLoop("WEB_THREADS", "WEB_THREADS_EACH", "WEB_QUEUE_EACH")
+page_shares = OfLoop("PAGE_THREADS", "PAGE_THREADS_EACH", "PAGE_QUEUE_EACH")
+
+
 async def in_thread(request: HttpRequest, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `work` in a thread.
+    """Run `work` in a thread, once it is the turn of the request's lane. Raise TooManyAtOnce.
 
     Outside ASGI (the test client) it runs in the caller's own thread, inside the caller's transaction.
     """
+    return await in_lane(lane_of(request), request, work, *args, **kwargs)
+
+
+async def in_lane(lane: Hashable, request: HttpRequest, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do as `in_thread` does, in a named lane."""
     if not isinstance(request, ASGIRequest):
         return await sync_to_async(work)(*args, **kwargs)
-    return await on_pool(work, *args, **kwargs)
+    # Once it has been at work, a request is worked for to its end: refused then, it would have done half of its work.
+    admitted, request.META[ADMITTED] = ADMITTED in request.META, True
+    return await api_shares().run(pool(), lane, in_context(work, *args, **kwargs), admitted=admitted)
 
 
-async def on_pool(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `work` in a thread of the pool."""
+async def on_pool(lane: Hashable, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what is short, and belongs to no view, in a thread of the pool."""
+    return await api_shares().run(pool(), lane, in_context(work, *args, **kwargs), admitted=True)
+
+
+def in_context(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Return what does the work in a thread, which keeps its connection.
+
+    With what is bound to the request: its number for the logs, and the path that we are mounted at.
+    """
+    context = copy_context()
 
     def run() -> T:
         with database_kept():
             return work(*args, **kwargs)
 
-    # With what is bound to the request: its number for the logs, and the path that we are mounted at.
-    context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool(), context.run, run)
+    return lambda: context.run(run)
 
 
 @contextmanager
@@ -83,13 +125,20 @@ def hung_up(database: BaseDatabaseWrapper) -> bool:
     return bool(poll.poll(0))
 
 
-def offloaded(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
-    """Turn a blocking view into an async one that runs on the pool. There is no CSRF check: API views use no cookie."""
+def offloaded(view: Callable[..., HttpResponseBase], *, apart: str = "") -> Callable[..., Any]:
+    """Turn a blocking view into an async one that runs on the pool. There is no CSRF check: API views use no cookie.
+
+    `apart`: its requests share no lane with other requests of their addresses.
+    """
 
     @csrf_exempt
     @wraps(view)  # with its attributes: the OpenAPI description finds the view class by them
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await in_thread(request, rendered, view, request, *args, **kwargs)
+        lane = (apart, address_lane(request)) if apart else lane_of(request)
+        try:
+            return await in_lane(lane, request, rendered, view, request, *args, **kwargs)
+        except SpellError as exc:
+            return of_error(exc)
 
     return run
 

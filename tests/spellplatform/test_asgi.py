@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from django.http import HttpResponse
 
+from core.asgi import handler
+from core.db import threads
+from core.shares import Shares, TooManyAtOnce
 from tests.casts.client import asked, run
 
 
@@ -43,6 +46,33 @@ def test_a_fresh_clone_serves_its_static_files():
             assert file.status == 404
         async with asked("/static/../manage.py") as file:
             assert file.status == 404
+
+    run(scene())
+
+
+class Full(Shares):
+    """As many wait as may."""
+
+    async def _enter(self, name: Any, admitted: bool) -> None:
+        if not admitted:
+            raise TooManyAtOnce("Send fewer at once.", headers={"Retry-After": "1"})
+        await super()._enter(name, admitted)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_api_and_pages_say_so_when_too_many_requests_wait(monkeypatch, secret):
+    monkeypatch.setattr(threads, "api_shares", lambda: Full(4, each=3, waiting=9))
+    monkeypatch.setattr(handler, "page_shares", lambda: Full(4, each=3, waiting=9))
+
+    async def scene():
+        for path in ("/api/v1/spells", "/api/v1/casts", "/api/v1/casts/019a8f00-0000-7000-8000-000000000000"):
+            async with asked(path, Authorization=f"Bearer {secret}") as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+                assert b'"TOO_MANY_AT_ONCE"' in await answer.body()
+        async with asked("/admin/login/") as page:
+            assert (page.status, page.headers["Retry-After"]) == (503, "1")
+            assert page.headers["Content-Type"].startswith("text/html")
+            assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
     run(scene())
 
