@@ -85,13 +85,13 @@ class CastHead:
 
 def position(request: HttpRequest) -> int | None:
     """Return the number of the last event that the client has, None if it has none; raise Malformed."""
-    # The header first: EventSource sends it when it reconnects, to the address that it was once opened with.
-    given = request.headers.get("Last-Event-ID") or (request.META.get("QUERY_STRING") and request.GET.get("after"))
-    if given is None or given == "":
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}", given):
-        raise Malformed(f"The last event's number is a whole number, as our ids are; not {given[:20]!r}.")
-    return int(given)
+    after = request.GET.get("after") if request.META.get("QUERY_STRING") else None
+    # The header wins: EventSource sends it when it reconnects, to the address that it was once opened with.
+    given = [value for value in (request.headers.get("Last-Event-ID"), after) if value]
+    for value in given:
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise Malformed(f"The last event's number is a whole number, as our ids are; not {value[:20]!r}.")
+    return int(given[0]) if given else None
 
 
 def parsed_id(cast_id: str) -> uuid.UUID | None:

@@ -171,6 +171,8 @@ def test_who_has_the_end_gets_204_which_stops_a_browser(cast, watch):
 def test_a_position_that_is_none_is_400(cast, watch):
     async def scene():
         for wrong in ("x", "-1", "1.5", "1e3", "٣", "9999999999", "1 2", "0x1", "%00"):
+            async with watch(f"?after={wrong}", Last_Event_ID="0") as answer:  # the header wins, and excuses nothing
+                assert answer.status == 400
             async with watch(f"?after={wrong}") as answer:
                 assert answer.status == 400
                 assert answer.headers["Content-Type"] == "application/problem+json"
