@@ -91,7 +91,7 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         "properties": {name: how for name, how in cast["properties"].items() if name not in NOT_IN_EVENTS},
         "required": [name for name in cast["required"] if name not in NOT_IN_EVENTS],
     }
-    stream = _text("Events, whose data is a CastState in JSON", "text/event-stream", {"type": "string"})
+    stream = _text("Events, whose data is a CastState in JSON", "text/event-stream", {})
     result["paths"]["/api/v1/casts/{cast_id}/events"] = {
         "get": {
             "operationId": "cast_events",
@@ -124,8 +124,33 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     return result
 
 
+# Where the answer of one operation names what others are asked about: the status, the path's parameter, where the
+# answer has it, and those others.
+OF_CASTS = ("get_cast", "cast_events", "cancel_cast", "retry_cast")
+OF_ENDPOINTS = (
+    *("get_callback_endpoint", "change_callback_endpoint", "get_callback_endpoint_secret"),
+    *("rotate_callback_endpoint_secret", "delete_callback_endpoint"),
+)
+LINKS = {
+    "create_cast": ("201", "cast_id", "/cast_id", OF_CASTS),
+    "cast": ("201", "cast_id", "/cast_id", OF_CASTS),
+    "create_key": ("201", "key_id", "/id", ("revoke_key",)),
+    "create_callback_endpoint": ("201", "endpoint_id", "/id", OF_ENDPOINTS),
+}
+
+
+def link_operations(result: dict[str, Any]) -> None:
+    """Say which operation's answer leads to which others."""
+    operations = {one["operationId"]: one for path in result["paths"].values() for one in path.values()}
+    for source, (status, parameter, where, targets) in LINKS.items():
+        operations[source]["responses"][status]["links"] = {
+            target: {"operationId": target, "parameters": {parameter: f"$response.body#{where}"}} for target in targets
+        }
+
+
 def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Describe what any request may get, and JSON that may be anything at all. A postprocessing hook, the last."""
+    link_operations(result)
     problem = _text("A problem", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
     refused = problem | {
         "description": "Too many requests, or too much of something; `Retry-After` says when to come back"

@@ -230,8 +230,9 @@ class Platform:
         until(lambda: self.answers(self.url + "/api/v1/budget"))
 
     def log(self, name: str) -> str:
-        """Return what a process wrote so far."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")
+        """Return what a process wrote so far; blank if it was never started."""
+        file = self.folder / f"{name}.log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def web_process(self) -> int:
         """Return the id of the process that serves: gunicorn's only child."""
