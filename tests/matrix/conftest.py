@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import SCOPES, Account, ApiKey
+from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
+from tests.casts.conftest import accept_cast
+from tests.matrix import identities
+from tests.matrix.identities import Identity
+from tests.one_of_each import one_of_each
+
+
+@dataclass
+class World:
+    """What one account has, and everybody who may come for it."""
+
+    cast: Cast
+    arguments: dict[str, dict[str, Any]]  # of each URL's name
+    bodies: dict[tuple[str, str], Any]  # by name and method; others are sent an empty object
+    identities: list[Identity]
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def client_of(self, who: Identity) -> Client:
+        """Return a browser of this identity, logged in if it is a user."""
+        if who.name not in self.clients:
+            client = self.clients[who.name] = Client(raise_request_exception=False)
+            if who.user is not None:
+                client.force_login(who.user)
+        return self.clients[who.name]
+
+
+@pytest.fixture
+def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
+    other = Account.objects.create(name="Another account")
+    cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
+    told = accept_cast(api_key=api_key, spell=spell, input={"name": "Cy"})
+    foreign_key = keys.create(other, name="foreign", scopes=list(SCOPES))[0]
+    foreign = accept_cast(api_key=foreign_key, spell=spell, input={"name": "Bob"})
+    later = timezone.now() + dt.timedelta(days=1)
+    Artifact.objects.create(cast=cast, name="report", remote_id=1, size_bytes=3, expires_at=later)
+    endpoint = CallbackEndpoint.objects.create(account=account, url="https://example.com/", secrets=["whsec_eA=="])
+    callback = Callback.objects.create(
+        account=account,
+        cast=told,
+        endpoint=endpoint,
+        url=endpoint.url,
+        type="cast.succeeded",
+        created_at=timezone.now(),
+    )
+    spare = keys.create(account, name="spare", scopes=["casts:read"])[0]
+    of_cast = {"cast_id": str(cast.pk)}
+    of_endpoint, of_callback = {"endpoint_id": endpoint.pk}, {"callback_id": callback.pk}
+    return World(
+        cast=cast,
+        arguments={
+            **{f"api:{name}": of_cast for name in ("cast", "cast-cancel", "cast-retry", "cast-events", "cast-links")},
+            "api:cast-artifact": of_cast | {"name": "report"},
+            "api:spell": {"spell_key": spell.key},
+            "api:key": {"key_id": spare.pk},
+            "cast-page": of_cast,
+            **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate")},
+            **{f"api:callback{tail}": of_callback for tail in ("", "-replay")},
+        },
+        bodies={
+            (name, "POST"): {"spell_key": spell.key, "input": {"name": "Ada"}}
+            for name in ("api:cast-create", "api:casts")
+        },
+        identities=[
+            Identity("nobody"),
+            Identity("key that was never made", identities.bearer("sk_live_spl_" + "a" * 32)),
+            *identities.of_keys(account, other),
+            *identities.of_links(cast, foreign),
+            *identities.of_users(account, other),
+        ],
+    )
+
+
+@pytest.fixture
+def rows(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, Any]:
+    """One row of every model of ours and of Django's users, by label."""
+    own = one_of_each(account, api_key, spell)
+    found = {model._meta.label_lower: row for model, row in own.items()}
+    found |= {"auth.user": User.objects.create_user("somebody"), "auth.group": Group.objects.create(name="some")}
+    return found

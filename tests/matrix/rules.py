@@ -1,0 +1,168 @@
+"""Who may do what, written from the rules: the expected answer for every URL, method and identity.
+
+An entry says what a method needs; a method without an entry is refused with 405 to everybody who is not refused
+because of who they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.matrix.identities import Identity
+
+IN = "in"  # past every guard, whatever the answer then is
+LOGIN = "login"  # sent to the login page
+NOT_FOUND, UNKNOWN, FORBIDDEN, NO_METHOD = "404", "401", "403", "405"
+
+
+@dataclass(frozen=True)
+class Open:
+    """Anybody."""
+
+    def answer(self, who: Identity) -> str:
+        return IN
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key with a scope; of the right account, and where `spell` is said, one that may use that spell."""
+
+    scope: str
+    ours: bool = False  # about one object of the account
+    also: str = ""  # a second scope
+    spell: str = ""  # about one spell, or a cast of it: the answer to a key of other spells
+
+    def answer(self, who: Identity) -> str:
+        if not who.known:
+            return UNKNOWN
+        if self.scope not in who.scopes or (self.also and self.also not in who.scopes):
+            return FORBIDDEN
+        if self.ours and not who.same_account:
+            return NOT_FOUND
+        return self.spell if self.spell and who.other_spells else IN
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whoever may read a cast: by link, key, role or permission. `contents`: more than its status."""
+
+    contents: bool = False
+    page: bool = False
+
+    def answer(self, who: Identity) -> str:
+        if who.shows_link:
+            return IN if who.opens_cast else FORBIDDEN if self.page else UNKNOWN
+        if who.headers:
+            answer = Key("casts:read", ours=True, spell=NOT_FOUND).answer(who)
+            return LOGIN if self.page and answer == UNKNOWN else answer
+        if who.user is None:
+            return LOGIN if self.page else UNKNOWN
+        if who.everything or "casts.view_cast" in who.permissions:
+            return IN
+        if who.role == "viewer":
+            return FORBIDDEN if self.contents else IN
+        return IN if who.role else NOT_FOUND
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Staff with one of these permissions; nobody at all if there are none."""
+
+    permissions: tuple[str, ...] = ()
+    anybody: bool = False  # any staff
+
+    def answer(self, who: Identity) -> str:
+        if not who.staff:
+            return LOGIN
+        if self.anybody:
+            return IN
+        allowed = bool(self.permissions) and (who.everything or not who.permissions.isdisjoint(self.permissions))
+        return IN if allowed else FORBIDDEN
+
+
+Need = Open | Key | Reader | Staff
+API: dict[str, dict[str, Need]] = {
+    "api:cast-create": {"POST": Key("casts:write", spell=FORBIDDEN)},
+    "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", spell=FORBIDDEN)},
+    "api:cast": {"GET": Key("casts:read", ours=True, spell=NOT_FOUND)},
+    "api:cast-cancel": {"POST": Key("casts:write", ours=True, spell=NOT_FOUND)},
+    "api:cast-retry": {"POST": Key("casts:write", ours=True, spell=NOT_FOUND)},
+    "api:cast-links": {"DELETE": Key("casts:write", also="casts:read", ours=True, spell=NOT_FOUND)},
+    "api:cast-events": {"GET": Reader()},
+    "api:cast-artifact": {"GET": Reader(contents=True)},
+    "api:spells": {"GET": Key("spells:read")},
+    "api:spell": {"GET": Key("spells:read", spell=FORBIDDEN)},
+    "api:budget": {"GET": Key("budget:read"), "PATCH": Key("budget:write")},
+    "api:usage": {"GET": Key("budget:read")},
+    "api:keys": {"GET": Key("keys"), "POST": Key("keys")},
+    "api:key": {"DELETE": Key("keys", ours=True)},
+    "api:callbacks": {"GET": Key("callbacks")},
+    "api:callback": {"GET": Key("callbacks", ours=True)},
+    "api:callback-replay": {"POST": Key("callbacks", ours=True)},
+    "api:callback-secret": {"GET": Key("keys")},
+    "api:callback-secret-rotate": {"POST": Key("keys")},
+    "api:callback-endpoints": {"GET": Key("callbacks"), "POST": Key("callbacks")},
+    "api:callback-endpoint": {
+        "GET": Key("callbacks", ours=True),
+        "PATCH": Key("callbacks", ours=True),
+        "DELETE": Key("callbacks", ours=True),
+    },
+    "api:callback-endpoint-secret": {"GET": Key("callbacks", ours=True)},
+    "api:callback-endpoint-rotate": {"POST": Key("callbacks", ours=True)},
+    "api:schema": {"GET": Open()},
+    "api:docs": {"GET": Open()},
+}
+PAGES: dict[str, dict[str, Need]] = {
+    "cast-page": {"GET": Reader(page=True)},
+    "attention": {"GET": Staff(anybody=True)},
+}
+
+# What the admin lets be done with each model at all; to whom, Django's permission of that name says. What has been used
+# (the rows here) is never deleted: accounts and spells.
+ADMIN: dict[str, set[str]] = {
+    "auth.group": {"view", "add", "change", "delete"},
+    "auth.user": {"view", "add", "change", "delete"},
+    "accounts.account": {"view", "add", "change"},
+    "accounts.apikey": {"view", "add", "change", "delete"},
+    "accounts.budgetperiod": {"view"},
+    "accounts.ledgerentry": {"view"},
+    "casts.artifact": {"view"},
+    "casts.callback": {"view"},
+    "casts.callbackendpoint": {"view"},
+    "casts.cast": {"view"},
+    "casts.spell": {"view", "add", "change"},
+    "github_integration.installation": {"view"},
+    "webhooks.delivery": {"view"},
+    "webhooks.deliverysweep": {"view"},
+}
+# Who adds users can give them any permission, so Django asks for the one to change them too.
+NEED_MORE = {("auth.user", "add")}
+# Actions on lists, and the permission that each needs.
+ACTIONS: dict[str, str] = {
+    "accounts.apikey revoke": "accounts.change_apikey",
+    "casts.artifact copy_again": "casts.change_artifact",
+    "casts.callback send_again": "casts.change_callback",
+    "casts.callbackendpoint disable": "casts.change_callbackendpoint",
+    "casts.callbackendpoint enable": "casts.change_callbackendpoint",
+    "casts.cast cancel": "casts.change_cast",
+    "casts.cast revoke_links": "casts.change_cast",
+    "casts.cast copy_artifacts_again": "casts.change_artifact",
+    "casts.cast look_now": "casts.change_cast",
+    "github_integration.installation resume": "github_integration.change_installation",
+    "webhooks.delivery apply_again": "webhooks.change_delivery",
+    "auth.group delete_selected": "auth.delete_group",
+    "auth.user delete_selected": "auth.delete_user",
+}
+# The admin's URLs that belong to no model; a text says why one is not asked here.
+ADMIN_PAGES: dict[str, Need | str] = {
+    "admin:index": Staff(anybody=True),
+    "admin:app_list": "a part of the index; 404 without a permission in it",
+    "admin:jsi18n": Staff(anybody=True),
+    "admin:login": Open(),
+    "admin:logout": "by POST, for whoever is logged in",
+    "admin:password_change": Staff(anybody=True),
+    "admin:password_change_done": Staff(anybody=True),
+    "admin:autocomplete": "a search for a field of a form, which the form's model guards",
+    "admin:view_on_site": "leads to no page of ours",
+    "admin:auth_user_password_change": "of another user: needs auth.change_user",
+}
