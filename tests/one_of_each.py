@@ -18,6 +18,7 @@ from accounts.models import (
     LedgerEntry,
     Membership,
     OpenCasts,
+    Session,
 )
 from accounts.rationing.models import FailedTries, Ration, Refusal
 from casts.models import (
@@ -38,6 +39,7 @@ OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
 # A zone that is not UTC, and microseconds.
 MOMENT = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
 TEXT = 'it\'s 100 % "so" \\ ☃ %s'
+SESSION_TIMES = ("expire_date", "started_at", "last_seen_at")
 DOCUMENT = {"zeta": 1, "b": [2.5, None, True, 1e22], "aa": TEXT, "a": {"": -0.0, "10": 2**70, "9": 5e-324}}
 
 
@@ -60,6 +62,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
         make(OpenCasts, account=account, number=7),
+        make(Session, session_key="k", user=user, browser=TEXT, **dict.fromkeys(SESSION_TIMES, MOMENT)),
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),

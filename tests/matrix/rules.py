@@ -65,6 +65,14 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class LoggedIn:
+    """Whoever has logged in."""
+
+    def answer(self, who: Identity) -> str:
+        return IN if who.user else LOGIN
+
+
+@dataclass(frozen=True)
 class Staff:
     """Staff with one of these permissions; nobody at all if there are none."""
 
@@ -80,7 +88,7 @@ class Staff:
         return IN if allowed else FORBIDDEN
 
 
-Need = Open | Key | Reader | Staff
+Need = Open | Key | Reader | LoggedIn | Staff
 API: dict[str, dict[str, Need]] = {
     "api:cast-create": {"POST": Key("casts:write", spell=FORBIDDEN)},
     "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", spell=FORBIDDEN)},
@@ -97,8 +105,8 @@ API: dict[str, dict[str, Need]] = {
     "api:keys": {"GET": Key("keys"), "POST": Key("keys")},
     "api:key": {"DELETE": Key("keys", ours=True)},
     "api:callbacks": {"GET": Key("callbacks")},
-    "api:callback": {"GET": Key("callbacks", ours=True)},
-    "api:callback-replay": {"POST": Key("callbacks", ours=True)},
+    "api:callback": {"GET": Key("callbacks", ours=True, spell=NOT_FOUND)},
+    "api:callback-replay": {"POST": Key("callbacks", ours=True, spell=NOT_FOUND)},
     "api:callback-secret": {"GET": Key("keys")},
     "api:callback-secret-rotate": {"POST": Key("keys")},
     "api:callback-endpoints": {"GET": Key("callbacks"), "POST": Key("callbacks")},
@@ -115,6 +123,25 @@ API: dict[str, dict[str, Need]] = {
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
     "attention": {"GET": Staff(anybody=True)},
+    "start": {"GET": LoggedIn()},
+    "home": {"GET": LoggedIn()},
+    "account": {"GET": LoggedIn()},
+    "sessions": {"GET": LoggedIn(), "POST": LoggedIn()},
+    "account_login": {"GET": Open(), "POST": Open()},
+    "account_logout": {"GET": LoggedIn(), "POST": Open()},
+    "account_reset_password": {"GET": Open(), "POST": Open()},
+    "reset_sent": {"GET": Open()},
+    "account_change_password": {"GET": LoggedIn(), "POST": LoggedIn()},
+    "account_reauthenticate": {"GET": LoggedIn(), "POST": LoggedIn()},
+    "mfa_index": {"GET": LoggedIn()},
+    **{
+        name: {"GET": LoggedIn(), "POST": LoggedIn()}
+        for name in (
+            *("mfa_reauthenticate", "mfa_reauthenticate_webauthn", "mfa_activate_totp"),
+            *("mfa_deactivate_totp", "mfa_view_recovery_codes", "mfa_generate_recovery_codes"),
+            "mfa_add_webauthn",
+        )
+    },
 }
 
 # What the admin lets be done with each model at all; to whom, Django's permission of that name says. What has been used
