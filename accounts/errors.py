@@ -15,6 +15,12 @@ class KeyNotFound(SpellError):
     code, status, title = "KEY_NOT_FOUND", 404, "API key not found"
 
 
+class TooManyKeys(SpellError):
+    """The account has as many valid keys as it may."""
+
+    code, status, title = "TOO_MANY_KEYS", 409, "Too many API keys"
+
+
 class TooManyOpenCasts(SpellError):
     """The account has as many open casts as it may."""
 

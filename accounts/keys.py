@@ -17,9 +17,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import principals
+from accounts.errors import TooManyKeys
 from accounts.models import Account, ApiKey, usual_scopes
 from accounts.principals import Principal
-from core import access, shares
+from core import access, limits, shares
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, Unauthorized
 
@@ -168,12 +169,15 @@ def create_below(
 ) -> tuple[ApiKey, str]:
     """Create a key that can do no more than `maker`.
 
-    Raise Forbidden, naming what is too much, and Unauthorized if the maker is revoked just then.
+    Raise Forbidden, naming what is too much, TooManyKeys, and Unauthorized if the maker is revoked just then.
     """
     with transaction.atomic():
         # Whoever revokes it and all that it made waits for this row, and then finds the new key.
         maker = ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("account").get(pk=maker.pk)
         check_usable(maker)
+        valid = ApiKey.objects.filter(account=maker.account, revoked_at=None).exclude(expires_at__lte=timezone.now())
+        if valid.count() >= limits.KEYS:
+            raise TooManyKeys(f"An account has {limits.KEYS} valid keys at most; revoke one first.")
         scopes = list(maker.scopes) if scopes is None else scopes
         if excess := [scope for scope in scopes if scope not in maker.scopes]:
             raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")

@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from core.limits import KEY_SPELLS
+
 SCOPES = {
     "casts:read": "read casts, their events and artifacts",
     "casts:write": "cast, cancel, retry, and revoke a cast's links",
@@ -149,6 +151,8 @@ def valid_scopes(scopes: object) -> None:
 def valid_spell_keys(keys: object) -> None:
     if not isinstance(keys, list) or not all(isinstance(k, str) and k for k in keys):
         raise ValidationError('Give a list of spell keys such as ["greet"], or leave it blank to allow every spell.')
+    if len(keys) > KEY_SPELLS:
+        raise ValidationError(f"A key has a list of {KEY_SPELLS} spells at most; leave it blank to allow every spell.")
 
 
 def usual_scopes() -> list[str]:

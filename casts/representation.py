@@ -17,6 +17,7 @@ from casts.links import with_links
 from casts.models import Artifact, Cast
 from core.api.etags import etag_of, is_current
 from core.db.compiled import OneOf, Params, Select
+from core.db.documents import StoredBytes
 from core.times import stamp
 
 
@@ -112,6 +113,15 @@ SHOWN = (
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
+# Those of them that may be large.
+LARGE = ("input", "metadata", "jobs", "error", "output")
+
+
+def stored_bytes() -> Any:
+    """Return an expression for about how large a cast is as the API shows it, to be asked before it is read."""
+    return sum((StoredBytes(name) for name in LARGE[1:]), start=StoredBytes(LARGE[0]))
+
+
 SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run")
 LISTED = Select(
     lambda: (

@@ -62,6 +62,31 @@ INPUT_BYTES = limit(
 # A workflow takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
 PACKED_CHARS = limit(65_300, "characters", "Casts", "`input`, packed as text into JSON", TOO_LARGE)
 
+INVALID = "422 `VALIDATION_ERROR`"
+SPELL_KEY_CHARS = limit(64, "characters", "Casts", "`spell_key`", INVALID)
+METADATA_ENTRIES = limit(50, "entries", "Casts", "`metadata`", INVALID)
+METADATA_KEY_CHARS = limit(100, "characters", "Casts", "a name in `metadata`", INVALID)
+METADATA_CHARS = limit(500, "characters", "Casts", "a value in `metadata`", INVALID)
+URL_CHARS = limit(2000, "characters", "Casts", "`callback_url`, and an endpoint's `url`", INVALID)
+IDEMPOTENCY_KEY_CHARS = limit(255, "characters", "Casts", "`Idempotency-Key`", "400 `MALFORMED_REQUEST`")
+STEP_NAME_CHARS = limit(300, "characters", "Casts", "the name of a step or a job", "cut")
+STEPS_SHOWN = limit(250, "steps", "Casts", "`steps` of a cast and of each of its events", "the last ones are left out")
+
+PAGE_SIZE = limit(100, "entries", "Lists", "`page_size`", INVALID)
+PAGE_BYTES = limit(
+    2 * MIB, "bytes", "Lists", "a page of casts: what is stored of them, but one in any case", "the page is shorter"
+)
+FILTERS = limit(60, "parameters", "Lists", "a list's query", INVALID)
+
+KEY_NAME_CHARS = limit(100, "characters", "API keys", "`name`", INVALID)
+KEY_SPELLS = limit(100, "spells", "API keys", "`spell_keys`", INVALID)
+KEYS = limit(500, "keys", "API keys", "valid keys of an account", "409 `TOO_MANY_KEYS`")
+KEYS_SHOWN = limit(1000, "keys", "API keys", "the list of keys", "the oldest are left out")
+
+ENDPOINTS = limit(20, "endpoints", "Callbacks", "endpoints of an account", "409 `TOO_MANY_ENDPOINTS`")
+ENDPOINT_CHARS = limit(200, "characters", "Callbacks", "`description` of an endpoint", INVALID)
+TRIES_SHOWN = limit(100, "tries", "Callbacks", "`attempts` of a message", "the oldest are left out")
+
 REFUSED_SCHEMA = "the schema is refused"
 SCHEMA_BYTES = limit(64 * KIB, "bytes", "Spells", "a schema, as compact JSON", REFUSED_SCHEMA)
 # Well below what the validator (255) and Python's own recursion take, wherever in the stack a document is handled.

@@ -15,7 +15,8 @@ from accounts import keys
 from accounts.api.authentication import ApiRequest
 from accounts.errors import KeyNotFound
 from accounts.models import SCOPES, ApiKey
-from core.api.fields import StrictCharField, StrictSerializer
+from core import limits
+from core.api.fields import FewList, StrictCharField, StrictSerializer
 from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
@@ -24,9 +25,16 @@ from core.errors import BadQuery
 class NewKey(StrictSerializer):
     """A request for an API key."""
 
-    name = StrictCharField(max_length=100)
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=list(SCOPES)), min_length=1, required=False)
-    spell_keys = serializers.ListField(child=StrictCharField(max_length=64), required=False, allow_null=True)
+    name = StrictCharField(max_length=limits.KEY_NAME_CHARS)
+    scopes = FewList(
+        child=serializers.ChoiceField(choices=list(SCOPES)), min_length=1, max_length=len(SCOPES), required=False
+    )
+    spell_keys = FewList(
+        child=StrictCharField(max_length=limits.SPELL_KEY_CHARS),
+        max_length=limits.KEY_SPELLS,
+        required=False,
+        allow_null=True,
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
     def validate_expires_at(self, moment: dt.datetime | None) -> dt.datetime | None:
@@ -94,7 +102,8 @@ class Keys(APIView):
     @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """The account's keys. Secrets are never returned."""
-        rows = request.auth.account.api_keys.select_related("created_by_key", "created_by_user")
+        newest = request.auth.account.api_keys.order_by("-pk").values("pk")[: limits.KEYS_SHOWN]
+        rows = ApiKey.objects.filter(pk__in=newest).select_related("created_by_key", "created_by_user")
         return Response({"results": KeyOut(rows, many=True).data})
 
     @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})

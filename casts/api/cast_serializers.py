@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import PolymorphicProxySerializer
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from casts.models import CastStatus
 from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer, valid_callback_url
+from core.limits import METADATA_CHARS, METADATA_ENTRIES, METADATA_KEY_CHARS, SPELL_KEY_CHARS, URL_CHARS
 
-METADATA_KEYS, METADATA_KEY_CHARS, METADATA_CHARS = 50, 100, 500
 
-
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": METADATA_CHARS},
+        "propertyNames": {"maxLength": METADATA_KEY_CHARS},
+        "maxProperties": METADATA_ENTRIES,
+    }
+)
 class MetadataField(serializers.DictField):
     """Texts under names, of which number and length are bounded."""
 
     def run_child_validation(self, data: Any) -> Any:
+        if len(data) > 2 * METADATA_ENTRIES:  # so many that nobody reads what is wrong with each
+            raise serializers.ValidationError({"non_field_errors": [f"At most {METADATA_ENTRIES} entries."]})
         # Names and values are checked together, so that one answer has every mistake.
         errors: dict[str, list[str]] = {}
         try:
             checked = super().run_child_validation(data)
         except serializers.ValidationError as exc:
             errors = dict(exc.detail)  # type: ignore[arg-type]  # by name, as this field's are
-        whole = [f"At most {METADATA_KEYS} entries."] if len(data) > METADATA_KEYS else []
+        whole = [f"At most {METADATA_ENTRIES} entries."] if len(data) > METADATA_ENTRIES else []
         whole += [
             f"A name has at most {METADATA_KEY_CHARS} characters; not {name[:20]!r}… with {len(name)}."
             for name in data
@@ -41,7 +50,7 @@ class CastRequest(StrictSerializer):
 
     null_counts = ("input",)  # whether null is allowed, the spell's schema says
 
-    spell_key = StrictCharField(max_length=64, help_text="Which spell.")
+    spell_key = StrictCharField(max_length=SPELL_KEY_CHARS, help_text="Which spell.")
     input = serializers.JSONField(default=dict, help_text="What the spell takes; see its input_schema.")
     ttl_seconds = StrictIntegerField(
         min_value=1,
@@ -50,7 +59,7 @@ class CastRequest(StrictSerializer):
         help_text="A step of its run must have begun within this time, or it expires.",
     )
     callback_url = StrictCharField(
-        max_length=2000,
+        max_length=URL_CHARS,
         required=False,
         validators=[valid_callback_url],
         help_text="Called once the cast has ended, in Standard Webhooks form; https://, on the public internet.",
@@ -58,7 +67,7 @@ class CastRequest(StrictSerializer):
     metadata = MetadataField(
         child=StrictCharField(max_length=METADATA_CHARS, allow_blank=True, trim_whitespace=False),
         required=False,
-        help_text=f"Up to {METADATA_KEYS} strings of your own, under names of up to {METADATA_KEY_CHARS} characters.",
+        help_text=f"Up to {METADATA_ENTRIES} strings of your own, named with up to {METADATA_KEY_CHARS} characters.",
     )
 
 

@@ -23,7 +23,7 @@ from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
 from casts.models import Cast, CastStatus
-from casts.representation import accepted_out, cast_answer, casts_out, shown_to
+from casts.representation import accepted_out, cast_answer, casts_out, shown_to, stored_bytes
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
@@ -132,6 +132,7 @@ class Casts(CreateCast):
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts of the spells that the key is for, newest first."""
         casts = filtered(served_by(request.auth, Cast.objects.all()), request, FILTERS, text=True).only("id")
+        casts = casts.annotate(stored_bytes=stored_bytes())
         pages = NewestFirst()
         page: list[Cast] = pages.paginate_queryset(casts, request, view=self) or []
         return pages.get_paginated_response(casts_out([cast.pk for cast in page]))

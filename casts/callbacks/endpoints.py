@@ -12,9 +12,9 @@ from casts.callbacks.outbox import State
 from casts.callbacks.signing import new_secret
 from casts.errors import TooManyEndpoints
 from casts.models import Callback, CallbackEndpoint
+from core.limits import ENDPOINTS
 from core.queue import wakeups
 
-MAX_ENDPOINTS = 20
 ANSWERED_GONE = "Its receiver answered 410 Gone."  # why an endpoint is disabled that nobody switched off
 
 
@@ -65,8 +65,8 @@ def add_endpoint(
     """Make an endpoint with a secret of its own; raise TooManyEndpoints."""
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)  # so that two can't both be the last
-        if account.callback_endpoints.filter(deleted_at=None).count() >= MAX_ENDPOINTS:
-            raise TooManyEndpoints(f"An account has {MAX_ENDPOINTS} endpoints at most; delete one first.")
+        if account.callback_endpoints.filter(deleted_at=None).count() >= ENDPOINTS:
+            raise TooManyEndpoints(f"An account has {ENDPOINTS} endpoints at most; delete one first.")
         return CallbackEndpoint.objects.create(
             account=account,
             url=url,

@@ -10,7 +10,8 @@ from rest_framework import serializers
 
 from accounts.models import ApiKey
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
-from core.api.fields import StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
+from core import limits
+from core.api.fields import FewList, StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
 
 
@@ -18,13 +19,14 @@ class EndpointFields(StrictSerializer):
     """What a caller sets of an endpoint."""
 
     url = StrictCharField(
-        max_length=2000, validators=[valid_callback_url], help_text="https://, on the public internet."
+        max_length=limits.URL_CHARS, validators=[valid_callback_url], help_text="https://, on the public internet."
     )
-    description = StrictCharField(max_length=200, required=False, allow_blank=True)
-    types = serializers.ListField(
+    description = StrictCharField(max_length=limits.ENDPOINT_CHARS, required=False, allow_blank=True)
+    types = FewList(
         child=serializers.ChoiceField(choices=CallbackType.choices),
         required=False,
         min_length=1,
+        max_length=len(CallbackType),
         help_text="Which messages it gets; all if left out.",
     )
 
@@ -228,5 +230,6 @@ def log_out(key: ApiKey, callbacks: Iterable[Callback]) -> list[dict[str, Any]]:
 
 def detail_out(key: ApiKey, callback: Callback) -> dict[str, Any]:
     [line] = log_out(key, [callback])
-    tries = map(try_out, callback.tries.all())
+    newest = list(callback.tries.order_by("-pk")[: limits.TRIES_SHOWN])
+    tries = map(try_out, reversed(newest))
     return {**line, "attempts": list(tries if "casts:read" in key.scopes else map(without_contents, tries))}

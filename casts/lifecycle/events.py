@@ -6,12 +6,14 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
 
 from casts.models import Artifact, Cast, CastEvent
 from core.db.compiled import Insert, Param, Select
+from core.limits import STEPS_SHOWN
 from core.queue import wakeups
 from core.times import stamp
 
@@ -67,7 +69,7 @@ def artifact_line(artifact: Artifact) -> dict[str, Any]:
 
 
 def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
+    all_steps = (
         {
             "job": job["name"],
             "name": step["name"],
@@ -78,7 +80,8 @@ def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for job in jobs
         for step in job["steps"]
-    ]
+    )
+    return list(islice(all_steps, STEPS_SHOWN))
 
 
 def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:

@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, Observation, words_of
+from core.limits import STEP_NAME_CHARS
 from core.times import stamp
 
 # No two have the same rank: of two with the same second it would be chance which one stays.
@@ -94,6 +95,7 @@ def job_row(job: Job) -> Changes:
     row = dataclasses.asdict(job)
     row["steps"] = [dict(step) for step in row["steps"]]
     for holder in (row, *row["steps"]):
+        holder["name"] = holder["name"][:STEP_NAME_CHARS]
         for name in ("started_at", "completed_at"):
             holder[name] = stamp(holder[name])
         if holder["completed_at"] and holder["completed_at"] < (holder["started_at"] or ""):
@@ -207,7 +209,7 @@ def steps_done(jobs: list[Changes]) -> tuple[int, int, str]:
     steps = [step for job in jobs for step in job["steps"]]
     done = sum(step["status"] == "completed" for step in steps)
     at_work = next((step["name"] for step in steps if step["status"] == "in_progress"), "")
-    return done, len(steps), at_work[:300]
+    return done, len(steps), at_work
 
 
 def needs_look(cast: Cast, changes: Changes) -> bool:

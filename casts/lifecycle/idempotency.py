@@ -24,9 +24,10 @@ from casts.errors import KeyReused, MalformedKey, TwinInFlight
 from casts.models import IdempotencyRecord
 from core.db.compiled import Insert, Param, Select
 from core.db.locks import wait_for_locks
+from core.limits import IDEMPOTENCY_KEY_CHARS
 
 KEY_LIFETIME = dt.timedelta(days=7)
-KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII
+KEY_FORMAT = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")  # visible ASCII
 ANSWERED = Select(
     lambda: IdempotencyRecord.objects.filter(
         account=Param(IdempotencyRecord, "account_id"),
@@ -46,7 +47,10 @@ def key_of(headers: Mapping[str, str], account: Account) -> str | None:
             raise MalformedKey("This account requires an Idempotency-Key header: a new one for each cast you mean.")
         return None
     if not KEY_FORMAT.fullmatch(key):
-        raise MalformedKey("An Idempotency-Key is 1 to 255 visible ASCII characters, without spaces; a UUID is good.")
+        raise MalformedKey(
+            f"An Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters, without spaces; "
+            "a UUID is good."
+        )
     return key
 
 

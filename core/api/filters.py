@@ -10,11 +10,15 @@ from django.db.models import Model, Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
+from core import limits
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
 M = TypeVar("M", bound=Model)
-PAGING = [OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)]  # pagination reads these itself
+PAGING = [
+    OpenApiParameter("cursor", str),
+    OpenApiParameter("page_size", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE}),
+]  # pagination reads these itself
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ def filtered(found: QuerySet[M, Any], request: Request, filters: Sequence[Filter
     """
     conditions = {one.parameter.name: one.condition for one in filters}
     paging = [parameter.name for parameter in PAGING]
-    for name, value in once_each(request).items():
+    query = once_each(request)
+    if len(query) > limits.FILTERS:
+        raise BadQuery(f"A list takes {limits.FILTERS} parameters at most; there are {len(query)}.")
+    for name, value in query.items():
         if text and "\0" in name + value:
             raise BadQuery("A query can't hold NUL characters.")
         head, dot, _ = name.partition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from itertools import accumulate
 from typing import Any
 
 from rest_framework.exceptions import NotFound
@@ -11,6 +12,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from core import limits
 from core.errors import BadQuery
 from core.urls import absolute
 
@@ -24,18 +26,37 @@ def once_each(request: Request) -> dict[str, str]:
 
 
 class NewestFirst(CursorPagination):
-    """Newest first; ids sort by time."""
+    """Newest first; ids sort by time.
+
+    Rows that know how large they are (`stored_bytes`) make a page shorter that would be too large; another follows.
+    """
 
     ordering = "-id"
     page_size = 20
     page_size_query_param = "page_size"
-    max_page_size = 100
+    max_page_size = limits.PAGE_SIZE
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         page: list[Any] = super().paginate_queryset(queryset, request, view) or []
         # Links begin with PUBLIC_URL, as all of ours do, whatever host the request came to.
         self.base_url = absolute(request.get_full_path())
-        return page
+        self.page = self._cut(page)
+        return self.page
+
+    def _cut(self, page: list[Any]) -> list[Any]:
+        """Return as many of a page's rows as are not too large together, one at least, from where the page begins."""
+        back = self.cursor is not None and self.cursor.reverse
+        nearest_first = page[::-1] if back else page
+        sizes = accumulate(getattr(row, "stored_bytes", 0) for row in nearest_first)
+        fit = max(1, sum(size <= limits.PAGE_BYTES for size in sizes))
+        if fit >= len(page):
+            return page
+        position = self._get_position_from_instance(nearest_first[fit], self.ordering)
+        if back:
+            self.has_previous, self.previous_position = True, position
+            return page[-fit:]
+        self.has_next, self.next_position = True, position
+        return page[:fit]
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size", str(self.page_size))

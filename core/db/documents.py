@@ -73,3 +73,16 @@ class TextAt(models.Func):
         # Not a JSON path, which can't name every key in SQLite, such as one with a quote in it.
         template = "(SELECT value FROM json_each(%(expressions)s))"
         return self.as_sql(compiler, connection, template=template, arg_joiner=") WHERE key = (", **context)
+
+
+class StoredBytes(models.Func):
+    """How many bytes a column of text holds; 0 for NULL."""
+
+    function = "OCTET_LENGTH"
+    output_field = models.IntegerField()
+    template = "COALESCE(%(function)s(%(expressions)s), 0)"
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # OCTET_LENGTH is there since SQLite 3.43 only.
+        template = "COALESCE(LENGTH(CAST(%(expressions)s AS BLOB)), 0)"
+        return self.as_sql(compiler, connection, template=template, **context)

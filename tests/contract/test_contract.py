@@ -30,6 +30,8 @@ NOT_TOLD = {
     "INTERNAL": "a fault of ours",
     "UNAVAILABLE": "the database is away: tests/e2e",
     "URI_TOO_LONG": "before Django sees it: tests/e2e/test_server.py",
+    "REQUEST_TIMEOUT": "before Django sees it: tests/core/test_asgi.py",
+    "TOO_MANY_KEYS": "tests/casts/api/test_largest.py",
     "RATE_LIMITED": "tests/accounts/rationing",
     "TOO_MANY_AT_ONCE": "no thread is free: tests/spellplatform/test_asgi.py",
     "IDEMPOTENCY_CONFLICT": "two at once, on Postgres: tests/casts/lifecycle/test_idempotency.py",
