@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import second_factor, sessions
 from accounts.models import Membership
-from accounts.pages import browsers
+from accounts.pages import browsers, notices
 from accounts.pages.adapters import ONLY_FACTOR
 from accounts.pages.forms import ChangeForm, ResetForm
 from accounts.pages.middleware import AFTER_SETUP
@@ -123,6 +123,7 @@ class ChangePassword(auth_views.PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         messages.success(self.request, "Your password is changed, and your other sessions are ended.")
+        notices.tell(self.request, whose(self.request), "Your password was changed.")
         return super().form_valid(form)
 
 
@@ -147,6 +148,7 @@ class ConfirmReset(auth_views.PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         messages.success(self.request, "Your password is set. Log in with it.")
+        notices.tell(self.request, form.user, "Your password was changed.")
         return super().form_valid(form)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, TestCase
 
 from accounts import attempts
 from accounts.pages import mailer
 from core.errors import SpellError
-from tests.accounts.people import PASSWORD, browser, log_in, wrongs
+from tests.accounts.people import PASSWORD, browser, log_in, set_up_app, wrongs
 
 NEW = "another horse battery"
 
@@ -120,8 +120,6 @@ def test_forms_of_other_sites_are_refused(ann):
 
 @pytest.mark.parametrize("path", ["/login/", "/password/", "/account/confirm/", "/account/password/", "/login/code/"])
 def test_an_attempt_too_many_is_refused_before_it_is_checked(ann, path, monkeypatch):
-    from tests.accounts.people import set_up_app
-
     class TooMany(SpellError):
         status = 429
 
@@ -152,6 +150,24 @@ def test_nobody_signs_up(client):
 # --- passwords -------------------------------------------------------------------------------------------------------
 
 
+def test_what_changes_of_a_login_is_told_by_mail(ann):
+    client = browser("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
+    log_in(client)
+    set_up_app(client)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        client.post("/account/second-factor/codes/new/")
+    client.post("/account/second-factor/app/remove/")
+    client.post("/account/password/", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    assert [letter.subject for letter in letters()] == [
+        "An app for codes was added to your login",
+        "New recovery codes were made for your login",
+        "An app for codes was removed from your login",
+        "Your password was changed",
+    ]
+    assert "from 127.0.0.1 (Firefox on Linux)" in str(letters()[0].body)
+    assert letters()[0].to == ["Ann@example.com"]
+
+
 def letters() -> list[mail.EmailMessage]:
     mailer.later(lambda: None)
     mailer._thread().submit(lambda: None).result()  # what was sent before is sent
@@ -176,6 +192,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(ann):
     assert log_in(browser(), password=PASSWORD).status_code == 200
     assert log_in(browser(), password=NEW).status_code == 302
     assert elsewhere.get("/account/").status_code == 302
+    assert [letter.subject for letter in letters()][1:] == ["Your password was changed"]
     again = browser()
     assert "open any more" in again.get(link[1]).text
 

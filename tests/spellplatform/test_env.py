@@ -19,6 +19,7 @@ from spellplatform.env import (
     database_config,
     host_names,
     host_of,
+    mail_config,
     networks,
     parse,
     problem_of_public_url,
@@ -183,6 +184,35 @@ def test_a_truth_that_is_none_is_refused():
 def test_database_urls(url, engine, name):
     config = database_config(url)
     assert (config["ENGINE"].rpartition(".")[2], config["NAME"]) == (engine, name)
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("console:", ("console", "", 0, "", "", False, False)),
+        ("smtp://u%40x:p%2Fq@mail.example.com", ("smtp", "mail.example.com", 587, "u@x", "p/q", True, False)),
+        ("smtps://u:p@mail.example.com", ("smtp", "mail.example.com", 465, "u", "p", False, True)),
+        (" smtp://localhost?tls=no ", ("smtp", "localhost", 25, "", "", False, False)),
+        ("smtp://localhost:1025?tls=no", ("smtp", "localhost", 1025, "", "", False, False)),
+    ],
+)
+def test_mail_urls(url, server):
+    found = mail_config(url)
+    backend = found.backend.removeprefix("django.core.mail.backends.").removesuffix(".EmailBackend")
+    assert (backend, found.host, found.port, found.user, found.password, found.starttls, found.tls) == server
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mail.example.com", f"http://u:{SECRET}@h", f"smtp://u:{SECRET}@", f"smtp://u:{SECRET}@h:x"),
+        *(f"smtp://u:{SECRET}@h/path", f"smtp://u:a#{SECRET}@h", "smtp://h?ssl=1", "smtps://h?tls=no"),
+    ],
+)
+def test_bad_mail_urls_are_refused_without_being_shown(url):
+    with pytest.raises(BadSetting, match="EMAIL_URL") as refused:
+        mail_config(url)
+    assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,11 @@ def test_the_api_reads_no_session_without_the_required_factor(ann, cast, account
     account.members.add(ann)
     client = browser()
     log_in(client)
-    paths = (f"/api/v1/casts/{cast.pk}", f"/casts/{cast.pk}/")
+    paths = (f"/api/v1/casts/{cast.pk}/artifacts/none", f"/casts/{cast.pk}/")
     before = [client.get(path).status_code for path in paths]
+    assert before == [404, 200]
     settings.REQUIRE_SECOND_FACTOR = "all"
-    assert [client.get(path).status_code for path in paths] != before
+    assert client.get(paths[0]).status_code == 401
     assert client.get(paths[1]).headers["Location"] == "/account/second-factor/"
     assert client.get(links.progress_url(cast.pk)).status_code == 200  # a link is no login
     set_up_app(client)
