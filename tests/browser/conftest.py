@@ -81,9 +81,10 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def open_one(url: str, *, quiet: bool = True, **options: Any) -> Page:
+    def open_one(url: str, *, quiet: bool = True, cookies: Any = (), **options: Any) -> Page:
         context = browser.new_context(**{"timezone_id": "UTC", "viewport": {"width": 1100, "height": 900}} | options)
         context.set_default_timeout(20_000)
+        context.add_cookies(cookies)
         contexts.append(context)
         page = context.new_page()
         if quiet:

@@ -297,3 +297,33 @@ def test_the_page_serves_everybody(here: Platform, open_page: OpenPage):
         "PRE",
         "3px",
     ]
+
+
+MAKE_A_VIEWER = """
+from django.contrib.auth.models import User
+from django.test import Client
+from accounts.models import Account, Membership
+viewer = User.objects.create_user("viewer")
+for account in Account.objects.all():
+    Membership.objects.create(account=account, user=viewer, role="viewer")
+browser = Client()
+browser.force_login(viewer)
+print("sessionid", browser.cookies["sessionid"].value)
+"""
+
+
+def test_a_viewer_watches_the_status_go_on_and_nothing_else(here: Platform, open_page: OpenPage):
+    session = re.findall(r"^sessionid (\w+)$", here.manage("shell", "-c", MAKE_A_VIEWER), re.M)[-1]
+    cookie = {"name": "sessionid", "value": session, "url": here.url}
+    with held(here):
+        cast = here.cast("greet", {"name": "Ada Lovelace", "times": 2})
+        page = open_page(f"{here.url}/casts/{cast['cast_id']}/", cookies=[cookie])
+        expect(page).to_have_title("0 % · Greet somebody")
+        expect(page.locator("#connection")).to_have_text("live")
+    page.wait_for_selector(ENDED)
+    expect(part(page, "message")).to_have_text("It succeeded.")
+    expect(part(page, "price")).to_have_text("1 cent, charged")
+    for hidden in ("#steps", "#output", "#artifacts"):
+        expect(page.locator(hidden)).to_be_hidden()
+    assert not any(told in page.content() for told in ("Lovelace", "token=", "Gather"))
+    as_the_server_says(page)

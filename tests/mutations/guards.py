@@ -13,6 +13,8 @@ MACHINE, RACES = "tests/casts/lifecycle/test_money_machine.py", "tests/casts/lif
 CANCEL, STEPS = "tests/casts/lifecycle/test_cancel.py", "tests/casts/execution/test_steps.py"
 DUE, MOVES = "tests/core/test_due.py", "tests/casts/lifecycle/test_moves.py"
 SCOPES, LEDGER = "tests/accounts/test_scopes_of_budget.py", "tests/accounts/test_ledger.py"
+ACCESS_OF = "casts.access:"
+READERS, CONTENTS = "tests/casts/test_readers.py", "tests/casts/callbacks/test_contents.py"
 ONCE, LINE = "tests/casts/lifecycle/test_idempotency.py", "tests/casts/lifecycle/test_slots.py"
 
 
@@ -194,4 +196,62 @@ MUTATIONS = [
     ),
     Mutation("slots: nobody is woken", MOVES_OF + "_end", drop("_offer_slot"), (LINE,)),
     Mutation("slots: a turn wakes nobody", MOVES_OF + "intend_dispatch", drop("_offer_slot"), (LINE,)),
+    # Who may read a cast.
+    Mutation(
+        "may_read: without the scope",
+        ACCESS_OF + "may_read",
+        swap('"casts:read" in _scopes and _serves', "_serves"),
+        (READERS, CONTENTS),
+    ),
+    Mutation(
+        "serves: any spell", ACCESS_OF + "serves", swap("_same and _key.allows_spell(_about)", "_same"), (READERS,)
+    ),
+    Mutation(
+        "serves: any account",
+        ACCESS_OF + "serves",
+        swap("_one == _other and _allows", "_allows"),
+        (READERS,),
+    ),
+    Mutation(
+        "served_by: any spell",
+        ACCESS_OF + "served_by",
+        swap("_ours if _key.spell_keys is None else _some", "_ours"),
+        (READERS, CONTENTS),
+    ),
+    Mutation(
+        "reach_of_user: viewers read all",
+        ACCESS_OF + "reach_of_user",
+        swap("_role is not None and _role.reads_contents", "_role is not None"),
+        (READERS,),
+    ),
+    Mutation(
+        "reach_of_user: staff is enough",
+        ACCESS_OF + "reach_of_user",
+        swap("_user.has_perm(_what)", "_user.is_staff"),
+        (READERS,),
+    ),
+    Mutation(
+        "sees_all: everybody",
+        "casts.live.grants:sees_all",
+        swap("_given is not None and _all", "_given is not None"),
+        (READERS,),
+    ),
+    Mutation(
+        "accepted_out: whole",
+        "casts.representation:accepted_out",
+        swap("_body if _may else _receipt", "_body"),
+        (READERS,),
+    ),
+    Mutation(
+        "holds_contents: of every endpoint",
+        "casts.callbacks.delivery:holds_contents",
+        swap("_endpoint.contents", "True"),
+        (CONTENTS,),
+    ),
+    Mutation(
+        "wants: any spell",
+        "casts.models.callback:CallbackEndpoint.wants",
+        swap("_kind in _kinds and _spell", "_kind in _kinds"),
+        (CONTENTS,),
+    ),
 ]
