@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import F, QuerySet
 
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     seq: int
     data: bytes
     final: bool
-    status: bytes = b""  # in place of `data`, for who may not read what is in the cast
+    status: disclosure.Data | None = None  # for who may not read what is in the cast: few, so it is rendered for each
 
 
 # No ends of a line in SSE, but for clients that split lines as Unicode does (Python's splitlines).
@@ -47,12 +47,11 @@ def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
     epoch = getattr(event, "links_epoch", 0)
-    whole = with_links(event.cast_id, epoch, data)
-    status = with_links(event.cast_id, epoch, disclosure.status_only(data))
-    return Frame(event.seq, message(event.seq, whole), event.kind == ENDED_BY, message(event.seq, status))
+    whole = message(event.seq, with_links(event.cast_id, epoch, data))
+    return Frame(event.seq, whole, event.kind == ENDED_BY, disclosure.status_only(data) | {"artifact_url": None})
 
 
-def message(seq: int, data: dict[str, Any]) -> bytes:
+def message(seq: int, data: disclosure.Data) -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(LINE_ENDS)
     # Without a name, so that `onmessage` gets it.
     return f"id: {seq}\ndata: {text}\n\n".encode()

@@ -25,7 +25,7 @@ from django.db.models import QuerySet
 
 from casts.lifecycle import moves
 from casts.live import grants
-from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye
+from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye, message
 from casts.live.grants import Grant, Refused, sees_all
 from casts.live.window import Window
 from casts.models import CastEvent
@@ -283,10 +283,10 @@ async def stream(subscriber: Subscriber, first: Sequence[Frame], *, after: int) 
             if seq <= after:
                 continue  # it came both from the table and from the hub
             after = seq
-            yield data if sees_all(subscriber.grant) else status
+            yield data if sees_all(subscriber.grant) else message(seq, status or {})
             if final:
                 return
-        data, status, first = b"", b"", ()  # an idle stream keeps no frame
+        data, status, first = b"", None, ()  # an idle stream keeps no frame
         if subscriber.closed:
             yield goodbye(subscriber.refused)
             return
