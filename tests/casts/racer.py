@@ -81,6 +81,29 @@ def accept(casts: list[list[int]]) -> list[str]:
     return outcomes
 
 
+def spend(subject: str, quota: int, tries: int, threads: int, at: float) -> int:
+    """Spend so many requests of an allowance at one moment, in so many threads; return how many were admitted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import connections
+
+    from core import rationing
+    from core.rationing import Allowance, RateLimited, allowances
+
+    def one(_: int) -> int:
+        try:
+            allowances.spend(Allowance("race", "This race"), subject, quota)
+        except RateLimited:
+            return 0
+        finally:
+            connections.close_all()
+        return 1
+
+    rationing.now = lambda: at
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(one, range(tries)))
+
+
 def request(secret: str, key: str, body: Any, hang_after: str) -> int:
     """Send POST /cast; once the function of this name has returned, say so and hang there."""
     from tests.casts.client import Api
@@ -107,7 +130,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # the pipe is for what we say: loading the ASGI application prints how its checks went
     django.setup()
     say("ready")
-    orders: dict[str, Callable[..., Any]] = {"accept": accept, "request": request}
+    orders: dict[str, Callable[..., Any]] = {"accept": accept, "request": request, "spend": spend}
     for line in sys.stdin:
         order = json.loads(line)
         say(orders[order.pop("do")](**order))

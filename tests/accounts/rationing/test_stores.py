@@ -20,6 +20,8 @@ from accounts.rationing.store import DatabaseStore
 from core.rationing import Allowance, Failed, RateLimited, Taken, allowances, stores
 from core.rationing.redis import RedisStore
 from tests.accounts.rationing.conftest import BEGIN
+from tests.casts.lifecycle.test_money_races import database_url
+from tests.casts.racer import racers
 
 LOTS = Allowance("lots", "This test")
 MINUTE = int(BEGIN // 60)
@@ -105,6 +107,17 @@ def test_eight_threads_are_given_exactly_the_allowance(clock):
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(one, range(240))) == 100
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_processes_together_never_pass_an_allowance_and_leave_little_of_it():
+    with racers(2, database_url()) as started:
+        for number in range(6):
+            for one, tries in zip(started, ([120, 120], [1, 240], [240, 5])[number % 3], strict=True):
+                one.tell(do="spend", subject=f"race {number}", quota=100, tries=tries, threads=4, at=BEGIN)
+            admitted = [one.hear() for one in started]
+            assert 100 - 6 <= sum(admitted) <= 100, (number, admitted)  # 6: a sixteenth
 
 
 @pytest.mark.django_db
