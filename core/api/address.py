@@ -35,6 +35,7 @@ def client_address(source: HttpRequest | Mapping[str, Any]) -> str:
     return _client(peer or "", forwarded, tuple(settings.TRUSTED_PROXIES))
 
 
+@lru_cache(maxsize=4096)
 def counted_as(address: str) -> str:
     """Return what an address is counted under: itself, or the network of 64 bits that one holder of IPv6 has."""
     found = parsed(address)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import database
 from tests.bench.charts import chart
-from tests.bench.items import delivery, ends, history, lag, layout, requests, streams, worker
+from tests.bench.items import delivery, ends, history, lag, layout, rationing, requests, streams, worker
 from tests.bench.measures import machine
 from tests.bench.report import Findings
 from tests.bench.run import Run
@@ -26,6 +26,7 @@ ITEMS: dict[str, Callable[[Run], None]] = {
     "broadcast": delivery.to_all,
     "webhooks": requests.webhooks,
     "casts": requests.casts,
+    "rationing": rationing.measure,
     "history": history.measure,
     "dispatch": worker.dispatch,
     "ends": ends.measure,
