@@ -85,3 +85,9 @@ class TwinInFlight(SpellError):
     """A request with this key is being worked on."""
 
     code, status, title = "IDEMPOTENCY_CONFLICT", 409, "The same request is in progress"
+
+
+class TooManyStreams(SpellError):
+    """As many streams and waiting requests are open as may be."""
+
+    code, status, title = "TOO_MANY_STREAMS", 429, "Too many open streams"

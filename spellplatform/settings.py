@@ -216,6 +216,11 @@ WEB_QUEUE_EACH: int = env.int("WEB_QUEUE_EACH", default=200, least=1)
 PAGE_THREADS: int = env.int("PAGE_THREADS", default=2, least=1)  # per web process, for pages: admin, login, progress
 PAGE_THREADS_EACH = max(1, PAGE_THREADS - 1)  # for one address
 PAGE_QUEUE_EACH: int = env.int("PAGE_QUEUE_EACH", default=100, least=1)
+# Streams and waiting requests that may be open in one web process; an account's by links count by themselves.
+STREAMS_PER_KEY: int = env.int("STREAMS_PER_KEY", default=1_000, least=1)
+STREAMS_PER_ACCOUNT: int = env.int("STREAMS_PER_ACCOUNT", default=1_000, least=1)
+STREAMS_PER_LINK: int = env.int("STREAMS_PER_LINK", default=100, least=1)  # with any of the links to one cast
+STREAMS_PER_ADDRESS: int = env.int("STREAMS_PER_ADDRESS", default=200, least=1)  # by links and sessions
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)

@@ -18,6 +18,7 @@ from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
+from casts.live import holding
 from casts.live.hub import Subscriber, hub, stream
 from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
 from casts.paths import CastIdConverter
@@ -118,12 +119,16 @@ async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | 
     assert found is not None
     cast_id = CastIdConverter().to_python(found[1])
     wanted = await stream_request(request, cast_id)
+    holding.hold(subscriber, holding.names_before(request, wanted.grant))
     # Before the table is read, so that no event is missed in between. A caller who may not read is sent nothing.
     hub().add(wanted.cast_id, subscriber)
     start = await openings().open(request, wanted)
     subscriber.grant = start.grant
     access.note(account=start.account_id)
-    return None if start.over else start
+    if start.over:
+        return None
+    holding.hold(subscriber, holding.names_of(start.grant, start.account_id))
+    return start
 
 
 def part_of_body(part: bytes) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from casts.lifecycle import moves
-from casts.live import grants
+from casts.live import grants, holding
 from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye, message
 from casts.live.grants import Grant, Refused, sees_all
 from casts.live.window import Window
@@ -42,11 +42,12 @@ TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as 
 class Subscriber:
     """One stream's mailbox. Lives on the event loop."""
 
-    __slots__ = ("_wake", "closed", "ends_at", "frames", "grant", "refused", "topic", "write")
+    __slots__ = ("_wake", "closed", "counts", "ends_at", "frames", "grant", "refused", "topic", "write")
 
     def __init__(self) -> None:
         self.topic: uuid.UUID | None = None  # the cast it is told of
         self.grant: Grant | None = None  # what it was let in by; None before it is known
+        self.counts: tuple[holding.Count, ...] = ()  # what it is counted in, while it is open
         self.ends_at = math.inf  # time.monotonic(); when it is to reconnect
         self.frames: Sequence[Frame] = ()  # no list of its own while it waits
         self.closed = False
@@ -135,6 +136,7 @@ class Hub:
         topic.subscribers.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
+        holding.release(subscriber)
         cast_id, subscriber.topic = subscriber.topic, None  # None before: it was removed already
         if cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
             topic.subscribers.discard(subscriber)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from accounts.principals import of_key
-from casts.live import hub
+from casts.live import holding, hub
 from casts.live.grants import ByKey
 from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
 from casts.models import Cast
@@ -61,13 +61,19 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
             return response
         if not shown["final"]:
             with hub.hub().subscribe(uuid.UUID(shown["cast_id"])) as subscriber:
+                key = key_of(response)
+                try:
+                    holding.hold(subscriber, holding.names_of(ByKey(key.pk), key.account_id))
+                except SpellError as exc:
+                    return without_waiting(request, response, exc)
                 # It may have ended before we subscribed. If it ends later, the hub tells us.
                 response = await in_thread(request, answer_again, shown["cast_id"], response)
                 if not getattr(response, "data", shown)["final"]:
-                    subscriber.grant = ByKey(key_of(response).pk)
+                    subscriber.grant = ByKey(key.pk)
                     await hub.wait_until_final(subscriber, seconds)
                     if subscriber.refused:
-                        return without_waiting(request, response)
+                        revoked = Unauthorized("This API key was revoked, or has expired, while the request waited.")
+                        return without_waiting(request, response, revoked)
                     response = await in_thread(request, answer_again, shown["cast_id"], response)
         response["Preference-Applied"] = f"wait={seconds}"
         return response
@@ -81,11 +87,9 @@ def key_of(response: Any) -> ApiKey:
     return key
 
 
-def without_waiting(request: HttpRequest, first: HttpResponseBase) -> HttpResponseBase:
-    """Return what to answer when the key was revoked, or expired, during the wait."""
-    if request.method in ("GET", "HEAD"):
-        return of_error(Unauthorized("This API key was revoked, or has expired, while the request waited."))
-    return first  # what it asked for was done, when the key was good
+def without_waiting(request: HttpRequest, first: HttpResponseBase, error: SpellError) -> HttpResponseBase:
+    """Return what to answer when a request may not wait, or may no longer."""
+    return of_error(error) if request.method in ("GET", "HEAD") else first  # what it asked for was done
 
 
 def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
@@ -112,13 +116,14 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
     try:
         wanted = await stream_request(request, cast_id)
         start = await openings().open(request, wanted)
+        if start.over:
+            return HttpResponse(status=204)
+        body = EventBody(request, replace(wanted, after=start.after, admitted=True))
+        names = holding.names_before(request, wanted.grant) + holding.names_of(start.grant, start.account_id)
+        holding.hold(body.subscriber, names)
     except SpellError as exc:
         return of_error(exc)
-    if start.over:
-        return HttpResponse(status=204)
-    return StreamingHttpResponse(
-        EventBody(request, replace(wanted, after=start.after, admitted=True)), headers=STREAM_HEADERS
-    )
+    return StreamingHttpResponse(body, headers=STREAM_HEADERS)
 
 
 class EventBody:
@@ -141,6 +146,7 @@ class EventBody:
             self.hub.remove(self.subscriber)
 
     def close(self) -> None:
+        holding.release(self.subscriber)
         # Django calls this from another thread, and never finishes the iterator it was reading.
         if self.hub is not None and not self.hub.loop.is_closed():
             self.hub.loop.call_soon_threadsafe(self.hub.remove, self.subscriber)

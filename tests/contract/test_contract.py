@@ -33,6 +33,7 @@ NOT_TOLD = {
     "REQUEST_TIMEOUT": "before Django sees it: tests/core/test_asgi.py",
     "TOO_MANY_KEYS": "tests/casts/api/test_largest.py",
     "RATE_LIMITED": "tests/accounts/rationing",
+    "TOO_MANY_STREAMS": "tests/casts/live/test_holding.py",
     "TOO_MANY_AT_ONCE": "no thread is free: tests/spellplatform/test_asgi.py",
     "IDEMPOTENCY_CONFLICT": "two at once, on Postgres: tests/casts/lifecycle/test_idempotency.py",
 }
