@@ -221,6 +221,19 @@ def test_a_link_that_does_not_open_says_so(here: Platform, open_page: OpenPage):
     assert "/login/" in page.url
 
 
+def test_a_page_says_so_when_its_link_is_revoked(here: Platform, open_page: OpenPage):
+    with held(here):
+        cast = here.cast("greet", {"name": "Ada"})
+        page = open_page(cast["progress_url"], quiet=False)
+        expect(page.locator("#connection")).to_have_text("live")
+        assert here.call("DELETE", f"/api/v1/casts/{cast['cast_id']}/links").status_code == 204
+        expect(page.locator("#connection")).to_have_text("access ended")
+        answer = page.reload()
+        assert answer is not None
+        assert answer.status == 403
+        expect(page.get_by_role("heading", level=1)).to_have_text("This link doesn\u2019t open any more")
+
+
 def test_pages_that_do_not_exist_look_like_ours(here: Platform, open_page: OpenPage):
     page = open_page("about:blank", quiet=False)
     answer = page.goto(f"{here.url}/nothing/here")

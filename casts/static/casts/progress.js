@@ -259,7 +259,7 @@ function connect() {
   source.addEventListener("access_ended", () => {
     source.close();
     clearInterval(ticking);
-    sayConnection("lost", "no longer allowed to follow");
+    sayConnection("lost", "access ended");
   });
   // Not left to EventSource: it gives up for good on a 502, as proxies send while a server restarts.
   source.onerror = () => {
