@@ -111,7 +111,7 @@ MUTATIONS = [
     Mutation(
         "hold: the account's cap alone",
         BUDGET_OF + "hold",
-        swap("_period.scope != BudgetScope.ACCOUNT", "False"),
+        swap("_period is not _own", "False"),
         (SCOPES, MACHINE),
     ),
     Mutation(
