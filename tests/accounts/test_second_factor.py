@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import encrypt
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 
 from accounts.models import ApiKey, Session
+from accounts.pages.forms import use_once
 from tests.accounts.people import APP, PASSWORD, browser, code, log_in, set_up_app, wrong_code, wrongs
 
 CODES = "/account/second-factor/codes/"
@@ -62,6 +66,22 @@ def test_an_apps_code_is_asked_for_and_good_once(ann):
     log_in(third)
     cache.clear()  # another process has its own
     assert "used already" in wrongs(third.post("/login/code/", {"code": ahead}))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_use_one_code_at_once_one_gets_in(ann):
+    secret = "JBSWY3DPEHPK3PXP"
+    app = Authenticator.objects.create(user=ann, type="totp", data={"secret": encrypt(secret)})
+    sent = code(secret)
+
+    def once(_: int) -> bool:
+        try:
+            return use_once(Authenticator.objects.get(pk=app.pk), sent)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(once, range(8))) == 1
 
 
 def test_recovery_codes_are_shown_once_and_good_once(ann):
