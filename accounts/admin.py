@@ -68,7 +68,7 @@ class InnerCaps(CapInline):
 class AccountAdmin(ConsoleAdmin):
     list_display = ("name", "cap", "held", "captured", "remaining", "open_now", "created")
     search_fields = ("name", "members__username")
-    secret_fields = ("callback_secrets",)
+    secret_fields = ("sealed_callback_secrets",)
     settings = (
         *("name", "monthly_cap_cents", "max_running", "max_open", "requests_per_minute", "requests_per_key"),
         "require_idempotency_key",

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from core import sealing
 from core.limits import KEY_SPELLS
 
 SCOPES = {
@@ -61,7 +62,7 @@ class Account(models.Model):
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
     # What calls to a cast's own callback_url are signed with, newest first; made when first asked for.
-    callback_secrets = models.JSONField(default=list, editable=False)
+    sealed_callback_secrets = models.TextField(default="", editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="accounts")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -70,6 +71,12 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def callback_secrets(self) -> list[str]:
+        """Raise SecretsUnreadable."""
+        found: list[str] = sealing.unseal(self.sealed_callback_secrets) if self.sealed_callback_secrets else []
+        return found
 
 
 class Role(models.TextChoices):

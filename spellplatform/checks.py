@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from core import safe_http
+from core import safe_http, sealing
 from github_integration.auth import private_key
 from github_integration.errors import NotConfigured
 from spellplatform.env import host_of, problem_of_public_url
@@ -82,6 +82,20 @@ def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         Error(f"{name} {problem}: whoever guesses it makes links and sessions that open.", hint=hint, id="spell.E005")
         for name, key in given.items()
         if not settings.DEBUG and (problem := weakness(key, least=LEAST_KEY, bits=LEAST_KEY_BITS))
+    ]
+
+
+@register()
+def field_encryption_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    hint = (
+        "Make one: python3 -c 'import base64, secrets; "
+        "print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'. "
+        "Keep the old ones behind it until manage.py reencrypt has run."
+    )
+    return [
+        Error(f"FIELD_ENCRYPTION_KEYS, entry {n}, is not 32 bytes as base64.", hint=hint, id="spell.E011")
+        for n, key in enumerate(settings.FIELD_ENCRYPTION_KEYS, 1)
+        if not sealing.is_key(key)
     ]
 
 

@@ -38,6 +38,8 @@ DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
 # Old keys: what they signed still opens, nothing is signed with them.
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
+# Seal secrets in the database (core.sealing), the newest first. Empty: a key that is derived from SECRET_KEY does.
+FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS", default=[])
 # Where clients reach this service; every link we hand out begins with it.
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").strip().rstrip("/")
 ALLOWED_HOSTS: list[str] = host_names(

@@ -32,6 +32,7 @@ from casts.models import (
     SlotOrder,
     Spell,
 )
+from core.sealing import seal
 from github_integration.models import AccountTurns, Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
 
@@ -54,7 +55,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     first = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/first")
     cast = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/name", retry_of=first)
     period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)
-    endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", secrets=["b", "a"])
+    endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", sealed_secrets=seal(["b", "a"]))
     due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "claim_number": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
     installation = make(Installation, id=2**40, paused_until=MOMENT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import logging
+import secrets
 import time
 from typing import Any
 
@@ -18,7 +21,10 @@ from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts import second_factor
+from core import sealing
 from core.api.address import client_address
+
+logger = logging.getLogger(__name__)
 
 
 def proved_lately(request: HttpRequest) -> bool:
@@ -71,6 +77,16 @@ class FactorAdapter(DefaultMFAAdapter):
         "incorrect_code": WRONG_CODE,
         "cannot_delete_authenticator": ONLY_FACTOR,
     }
+
+    def encrypt(self, text: str) -> str:
+        return sealing.seal(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        try:
+            return str(sealing.unseal(encrypted_text))
+        except sealing.SecretsUnreadable:
+            logger.error("a second factor can't be read: its key is missing in FIELD_ENCRYPTION_KEYS")
+            return base64.b32encode(secrets.token_bytes(20)).decode()  # which no code fits
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         user = authenticator.user

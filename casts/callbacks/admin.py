@@ -75,7 +75,7 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
     list_filter = ("active", "account")
     list_select_related = ("account",)
     search_fields = ("id", "url", "description")
-    secret_fields = ("secrets",)
+    secret_fields = ("sealed_secrets",)
     # Not the secrets: an operator has no use for them.
     fields = (
         ("id", "account"),

@@ -21,6 +21,7 @@ from casts.representation import cast_out, receipt
 from core import safe_http
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
+from core.sealing import SecretsUnreadable
 from core.times import stamp
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,10 @@ def holds_contents(callback: Callback) -> bool:
 
 def send(callback: Callback, url: str) -> Outcome:
     body, timestamp = message(callback), int(time.time())
-    keys = callback.endpoint.secrets if callback.endpoint else endpoints.secrets_of(callback.account)
+    try:
+        keys = callback.endpoint.secrets if callback.endpoint else endpoints.secrets_of(callback.account)
+    except SecretsUnreadable as exc:  # an operator may put that right in time
+        return Outcome(error=f"Not sent. {exc}")
     headers = [
         ("Content-Type", "application/json"),
         ("User-Agent", USER_AGENT),

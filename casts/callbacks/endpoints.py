@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -14,40 +15,54 @@ from casts.errors import TooManyEndpoints
 from casts.models import Callback, CallbackEndpoint
 from core.limits import ENDPOINTS
 from core.queue import wakeups
+from core.sealing import SecretsUnreadable, seal
 
 ANSWERED_GONE = "Its receiver answered 410 Gone."  # why an endpoint is disabled that nobody switched off
 
 
 def secrets_of(account: Account) -> list[str]:
     """Return the secrets that sign calls to this account's callback_urls, newest first; made at the first call."""
-    found: list[str] = Account.objects.values_list("callback_secrets", flat=True).get(pk=account.pk)
+    found = Account.objects.only("sealed_callback_secrets").get(pk=account.pk).callback_secrets
     if found:
         return found
     with transaction.atomic():
         found = Account.objects.select_for_update().get(pk=account.pk).callback_secrets or [new_secret()]
-        Account.objects.filter(pk=account.pk).update(callback_secrets=found)
+        keep(account, found)
     return found
+
+
+def keep(account: Account, secrets: list[str]) -> None:
+    Account.objects.filter(pk=account.pk).update(sealed_callback_secrets=seal(secrets))
 
 
 def rotate_account(account: Account, *, drop_old: bool) -> list[str]:
     with transaction.atomic():
-        held = Account.objects.select_for_update().get(pk=account.pk).callback_secrets or [new_secret()]
-        changed = rotated(held, drop_old=drop_old)
-        Account.objects.filter(pk=account.pk).update(callback_secrets=changed)
+        locked = Account.objects.select_for_update().get(pk=account.pk)
+        changed = rotated(lambda: locked.callback_secrets or [new_secret()], drop_old=drop_old)
+        keep(account, changed)
     return changed
 
 
 def rotate_endpoint(endpoint: CallbackEndpoint, *, drop_old: bool) -> list[str]:
     with transaction.atomic():
         locked = CallbackEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-        changed = rotated(locked.secrets, drop_old=drop_old)
-        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(secrets=changed)
+        changed = rotated(lambda: locked.secrets, drop_old=drop_old)
+        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(sealed_secrets=seal(changed))
     return changed
 
 
-def rotated(held: list[str], *, drop_old: bool) -> list[str]:
-    """Return a new secret and the newest before it; or, to end a rotation (`drop_old`), the newest alone."""
-    return held[:1] if drop_old else [new_secret(), *held[:1]]
+def rotated(held: Callable[[], list[str]], *, drop_old: bool) -> list[str]:
+    """Return a new secret and the newest before it; or, to end a rotation (`drop_old`), the newest alone.
+
+    Where the newest can't be read, a new one alone is the way out. Raise SecretsUnreadable if none is to be made.
+    """
+    try:
+        newest = held()[:1]
+    except SecretsUnreadable:
+        if drop_old:
+            raise
+        newest = []
+    return newest if drop_old else [new_secret(), *newest]
 
 
 # --- Endpoints -------------------------------------------------------------------------------------------------
@@ -74,7 +89,7 @@ def add_endpoint(
             description=description,
             contents=contents,
             spell_keys=spell_keys,
-            secrets=[new_secret()],
+            sealed_secrets=seal([new_secret()]),
         )
 
 
@@ -109,4 +124,4 @@ def delete(endpoint: CallbackEndpoint) -> None:
     with transaction.atomic():
         # The row stays, for the log of what was sent there; its secrets don't.
         disable(endpoint, why="Deleted.")
-        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(deleted_at=timezone.now(), secrets=[])
+        CallbackEndpoint.objects.filter(pk=endpoint.pk).update(deleted_at=timezone.now(), sealed_secrets="")

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from accounts.models import Account, ApiKey, valid_spell_keys
 from casts.models.cast import Cast
+from core import sealing
 from core.ids import uuid7
 from core.queue.due import DueRow
 
@@ -48,7 +49,7 @@ class CallbackEndpoint(models.Model):
     spell_keys = models.JSONField(
         null=True, blank=True, validators=[valid_spell_keys], help_text="The only spells whose casts it is told of."
     )
-    secrets = models.JSONField(editable=False)  # newest first; two during a rotation
+    sealed_secrets = models.TextField(default="", editable=False)  # newest first; two during a rotation
     active = models.BooleanField(default=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_reason = models.CharField(max_length=200, blank=True)
@@ -61,6 +62,12 @@ class CallbackEndpoint(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+    @property
+    def secrets(self) -> list[str]:
+        """Raise SecretsUnreadable."""
+        found: list[str] = sealing.unseal(self.sealed_secrets) if self.sealed_secrets else []
+        return found
 
     def wants(self, kind: CallbackType, spell_key: str) -> bool:
         return kind in self.types and (self.spell_keys is None or spell_key in self.spell_keys)

@@ -92,8 +92,8 @@ def casts(url: str, count: int, *, kind: str, start: int = 0, events: bool = Fal
     # Values go into the text: the server can't tell the types of parameters in a SELECT list.
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(
-            "INSERT INTO accounts_account (name, require_idempotency_key, callback_secrets, created_at) "
-            "SELECT 'other ' || n, false, '[]', now() FROM generate_series(1, %s) n ON CONFLICT DO NOTHING",
+            "INSERT INTO accounts_account (name, require_idempotency_key, sealed_callback_secrets, created_at) "
+            "SELECT 'other ' || n, false, '', now() FROM generate_series(1, %s) n ON CONFLICT DO NOTHING",
             [ACCOUNTS],
         )
         # What is inserted is sound: looking its foreign keys up row by row would take most of the time.

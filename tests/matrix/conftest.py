@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
+from core.sealing import seal
 from tests.casts.conftest import accept_cast
 from tests.matrix import identities
 from tests.matrix.identities import Identity
@@ -46,7 +47,9 @@ def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
     foreign = accept_cast(api_key=foreign_key, spell=spell, input={"name": "Bob"})
     later = timezone.now() + dt.timedelta(days=1)
     Artifact.objects.create(cast=cast, name="report", remote_id=1, size_bytes=3, expires_at=later)
-    endpoint = CallbackEndpoint.objects.create(account=account, url="https://example.com/", secrets=["whsec_eA=="])
+    endpoint = CallbackEndpoint.objects.create(
+        account=account, url="https://example.com/", sealed_secrets=seal(["whsec_eA=="])
+    )
     callback = Callback.objects.create(
         account=account,
         cast=told,

@@ -557,7 +557,7 @@ def all_trouble(make_stuck, make_artifact, make_delivery, make_callback, make_sp
             make_delivery(error=text, repository=text, action=text[:40])
             make_callback(last_error=text, url=f"https://x/{text}")
             endpoints.disable(
-                CallbackEndpoint.objects.create(account_id=Account.objects.earliest("pk").pk, url=text, secrets=[]),
+                CallbackEndpoint.objects.create(account_id=Account.objects.earliest("pk").pk, url=text),
                 why=endpoints.ANSWERED_GONE,
             )
         for number in range(100, 100 + count):

@@ -52,11 +52,11 @@ def test_staff_without_permissions_see_and_do_nothing(staff, account, api_key, s
 @pytest.mark.parametrize(
     ("path", "lookup"),
     [
-        ("casts/callbackendpoint", "secrets__0__startswith"),
-        ("casts/callbackendpoint", "secrets__icontains"),
-        ("casts/callbackendpoint", "account__callback_secrets__icontains"),
-        ("accounts/account", "callback_secrets__0__startswith"),
-        ("accounts/account", "callback_secrets"),
+        ("casts/callbackendpoint", "sealed_secrets__startswith"),
+        ("casts/callbackendpoint", "sealed_secrets__icontains"),
+        ("casts/callbackendpoint", "account__sealed_callback_secrets__icontains"),
+        ("accounts/account", "sealed_callback_secrets__startswith"),
+        ("accounts/account", "sealed_callback_secrets"),
         ("accounts/account", "casts__input__icontains"),
         ("accounts/apikey", "digest__startswith"),
     ],
