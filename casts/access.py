@@ -68,9 +68,14 @@ def may_read(principal: Principal, cast: Cast | About) -> Reach:
 def reach_of_user(user: User, role: Role | None) -> Reach:
     """Return how much a user may read of the casts of an account in which the user has this role (None: no member)."""
     # Being staff is no reason: of the admin, too, staff see only what they have permissions for.
-    if (role is not None and role.reads_contents) or user.has_perm("casts.view_cast"):
-        return Reach.ALL
-    return Reach.STATUS if role is not None else Reach.NOTHING
+    reach = reach_of_role(role)
+    return Reach.ALL if reach < Reach.ALL and user.has_perm("casts.view_cast") else reach
+
+
+def reach_of_role(role: Role | None) -> Reach:
+    if role is None:
+        return Reach.NOTHING
+    return Reach.ALL if role.reads_contents else Reach.STATUS
 
 
 def may_change(principal: Principal, cast: Cast) -> bool:

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Role
-from casts.access import Reach, reach_of_user
+from casts.access import Reach, reach_of_role, reach_of_user
 from casts.models import Cast
 
 
@@ -110,20 +110,21 @@ def refused_links(grants: list[ByLink]) -> dict[Grant, Refused]:
 
 
 def refused_sessions(grants: list[BySession]) -> dict[Grant, Refused]:
+    people = {g.user_id for g in grants}
+    # In this order: of a user who is deleted in between, the membership is never gone before the session.
+    memberships = Membership.objects.filter(user__in=people).values_list("user_id", "account_id", "role")
+    roles = {(user_id, account_id): Role(role) for user_id, account_id, role in memberships}
+    users = {user.pk: user for user in get_user_model().objects.filter(pk__in=people, is_active=True)}
+    passwords = {pk: user.get_session_auth_hash() for pk, user in users.items()}
     sessions: Any = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
     living = sessions.objects.filter(session_key__in={g.session_key for g in grants}, expire_date__gt=timezone.now())
     keys = set(living.values_list("session_key", flat=True))
-    people = {g.user_id for g in grants}
-    users = {user.pk: user for user in get_user_model().objects.filter(pk__in=people, is_active=True)}
-    passwords = {pk: user.get_session_auth_hash() for pk, user in users.items()}
-    memberships = Membership.objects.filter(user__in=people).values_list("user_id", "account_id", "role")
-    roles = {(user_id, account_id): Role(role) for user_id, account_id, role in memberships}
     found: dict[Grant, Refused] = {}
     for grant in grants:
-        user = users.get(grant.user_id)
+        user, role = users.get(grant.user_id), roles.get((grant.user_id, grant.account_id))
         if user is None or grant.session_key not in keys or passwords[user.pk] != grant.password:
             found[grant] = Refused.SESSION_ENDED
-        elif (reach := reach_of_user(user, roles.get((user.pk, grant.account_id)))) < grant.reach:
+        elif reach_of_role(role) < grant.reach and (reach := reach_of_user(user, role)) < grant.reach:
             found[grant] = Refused.ROLE_CHANGED if reach else Refused.MEMBERSHIP_ENDED
     return found
 

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import ApiKey, Membership
+from accounts.models import ApiKey, Membership, Role
 from casts import links
 from casts.access import Reach
 from casts.lifecycle import moves
@@ -263,14 +263,25 @@ def test_streams_that_opened_together_do_not_end_together(settings):
     assert 880 < ends[-1] <= 900
 
 
-def test_many_open_streams_cost_a_statement_for_each_kind_of_access(cast, make_cast, account, member, browser):
+def test_many_open_streams_cost_a_statement_for_each_kind_of_access(
+    cast, make_cast, account, member, browser, django_user_model
+):
     """However many they are; and those that wait for their first look cost none."""
+
+    def viewer(name):
+        user, visitor = django_user_model.objects.create_user(name), Client()
+        account.members.add(user, through_defaults={"role": Role.VIEWER})
+        visitor.force_login(user)
+        opened_by = (visitor.cookies["sessionid"].value, user.pk, user.get_session_auth_hash())
+        return BySession(*opened_by, account.pk, Reach.STATUS)
+
     key = browser.cookies["sessionid"].value
     session = BySession(key, member.pk, member.get_session_auth_hash(), account.pk, Reach.ALL)
     kinds: dict[str, list[Grant]] = {
         "keys": [ByKey(keys.create(account, name=f"{n}")[0].pk) for n in range(30)],
         "links": [ByLink(make_cast().pk, 0, 2**40) for _ in range(30)],
         "sessions": [session, *(session._replace(session_key=f"{n}") for n in range(30))],
+        "viewers": [viewer(f"{n}") for n in range(10)],
     }
 
     def statements(some):
@@ -280,7 +291,7 @@ def test_many_open_streams_cost_a_statement_for_each_kind_of_access(cast, make_c
 
     assert statements([]) == 0
     for kind, some in kinds.items():
-        assert statements(some) == statements(some[:1]) == {"keys": 1, "links": 1, "sessions": 3}[kind]
+        assert statements(some) == statements(some[:1]) == {"keys": 1, "links": 1, "sessions": 3, "viewers": 3}[kind]
     found = grants.refused([one for some in kinds.values() for one in some])
     assert set(found.values()) == {Refused.SESSION_ENDED}
     assert len(found) == 30
