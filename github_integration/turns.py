@@ -70,13 +70,14 @@ def book(installation_id: int, account_id: int, *, place: dt.datetime | None = N
             if mine.line_until is None or mine.line_until + behind <= now:  # nobody is in line
                 mine.line_until, behind, mine.behind_seconds = None, dt.timedelta(), 0.0
             if mine.line_until is not None or begins > now:
-                place = max(mine.line_until or begins - behind, begins - behind)
+                # Where the account would have its next turn if it were alone.
+                place = max(mine.line_until or begins + apart, begins + apart - behind)
                 if place + behind >= now + LINE_LASTS:
                     mine.asked_until = max(mine.asked_until or now, now + LINE_LASTS / 2) + ASK_AGAIN_EVERY
                     return Booked(Turn(mine.asked_until), in_line=False)
                 mine.line_until = place + apart
                 return Booked(Turn(max(place + behind, begins), place=place))
-        if place is not None and (begins > now or place + behind > now + apart):  # others of the account come before
+        if place is not None and max(place + behind, begins) > now:  # others of the account come before
             return Booked(Turn(max(place + behind, begins), place=place))
         until = max(row.dispatches_booked_until or now, now)
         row.dispatches_booked_until = until + apart
