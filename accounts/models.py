@@ -138,6 +138,7 @@ class Session(AbstractBaseSession):
 
     class Meta(AbstractBaseSession.Meta):
         abstract = False
+        default_permissions = ()  # nobody looks at them but their user, and who may change the user
 
     def __str__(self) -> str:  # not its key, which would open it
         return f"{self.user or 'a visitor'} since {self.started_at:%Y-%m-%d %H:%M}"

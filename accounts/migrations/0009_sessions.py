@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'session',
                 'verbose_name_plural': 'sessions',
                 'abstract': False,
+                'default_permissions': (),
             },
         ),
     ]

@@ -12,7 +12,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import encrypt
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -147,6 +147,32 @@ def test_operators_let_in_again_who_has_lost_everything(ann, admin_client, capsy
         assert log_in(browser()).headers["Location"] == "/"
     with pytest.raises(CommandError, match="no user bob"):
         call_command("removesecondfactor", "bob")
+
+
+def test_who_may_change_users_gets_no_higher(ann, operator, django_user_model):
+    clerk = django_user_model.objects.create_user("clerk", password=PASSWORD, is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(content_type__app_label="auth", content_type__model="user"))
+    Authenticator.objects.create(user=operator, type="totp", data={"secret": encrypt("JBSWY3DPEHPK3PXP")})
+    client, at_work = browser(), browser()
+    log_in(client, "clerk")
+    at_work.force_login(operator)
+    users = "/admin/auth/user/"
+    assert (
+        client.post(f"{users}{operator.pk}/change/", {"username": "op", "email": "mine@example.com"}).status_code == 403
+    )
+    assert client.get(f"{users}{operator.pk}/password/").status_code == 403
+    assert client.post(f"{users}{operator.pk}/delete/", {"post": "yes"}).status_code == 403
+    for action in ("remove_second_factors", "end_sessions", "delete_selected"):
+        client.post(users, {"action": action, "_selected_action": [operator.pk], "post": "yes"})
+    assert Authenticator.objects.filter(user=operator).exists()
+    assert at_work.get("/account/").status_code == 200
+    for user in (clerk, ann):
+        asked = {"username": user.username, "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+        dates = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+        assert client.post(f"{users}{user.pk}/change/", asked | dates).status_code == 302
+        user.refresh_from_db()
+        assert not user.is_superuser
+    assert not ann.is_staff
 
 
 def test_the_admin_shows_no_secrets_of_factors():
