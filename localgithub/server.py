@@ -1,5 +1,6 @@
 import argparse
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -78,7 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app-public-key", metavar="PEMFILE", help="checks the App's JWTs; none refuses all of them")
     parser.add_argument("--installation-id", type=int, default=1)
     parser.add_argument("--webhook-url", default="", help="none sends no webhooks at all")
-    parser.add_argument("--webhook-secret", default="")
+    parser.add_argument(
+        "--webhook-secret",
+        # Not on the command line: every user of the machine may read those.
+        default=os.environ.get("GITHUB_WEBHOOK_SECRET", "").partition(",")[0].strip(),
+        help="signs webhooks; GITHUB_WEBHOOK_SECRET from the environment without",
+    )
     parser.add_argument("--state-dir", metavar="DIR", help="runs and artifacts; a temporary directory without")
     parser.add_argument("--api", choices=sorted(API_VERSIONS), default="github.com")
     parser.add_argument("--personal-token", default="", help="accept this one too, as a fine-grained personal token")
@@ -123,6 +129,7 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
 
 def serve(options: dict[str, Any]) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    os.umask(0o077)  # what runs leave, their logs and our tokens are this user's alone
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -71,6 +71,12 @@ def configure(settings: dict[str, str]) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
             "root": {"handlers": ["stderr"], "level": settings["level"]},
             # Refusals (4xx) concern the caller and are in the access log; 5xx are logged with their trace.
-            "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
+            "loggers": {
+                "django.request": {"level": "ERROR"},
+                # A trace for each request with a wrong Host, which anybody can send.
+                "django.security.DisallowedHost": {"level": "CRITICAL"},
+                # At DEBUG they write out requests with their signatures.
+                **{name: {"level": "ERROR"} for name in ("urllib3", "botocore", "boto3", "s3transfer")},
+            },
         }
     )

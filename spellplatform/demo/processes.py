@@ -52,7 +52,6 @@ class Processes:
                 *("--repository", f"{REPOSITORY}={ROOT}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(self.folder / "app.pub"), "--installation-id", "1"),
                 *("--webhook-url", f"{public}/api/webhooks/github"),
-                *("--webhook-secret", os.environ["GITHUB_WEBHOOK_SECRET"]),
             ],
         )
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "spellplatform" / "gunicorn.conf.py")]
