@@ -87,3 +87,16 @@ def with_links(cast_id: uuid.UUID, epoch: int, data: dict[str, Any]) -> dict[str
     artifacts = [a | {"url": links.artifact_url(cast_id, a["name"], epoch)} for a in data["artifacts"]]
     main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
     return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
+
+
+def without_tokens(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a cast, or its state, for who is logged in: a token would outlast the login and the membership."""
+    plain = {name: url and bare(url) for name, url in shown.items() if name in LINKS}
+    return shown | plain | {"artifacts": [a | {"url": bare(a["url"])} for a in shown["artifacts"]]}
+
+
+LINKS = ("progress_url", "events_url", "artifact_url")
+
+
+def bare(url: str) -> str:
+    return url.partition("?")[0]  # names in paths have theirs escaped

@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework.response import Response
 
-from accounts.principals import Principal
+from accounts.principals import Kind, Principal
 from casts import disclosure, links
 from casts.access import About, Reach, may_read
 from casts.lifecycle import events, slots
@@ -47,9 +47,12 @@ def cast_out(
 def shown_to(principal: Principal, cast: Cast) -> dict[str, Any]:
     """Return a cast with as much of it as may be read; who may read none of it gets `receipt`."""
     reach = may_read(principal, cast)
-    if reach == Reach.ALL:
-        return cast_out(cast)
-    return status_out(cast) if reach == Reach.STATUS else receipt(cast)
+    if not reach:
+        return receipt(cast)
+    shown = cast_out(cast)
+    if principal.kind == Kind.USER:
+        shown = links.without_tokens(shown)
+    return shown if reach == Reach.ALL else status_of(shown)
 
 
 def accepted_out(principal: Principal, body: dict[str, Any]) -> dict[str, Any]:
@@ -67,9 +70,8 @@ def receipt(cast: Cast) -> dict[str, Any]:
     return {"cast_id": str(cast.pk), "status": cast.status, "final": cast.final}
 
 
-def status_out(cast: Cast) -> dict[str, Any]:
-    """Return a cast in the shape of `cast_out` with what a viewer may see; its links have no token."""
-    shown = cast_out(cast)
+def status_of(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a cast, in the shape that it is `shown` in, with what a viewer may see."""
     return {
         **{name: shown[name] for name in OUTSIDE},
         **disclosure.status_only(shown),
@@ -77,12 +79,14 @@ def status_out(cast: Cast) -> dict[str, Any]:
         "input": None,
         "metadata": {},
         "callback_url": None,
-        **{name: shown[name].partition("?")[0] for name in ("progress_url", "events_url")},
     }
 
 
 # What is not in a cast's state, and says nothing of what is in the cast.
-OUTSIDE = ("spell_name", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position")
+OUTSIDE = (
+    *("spell_name", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position"),
+    *("progress_url", "events_url"),
+)
 
 
 def casts_out(ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:

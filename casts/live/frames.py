@@ -10,9 +10,10 @@ from typing import NamedTuple
 from django.db.models import F, QuerySet
 
 from casts import disclosure
+from casts.access import Reach
 from casts.lifecycle.events import ENDED_BY
-from casts.links import with_links
-from casts.live.grants import Refused
+from casts.links import with_links, without_tokens
+from casts.live.grants import ByKey, ByLink, Grant, Refused
 from casts.models import CastEvent
 
 RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
@@ -25,7 +26,16 @@ class Frame(NamedTuple):
     seq: int
     data: bytes
     final: bool
+    by_session: bytes = b""  # the same without tokens
     status: disclosure.Data | None = None  # for who may not read what is in the cast: few, so it is rendered for each
+
+    def told_to(self, grant: Grant | None) -> bytes:
+        """Return what a stream is sent that was let in so."""
+        if isinstance(grant, ByKey | ByLink):
+            return self.data
+        if grant is not None and grant.reach == Reach.ALL:
+            return self.by_session
+        return message(self.seq, self.status or {})
 
 
 # No ends of a line in SSE, but for clients that split lines as Unicode does (Python's splitlines).
@@ -47,8 +57,11 @@ def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
     epoch = getattr(event, "links_epoch", 0)
-    whole = message(event.seq, with_links(event.cast_id, epoch, data))
-    return Frame(event.seq, whole, event.kind == ENDED_BY, disclosure.status_only(data) | {"artifact_url": None})
+    linked = with_links(event.cast_id, epoch, data)
+    whole = message(event.seq, linked)
+    plain = message(event.seq, without_tokens(linked)) if linked["artifacts"] else whole
+    status = disclosure.status_only(data) | {"artifact_url": None}
+    return Frame(event.seq, whole, event.kind == ENDED_BY, plain, status)
 
 
 def message(seq: int, data: disclosure.Data) -> bytes:

@@ -69,11 +69,6 @@ def of_session(request: HttpRequest, account_id: int, reach: Reach) -> BySession
     return BySession(session.session_key, int(session[SESSION_KEY]), password, account_id, reach)
 
 
-def sees_all(grant: Grant | None) -> bool:
-    """Return whether who was let in so reads all of a cast; keys and links that let in do."""
-    return grant is not None and (not isinstance(grant, BySession) or grant.reach == Reach.ALL)
-
-
 def refused(grants: Iterable[Grant]) -> dict[Grant, Refused]:
     """Return those that open nothing any more, and why."""
     of_kind: dict[type[Grant], list[Any]] = {}

@@ -25,14 +25,15 @@ from django.db.models import QuerySet
 
 from casts.lifecycle import moves
 from casts.live import grants, holding
-from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye, message
-from casts.live.grants import Grant, Refused, sees_all
+from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye
+from casts.live.grants import Grant, Refused
 from casts.live.window import Window
 from casts.models import CastEvent
 from core.queue import wakeups
 
 logger = logging.getLogger(__name__)
 
+NO_FRAME = Frame(0, b"", final=False)
 READ_AT_ONCE = 500  # casts or events in one query
 WATCHED_EVERY = 60.0  # seconds; well below moves.WATCH_LASTS
 WATCHED_AT_ONCE = 5000  # casts in one statement
@@ -279,16 +280,17 @@ async def stream(subscriber: Subscriber, first: Sequence[Frame], *, after: int) 
     subscriber.ends_at = end_of_stream()
     yield RETRY_FRAME
     while True:
-        for seq, data, final, status in first:
+        for frame in first:
             if subscriber.refused:
                 break
-            if seq <= after:
+            if frame.seq <= after:
                 continue  # it came both from the table and from the hub
-            after = seq
-            yield data if sees_all(subscriber.grant) else message(seq, status or {})
+            after, final = frame.seq, frame.final
+            yield frame.told_to(subscriber.grant)
             if final:
                 return
-        data, status, first = b"", None, ()  # an idle stream keeps no frame
+        first = ()
+        frame = NO_FRAME  # an idle stream keeps none
         if subscriber.closed:
             yield goodbye(subscriber.refused)
             return

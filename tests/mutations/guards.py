@@ -219,9 +219,9 @@ MUTATIONS = [
         (READERS, CONTENTS),
     ),
     Mutation(
-        "reach_of_user: viewers read all",
-        ACCESS_OF + "reach_of_user",
-        swap("_role is not None and _role.reads_contents", "_role is not None"),
+        "reach_of_role: viewers read all",
+        ACCESS_OF + "reach_of_role",
+        swap("_role.reads_contents", "True"),
         (READERS,),
     ),
     Mutation(
@@ -231,8 +231,8 @@ MUTATIONS = [
         (READERS,),
     ),
     Mutation(
-        "sees_all: everybody",
-        "casts.live.grants:sees_all",
+        "told_to: viewers all",
+        "casts.live.frames:Frame.told_to",
         swap("_given is not None and _all", "_given is not None"),
         (READERS,),
     ),
