@@ -75,7 +75,8 @@ class WorkflowRuntime:
         meant_at = cast.created_at if cast.dispatch_attempts > 1 else cast.dispatch_started_at
         return (
             seen.trigger in ("", self.event)
-            and (not seen.workflow or self.file_of(cast) in ("", seen.workflow))
+            # News of a job names no file.
+            and (self.file_of(cast) in ("", seen.workflow) or (not seen.workflow and seen.status is None))
             and (seen.made_at is None or meant_at is None or seen.made_at >= meant_at - CLOCK_SLACK)
             and identity.is_us(installation_of(cast), seen.actor)
         )
@@ -101,6 +102,10 @@ class WorkflowRuntime:
                 # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
                 window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
                 found, complete = self._search(cast, repository, created=window)
+        if not found:
+            for seen in listed.runs:
+                if cast.run_tag in seen.title:
+                    moves.note_several_tags(seen)
         if not found and not complete:
             raise NotNow(f"{cast.run_scope} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if not found and not github().personal_token and not identity.name_of(repository.installation):

@@ -20,6 +20,7 @@ from core.redaction import redact
 from github_integration import errors
 
 JSON = Any
+WORD_CHARS, URL_CHARS, LOGIN_CHARS, MOST_ATTEMPTS = 40, 500, 100, 2**31 - 1  # what the database holds
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
 AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+json"
@@ -55,7 +56,15 @@ def plain(value: Any, default: str = "") -> str:
 
 def word(value: Any) -> str | None:
     """Return a conclusion as text, None if there is none yet."""
-    return None if value is None else plain(value)
+    return None if value is None else plain(value)[:WORD_CHARS]
+
+
+def whole(value: Any, *, most: int = 2**63 - 1) -> int:
+    """Return a number that the database holds. Raise ValueError, or what `int` does."""
+    number = int(value)
+    if not 0 <= number <= most:
+        raise ValueError(f"{plain(value)[:40]!r} is not from 0 to {most}")
+    return number
 
 
 def message_of(status: int, body: JSON) -> str:
@@ -166,7 +175,8 @@ def parse_time(value: Any) -> dt.datetime | None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return dt.datetime.fromtimestamp(value, tz=dt.UTC)
         parsed = dt.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
+        # In UTC, where a time at the end of the calendar may be past it, and then no database takes it.
+        return parsed.astimezone(dt.UTC) if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -175,8 +185,8 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
     """Return what a run object says, from the REST API or a workflow_run webhook. Reads only what we use."""
     return Observation(
         run_scope=repository,
-        run_key=str(int(run["id"])),
-        attempt=int(run.get("run_attempt") or 1),
+        run_key=str(whole(run["id"])),
+        attempt=whole(run.get("run_attempt") or 1, most=MOST_ATTEMPTS),
         status=plain(run.get("status"), "queued"),
         conclusion=word(run.get("conclusion")),
         title=plain(run.get("display_title")) if run.get("event") in DISPATCHES else "",
@@ -184,7 +194,7 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
         workflow=run_file(run),
         actor=login_of(run.get("actor")),
         made_at=parse_time(run.get("created_at")),
-        url=plain(run.get("html_url")),
+        url=plain(run.get("html_url"))[:URL_CHARS],
         run_started_at=parse_time(run.get("run_started_at") or run.get("created_at")),
         updated_at=parse_time(run.get("updated_at")),
         jobs=jobs,
@@ -204,11 +214,11 @@ def run_file(run: JSON) -> str:
 def job_seen(job: JSON) -> Job:
     """Return what a job object says, from the REST API or a workflow_job webhook."""
     return Job(
-        id=int(job["id"]),
+        id=whole(job["id"]),
         name=plain(job.get("name")),
         status=plain(job.get("status"), "queued"),
         conclusion=word(job.get("conclusion")),
-        attempt=int(job.get("run_attempt") or 1),
+        attempt=whole(job.get("run_attempt") or 1, most=MOST_ATTEMPTS),
         started_at=parse_time(job.get("started_at")),
         completed_at=parse_time(job.get("completed_at")),
         url=plain(job.get("html_url")),
@@ -216,7 +226,7 @@ def job_seen(job: JSON) -> Job:
         steps=tuple(
             JobStep(
                 name=plain(step.get("name")),
-                number=int(step.get("number") or 0),
+                number=whole(step.get("number") or 0),
                 status=plain(step.get("status"), "queued"),
                 conclusion=word(step.get("conclusion")),
                 started_at=parse_time(step.get("started_at")),
@@ -235,6 +245,23 @@ def artifact_seen(artifact: JSON) -> RemoteArtifact:
         digest=plain(artifact.get("digest")),
         expired=bool(artifact.get("expired")),
         made_at=parse_time(artifact.get("created_at")),
+    )
+
+
+@dataclass(frozen=True)
+class SeenInstallation:
+    """What a webhook says of an installation."""
+
+    id: int
+    login: str
+    suspended_at: dt.datetime | None
+
+
+def installation_seen(installation: JSON) -> SeenInstallation:
+    return SeenInstallation(
+        id=whole(installation["id"]),
+        login=login_of(installation.get("account"))[:LOGIN_CHARS],
+        suspended_at=parse_time(installation.get("suspended_at")),
     )
 
 

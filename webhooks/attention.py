@@ -24,20 +24,22 @@ from core.admin.base import as_words, code
 from webhooks.models import Delivery, DeliverySweep
 
 MANY_TRIES = 9  # about seven minutes: a run's id is mostly learnt within a second
-WORDS = {"given_up": "given up", "failing": "failing, to be tried again"}
+WORDS = {"given_up": "given up", "failing": "failing, to be tried again", "refused": "refused: they hold what can't be"}
 
 
 def needing_attention(deliveries: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate deliveries that do not apply with their `trouble` and since when; leave out the others."""
+    lately, refused = Q(received_at__gt=timezone.now() - RECENT), Q(outcome=Delivery.Outcome.REFUSED)
     given_up = Q(due_at=None, lease_until=None)
     failing = ~Q(error="") | Q(attempts__gte=MANY_TRIES)
     word = Case(
-        When(given_up & Q(received_at__gt=timezone.now() - RECENT), then=Value("given_up")),
+        When(refused, then=Value("refused")),
+        When(given_up & lately, then=Value("given_up")),
         When(~given_up & failing, then=Value("failing")),
         default=Value(""),
     )
-    pending = deliveries.filter(outcome=Delivery.Outcome.PENDING)
-    found: QuerySet[Any] = pending.annotate(trouble=word, since=F("received_at")).exclude(trouble="")
+    unapplied = deliveries.filter(refused & lately | Q(outcome=Delivery.Outcome.PENDING))
+    found: QuerySet[Any] = unapplied.annotate(trouble=word, since=F("received_at")).exclude(trouble="")
     return found
 
 
@@ -49,6 +51,8 @@ ADVICE = {
     "when the cause is fixed.",
     "failing": "They are tried again by themselves, two hours apart in the end, twenty times. The casts learn by "
     "looking meanwhile.",
+    "refused": "GitHub sends no such bodies: who else has the webhook's secret? They change nothing. If it is GitHub "
+    "all the same, apply them again after the release that can read them.",
 }
 
 

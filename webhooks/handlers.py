@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils import timezone
 
@@ -15,8 +15,40 @@ from github_integration.models import Installation
 from webhooks.models import Delivery
 
 Payload = dict[str, Any]
+T = TypeVar("T")
 Outcome = Delivery.Outcome
 RUN_IDS = range(1, 2**63)  # what the database holds
+
+
+# What only the bodies of one event hold, at their top.
+MARKS = {
+    "workflow_run": "workflow_run",
+    "workflow_job": "workflow_job",
+    "zen": "ping",
+    "repositories_added": "installation_repositories",
+    "target_type": "installation_target",
+}
+NEEDED = {"installation": "installation", **{event: mark for mark, event in MARKS.items()}}
+
+
+class BadValue(ValueError):
+    """A body that GitHub has signed holds what can't be; str() says what."""
+
+
+def misfit(event: str, payload: Payload) -> str | None:
+    """Return why a body is not that of the event that its header names; None if it may be."""
+    if NEEDED[event] not in payload:
+        return f"The body is not that of a {event} event: it has no {NEEDED[event]!r}"
+    others = [other for mark, other in MARKS.items() if mark in payload and other != event]
+    return f"The body is that of a {others[0]} event, and X-GitHub-Event says {event}" if others else None
+
+
+def reading(read: Callable[..., T], *given: Any) -> T:
+    """Return what is read from a body. Raise BadValue for values of the wrong type or size."""
+    try:
+        return read(*given)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as exc:
+        raise BadValue(f"{type(exc).__name__}: {exc}") from exc
 
 
 def repository_of(payload: Payload) -> str:
@@ -39,9 +71,10 @@ def run_of(event: str, payload: Payload) -> int | None:
 
 def workflow_run(payload: Payload) -> Outcome:
     """Apply what GitHub says about a run; if the run is not ours, neither are its jobs."""
-    seen = wire.run_seen(repository_of(payload), payload["workflow_run"])
+    seen = reading(wire.run_seen, repository_of(payload), payload["workflow_run"])
     outcome = fold(seen)
     if outcome == Outcome.NOT_OURS:
+        moves.note_several_tags(seen)
         of_its_jobs = Delivery.of_run(seen.run_scope, int(seen.run_key)).filter(event="workflow_job")
         # Not those that failed, or that a worker is trying at this moment: these settle themselves.
         of_its_jobs.filter(outcome=Outcome.PENDING, error="", lease_until=None).update(
@@ -53,7 +86,7 @@ def workflow_run(payload: Payload) -> Outcome:
 def workflow_job(payload: Payload) -> Outcome:
     """Apply what GitHub says about a job. It names no title, so the run must be known already."""
     told = payload["workflow_job"]
-    job, repository, run_id = wire.job_seen(told), repository_of(payload), int(told["run_id"])
+    job, repository, run_id = reading(wire.job_seen, told), repository_of(payload), int(told["run_id"])
     made_at = wire.parse_time(told.get("created_at"))
     seen = Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
     return fold(seen, judged=lambda: _is_nobodys(repository, run_id))
@@ -88,12 +121,11 @@ def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Ou
 
 def installation(payload: Payload) -> Outcome:
     """Record what happened to an installation: created, deleted, suspended or resumed."""
-    about = payload["installation"]
-    login = str((about.get("account") or {}).get("login") or "")
-    changes: dict[str, Any] = {"account_login": login, "suspended_at": wire.parse_time(about.get("suspended_at"))}
+    about = reading(wire.installation_seen, payload["installation"])
+    changes: dict[str, Any] = {"account_login": about.login, "suspended_at": about.suspended_at}
     changes["removed_at"] = timezone.now() if payload.get("action") == "deleted" else None
-    before = Installation.objects.filter(pk=int(about["id"])).first()
-    Installation.objects.update_or_create(pk=int(about["id"]), defaults=changes)
+    before = Installation.objects.filter(pk=about.id).first()
+    Installation.objects.update_or_create(pk=about.id, defaults=changes)
     if before is not None and before.suspended_at and not changes["suspended_at"]:
         quota.suspension_ended(before.pk)
     return Outcome.APPLIED

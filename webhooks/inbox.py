@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
-from webhooks.handlers import HANDLERS, repository_of, run_of
+from webhooks.handlers import HANDLERS, BadValue, misfit, repository_of, run_of
 from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -39,24 +40,37 @@ LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received ag
 ADD_DELIVERY = Insert(Delivery)
 
 
+GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+ERROR_CHARS = 1000
+# Values that can't be read, or that no database takes: another try has the same ones.
+HOPELESS = (BadValue, DataError, OverflowError)
+
+
 class Malformed(ValueError):
     """The body is not what GitHub sends for this event."""
 
 
-def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
-    """Store a verified delivery and apply it; False if it was stored before. Raise Malformed.
+class Altered(Exception):
+    """A delivery with this GUID is stored, and its body is another one."""
 
-    Storing and applying are one transaction. If applying fails, the delivery is stored with its error and tried again.
+
+def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
+    """Store a verified delivery and apply it; False if it was stored before. Raise Malformed or Altered.
+
+    Storing and applying are one transaction. If applying fails, the delivery is stored with its error and tried again;
+    one that holds what can't be is stored as refused.
     """
     if event not in HANDLERS:
         return True
     text, payload = parse(body)
+    if (why := misfit(event, payload)) is not None:
+        raise Malformed(why)
     try:
         action, repository, run_id = wire.plain(payload.get("action")), repository_of(payload), run_of(event, payload)
     except (TypeError, KeyError, ValueError, AttributeError) as exc:
         raise Malformed(f"The body is not that of a {event} event: {exc!r}") from exc
     row = Delivery(
-        guid=guid,
+        guid=guid.lower(),
         event=event,
         action=action[:40],
         repository=repository[:140],
@@ -68,15 +82,25 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
         with transaction.atomic():
             return store(row, HANDLERS[event](payload))
     except AlreadyHere:
-        return repeated(guid)
-    except Exception as exc:  # all of that was rolled back: it is stored alone, to be tried again
-        logger.exception("delivery not applied", extra={"guid": guid, "event_name": event})
-        error = error_text(exc)
+        return repeated(row.guid, payload)
+    except Exception as exc:  # all of that was rolled back: it is stored alone
+        outcome, error = failed(row, exc)
     try:
         with transaction.atomic():
-            return store(row, Delivery.Outcome.PENDING, error)
+            return store(row, outcome, error)
     except AlreadyHere:
-        return repeated(guid)
+        return repeated(row.guid, payload)
+
+
+def failed(row: Delivery, exc: Exception) -> tuple[Delivery.Outcome, str]:
+    """Log why a delivery could not be applied; return what that makes of it, and its error."""
+    error = wire.plain(str(exc) if isinstance(exc, BadValue) else error_text(exc))[:ERROR_CHARS]
+    facts = {"guid": row.guid, "event_name": row.event}
+    if isinstance(exc, HOPELESS):
+        logger.warning("delivery refused", extra=facts | {"reason": " ".join(error.split())})
+        return Delivery.Outcome.REFUSED, error
+    logger.error("delivery not applied", exc_info=exc, extra=facts)
+    return Delivery.Outcome.PENDING, error
 
 
 class AlreadyHere(Exception):
@@ -93,8 +117,17 @@ def store(row: Delivery, outcome: str, error: str = "") -> bool:
     return True
 
 
-def repeated(guid: str) -> bool:
-    Delivery.objects.filter(guid=guid).update(repeats=F("repeats") + 1)
+def repeated(guid: str, payload: dict[str, Any]) -> bool:
+    """Count a repetition. Raise Altered if it is none.
+
+    What the sweep recovers is written anew, so what is compared is what the bodies say.
+    """
+    found = Delivery.objects.filter(guid=guid)
+    before = found.values_list("body", flat=True).first()
+    if before is not None and json.loads(before) != payload:
+        found.update(altered=F("altered") + 1)
+        raise Altered(guid)
+    found.update(repeats=F("repeats") + 1)
     return False
 
 
@@ -112,7 +145,8 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
         # Its run may have become known while we stored it, when this row could not be seen yet.
         transaction.on_commit(lambda: hurry(delivery), robust=True)
     delivery.outcome, delivery.error = outcome, error
-    delivery.applied_at = None if error or delivery.due_at else timezone.now()
+    settled = outcome == Delivery.Outcome.REFUSED or not (error or delivery.due_at)
+    delivery.applied_at = timezone.now() if settled else None
 
 
 def hurry(delivery: Delivery) -> None:
@@ -167,8 +201,7 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
         with transaction.atomic():
             outcome, error = HANDLERS[delivery.event](payload), ""
     except Exception as exc:
-        logger.exception("delivery not applied", extra={"guid": delivery.guid, "event_name": delivery.event})
-        outcome, error = Delivery.Outcome.PENDING, error_text(exc)
+        outcome, error = failed(delivery, exc)
     # Not `due_at`: it may have been woken meanwhile, because its run has become known.
     with transaction.atomic():
         settle(delivery, outcome, error)
@@ -177,18 +210,21 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
 
 
 def apply_again(delivery_ids: Sequence[int]) -> list[int]:
-    """Have a worker try these deliveries again, including those that were given up; return which.
+    """Have a worker try these deliveries again, including those that were given up or refused; return which.
 
     Those that were applied stay so, and one that is being tried at this moment is left alone.
     """
     tried: list[int] = []
     for some in batches(delivery_ids):
         with transaction.atomic():
-            free = Delivery.due_rows().filter(outcome=Delivery.Outcome.PENDING, lease_until=None).locked(some)
+            open_ = (Delivery.Outcome.PENDING, Delivery.Outcome.REFUSED)
+            free = Delivery.due_rows().filter(outcome__in=open_, lease_until=None).locked(some)
             found = list(free.values_list("pk", flat=True))
             # With all of its tries again.
-            free.update(attempts=0, failed_steps=0, failure="", applied_at=None)
-            free.wake()
+            again = Delivery.due_rows().filter(pk__in=found)
+            anew = {"attempts": 0, "failed_steps": 0, "failure": "", "applied_at": None}
+            again.update(outcome=Delivery.Outcome.PENDING, **anew)
+            again.wake()
             transaction.on_commit(wakeups.work_is_due)
         tried += found
     return tried

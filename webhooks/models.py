@@ -40,6 +40,7 @@ class Delivery(DueRow):
             *DueRow.Meta.indexes,
             models.Index("run_id", name="delivery_by_run"),
             models.Index("applied_at", name="delivery_settled", condition=Q(applied_at__isnull=False)),
+            models.Index("received_at", name="delivery_refused", condition=Q(outcome="refused")),
             models.Index("received_at", name="delivery_pending", condition=Q(outcome="pending")),
         ]
         # Not unique=True, with which Postgres gets a second index, for LIKE.

@@ -29,8 +29,8 @@ from github_integration import errors
 from github_integration.api import github
 from github_integration.wire import LoggedDelivery, SentDelivery
 from webhooks.handlers import HANDLERS
-from webhooks.inbox import Malformed, receive_delivery
-from webhooks.models import GUID_CHARS, Delivery, DeliverySweep
+from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
+from webhooks.models import Delivery, DeliverySweep
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class SweepBatch:
         wanted = [
             line
             for line in lines
-            if line.event in HANDLERS and line.delivered_at >= under_way.since and len(line.guid) <= GUID_CHARS
+            if line.event in HANDLERS and line.delivered_at >= under_way.since and GUID.fullmatch(line.guid)
         ]
         under_way.note(wanted, held=held(wanted))
         at_the_end = bool(lines) and lines[-1].delivered_at < under_way.since
@@ -223,7 +223,7 @@ class SweepBatch:
                 guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id))
             )
             self.round.recovered(line)
-        except (Malformed, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
+        except (Malformed, Altered, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:
             logger.warning("delivery not recovered", extra={"guid": line.guid, "why": error_text(exc)})
             self.round.unreadable.append(line)
             self.unreadable += 1

@@ -9,8 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from core.api.problems import problem
 from core.rationing.visits import prove, visit
-from webhooks.inbox import Malformed, receive_delivery
-from webhooks.models import GUID_CHARS
+from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
 from webhooks.signature import signature_matches
 
 logger = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @csrf_exempt
 def github(request: HttpRequest) -> HttpResponse:
-    """Store one delivery: 202 new, 200 seen before, 401 wrong signature, 400, 413 or 415 not a delivery."""
+    """Store one delivery: 202 new, 200 seen before, 401 wrong signature, 409 altered, 400, 413 or 415 no delivery."""
     if request.method != "POST":
         return problem(405, "METHOD_NOT_ALLOWED", "GitHub delivers webhooks with POST.", headers={"Allow": "POST"})
     try:
@@ -35,10 +34,10 @@ def github(request: HttpRequest) -> HttpResponse:
         )
     prove(visit.get())
     guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
-    if not guid or not event or len(guid) > GUID_CHARS:
-        return problem(
-            400, "MALFORMED_REQUEST", "X-GitHub-Delivery (64 characters at most) and X-GitHub-Event are needed."
-        )
+    if not event or not GUID.fullmatch(guid):
+        return problem(400, "MALFORMED_REQUEST", "X-GitHub-Event is needed, and X-GitHub-Delivery, which is a UUID.")
+    if not sent_to_us(request):
+        return problem(400, "MALFORMED_REQUEST", "X-GitHub-Hook-Installation-Target-ID names another App than ours.")
     if request.content_type != "application/json":
         return problem(
             415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."
@@ -46,5 +45,18 @@ def github(request: HttpRequest) -> HttpResponse:
     try:
         new = receive_delivery(guid=guid, event=event, body=body)
     except Malformed as exc:
+        logger.warning("delivery refused", extra={"guid": guid, "event_name": event, "reason": str(exc)})
         return problem(400, "MALFORMED_REQUEST", str(exc))
+    except Altered:
+        logger.warning("delivery refused", extra={"guid": guid, "event_name": event, "reason": "another body"})
+        return problem(409, "CONFLICT", "A delivery with this GUID was received before, and its body was another one.")
     return HttpResponse(status=202 if new else 200)
+
+
+def sent_to_us(request: HttpRequest) -> bool:
+    """Return whether a webhook of an App is ours: another one may have the same secret."""
+    kind = request.headers.get("X-GitHub-Hook-Installation-Target-Type", "")
+    # The setting may also be a client id, which these headers don't name.
+    if kind != "integration" or not settings.GITHUB_APP_ID.isdecimal():
+        return True
+    return request.headers.get("X-GitHub-Hook-Installation-Target-ID", "") == settings.GITHUB_APP_ID

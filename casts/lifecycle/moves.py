@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
-from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
+from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
@@ -46,6 +46,7 @@ RUN_TAG = re.compile(r"\[cast:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 RUNLESS = Q(run_key=None, dispatch_started_at__isnull=False, status=CastStatus.QUEUED)
 # A title may tell whose a run is only where the answer to the dispatch can't: it named no run, or it was lost.
 TITLE_MAY_TELL = RUNLESS & (Q(dispatched_at__isnull=False) | Q(answer_lost_at__isnull=False))
+SEVERAL_TAGS, MOST_TAGS = "title_with_several_tags", 10
 MESSAGE_CHARS = 500
 WATCH_LASTS = dt.timedelta(minutes=3)
 
@@ -327,6 +328,23 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
         bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Read again in any case: two messages about a new run may come together, and the other may have bound it.
     return known.first()
+
+
+def note_several_tags(seen: Observation) -> None:
+    """Note, once each, in the histories of casts that look for their run that a title has their tag and others, too.
+
+    Such a run is taken for none of theirs, though it may be one's: whoever writes titles can put any tag there.
+    """
+    tags = set(RUN_TAG.findall(seen.title)[:MOST_TAGS])
+    if len(RUN_TAG.findall(seen.title)) < 2:
+        return
+    waiting = _with_targets().filter(RUNLESS, pk__in=tags, run_scope__iexact=seen.run_scope)
+    told = CastEvent.objects.filter(cast__in=tags, kind=SEVERAL_TAGS).values_list("cast", flat=True)
+    noted = [cast.pk for cast in waiting.exclude(pk__in=told) if runtime_of(cast).may_own(cast, seen)]
+    if noted:
+        extra = {"run_id": seen.run_key, "casts": [str(pk) for pk in noted]}
+        logger.warning("a run's title has several cast tags: it is taken for nobody's", extra=extra)
+        note_operator(noted, SEVERAL_TAGS, by="")
 
 
 CANDIDATES = 50  # casts without a run that one message is compared with

@@ -365,7 +365,7 @@ def test_run_listed_on_two_pages_is_one_run(cast: Cast, http: responses.Requests
     [
         ("cast.yml", ".github/workflows/cast.yml@main", True),
         ("cast.yml", ".github/workflows/cast.yml", True),
-        ("cast.yml", "", True),
+        ("cast.yml", "", False),
         ("cast.yml", ".github/workflows/other.yml@main", False),
         ("cast.yml", ".github/workflows/my-cast.yml@main", False),
         ("", ".github/workflows/other.yml@main", True),

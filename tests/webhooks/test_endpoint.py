@@ -12,11 +12,11 @@ from django.db import connections
 from django.test import Client
 
 from casts.models import Cast
-from github_integration.models import Installation
-from webhooks.inbox import Malformed, receive_delivery
+from github_integration.models import Installation, WorkflowTarget
+from webhooks.inbox import Malformed, apply_again, receive_delivery
 from webhooks.models import Delivery
 
-from .conftest import ENDPOINT, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored
+from .conftest import ENDPOINT, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored, work_off
 
 Outcome = Delivery.Outcome
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
@@ -65,9 +65,9 @@ def test_sample_of_somebody_elses_run_touches_no_cast(name: str, cast: Cast, run
 
 @pytest.mark.django_db
 def test_columns_say_what_the_delivery_is_about(running: Cast) -> None:
-    deliver("workflow_job", job_event(running, "queued"), guid="b-guid")
+    deliver("workflow_job", job_event(running, "queued"), guid=GUID)
     row = stored()
-    assert (row.guid, row.event, row.action) == ("b-guid", "workflow_job", "queued")
+    assert (row.guid, row.event, row.action) == (GUID, "workflow_job", "queued")
     assert (row.repository, row.run_id) == (running.run_scope, 42)
 
 
@@ -221,7 +221,7 @@ def test_body_that_can_not_be_filed_is_refused_not_a_crash(event: str, body: dic
 
 @pytest.mark.django_db
 def test_characters_that_no_database_keeps_do_no_harm() -> None:
-    body = {"action": "a\x00b\ud800c", "repository": {"full_name": "o/\x00r"}}
+    body = {"zen": "z", "action": "a\x00b\ud800c", "repository": {"full_name": "o/\x00r"}}
     assert deliver("ping", body).status_code == 202
     assert (stored().action, stored().repository) == ("ab?c", "o/r")
     assert json.loads(stored().body) == body
@@ -230,7 +230,8 @@ def test_characters_that_no_database_keeps_do_no_harm() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("length", [40, 41, 1000])
 def test_long_action_and_name_are_cut_to_what_the_columns_hold(length: int) -> None:
-    assert deliver("ping", {"action": "a" * length, "repository": {"full_name": "r" * length}}).status_code == 202
+    body = {"zen": "z", "action": "a" * length, "repository": {"full_name": "r" * length}}
+    assert deliver("ping", body).status_code == 202
     assert (len(stored().action), len(stored().repository)) == (min(length, 40), min(length, 140))
 
 
@@ -244,6 +245,7 @@ def test_event_that_we_do_not_handle_is_accepted_and_not_kept(event: str, body: 
 
 # --- size ------------------------------------------------------------------------------------------------
 
+GUID = "0b989ba4-242f-11e5-81e1-c7b6966d2516"
 MEGABYTE = 1_000_000
 
 
@@ -268,13 +270,16 @@ def test_larger_body_is_refused_and_not_stored() -> None:
 
 
 @pytest.mark.django_db
-def test_repeat_is_counted_and_changes_nothing_even_with_another_body(running: Cast) -> None:
-    deliver("workflow_run", run_event(running, "in_progress"), guid="same")
-    before = again(running)
-    first = Delivery.objects.get()
-    assert deliver("workflow_run", run_event(running, "completed"), guid="same").status_code == 200
+def test_repeat_is_counted_another_body_is_refused_and_neither_changes_anything(running: Cast) -> None:
+    body = run_event(running, "in_progress")
+    deliver("workflow_run", body, guid=GUID)
+    before, first = again(running), Delivery.objects.get()
+    # Written otherwise, as the sweep does, it says the same.
+    assert deliver("workflow_run", json.dumps(body, indent=1).encode(), guid=GUID.upper()).status_code == 200
+    answer = deliver("workflow_run", run_event(running, "completed"), guid=GUID)
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
     row = Delivery.objects.get()
-    assert (row.repeats, row.body, row.outcome) == (1, first.body, first.outcome)
+    assert (row.repeats, row.altered, row.body, row.outcome) == (1, 1, first.body, first.outcome)
     assert again(running).last_seq == before.last_seq
 
 
@@ -286,7 +291,7 @@ def test_eight_deliveries_of_one_guid_at_once_are_stored_and_applied_once(runnin
     def post() -> None:
         try:
             at_once.wait(10)
-            answers.append(deliver("workflow_run", body, guid="same").status_code)
+            answers.append(deliver("workflow_run", body, guid=GUID).status_code)
         finally:
             connections.close_all()
 
@@ -330,3 +335,104 @@ def test_receiving_tells_new_from_seen_and_malformed() -> None:
     assert not receive_delivery(guid="g", event="ping", body=body)
     with pytest.raises(Malformed):
         receive_delivery(guid="h", event="ping", body=b"[]")
+
+
+# --- what does not fit together, and what can't be --------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("event", "other", "headers"),
+    [
+        ("ping", "workflow_run.requested", {}),
+        ("workflow_job", "workflow_run.requested", {}),
+        ("workflow_run", "workflow_job.queued", {}),
+        ("workflow_run", "ping.app.derived", {}),
+        ("installation", "workflow_run.requested", {}),
+        ("installation", "installation_repositories.added", {}),
+        ("ping", "ping.app.derived", {"X_GitHub_Delivery": "1"}),
+        ("ping", "ping.app.derived", {"X_GitHub_Delivery": "0b989ba4-242f-11e5-81e1-c7b6966d251"}),
+        ("ping", "ping.app.derived", {"X_GitHub_Delivery": "0b989ba4242f11e581e1c7b6966d2516"}),
+        (
+            *("ping", "ping.app.derived"),
+            {"X_GitHub_Hook_Installation_Target_Type": "integration", "X_GitHub_Hook_Installation_Target_ID": "2"},
+        ),
+    ],
+)
+def test_signed_body_that_does_not_fit_its_headers_is_refused(
+    settings: Any, event: str, other: str, headers: dict[str, str]
+) -> None:
+    settings.GITHUB_APP_ID = "1"
+    answer = deliver(event, sample(other), **headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
+    assert not Delivery.objects.exists()
+
+
+ODD_NUMBERS: tuple[Any, ...] = ("x", 2**31, -1, [1], 10**400, {"a": 1}, "9" * 5000)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", ODD_NUMBERS, ids=range(len(ODD_NUMBERS)))
+def test_values_that_can_not_be_are_kept_as_refused_with_one_line_and_never_tried_again(
+    running: Cast, caplog: pytest.LogCaptureFixture, number: Any
+) -> None:
+    before = again(running)
+    assert deliver("workflow_run", run_event(running, "completed", run_attempt=number)).status_code == 202
+    row = stored()
+    assert (row.outcome, row.due_at, row.attempts) == (Outcome.REFUSED, None, 0)
+    assert row.error
+    assert row.applied_at is not None  # so it is deleted with the others
+    assert again(running).last_seq == before.last_seq
+    [line] = [record for record in caplog.records if record.name == "webhooks.inbox"]
+    assert (line.getMessage(), line.levelname, line.exc_info) == ("delivery refused", "WARNING", None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "s" * 500, "conclusion": "c" * 500},
+        {"html_url": "https://github.com/" + "u" * 900},
+        {"display_title": "\x00\ud800", "conclusion": "\x00"},
+        {"created_at": "0001-01-01T00:00:00+23:59", "updated_at": "9999-12-31T23:59:59-23:59"},
+        {"run_started_at": 10**30, "actor": [], "path": {}, "event": 5},
+    ],
+)
+def test_odd_values_that_can_be_kept_never_stop_a_run_from_ending(cast: Cast, values: dict[str, Any]) -> None:
+    Cast.objects.update(run_key="42")
+    assert deliver("workflow_run", run_event(cast, "completed", **values)).status_code == 202
+    assert stored().outcome == Outcome.APPLIED
+    assert again(cast).run_finished_at is not None or "status" in values
+
+
+@pytest.mark.django_db
+def test_deep_bodies_are_malformed() -> None:
+    assert deliver("ping", b'{"zen": ' + b"[" * 200_000 + b"]" * 200_000 + b"}").status_code == 400
+
+
+@pytest.mark.django_db
+def test_a_refused_delivery_is_tried_again_when_an_operator_wants_it(running: Cast) -> None:
+    deliver("workflow_run", run_event(running, "completed", run_attempt="x"))
+    assert apply_again([stored().pk]) == [stored().pk]
+    assert work_off() == 1
+    assert stored().outcome == Outcome.REFUSED
+
+
+@pytest.mark.django_db
+def test_a_title_with_two_tags_is_taken_for_nobodys_and_each_of_them_is_told_once(cast: Cast, make_cast: Any) -> None:
+    other = make_cast()
+    title = f"{cast.run_tag} {other.run_tag}"
+    path = f".github/workflows/{WorkflowTarget.of(cast.spell).workflow_used}"
+    for action in ("requested", "in_progress"):
+        deliver("workflow_run", run_event(cast, action, title=title, path=path))
+        assert stored().outcome == Outcome.NOT_OURS
+    for one in (cast, other):
+        assert again(one).run_key is None
+        assert [event.kind for event in one.events.order_by("seq")] == ["accepted", "title_with_several_tags"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [".github/workflows/other.yml", "", None, "cast.yml/other.yml"])
+def test_a_run_of_another_workflow_is_not_adopted_whatever_its_title(cast: Cast, path: str | None) -> None:
+    deliver("workflow_run", run_event(cast, "in_progress", path=path))
+    assert (again(cast).run_key, stored().outcome) == (None, Outcome.NOT_OURS)

@@ -415,8 +415,8 @@ def test_repeat_of_a_delivery_that_failed_is_known(running: Cast, monkeypatch: p
 
     monkeypatch.setitem(HANDLERS, "workflow_run", broken)
     body = run_event(running, "in_progress")
-    tell(body, guid="same")
-    assert deliver("workflow_run", body, guid="same").status_code == 200
+    tell(body, guid="0b989ba4-242f-11e5-81e1-c7b6966d2516")
+    assert deliver("workflow_run", body, guid="0b989ba4-242f-11e5-81e1-c7b6966d2516").status_code == 200
     assert stored().due_at is not None
 
 

@@ -195,7 +195,7 @@ def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
         for n in range(chance.randrange(0, 260)):
             event = chance.choice(["ping", "ping", "push", "installation_target"])
             age = (300 - n) * 16 * MINUTE
-            payload = ping() if event == "ping" else {"action": "renamed"}
+            payload = ping() if event == "ping" else {"action": "renamed", "target_type": "User"}
             guid = log.add(event, payload, ago=age)
             arrived = chance.random() < 0.5
             if arrived:
