@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from . import pages, routes_app, routes_control, routes_runs, routes_workflows
+from . import guards, pages, routes_app, routes_control, routes_runs, routes_workflows
 from .answers import ApiError, not_found, with_etag
 from .clock import iso, now
 from .config import API_VERSIONS, DEFAULT_VERSION
@@ -36,13 +36,19 @@ class Api:
         if path.startswith(GHES_PREFIX + "/"):
             environ["PATH_INFO"] = path.removeprefix(GHES_PREFIX)
         request = Request(environ)
+        if (refused := guards.refusal(request, host=self.world.config.host)) is not None:
+            return ApiError(*refused).response()(environ, start_response)
         answer = self._local(request) if request.path.startswith("/_local/") else self._public(request)
         return answer(environ, start_response)
 
     def _local(self, request: Request) -> Response:
-        # The control plane could suspend the App or revoke its tokens: it is for this machine only.
+        # The control plane could suspend the App or revoke its tokens: it is for this machine, and for who started us.
         if not ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104 means unknown here
             return not_found().response()
+        if not guards.may_control(request, self.world.control_token):
+            return ApiError(
+                401, f"Send Authorization: Bearer and what {guards.CONTROL_TOKEN} in --state-dir holds"
+            ).response()
         return self._route(request)
 
     def _public(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from . import guards
 from .config import Config
 from .runs import Artifact, Attempt, Job, Runs
 
@@ -67,6 +68,8 @@ class Blobs:
         return self._answer(Request(environ))(environ, start_response)  # type: ignore[arg-type]
 
     def _answer(self, request: Request) -> Response:
+        if (refused := guards.refusal(request, host=self.config.host)) is not None:
+            return _refuse(refused[0], "Refused", refused[1])
         if "Authorization" in request.headers:
             # What Azure says to a client that sends GitHub's token along.
             return _refuse(

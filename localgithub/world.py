@@ -10,6 +10,7 @@ from .blobs import Blobs
 from .clock import iso, now
 from .config import Config
 from .faults import Faults
+from .guards import control_token
 from .hooks import Delivery, Hooks
 from .render import Renderer
 from .repositories import Repository
@@ -24,6 +25,7 @@ class World:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.repositories = {name.lower(): Repository(name, tree) for name, tree in config.repositories.items()}
+        self.control_token = control_token(config.state_dir)
         self.faults = Faults()
         self.auth = Auth(config)
         self.render = Renderer(config)

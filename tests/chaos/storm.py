@@ -9,10 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-import requests
-
 from tests.chaos.installation import WEBS, WORKERS, Installation
-from tests.e2e.platform import AGENT
 
 WEBHOOKS = {
     # Three of ten never arrive: half of them GitHub knows as failed, the others it knows nothing of.
@@ -136,7 +133,6 @@ class Storm:
         while True:
             count = dice.randint(1, 4)
             asked = {"n": count, "workflow": dice.choice(NOISE)}
-            answer = requests.post(self.where.github + "/_local/noise", json=asked, timeout=20, headers=AGENT)
-            answer.raise_for_status()
+            self.where.control("POST", "noise", json=asked)
             self.noise += count
             yield dice.uniform(1, 4)

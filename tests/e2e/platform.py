@@ -345,14 +345,19 @@ class Platform:
 
     def faults(self, **faults: Any) -> dict[str, Any]:
         """Have the local GitHub misbehave; return how it misbehaves now."""
-        answer = requests.post(self.github + "/_local/faults", json=faults, timeout=10, headers=AGENT)
-        assert answer.status_code == 200, answer.text
-        now: dict[str, Any] = answer.json()
-        return now
+        return self.control("POST", "faults", json=faults)
 
     def record(self) -> dict[str, Any]:
         """Return what the local GitHub did and was asked."""
-        body: dict[str, Any] = requests.get(self.github + "/_local/record", timeout=10, headers=AGENT).json()
+        return self.control("GET", "record")
+
+    def control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Call one of the local GitHub's control paths."""
+        token = (self.folder / "github" / "control-token").read_text()
+        headers = AGENT | {"Authorization": f"Bearer {token}"}
+        answer = requests.request(method, f"{self.github}/_local/{path}", headers=headers, timeout=20, **options)
+        assert answer.ok, answer.text
+        body: dict[str, Any] = answer.json()
         return body
 
     def runs(self, cast_id: str) -> list[dict[str, Any]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from tests.e2e.conftest import SPELLS, leaves_everything_in_order
-from tests.e2e.platform import AGENT, Platform, platform, until
+from tests.e2e.platform import Platform, platform, until
 from tests.e2e.test_webhooks import all_end_well, cast_some
 
 
@@ -23,7 +22,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def noise(where: Platform) -> None:
     """Have runs of the same workflow, of which none is ours, started now."""
     wanted = {"n": 3, "workflow": "echo.yml"}
-    requests.post(where.github + "/_local/noise", json=wanted, timeout=10, headers=AGENT).raise_for_status()
+    where.control("POST", "noise", json=wanted)
 
 
 def amid_noise(where: Platform) -> None:

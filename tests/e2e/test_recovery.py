@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import requests
 
-from tests.e2e.platform import AGENT, Platform, name_of, on_server, server, until
+from tests.e2e.platform import Platform, name_of, on_server, server, until
 
 
 def waits_for(where: Platform, cast_id: str, reason: str) -> None:
@@ -40,8 +39,7 @@ def test_revoked_tokens_are_replaced_in_the_middle_of_everything(here: Platform)
     gate = here.gate()
     running = here.cast("gate", {"gate": str(gate)})["cast_id"]
     here.at_gate(running)
-    revoked = requests.post(here.github + "/_local/revoke", timeout=10, headers=AGENT)
-    assert revoked.status_code == 201
+    here.control("POST", "revoke")
     fresh = here.cast("echo", ["after"])["cast_id"]
     gate.touch()
     for cast_id in (running, fresh):

@@ -233,7 +233,8 @@ def control(server: LocalGitHub) -> Callable[..., dict[str, Any]]:
 
     def call(path: str, **body: Any) -> dict[str, Any]:
         address = f"{server.config.base_url}/_local/{path}"
-        answer = requests.post(address, json=body, timeout=10) if body else requests.get(address, timeout=10)
+        known = {"Authorization": f"Bearer {server.world.control_token}"}
+        answer = requests.request("POST" if body else "GET", address, json=body or None, headers=known, timeout=10)
         assert answer.ok, answer.text
         return answer.json()
 

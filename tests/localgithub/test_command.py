@@ -72,10 +72,11 @@ def test_it_imports_nothing_of_the_platform():
     assert not ours & {name.split(".")[0] for name in done.stdout.split()}
 
 
-def test_without_webhook_url_nothing_is_sent(program):
+def test_without_webhook_url_nothing_is_sent(program, tmp_path):
     _, api = program
     api.wait(api.start("quick.yml", {"cast_id": "quiet"}))
-    record = requests.get(f"{api.base}/_local/record", timeout=5).json()
+    known = {"Authorization": f"Bearer {(tmp_path / 'control-token').read_text()}"}
+    record = requests.get(f"{api.base}/_local/record", headers=known, timeout=5).json()
     assert record["deliveries"] == []
 
 

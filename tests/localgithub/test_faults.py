@@ -70,7 +70,9 @@ def test_unreachable_server_answers_nothing_but_the_control_plane(api: Api, cont
 
 
 def test_unknown_fault_is_refused(server):
-    answer = requests.post(server.config.base_url + "/_local/faults", json={"api": {"typo": 1}}, timeout=5)
+    known = {"Authorization": f"Bearer {server.world.control_token}"}
+    asked = {"api": {"typo": 1}}
+    answer = requests.post(server.config.base_url + "/_local/faults", json=asked, headers=known, timeout=5)
     assert answer.status_code == 422
 
 

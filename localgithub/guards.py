@@ -1,0 +1,65 @@
+"""What keeps web pages in a developer's browser from using the local GitHub, and tells who may steer it.
+
+It listens on this machine and asks nobody to log in, so a page of anybody's could otherwise send it requests: to its
+address, or to a name of the page's own that is made to lead here (DNS rebinding).
+"""
+
+import hmac
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+from werkzeug.http import parse_options_header
+from werkzeug.wrappers import Request
+
+CONTROL_TOKEN = "control-token"  # noqa: S105 - the name of its file in the state directory
+
+
+def refusal(request: Request, *, host: str) -> tuple[int, str] | None:
+    """Return the status and the reason with which to refuse a request; None if it may be answered."""
+    if "Origin" in request.headers:
+        return 403, "The local GitHub answers no web pages: the request has an Origin."
+    if not ours(request.headers.get("Host", ""), host):
+        return 421, "The local GitHub is not called by this Host."
+    kind = parse_options_header(request.headers.get("Content-Type", ""))[0].lower()
+    if has_body(request) and kind != "application/json" and not (kind.startswith("application/") and "+json" in kind):
+        return 415, "The local GitHub takes JSON alone: send Content-Type: application/json."
+    return None
+
+
+def ours(named: str, host: str) -> bool:
+    """Return whether a Host header names the server: by its own name, this machine's, or any address.
+
+    An address can't be made to lead elsewhere, as a name can. The port may be that of something in between.
+    """
+    name = named.rsplit(":", 1)[0] if not named.endswith("]") else named
+    name = name.strip("[]").lower().rstrip(".")
+    if name in (host.lower(), "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def has_body(request: Request) -> bool:
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+
+
+def control_token(state_dir: Path) -> str:
+    """Return the token for the control paths, from its file, which only this user can read."""
+    file = state_dir / CONTROL_TOKEN
+    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        file.chmod(0o600)
+    return file.read_text()
+
+
+def may_control(request: Request, token: str) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
