@@ -115,3 +115,7 @@ ZIP_DIRECTORY_BYTES = limit(
 def cut(text: str) -> str:
     """Return a text, cut to what one part of a problem may hold."""
     return text if len(text) <= VIOLATION_CHARS else text[: VIOLATION_CHARS - 1] + "…"
+
+
+GITHUB_ANSWER_BYTES = limit(64 * MIB, "bytes", "GitHub", "an answer, unpacked", "as if GitHub had not answered")
+GITHUB_LOG_BYTES = limit(256 * MIB, "bytes", "GitHub", "what is read of a job's log", "its end is not found")

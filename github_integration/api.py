@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import requests
 from django.conf import settings
 
 from casts.runtime import Annotation, Download, Job, Observation, RemoteArtifact, Run
+from core.limits import GITHUB_LOG_BYTES
 from github_integration import details, errors, wire
 from github_integration.auth import Auth, Scope
 from github_integration.details import (
@@ -156,9 +158,12 @@ class Repository:
 
     def job_log(self, job_id: int, *, last_bytes: int) -> str:
         """Return the end of a job's log. Raise NotFound while there is none yet, Gone after GitHub's retention."""
-        kept = b""
-        for chunk in chunks_of(self._download("actions", "jobs", job_id, "logs")):
-            kept = (kept + chunk)[-last_bytes:]
+        kept, read = b"", 0
+        with closing(chunks_of(self._download("actions", "jobs", job_id, "logs"))) as chunks:
+            for chunk in chunks:
+                kept, read = (kept + chunk)[-last_bytes:], read + len(chunk)
+                if read > GITHUB_LOG_BYTES:
+                    break
         return kept.decode(errors="replace")
 
     def annotations(self, job_id: int) -> tuple[Annotation, ...]:

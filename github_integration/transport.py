@@ -11,7 +11,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from core.redaction import network_error
 from github_integration import errors, wire
 from github_integration.etags import Kept
+from github_integration.sessions import new_session
 from github_integration.wire import JSON
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Transport:
         """Make one request, once; `known` is what was answered before. Raise GitHubError for 400 and more."""
         # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
         # So what may be sent only once gets a connection of its own.
-        session = requests.Session() if call.once else self._session()
+        session = new_session() if call.once else self._session()
         head = wire.headers(authorization, self.version, call.accept)
         try:
             answer = session.request(
@@ -95,13 +96,14 @@ class Transport:
         for tried in range(2):
             target = self._address(path, ask)
             try:
-                stored = requests.get(
-                    target,
-                    headers={"User-Agent": wire.USER_AGENT, "Accept-Encoding": "identity"},
-                    auth=_as_it_is,
-                    timeout=self.timeout,
-                    stream=True,
-                )
+                with new_session() as session:
+                    stored = session.get(
+                        target,
+                        headers={"User-Agent": wire.USER_AGENT, "Accept-Encoding": "identity"},
+                        auth=_as_it_is,
+                        timeout=self.timeout,
+                        stream=True,
+                    )
             except requests.RequestException as exc:
                 raise _network_error(exc, target) from exc
             if stored.status_code < 400:
@@ -126,7 +128,7 @@ class Transport:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
+            self._local.session = new_session()
         session: requests.Session = self._local.session
         return session
 
@@ -144,7 +146,7 @@ def repeated(call: Call, attempt: Callable[[], requests.Response]) -> requests.R
     raise AssertionError("unreachable")
 
 
-def chunks_of(answer: requests.Response) -> Iterator[bytes]:
+def chunks_of(answer: requests.Response) -> Generator[bytes]:
     """Yield the bytes as stored, not decoded, so that their digest fits. Raise Unavailable if they break off."""
     with answer:
         try:

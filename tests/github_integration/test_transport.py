@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import os
+import resource
 import socket
 import ssl
+import zlib
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from casts.runtime import Run
+from core.limits import GITHUB_ANSWER_BYTES
 from github_integration import errors
 from github_integration.api import GitHub
 
@@ -254,3 +258,36 @@ def test_trusted_certificate_serves(
     with loopback(YES, wrap=over_tls) as server:
         assert isinstance(server, Loopback)
         assert dispatch(to(server.url)) == Run(key="7", url="h")
+
+
+# --- answers that unpack to too much --------------------------------------------------------------------------------
+
+
+def bomb(megabytes: int, *, twice: bool = False) -> bytes:
+    """So many megabytes of blanks, packed, and the packed bytes again."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(packer.compress(b" " * 2**20) for _ in range(megabytes)) + packer.flush()
+    return gzip.compress(packed) if twice else packed
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {"Content_Encoding": "gzip"}),
+        (404, {"Content_Encoding": "gzip"}),
+        (302, {"Content_Encoding": "gzip", "Location": "/elsewhere"}),
+        (200, {"Content_Encoding": "gzip, gzip"}),
+    ],
+)
+def test_an_answer_that_unpacks_to_too_much_is_none(
+    to: Callable[[str], GitHub], naps: list[float], status: int, headers: dict[str, str]
+) -> None:
+    packed = bomb(512, twice="," in headers["Content_Encoding"])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        loopback(answer(status, packed, **headers)) as there,
+        pytest.raises(errors.Unavailable, match="AnswerTooLarge"),
+    ):
+        read(to(there.url))
+    # The limit, its pieces and their sum, not the half gigabyte.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 * GITHUB_ANSWER_BYTES / 1024
