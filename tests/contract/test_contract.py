@@ -28,6 +28,7 @@ API = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text()
 # What needs trouble that a story can't make, or that only one database can have.
 NOT_TOLD = {
     "INTERNAL": "a fault of ours",
+    "CONFLICT": "of webhooks: tests/webhooks/test_endpoint.py",
     "UNAVAILABLE": "the database is away: tests/e2e",
     "URI_TOO_LONG": "before Django sees it: tests/e2e/test_server.py",
     "REQUEST_TIMEOUT": "before Django sees it: tests/core/test_asgi.py",
