@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from typing import Any
 
 from django.db.models import F
@@ -12,12 +13,15 @@ from accounts.rationing.models import FailedTries, Ration, Refusal
 from core import rationing
 from core.rationing import MINUTE
 
+logger = logging.getLogger(__name__)
+
 KEPT = dt.timedelta(days=7)
 FORGOTTEN = dt.timedelta(days=1)  # longer than any wait, and than failed tries are remembered
 
 
 def note(*, allowance: str, subject: str, **kwargs: Any) -> None:
     """Note that somebody is refused; a receiver of core.rationing.refused."""
+    logger.warning("refused as too often", extra={"allowance": allowance, "subject": subject})
     now, subject = timezone.now(), subject[: Refusal._meta.get_field("subject").max_length]
     known = Refusal.objects.filter(allowance=allowance, subject=subject)
     if not known.update(last_at=now, count=F("count") + 1):

@@ -88,7 +88,7 @@ def test_every_answer_tells_how_its_caller_stands(clock, settings, cast, secret)
         (200, "address", "/api/v1/schema", {}),
         (413, "address", "/api/v1/cast", {"method": "POST", "Content_Length": str(10**9)}),
         (414, "address", "/api/v1/casts?" + "a" * 40_000, {}),
-        (200, "address", "/admin/login/", {}),
+        (200, "address", "/login/", {}),
     ]:
         [(found, headers, _)] = ask(path, **options)
         assert found == status, path
