@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,15 @@ def delivery_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.DELIVERY_RETENTION_DAYS >= LEAST_DAYS:
         return []
     return [Error(f"DELIVERY_RETENTION_DAYS must be at least {LEAST_DAYS}.", id="spell.E020")]
+
+
+@register()
+def ration_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.RATION_URL:
+        return []
+    if not settings.RATION_URL.startswith(("redis://", "rediss://", "unix://")):
+        return [Error("RATION_URL must begin with redis://, rediss:// or unix://.", id="spell.E030")]
+    if find_spec("redis") is None:
+        hint = "Install it (pip install redis), or leave RATION_URL out: then the database counts."
+        return [Error("RATION_URL needs the package redis.", hint=hint, id="spell.E031")]
+    return []

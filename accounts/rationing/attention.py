@@ -32,7 +32,7 @@ ADVICE = {
     "bad-keys": "A program with a revoked or mistyped key, or somebody who guesses. Good keys are let through.",
     "bad-signatures": "If it is GitHub: is the App's webhook secret the one in GITHUB_WEBHOOK_SECRET?",
 }
-PROXY = "Everybody seems to come from a proxy of ours: have it say in X-Forwarded-For for whom it asks."
+PROXY = "127.0.0.1, or another proxy of ours, is among them: it should say in X-Forwarded-For for whom it asks."
 
 
 def refusals(user: User) -> Section | None:

@@ -19,6 +19,7 @@ from accounts.rationing.refusals import note, purge
 from accounts.rationing.store import DatabaseStore
 from core.rationing import Allowance, Failed, RateLimited, Taken, allowances, stores
 from core.rationing.redis import RedisStore
+from spellplatform import checks
 from tests.accounts.rationing.conftest import BEGIN
 from tests.casts.lifecycle.test_money_races import database_url
 from tests.casts.racer import racers
@@ -166,3 +167,18 @@ def test_the_setting_says_where_is_counted(settings):
     assert isinstance(stores.store(), DatabaseStore)
     settings.RATION_URL = "redis://127.0.0.1:9/0"
     assert isinstance(stores.store(), RedisStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "installed", "problem"),
+    [
+        ("", False, None),
+        ("redis://127.0.0.1:6379/0", True, None),
+        ("redis://127.0.0.1:6379/0", False, "spell.E031"),
+        ("127.0.0.1:6379", True, "spell.E030"),
+    ],
+)
+def test_a_ration_url_that_can_not_be_used_does_not_serve(url, installed, problem, settings, monkeypatch):
+    settings.RATION_URL = url
+    monkeypatch.setattr(checks, "find_spec", lambda name: object() if installed else None)
+    assert [found.id for found in checks.ration_url(None)] == ([problem] if problem else [])
