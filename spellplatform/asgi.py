@@ -26,7 +26,8 @@ def refusing() -> Iterator[None]:
 with refusing():
     django.setup(set_prefix=False)
 
-from django.core.management import call_command  # noqa: E402 - needs a set-up Django
+from django.conf import settings  # noqa: E402 - needs a set-up Django
+from django.core.management import call_command  # noqa: E402 - likewise
 
 from casts.api import openapi  # noqa: E402 - likewise
 from casts.live.asgi import streams  # noqa: E402 - likewise
@@ -40,12 +41,14 @@ from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
 from core.asgi.targets import short_targets  # noqa: E402 - likewise
+from core.db.timeouts import bound_statements  # noqa: E402 - likewise
 from spellplatform.errors import too_many  # noqa: E402 - likewise
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 with refusing():
     call_command("check", fail_level="ERROR")
 openapi.document()
+bound_statements(settings.WEB_STATEMENT_SECONDS)
 
 # Each layer is a function of the application behind it (core.asgi); a request passes them from top to bottom.
 BODIES = {

@@ -213,6 +213,7 @@ EMAIL_TIMEOUT = 20  # seconds
 # --- Processes -------------------------------------------------------------------------------------------
 WEB_THREADS: int = env.int("WEB_THREADS", default=4, least=1)  # per web process, for blocking work
 # Of these, at most so many for one account, or for one address without a known key; and how many of its requests wait.
+WEB_STATEMENT_SECONDS: float = env.float("WEB_STATEMENT_SECONDS", default=10.0)  # on Postgres; 0: as long as it takes
 WEB_THREADS_EACH: int = env.int("WEB_THREADS_EACH", default=max(1, WEB_THREADS - 1), least=1)
 WEB_QUEUE_EACH: int = env.int("WEB_QUEUE_EACH", default=200, least=1)
 PAGE_THREADS: int = env.int("PAGE_THREADS", default=2, least=1)  # per web process, for pages: admin, login, progress

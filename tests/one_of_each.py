@@ -29,6 +29,7 @@ from casts.models import (
     Cast,
     CastEvent,
     IdempotencyRecord,
+    MetadataMark,
     SlotOrder,
     Spell,
 )
@@ -71,6 +72,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(FailedTries, name=TEXT, count=1, last_ms=2**60),
         make(Refusal, allowance="key", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
+        make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),

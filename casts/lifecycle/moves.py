@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 from accounts import budget
 from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
-from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, Spell
+from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
@@ -91,7 +91,7 @@ GUARDED = {
     to: Update(lambda to=to: Cast.objects.filter(pk=Param(Cast, "id"), status__in=ALLOWED_FROM[to]))  # type: ignore[misc]
     for to in CastStatus
 }
-ADD_CAST = Insert(Cast)
+ADD_CAST, ADD_MARK = Insert(Cast), Insert(MetadataMark)
 
 
 # What a cast has learnt from its run, to be forgotten if that was another cast's.
@@ -134,6 +134,7 @@ def new_cast(
 def accept(cast: Cast) -> None:
     """Store a new cast and hold its price; raise BudgetExceeded. The transaction is the caller's, to be rolled back."""
     ADD_CAST.run(cast)
+    mark_metadata(cast)
     events.append(cast, "accepted", at=cast.created_at)
     # Last: it locks the account's counter, for which all other casts of the account wait.
     budget.hold(
@@ -145,6 +146,13 @@ def accept(cast: Cast) -> None:
         spell_key=cast.spell.key,
     )
     transaction.on_commit(wakeups.work_is_due)
+
+
+def mark_metadata(cast: Cast) -> None:
+    """Have lists find a new cast by the entries of its metadata."""
+    marks = {mark_of(cast.account_id, name, value) for name, value in cast.metadata.items()}
+    for mark in sorted(marks):
+        ADD_MARK.run(MetadataMark(mark=mark, cast=cast))
 
 
 class Intent(Enum):

@@ -19,6 +19,7 @@ from casts.models.cast import (
     IdempotencyRecord,
     SlotOrder,
 )
+from casts.models.metadata import MetadataMark, mark_of
 from casts.models.spell import (
     Spell,
     SpellTarget,
@@ -40,11 +41,13 @@ __all__ = [
     "CastEvent",
     "CastStatus",
     "IdempotencyRecord",
+    "MetadataMark",
     "SlotOrder",
     "Spell",
     "SpellTarget",
     "endpoint_id",
     "every_callback_type",
+    "mark_of",
     "message_id",
     "standard_retention",
     "standard_timeout",

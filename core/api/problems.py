@@ -19,6 +19,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from core import json_schema, limits
+from core.db.timeouts import took_too_long
 from core.errors import SpellError
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,13 @@ def render(exc: Exception, context: dict[str, Any]) -> Response | HttpResponse |
 
 
 def unavailable(exc: BaseException) -> HttpResponse:
-    """Answer a request that the database could not serve: it is away, restarts, or is overloaded."""
+    """Answer a request that the database could not serve: it is away, restarts, is overloaded, or took too long."""
+    if took_too_long(exc):
+        logger.warning("statement ended: it took too long", exc_info=exc)
+        detail = (
+            "This took too long and was ended. Ask for less: a filter that finds fewer, a shorter time; or try again."
+        )
+        return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(5 * RETRY_SECONDS)})
     logger.error("database unavailable", exc_info=exc)
     detail = "The service can't reach its database at the moment. Try again; with an Idempotency-Key that is safe."
     return problem(503, "UNAVAILABLE", detail, headers={"Retry-After": str(RETRY_SECONDS)})

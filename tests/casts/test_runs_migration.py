@@ -21,6 +21,7 @@ spell = old.get_model("casts", "Spell").objects.create(key="old", name="Old")
 for number in (None, None, 7_000_000_001, 2**60):
     old.get_model("casts", "Cast").objects.create(
         account=account, spell=spell, repository="Demo/spells", run_id=number, cost_cents=0, input={},
+        metadata={"number": str(number), "b": ""},
         created_at=timezone.now(), expires_at=timezone.now(),
     )
 call_command("migrate", verbosity=0)
@@ -30,10 +31,14 @@ import json
 import django
 django.setup()
 from django.db import IntegrityError
-from casts.models import Cast
+from casts.models import Cast, MetadataMark, mark_of
 from casts.lifecycle import moves
 from casts.runtime import Observation
 print(json.dumps(sorted(Cast.objects.values_list("run_scope", "run_key"), key=str)))
+for cast in Cast.objects.all():  # lists find it by its metadata
+    marks = {mark_of(cast.account_id, name, value) for name, value in cast.metadata.items()}
+    assert marks == set(MetadataMark.objects.filter(cast=cast).values_list("mark", flat=True))
+assert MetadataMark.objects.count() == 8
 for key in ("7000000001", str(2**60)):
     assert moves.find_cast(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
 try:

@@ -7,12 +7,14 @@ import json
 from urllib.parse import quote, urlsplit
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import budget, keys
 from accounts.models import Account
 from casts.lifecycle import moves
-from casts.models import Cast, CastStatus, Spell
+from casts.models import Cast, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Job, JobStep, Observation
 from tests.casts.client import Api, problem
 from tests.casts.conftest import step
@@ -186,6 +188,18 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell)
     }
     for query, casts in expected.items():
         assert set(ids(api.get(f"/casts?{query}"))) == {str(c.pk) for c in casts}, query
+
+
+def test_a_cast_is_found_by_its_metadata_through_an_index_and_by_nothing_else(api, account, make_cast):
+    cast, other = make_cast(metadata={"order": "17"}), make_cast(metadata={"order": "18"})
+    with CaptureQueriesContext(connection) as asked:
+        assert ids(api.get("/casts?metadata.order=17")) == [str(cast.pk)]
+    [listing] = [query["sql"] for query in asked.captured_queries if "casts_metadatamark" in query["sql"]]
+    assert str(mark_of(account.pk, "order", "17")) in listing
+    assert "json" not in listing.lower()
+    # What is in the metadata is not looked at, or all of an account's would be read.
+    MetadataMark.objects.filter(cast=other).update(mark=mark_of(account.pk, "order", "17"))
+    assert ids(api.get("/casts?metadata.order=17")) == [str(other.pk), str(cast.pk)]
 
 
 @pytest.mark.parametrize("key", ["a.b", "a'b", "0", "17", 'a"b', "a b", "$", "%s", "", "größe", "a[0]", "x-y", "a\\b"])

@@ -1,0 +1,31 @@
+"""How long a statement may take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+
+def bound_statements(seconds: float) -> None:
+    """Have Postgres end every statement of this process that takes longer, from its next connection on; 0: none.
+
+    SQLite has no such thing: there statements take what they take.
+    """
+
+    def bound(connection: Any, **kwargs: Any) -> None:
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
+
+    connections.close_all()
+    connection_created.disconnect(dispatch_uid=__name__)
+    if seconds:
+        connection_created.connect(bound, weak=False, dispatch_uid=__name__)
+
+
+def took_too_long(error: BaseException) -> bool:
+    """Return whether the database ended a statement because of its time."""
+    return isinstance(error.__cause__, psycopg.errors.QueryCanceled)
