@@ -129,6 +129,7 @@ def environment_for(folder: Path, database_url: str, **settings: str) -> dict[st
         "GITHUB_WEBHOOK_SECRET": SECRET,
         "CAST_LOOK_MIN_SECONDS": "0.5",
         # At work, but out of the way of tests that ask for whatever they wait for, and of load.
+        "ACCOUNT_MAX_OPEN": "10000000",
         **{f"STREAMS_PER_{whose}": "10000000" for whose in ("KEY", "ACCOUNT", "LINK", "ADDRESS")},
         **{f"RATION_PER_{whose}": "10000000" for whose in ("KEY", "ACCOUNT", "LINK", "ADDRESS")},
         **settings,

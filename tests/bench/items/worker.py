@@ -165,7 +165,9 @@ def looks(run: Run, place: Installation, size: int, claim: float) -> None:
     calls = {name: after.get(name, 0) - before.get(name, 0) for name in ("run", "list", "jobs")}
     points = sum(after.get(name, 0) for name in calls) * 60 / (took + 5)
     hourly = sum(calls.values()) * 3600 / took
-    [(booked,)] = database.execute(place.database_url, "SELECT count(*) FROM casts_cast WHERE pace_at IS NOT NULL")
+    [(booked,)] = database.execute(
+        place.database_url, "SELECT count(*) FROM casts_cast WHERE pace_at IS NOT NULL OR line_at IS NOT NULL"
+    )
     table = Table(f"A worker with {size:,} open casts, all overdue", ["what", "measured", "limit"])
     table.add("requests to GitHub a minute, with the burst after its start", points, "900 points")
     table.add("requests to GitHub an hour, at the pace that followed", hourly, "spared as the hour's 5,000 run out")
