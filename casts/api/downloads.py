@@ -18,6 +18,7 @@ from core.api.etags import is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread
 from core.errors import SpellError
+from core.names import safe_name
 
 FILE_CHUNK = 256 * 1024  # bytes
 
@@ -42,7 +43,7 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     else:
         response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
     response["Content-Length"] = str(found.size_bytes)
-    response["Content-Disposition"] = content_disposition_header(True, found.file_name) or "attachment"
+    response["Content-Disposition"] = content_disposition_header(True, safe_name(found.file_name)) or "attachment"
     response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"

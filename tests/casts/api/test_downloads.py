@@ -13,12 +13,14 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.core.signals import got_request_exception
 from django.utils import timezone
+from django.utils.http import content_disposition_header
 
 from accounts import keys
 from accounts.models import Account
 from casts import links
 from casts.api import downloads
 from casts.models import Artifact, Cast
+from core.names import safe_name
 from tests.casts.client import asked, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -219,3 +221,23 @@ def test_a_copy_whose_file_is_lost_is_a_failure_of_ours(cast, keep, secret, capl
         got_request_exception.disconnect(note)
     assert raised == [FileNotFoundError]  # no refusal: it reaches Django, which logs it with its trace
     assert Cast.objects.get().artifacts.get().state == "stored"  # the file may come back: storage that was not mounted
+
+
+@pytest.mark.parametrize(
+    ("name", "saved_as"),
+    [
+        ("../../etc/passwd", '"_.._etc_passwd"'),
+        ("/etc/passwd", '"_etc_passwd"'),
+        ("..\\..\\boot.ini", '"_.._boot.ini"'),
+        ("C:\\x", '"C__x"'),
+        (".bashrc", '"bashrc"'),
+        ("a\r\nSet-Cookie: x=1", '"a__Set-Cookie_ x=1"'),
+        ("\u202etxt.exe", '"_txt.exe"'),
+        ("\x1b[2Jlog", '"_[2Jlog"'),
+        ('a"; filename="b', '"a_; filename=_b"'),
+        ("...", '"artifact"'),
+        ("n" * 250 + ".zip", f'"{"n" * 100}.zip"'),
+    ],
+)
+def test_no_name_leads_elsewhere_when_it_is_saved(name, saved_as):
+    assert content_disposition_header(True, safe_name(name)) == f"attachment; filename={saved_as}"
