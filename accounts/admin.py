@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import budget, keys, open_casts, principals
+from accounts.audit import admin as audit_admin  # noqa: F401 - registers its list
 from accounts.models import (
     SCOPES,
     Account,
@@ -282,6 +283,13 @@ class ApiKeyAdmin(ConsoleAdmin):
         # No redirect, over which the message with the secret would be kept in a cookie, or in the session's row.
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "API key made", "key": obj}
         return TemplateResponse(request, "admin/accounts/apikey/made.html", context)
+
+    def asks_first(self, request: HttpRequest, action: str) -> bool:
+        """Whether there are keys that were made with the chosen ones, of which `revoke` asks."""
+        if action != "revoke" or "asked" in request.POST:
+            return super().asks_first(request, action)
+        chosen = ApiKey.objects.filter(pk__in=request.POST.getlist("_selected_action"))
+        return bool({key.pk for key in keys.usable_below(list(chosen))} - {key.pk for key in chosen})
 
     @admin.action(description="Revoke selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:

@@ -7,6 +7,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import sessions  # these need the models
+        from accounts.audit import receivers as audited
         from accounts.pages import receivers
         from accounts.rationing import refusals
         from core.rationing import refused
@@ -14,3 +15,4 @@ class AccountsConfig(AppConfig):
         refused.connect(refusals.note)
         sessions.connect()
         receivers.connect()
+        audited.connect()

@@ -162,6 +162,13 @@ def _locked(account: Account) -> Account:
     return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
+def cap_of(account: Account, *, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> int | None:
+    """Return a cap in cents, None if there is none."""
+    if scope == BudgetScope.ACCOUNT:
+        return Account.objects.values_list("monthly_cap_cents", flat=True).get(pk=account.pk)
+    return account.caps.filter(scope=scope, ref=ref).values_list("cap_cents", flat=True).first()
+
+
 def set_cap(account: Account, *, cap_cents: int | None, scope: str = BudgetScope.ACCOUNT, ref: str = "") -> None:
     """Change a cap, from now on; None lifts it. What is held above it stays held; only new casts are refused."""
     month = month_of(timezone.now())

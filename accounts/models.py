@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from core import sealing
+from core.db.append_only import History
 from core.limits import KEY_SPELLS
 
 SCOPES = {
@@ -24,6 +25,7 @@ SCOPES = {
     "budget:write": "change caps",
     "keys": "make and revoke API keys, and change the secret that signs calls to a cast's callback_url",
     "callbacks": "manage callback endpoints, read the delivery log and send again",
+    "audit": "read who changed what",
 }
 
 
@@ -165,7 +167,7 @@ def valid_spell_keys(keys: object) -> None:
 
 def usual_scopes() -> list[str]:
     """Return a key's default scopes: it may use spells, but neither change caps nor manage keys and callbacks."""
-    return [scope for scope in SCOPES if scope not in ("budget:write", "callbacks", "keys")]
+    return [scope for scope in SCOPES if scope not in ("audit", "budget:write", "callbacks", "keys")]
 
 
 class ApiKey(models.Model):
@@ -277,7 +279,7 @@ class BudgetPeriod(models.Model):
         return dt.datetime(first.year, first.month, 1, tzinfo=dt.UTC)
 
 
-class LedgerEntry(models.Model):
+class LedgerEntry(History):
     """One move of money for one cast. Append-only: the admin, the model and a database trigger refuse changes.
 
     A cast has one hold, and one settlement: a capture, a release, or a capture and the release of the rest.
@@ -299,7 +301,8 @@ class LedgerEntry(models.Model):
     booked_on = models.DateField()  # the day (UTC) on which the cast was accepted
     at = models.DateTimeField(auto_now_add=True)
 
-    class Meta:
+    class Meta(History.Meta):
+        abstract = False
         verbose_name_plural = "ledger entries"
         ordering = ("-id",)
         indexes = [models.Index(fields=["period", "booked_on"], name="entry_by_day")]
@@ -314,18 +317,6 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.cents} for {self.cast_id}"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise AppendOnly("Ledger entries are never changed; book another one.")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> Any:
-        raise AppendOnly("Ledger entries are never deleted.")
-
-
-class AppendOnly(TypeError):
-    """A ledger entry was to be changed or deleted."""
 
 
 class AccountEvent(models.Model):
@@ -346,4 +337,5 @@ class AccountEvent(models.Model):
 
 
 # Found by Django as this module is.
+from accounts.audit import models as audit_models  # noqa: E402, F401
 from accounts.rationing import models as rationing_models  # noqa: E402, F401

@@ -7,17 +7,23 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 
 from accounts import second_factor, sessions
 from accounts.pages import browsers
-from core.admin.base import table, utc_time
+from core.admin.base import Recorded, table, utc_time
 
 # allauth's own: mail addresses, which we don't keep there, and factors with their secrets.
-admin.site.unregister([EmailAddress, Authenticator, User])
+admin.site.unregister([EmailAddress, Authenticator, User, Group])
+
+
+@admin.register(Group)
+class GroupsAdmin(Recorded, GroupAdmin):
+    """Django's, told to the audit log."""
+
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")  # only superusers give them
 
@@ -35,7 +41,7 @@ def below(request: HttpRequest, people: QuerySet[User]) -> QuerySet[User]:
 
 
 @admin.register(User)
-class PeopleAdmin(UserAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(Recorded, UserAdmin):  # type: ignore[type-arg]
     """Django's, with second factors and sessions, and without a way up.
 
     Django lets whoever may change users change superusers, and make some.

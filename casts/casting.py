@@ -9,7 +9,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from accounts.audit import log
 from accounts.models import ApiKey
+from accounts.principals import Principal
 from casts.errors import SpellNotFound
 from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
@@ -41,6 +43,7 @@ class CastOrder:
     callback_url: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     retry_of: Cast | None = None
+    principal: Principal | None = None  # for the audit log; None: an operator, whom the admin notes there
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,20 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
             if once is not None:
                 idempotency.claim(once, body)
             moves.accept(cast)
+            if order.principal is not None:
+                action = "cast.retry" if order.retry_of else "cast.create"
+                log.record(order.principal, action, cast, after=facts_of(cast, order))
     except IntegrityError:
         twin = idempotency.find_answer(once) if once is not None else None
         if twin is None:
             raise  # another constraint: a bug must not look like a twin
         return Accepted(twin, replayed=True)
     return Accepted(body)
+
+
+def facts_of(cast: Cast, order: CastOrder) -> dict[str, Any]:
+    facts = {"spell_key": order.spell_key, "cost_cents": cast.cost_cents}
+    return facts | ({"retry_of": str(order.retry_of.pk)} if order.retry_of else {})
 
 
 def cast_again(cast_id: uuid.UUID, *, by: str) -> bool:

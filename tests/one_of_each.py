@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import models
 
+from accounts.audit.models import AuditEntry
 from accounts.models import (
     Account,
     AccountEvent,
@@ -68,9 +69,10 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),
         make(LedgerEntry, period=period, cast_id=cast.pk, kind="hold", cents=3, hold_cents=3, booked_on=period.month),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),
+        make(AuditEntry, at=MOMENT, account_id=2**53 + 1, actor=TEXT, before=DOCUMENT, after=DOCUMENT),
         make(Ration, name=TEXT, minute=2**40, used=2**53 + 1),
         make(FailedTries, name=TEXT, count=1, last_ms=2**60),
-        make(Refusal, allowance="key", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
+        make(Refusal, allowance="address", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 
 from accounts import keys
 from accounts.api.authentication import ApiRequest
+from accounts.audit import log
 from accounts.errors import KeyNotFound
 from accounts.models import SCOPES, ApiKey
 from core import limits
@@ -111,7 +113,9 @@ class Keys(APIView):
         """Make a key. It can do no more than the key that makes it."""
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
-        key, secret = keys.create_below(request.auth, **body.validated_data)
+        with transaction.atomic():
+            key, secret = keys.create_below(request.auth, **body.validated_data)
+            log.record(request.user, "key.create", key, after=facts_of(key))
         return Response({**KeyOut(key).data, "secret": secret}, status=201)
 
 
@@ -132,11 +136,20 @@ class OneKey(APIView):
         if key is None:
             raise KeyNotFound(f"There is no API key {key_id} in this account.")
         if descendants:
-            return Response({"revoked": len(keys.revoke_with_descendants([key])), "descendants_left": 0})
-        revoked = keys.revoke(key)
+            with transaction.atomic():
+                done = [one.pk for one in keys.revoke_with_descendants([key])]
+                log.record(request.user, "key.revoke", key, after={"revoked": done})
+            return Response({"revoked": len(done), "descendants_left": 0})
+        with transaction.atomic():
+            revoked = keys.revoke(key)
+            log.record(request.user, "key.revoke", key, after={"revoked": [key.pk] if revoked else []})
         if left := len(keys.usable_below([key])):
             return Response({"revoked": int(revoked), "descendants_left": left})
         return Response(status=204)
+
+
+def facts_of(key: ApiKey) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in ("name", "prefix", "scopes", "spell_keys", "expires_at")}
 
 
 def wants_descendants(request: ApiRequest) -> bool:

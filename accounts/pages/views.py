@@ -13,12 +13,14 @@ from django.contrib import messages
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import second_factor, sessions
+from accounts import principals, second_factor, sessions
+from accounts.audit import log
 from accounts.models import Membership
 from accounts.pages import browsers, notices
 from accounts.pages.adapters import ONLY_FACTOR
@@ -62,7 +64,9 @@ def sessions_page(request: HttpRequest) -> HttpResponse:
     user, current = whose(request), request.session.session_key
     if request.method == "POST":
         numbers = request.POST.getlist("number")
-        ended = sessions.end(user, numbers=numbers or None, but=current)
+        with transaction.atomic():
+            ended = sessions.end(user, numbers=numbers or None, but=current)
+            log.record(principals.of_user(user), "session.end", user, after={"ended": ended})
         messages.success(request, f"Ended {ended} session{'' if ended == 1 else 's'}.")
         return redirect("sessions")
     rows = [
@@ -124,7 +128,9 @@ class ChangePassword(auth_views.PasswordChangeView):
     def form_valid(self, form: Any) -> HttpResponse:
         messages.success(self.request, "Your password is changed, and your other sessions are ended.")
         notices.tell(self.request, whose(self.request), "Your password was changed.")
-        return super().form_valid(form)
+        with transaction.atomic():
+            log.record(principals.of_user(whose(self.request)), "user.change_password", whose(self.request))
+            return super().form_valid(form)
 
 
 change_password = ChangePassword.as_view()
@@ -149,7 +155,9 @@ class ConfirmReset(auth_views.PasswordResetConfirmView):
     def form_valid(self, form: Any) -> HttpResponse:
         messages.success(self.request, "Your password is set. Log in with it.")
         notices.tell(self.request, form.user, "Your password was changed.")
-        return super().form_valid(form)
+        with transaction.atomic():
+            log.record(principals.of_user(form.user), "user.reset_password", form.user)
+            return super().form_valid(form)
 
 
 reset_confirm = ConfirmReset.as_view()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -11,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts import budget, open_casts
 from accounts.api.authentication import ApiRequest
+from accounts.audit import log
 from accounts.errors import KeyNotFound
 from accounts.models import ApiKey
 from casts.errors import SpellNotFound
@@ -95,7 +97,16 @@ class Budget(APIView):
             raise KeyNotFound(f"There is no API key {ref} in this account.")
         if wanted["scope"] == "spell" and not Spell.objects.filter(key=ref).exists():
             raise SpellNotFound(f"There is no spell {ref!r}.")
-        budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
+        with transaction.atomic():
+            before = budget.cap_of(account, scope=wanted["scope"], ref=ref)
+            budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
+            log.record(
+                request.user,
+                "budget.set_cap",
+                ("cap", ":".join(filter(None, [wanted["scope"], ref]))),
+                before={"cap_cents": before},
+                after={"cap_cents": wanted["cap_cents"]},
+            )
         return Response(budget_out(request.auth))
 
 

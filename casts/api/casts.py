@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from contextlib import suppress
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest, require
+from accounts.audit import log
 from casts.access import changeable_by, readable_by, served_by
 from casts.api.cast_serializers import CastOut, CastPage, CastPlaced, CastRequest
 from casts.casting import Accepted, CastOrder, place, repeated
@@ -23,7 +21,7 @@ from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
 from casts.models import Cast, CastStatus, MetadataMark, mark_of
 from casts.representation import accepted_out, cast_answer, casts_out, shown_to, stored_bytes
-from core.api.filters import Filter, filtered, parameters_of
+from core.api.filters import Filter, filtered, parameters_of, query_time
 from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst, once_each
 from core.errors import BadQuery
@@ -54,25 +52,16 @@ def marks_in(request: ApiRequest) -> list[int]:
     return [mark_of(request.auth.account_id, name, value) for name, value in named.items()]
 
 
-def parse_time(name: str, value: str) -> dt.datetime:
-    """Return a time from a query, in UTC; raise BadQuery."""
-    with suppress(ValueError, OverflowError):
-        at = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
-        if at is not None and timezone.is_aware(at):
-            return at.astimezone(dt.UTC)
-    raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
-
-
 FILTERS = [
     Filter(OpenApiParameter("status", str, enum=CastStatus.values), by_status),
     Filter(OpenApiParameter("spell_key", str), lambda name, value: Q(spell__key=value)),
     Filter(
         OpenApiParameter("created_after", str, description="RFC 3339"),
-        lambda name, value: Q(created_at__gte=parse_time(name, value)),
+        lambda name, value: Q(created_at__gte=query_time(name, value)),
     ),
     Filter(
         OpenApiParameter("created_before", str, description="RFC 3339"),
-        lambda name, value: Q(created_at__lt=parse_time(name, value)),
+        lambda name, value: Q(created_at__lt=query_time(name, value)),
     ),
     Filter(
         OpenApiParameter("metadata.KEY", str, description="Casts whose metadata has this value under KEY."),
@@ -108,7 +97,8 @@ class CreateCast(APIView):
             return placed(request, before, status=201)
         body = CastRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        return placed(request, place(CastOrder(api_key=request.auth, **body.validated_data), once), status=201)
+        order = CastOrder(api_key=request.auth, principal=request.user, **body.validated_data)
+        return placed(request, place(order, once), status=201)
 
 
 class Casts(CreateCast):
@@ -160,7 +150,10 @@ class CancelCast(APIView):
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
         cast = changeable_by(request.user, cast_id)
-        return Response(shown_to(request.user, moves.cancel(cast.pk)), status=202)
+        with transaction.atomic():
+            cancelled = moves.cancel(cast.pk)
+            log.record(request.user, "cast.cancel", cast, before={"status": cast.status})
+        return Response(shown_to(request.user, cancelled), status=202)
 
 
 class CastLinks(APIView):
@@ -170,7 +163,10 @@ class CastLinks(APIView):
     def delete(self, request: ApiRequest, cast_id: str) -> Response:
         """Revoke the cast's links: whatever was handed out before opens nothing any more, and streams it opened end."""
         require(request.auth, "casts:read")  # who reads it is for those to say who may
-        moves.revoke_links(readable_by(request.user, cast_id).pk)
+        cast = readable_by(request.user, cast_id)
+        with transaction.atomic():
+            moves.revoke_links(cast.pk)
+            log.record(request.user, "cast.revoke_links", cast)
         return Response(status=204)
 
 
@@ -193,5 +189,6 @@ class RetryCast(APIView):
             callback_url=before.callback_url,
             metadata=before.metadata,
             retry_of=before,
+            principal=request.user,
         )
         return placed(request, place(order, once), status=202)

@@ -3,7 +3,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from accounts.api import keys, usage
+from accounts.api import audit, keys, usage
 from casts import paths  # noqa: F401 - registers the converters
 from casts.api import budget, casts, downloads, openapi, spells
 from casts.callbacks import views as callback_views
@@ -36,6 +36,7 @@ urlpatterns = [
     path("spells", offloaded(spells.Spells.as_view()), name="spells"),
     path("spells/<text:spell_key>", offloaded(spells.OneSpell.as_view()), name="spell"),
     path("budget", offloaded(budget.Budget.as_view()), name="budget"),
+    path("audit", offloaded(audit.Audit.as_view()), name="audit"),
     path("usage", offloaded(usage.Usage.as_view()), name="usage"),
     path("keys", offloaded(keys.Keys.as_view()), name="keys"),
     path("keys/<int:key_id>", offloaded(keys.OneKey.as_view()), name="key"),

@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
+from accounts.audit import log
 from accounts.models import ApiKey
 from casts.access import served_by
 from casts.callbacks import endpoints, outbox
@@ -98,7 +100,9 @@ class Endpoints(APIView):
         wanted = {"types": list(CallbackType.values), **body.validated_data}
         # Whoever says where messages go gets no more from them than the key may read.
         wanted |= {"contents": "casts:read" in request.auth.scopes, "spell_keys": request.auth.spell_keys}
-        endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
+        with transaction.atomic():
+            endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
+            log.record(request.user, "callback_endpoint.create", endpoint, after=wanted)
         shown = endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
 
@@ -124,13 +128,21 @@ class OneEndpoint(APIView):
                 "This endpoint is sent what your key may not read, so your key can't change its url. Use one that has "
                 "the scope casts:read and is for the endpoint's spells, or make another endpoint."
             )
-        endpoints.change_endpoint(endpoint, **body.validated_data)
+        with transaction.atomic():
+            endpoints.change_endpoint(endpoint, **body.validated_data)
+            before = {name: getattr(endpoint, name) for name in body.validated_data}
+            log.record(
+                request.user, "callback_endpoint.change", endpoint, before=before, after=dict(body.validated_data)
+            )
         return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Delete an endpoint; the log of what was sent there stays."""
-        endpoints.delete(endpoint_of(request.auth, endpoint_id))
+        endpoint = endpoint_of(request.auth, endpoint_id)
+        with transaction.atomic():
+            endpoints.delete(endpoint)
+            log.record(request.user, "callback_endpoint.delete", endpoint, before={"url": endpoint.url})
         return Response(status=204)
 
 
@@ -154,7 +166,10 @@ class RotateEndpointSecret(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(secrets_out(endpoints.rotate_endpoint(endpoint, **body.validated_data)), headers=NO_STORE)
+        with transaction.atomic():
+            secrets = endpoints.rotate_endpoint(endpoint, **body.validated_data)
+            log.record(request.user, "callback_endpoint.rotate_secret", endpoint, after=dict(body.validated_data))
+        return Response(secrets_out(secrets), headers=NO_STORE)
 
 
 class AccountSecret(APIView):
@@ -174,7 +189,10 @@ class RotateAccountSecret(APIView):
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        secrets = endpoints.rotate_account(request.auth.account, **body.validated_data)
+        account = request.auth.account
+        with transaction.atomic():
+            secrets = endpoints.rotate_account(account, **body.validated_data)
+            log.record(request.user, "account.rotate_callback_secret", account, after=dict(body.validated_data))
         return Response(secrets_out(secrets), headers=NO_STORE)
 
 
@@ -235,5 +253,8 @@ class ReplayCallback(APIView):
     @extend_schema(operation_id="replay_callback", request=None, responses={202: Logged, **PROBLEMS})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
-        callback = outbox.send_again(callback_of(request.auth, callback_id))
+        sent = callback_of(request.auth, callback_id)
+        with transaction.atomic():
+            callback = outbox.send_again(sent)
+            log.record(request.user, "callback.replay", sent, before={"state": sent.state})
         return Response(detail_out(request.auth, callback), status=202)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
@@ -35,6 +39,15 @@ class Filter:
 def parameters_of(filters: Sequence[Filter]) -> list[OpenApiParameter]:
     """Return how a list that is filtered and paged is described."""
     return [*(one.parameter for one in filters), *PAGING]
+
+
+def query_time(name: str, value: str) -> dt.datetime:
+    """Return a time from a query, in UTC; raise BadQuery."""
+    with suppress(ValueError, OverflowError):
+        at = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
+        if at is not None and timezone.is_aware(at):
+            return at.astimezone(dt.UTC)
+    raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")
 
 
 def filtered(found: QuerySet[M, Any], request: Request, filters: Sequence[Filter], *, text: bool) -> QuerySet[M, Any]:

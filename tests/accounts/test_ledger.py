@@ -18,7 +18,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import budget, open_casts
-from accounts.models import AppendOnly, BudgetPeriod, LedgerEntry, OpenCasts
+from accounts.models import BudgetPeriod, LedgerEntry, OpenCasts
+from core.db.append_only import AppendOnly
 from tests.conftest import marking
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 

@@ -504,6 +504,7 @@ class Story:
         caller = ApiKey.objects.get(name="contract")
         self.ask("GET", "/budget", what="what was spent")
         self.ask("GET", "/usage?from=2026-11-01&to=2026-11-30", what="by day and spell")
+        self.ask("GET", "/audit?action=cast.create&page_size=1", what="who cast last")
         self.ask("PATCH", "/budget", {"scope": "spell", "spell_key": "speak", "cap_cents": 1}, what="a spell's cap")
         self.ask("PATCH", "/budget", {"scope": "key", "key_id": caller.pk, "cap_cents": 2**62}, what="a key's cap")
         self.ask("PATCH", "/budget", {"scope": "key", "key_id": 2**62, "cap_cents": 1}, what="no such key")

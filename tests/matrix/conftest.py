@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
+from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
 from core.sealing import seal
 from tests.casts.conftest import accept_cast
@@ -28,6 +29,9 @@ class World:
     bodies: dict[tuple[str, str], Any]  # by name and method; others are sent an empty object
     identities: list[Identity]
     clients: dict[str, Client] = field(default_factory=dict)
+
+    def end_cast(self) -> None:
+        moves.cancel(self.cast.pk)
 
     def client_of(self, who: Identity) -> Client:
         """Return a browser of this identity, logged in if it is a user."""
@@ -90,6 +94,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
 def rows(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, Any]:
     """One row of every model of ours and of Django's users, by label."""
     own = one_of_each(account, api_key, spell)
+    Cast.objects.update(jobs=[], observation=None, last_seq=1)  # whatever a database can hold; here they are read
     found = {model._meta.label_lower: row for model, row in own.items()}
     found |= {"auth.user": User.objects.create_user("somebody"), "auth.group": Group.objects.create(name="some")}
     return found

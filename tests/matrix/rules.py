@@ -101,6 +101,7 @@ API: dict[str, dict[str, Need]] = {
     "api:spells": {"GET": Key("spells:read")},
     "api:spell": {"GET": Key("spells:read", spell=FORBIDDEN)},
     "api:budget": {"GET": Key("budget:read"), "PATCH": Key("budget:write")},
+    "api:audit": {"GET": Key("audit")},
     "api:usage": {"GET": Key("budget:read")},
     "api:keys": {"GET": Key("keys"), "POST": Key("keys")},
     "api:key": {"DELETE": Key("keys", ours=True)},
@@ -151,8 +152,10 @@ ADMIN: dict[str, set[str]] = {
     "auth.user": {"view", "add", "change", "delete"},
     "accounts.account": {"view", "add", "change"},
     "accounts.apikey": {"view", "add", "change", "delete"},
+    "accounts.auditentry": {"view"},
     "accounts.budgetperiod": {"view"},
     "accounts.ledgerentry": {"view"},
+    "accounts.refusal": {"view"},
     "casts.artifact": {"view"},
     "casts.callback": {"view"},
     "casts.callbackendpoint": {"view"},
@@ -166,6 +169,7 @@ ADMIN: dict[str, set[str]] = {
 NEED_MORE = {("auth.user", "add")}
 # Actions on lists, and the permission that each needs.
 ACTIONS: dict[str, str] = {
+    "accounts.auditentry as_csv": "accounts.view_auditentry",
     "accounts.apikey revoke": "accounts.change_apikey",
     "casts.artifact copy_again": "casts.change_artifact",
     "casts.callback send_again": "casts.change_callback",

@@ -224,10 +224,13 @@ def test_an_action_is_offered_and_done_only_with_its_permission(
     label, _, word = action.partition(" ")
     app, name = label.split(".")
     path = reverse(f"admin:{app}_{name}_changelist")
-    for permission, may in ((f"{app}.view_{name}", False), (ACTIONS[action], True)):
+    only_view = (f"{app}.view_{name}", ACTIONS[action] == f"{app}.view_{name}")
+    for permission, may in (only_view, (ACTIONS[action], True)):
         client = staff(f"{app}.view_{name}", permission)
         offered = f'value="{word}"' in client.get(path).content.decode()
         assert offered is may, permission
+    if only_view[1]:
+        return
     before = LogEntry.objects.count()
     sent = {"action": word, "_selected_action": [str(rows[label].pk)], "post": "yes"}
     staff(f"{app}.view_{name}").post(path, sent)

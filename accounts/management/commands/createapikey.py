@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import keys, principals
+from accounts.audit import log
 from accounts.models import SCOPES, Account, usual_scopes
 from core.commands import DatabaseCommand
 
@@ -41,6 +42,7 @@ class Command(DatabaseCommand):
     ) -> None:
         if days is not None and not 1 <= days <= MAX_DAYS:
             raise CommandError(f"--days is 1 to {MAX_DAYS}")
+        command = principals.of_command("createapikey")
         try:
             with transaction.atomic():  # a key that can't be made leaves no account behind
                 owner = Account.objects.filter(name=account).first()
@@ -55,8 +57,10 @@ class Command(DatabaseCommand):
                     scopes=scopes.split(",") if scopes is not None else None,
                     spell_keys=spells.split(",") if spells is not None else None,
                     expires_at=timezone.now() + dt.timedelta(days=days) if days else None,
-                    by=principals.of_command("createapikey"),
+                    by=command,
                 )
+                facts = {"name": key.name, "prefix": key.prefix, "scopes": key.scopes, "spell_keys": key.spell_keys}
+                log.record(command, "key.create", key, account_id=owner.pk, after=facts)
         except ValidationError as exc:
             raise CommandError("; ".join(exc.messages)) from exc
         self.stderr.write(f"API key {key.pk} for {owner}, shown this once:")

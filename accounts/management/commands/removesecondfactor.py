@@ -6,7 +6,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from accounts import second_factor, sessions
+from accounts import principals, second_factor, sessions
+from accounts.audit import log
 from core.commands import DatabaseCommand
 
 
@@ -23,6 +24,7 @@ class Command(DatabaseCommand):
         with transaction.atomic():
             removed = second_factor.remove(user)
             ended = sessions.end(user)
+            log.record(principals.of_command("removesecondfactor"), "second_factor.remove", user)
         self.stdout.write(
             f"Removed {removed} second factors of {username}, recovery codes included; ended {ended} sessions."
         )

@@ -4,7 +4,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from django.core.management.base import CommandError
+from django.db import transaction
 
+from accounts import principals
+from accounts.audit import log
 from casts.spells import toml
 from core.commands import DatabaseCommand
 
@@ -17,7 +20,10 @@ class Command(DatabaseCommand):
 
     def handle(self, *, file: Path, **options: object) -> None:
         try:
-            created, updated = toml.load(file)
+            with transaction.atomic():
+                created, updated = toml.load(file)
+                facts = {"created": created, "updated": updated}
+                log.record(principals.of_command("loadspells"), "spells.load", after=facts)
         except toml.BadSpellFile as exc:
             raise CommandError(f"Nothing was loaded.\n{exc}") from exc
         self.stdout.write(f"created: {', '.join(created) or 'none'}; updated: {', '.join(updated) or 'none'}")
