@@ -186,7 +186,6 @@ ACTIONS: dict[str, str] = {
     "auth.user remove_second_factors": "auth.change_user",
     "webhooks.delivery apply_again": "webhooks.change_delivery",
     "auth.group delete_selected": "auth.delete_group",
-    "auth.user delete_selected": "auth.delete_user",
 }
 # The admin's URLs that belong to no model; a text says why one is not asked here.
 ADMIN_PAGES: dict[str, Need | str] = {
