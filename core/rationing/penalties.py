@@ -45,9 +45,9 @@ def failed(penalty: Penalty, subject: object, *, free: int, least: float = 0.0) 
     if penalty.blocks and found.until > now:
         if len(_waits) >= MOST_WAITS:
             _waits.clear()
-        if _waits.get(name, (0.0, 0))[0] != found.until:
+        known, _waits[name] = _waits.get(name), (found.until, free)
+        if known != (found.until, free):  # told once, though many may come at this moment
             refused.send(Penalty, allowance=penalty.name, subject=str(subject))
-        _waits[name] = found.until, free
     if not found.counted:
         raise refusal(penalty, found.until, free)
     return found
