@@ -19,7 +19,6 @@ from django.conf import settings
 from django.core import signing
 from django.urls import get_script_prefix, reverse
 
-from casts import links
 from core.urls import absolute
 
 NOBODY = uuid.UUID(int=0)  # stands for an id in a path
@@ -45,6 +44,13 @@ def token_for(cast_id: uuid.UUID, epoch: int = 0) -> str:
 def _token(cast_id: uuid.UUID, epoch: int, minute: int) -> str:
     # A page of casts has several links to each, and is asked for again and again: signed once a minute.
     return _signer(cast_id).sign(f"r.{epoch}" if epoch else "r").removeprefix("r.")
+
+
+def token_again(cast_id: uuid.UUID, link: Link) -> str:
+    """Return the token that says this."""
+    signed_at = signing.b62_encode(link.expires_at - settings.LINK_DAYS * 86_400)
+    value = f"r.{link.epoch}.{signed_at}" if link.epoch else f"r.{signed_at}"
+    return f"{value}.{_signer(cast_id).signature(value)}".removeprefix("r.")
 
 
 def read_token(cast_id: uuid.UUID | str, token: str) -> Link | None:
@@ -79,12 +85,16 @@ def events_url(cast_id: uuid.UUID, epoch: int = 0) -> str:
 
 
 def artifact_url(cast_id: uuid.UUID, name: str, epoch: int = 0) -> str:
-    return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token_for(cast_id, epoch))
+    return artifact_with(cast_id, name, token_for(cast_id, epoch))
 
 
-def with_links(cast_id: uuid.UUID, epoch: int, data: dict[str, Any]) -> dict[str, Any]:
+def artifact_with(cast_id: uuid.UUID, name: str, token: str) -> str:
+    return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token)
+
+
+def with_links(cast_id: uuid.UUID, token: str, data: dict[str, Any]) -> dict[str, Any]:
     # Made when read, never stored with the event: the tokens in them expire.
-    artifacts = [a | {"url": links.artifact_url(cast_id, a["name"], epoch)} for a in data["artifacts"]]
+    artifacts = [a | {"url": artifact_with(cast_id, a["name"], token)} for a in data["artifacts"]]
     main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
     return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
 
@@ -93,6 +103,13 @@ def without_tokens(shown: dict[str, Any]) -> dict[str, Any]:
     """Return a cast, or its state, for who is logged in: a token would outlast the login and the membership."""
     plain = {name: url and bare(url) for name, url in shown.items() if name in LINKS}
     return shown | plain | {"artifacts": [a | {"url": bare(a["url"])} for a in shown["artifacts"]]}
+
+
+def carrying(token: str, shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a cast for who has come by a link: with its own token, or else newer links would renew it for ever."""
+    plain = without_tokens(shown)
+    own = {name: url and f"{url}?token={token}" for name, url in plain.items() if name in LINKS}
+    return plain | own | {"artifacts": [a | {"url": f"{a['url']}?token={token}"} for a in plain["artifacts"]]}
 
 
 LINKS = ("progress_url", "events_url", "artifact_url")

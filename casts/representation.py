@@ -25,7 +25,8 @@ def cast_out(
     cast: Cast, artifacts: Iterable[Artifact] | None = None, mask: disclosure.Mask | None = None
 ) -> dict[str, Any]:
     """Return a cast as the API shows it; `artifacts` and `mask` are the cast's, if they have been read already."""
-    shown = with_links(cast.pk, cast.links_epoch, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
+    token = links.token_for(cast.pk, cast.links_epoch)
+    shown = with_links(cast.pk, token, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,

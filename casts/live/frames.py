@@ -12,7 +12,7 @@ from django.db.models import F, QuerySet
 from casts import disclosure
 from casts.access import Reach
 from casts.lifecycle.events import ENDED_BY
-from casts.links import with_links, without_tokens
+from casts.links import Link, token_again, token_for, with_links, without_tokens
 from casts.live.grants import ByKey, ByLink, Grant, Refused
 from casts.models import CastEvent
 
@@ -28,9 +28,13 @@ class Frame(NamedTuple):
     final: bool
     by_session: bytes = b""  # the same without tokens
     status: disclosure.Data | None = None  # for who may not read what is in the cast: few, so it is rendered for each
+    token: str = ""  # in the links of `data`, if there are any
 
     def told_to(self, grant: Grant | None) -> bytes:
         """Return what a stream is sent that was let in so."""
+        if isinstance(grant, ByLink) and self.token:  # a newer one would open for longer than what let in
+            own = token_again(grant.cast_id, Link(grant.epoch, grant.expires_at))
+            return self.data.replace(self.token.encode(), own.encode())
         if isinstance(grant, ByKey | ByLink):
             return self.data
         if grant is not None and grant.reach == Reach.ALL:
@@ -56,12 +60,12 @@ def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -
 def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
     data = event.data if mask is None else disclosure.without_run(event.data, mask)
-    epoch = getattr(event, "links_epoch", 0)
-    linked = with_links(event.cast_id, epoch, data)
+    token = token_for(event.cast_id, getattr(event, "links_epoch", 0))
+    linked = with_links(event.cast_id, token, data)
     whole = message(event.seq, linked)
     plain = message(event.seq, without_tokens(linked)) if linked["artifacts"] else whole
     status = disclosure.status_only(data) | {"artifact_url": None}
-    return Frame(event.seq, whole, event.kind == ENDED_BY, plain, status)
+    return Frame(event.seq, whole, event.kind == ENDED_BY, plain, status, token if linked["artifacts"] else "")
 
 
 def message(seq: int, data: disclosure.Data) -> bytes:

@@ -10,7 +10,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.principals import Kind
 from casts.access import Reach, readable_cast
+from casts.links import carrying
 from casts.pages import presenter
 from casts.representation import shown_to
 from casts.runtime import words_of
@@ -34,7 +36,10 @@ def progress(request: HttpRequest, cast_id: uuid.UUID) -> HttpResponse:
             refused[name] = value
         return refused
     cast, whole = reading.cast, reading.reach == Reach.ALL
-    shown, now, words = shown_to(reading.principal, cast), timezone.now(), words_of(cast)
+    now, words = timezone.now(), words_of(cast)
+    shown = shown_to(reading.principal, cast)
+    if reading.principal.kind == Kind.LINK:
+        shown = carrying(request.GET["token"], shown)
     context = {
         "cast": cast,
         "shown": shown,

@@ -11,12 +11,17 @@ from django.core import signing
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import keys
 from accounts.models import Account
 from casts import links
+from casts.access import Reach
 from casts.lifecycle import moves
+from casts.live.frames import frames_of
+from casts.live.grants import ByKey, ByLink, BySession
 from casts.models import Artifact, Cast, CastEvent
+from core.asgi.handler import close
 from tests.casts.client import Api, problem
 from tests.casts.conftest import history
 
@@ -28,9 +33,11 @@ def local(url):
     return url.removeprefix("http://testserver")
 
 
-def opened(url):
-    """Return the status of what a link answers, without a key or a session."""
-    return Client().get(local(url)).status_code
+def opened(url, client=None):
+    """Return the status of what a link answers, without a key, and without a session unless it is this client's."""
+    answer = (client or Client()).get(local(url))
+    close(answer)  # a stream that nobody reads counts as open
+    return answer.status_code
 
 
 def links_in(shown):
@@ -69,14 +76,58 @@ def test_the_page_and_events_carry_links_that_open(api, with_artifact):
     page = Client().get(local(api.get(f"/casts/{cast.pk}").json()["progress_url"])).content.decode()
     [events] = re.findall(r'data-events="([^"]+)"', page)
     assert opened(events) == 200
-    from casts.live.frames import frames_of
+    [address, _] = re.findall(r'"(http[^"]+)"', frame_with_artifact(cast).data.decode())
+    assert opened(address) == 410
 
+
+def frame_with_artifact(cast):
     event = CastEvent.objects.get(cast=cast)
     event.data = event.data | {"artifacts": [{"name": "spell-result"}]}
     event.save()
     [(_, frame)] = frames_of(CastEvent.objects.filter(pk=event.pk), lambda _: True)
-    [address, _] = re.findall(r'"(http[^"]+)"', frame.data.decode())
-    assert opened(address) == 410
+    return frame
+
+
+def yesterdays(cast, epoch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time", lambda: timezone.now().timestamp() - 86_400)
+        return links.token_for(cast.pk, epoch)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_link_hands_out_no_link_that_opens_for_longer(with_artifact, epoch):
+    Cast.objects.update(links_epoch=epoch)
+    cast = with_artifact
+    own = yesterdays(cast, epoch)
+    assert own != links.token_for(cast.pk, epoch)
+    page = Client().get(f"/casts/{cast.pk}/?token={own}").content.decode()
+    assert set(re.findall(r"token=([\w.-]+)", page)) == {own}
+    read = links.read_token(cast.pk, own)
+    assert read is not None
+    event = frame_with_artifact(cast).told_to(ByLink(cast.pk, *read)).decode()
+    assert set(re.findall(r"token=([\w.-]+)", event)) == {own}
+
+
+def test_who_is_let_in_by_a_session_is_shown_no_link_that_outlives_it(
+    with_artifact, account, client, django_user_model
+):
+    cast, member = with_artifact, django_user_model.objects.create_user("member")
+    account.members.add(member)
+    client.force_login(member)
+    page = client.get(f"/casts/{cast.pk}/").content.decode()
+    assert "token=" not in page
+    [events] = re.findall(r'data-events="([^"]+)"', page)
+    assert opened(events, client) == 200
+    frame = frame_with_artifact(cast)
+    session = BySession("key", member.pk, "", account.pk, Reach.ALL)
+    event = frame.told_to(session).decode()
+    assert "token=" not in event
+    [artifact, _] = re.findall(r'"(http[^"]+)"', event)
+    assert opened(artifact, client) == 410
+    account.members.clear()
+    assert [opened(url, client) for url in (events, artifact)] == [404, 404]
+    assert frame.told_to(ByKey(1)) == frame.data
+    assert "token=" in frame.data.decode()
 
 
 def test_links_of_the_release_before_open(cast):
