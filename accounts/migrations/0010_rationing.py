@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0011_open_casts'),
+        ('accounts', '0009_open_casts'),
     ]
 
     operations = [

@@ -22,7 +22,7 @@ def unseal_all(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0009_sessions'),
+        ('accounts', '0011_sessions'),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0020_line_for_turns'),
+        ('casts', '0018_line_for_turns'),
     ]
 
     operations = [

@@ -20,7 +20,7 @@ def stored():
 """
 BEFORE = f"""{HEAD}
 from django.db.migrations.executor import MigrationExecutor
-at = [("accounts", "0009_sessions"), ("casts", "0022_failed_steps")]
+at = [("accounts", "0011_sessions"), ("casts", "0021_failed_steps")]
 MigrationExecutor(connection).migrate(at)
 old = MigrationExecutor(connection).loader.project_state(at).apps
 for name, secrets in (("a", ["whsec_b", "whsec_a"]), ("b", [])):
@@ -39,8 +39,8 @@ print(json.dumps([[a.callback_secrets for a in Account.objects.order_by("id")],
     [e.secrets for e in CallbackEndpoint.objects.order_by("id")]]))
 """
 BACK = f"""{HEAD}
-call_command("migrate", "accounts", "0009", verbosity=0)
-call_command("migrate", "casts", "0022", verbosity=0)
+call_command("migrate", "accounts", "0011", verbosity=0)
+call_command("migrate", "casts", "0021", verbosity=0)
 print(json.dumps([[json.loads(value) for value in column] for column in stored()]))
 call_command("migrate", verbosity=0)
 """

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0008_key_makers'),
-        ('casts', '0018_endpoint_reach'),
+        ('casts', '0020_endpoint_reach'),
     ]
 
     operations = [

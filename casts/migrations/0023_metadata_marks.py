@@ -26,7 +26,7 @@ def mark_old_casts(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0023_sealed_secrets'),
+        ('casts', '0022_sealed_secrets'),
     ]
 
     operations = [

@@ -22,7 +22,7 @@ def unseal_all(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0022_failed_steps'),
+        ('casts', '0021_failed_steps'),
     ]
 
     operations = [
