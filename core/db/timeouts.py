@@ -20,7 +20,9 @@ def bound_statements(seconds: float) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
 
-    connections.close_all()
+    for opened in connections.all(initialized_only=True):
+        if opened.vendor == "postgresql":
+            opened.close()
     connection_created.disconnect(dispatch_uid=__name__)
     if seconds:
         connection_created.connect(bound, weak=False, dispatch_uid=__name__)
