@@ -54,6 +54,8 @@ def every_model() -> list[type[models.Model]]:
 def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[Any], Any]:
     """Save one row of every model, with every foreign key set, and return them by model."""
     user = get_user_model().objects.create(username="rincewind")
+    api_key.created_by_key, api_key.created_by_user = api_key, user
+    api_key.save()
     first = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/first")
     cast = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/name", retry_of=first)
     period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)

@@ -147,7 +147,7 @@ class Recorder:
             return {k: "<ms>" if tried and k == "duration_ms" else self.numbered(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.numbered(item, name) for item in value]
-        if name in ("id", "key_id", "ref") and str(value).isdigit():
+        if name in ("id", "key_id", "ref", "actor_id") and str(value).isdigit():
             return self.numbers.setdefault(str(value), f"<key id {len(self.numbers) + 1}>")
         return value
 

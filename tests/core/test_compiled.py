@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, BudgetPeriod
 from casts.models import Cast, CastEvent
 from core.db import compiled
+from core.db.append_only import History
 from core.db.compiled import Insert, OneOf, Param, Params, Select, Update
 from core.queue.due import DueRow, statements
 from tests.one_of_each import MOMENT, OURS, every_model, one_of_each
@@ -122,7 +123,7 @@ def test_every_column_of_every_model_is_written_as_the_orm_writes_it(account, ap
     for model, row in one_of_each(account, api_key, spell).items():
         writable = {f.attname: getattr(row, f.attname) for f in model._meta.concrete_fields if not f.primary_key}
         before = exactly(model.objects.get(pk=row.pk))
-        if model.__name__ == "LedgerEntry":
+        if issubclass(model, History):
             continue  # never changed, says a trigger
         rewrite = update(model.objects.filter(pk=key(model)))
         assert rewrite.run(writable, id=row.pk) == 1, model

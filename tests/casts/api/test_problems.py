@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 import pytest
-import structlog
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
@@ -250,9 +249,9 @@ def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(caplo
 
     class Numbers(logging.Handler):
         def emit(self, record):
-            numbers.append(structlog.contextvars.get_contextvars().get("request_id"))
+            numbers.append(record.request_id)
 
-    handler, logger = Numbers(), logging.getLogger("core.asgi.refusals")
+    handler, logger = Numbers(), logging.getLogger("access")
 
     async def scene():
         for _ in range(2):
@@ -266,7 +265,7 @@ def test_what_is_refused_before_all_else_has_a_number_that_the_log_has_too(caplo
 
     logger.addHandler(handler)
     try:
-        with caplog.at_level(logging.INFO, logger="core.asgi.refusals"):
+        with caplog.at_level(logging.INFO, logger="access"):
             run(scene())
     finally:
         logger.removeHandler(handler)

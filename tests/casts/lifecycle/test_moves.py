@@ -209,7 +209,12 @@ def waiting(make_cast):
 
 def titled(cast, title, run_id=None):
     return Observation(
-        cast.run_scope, str(run_id or next(RUNS)), status="queued", title=title, url="https://github.example/r"
+        cast.run_scope,
+        str(run_id or next(RUNS)),
+        status="queued",
+        title=title,
+        url="https://github.example/r",
+        workflow="cast.yml",
     )
 
 
