@@ -216,6 +216,7 @@ def test_a_password_is_changed_with_the_old_one_and_other_sessions_end(ann, told
     assert client.get("/account/").status_code == 200
     assert elsewhere.get("/account/").status_code == 302
     assert client.get("/account/sessions/").text.count('class="card"') == 1
+    assert set(client.cookies) == {"sessionid", "csrftoken"}  # what is said once, such as "changed", is in the session
 
 
 def test_commands_keep_to_the_rules_for_passwords(db, monkeypatch, django_user_model):
