@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views import defaults
 
+from core.api.headers import NOWHERE
 from core.api.problems import not_found, problem, server_error
 from core.errors import SpellError
 
@@ -40,5 +41,5 @@ def failure(request: HttpRequest, *args: Any) -> HttpResponse:
 def too_many(error: SpellError) -> HttpResponse:
     """Show a refusal to a person whose request has not come as far as a view."""
     page = render_to_string("account/too_many.html", {"problem": error})
-    headers = {**error.headers, "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:"}
-    return HttpResponse(page, status=error.status, headers=headers)
+    policy = f"default-src 'none'; style-src 'self'; img-src 'self' data:; {NOWHERE}"
+    return HttpResponse(page, status=error.status, headers={**error.headers, "Content-Security-Policy": policy})

@@ -8,12 +8,13 @@ from casts import paths  # noqa: F401 - registers the converters
 from casts.api import budget, casts, downloads, openapi, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
+from core.api.headers import NOWHERE
 from core.api.problems import problem
 from core.db.threads import offloaded, rendered
 
 app_name = "api"
 # Our own scripts and styles, and none from elsewhere; the page sets a few styles on its elements.
-DOCS_CSP = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+DOCS_CSP = f"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; {NOWHERE}"
 
 
 def docs(request: HttpRequest) -> HttpResponseBase:

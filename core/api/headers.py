@@ -37,7 +37,9 @@ def common_headers(*, hsts_seconds: int) -> dict[str, str]:
 
 # Of pages, django-csp adds the Content-Security-Policy.
 PAGE_HEADERS = common_headers(hsts_seconds=settings.HSTS_SECONDS)
-API_HEADERS = PAGE_HEADERS | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+# What falls back to no default-src.
+NOWHERE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+API_HEADERS = PAGE_HEADERS | {"Content-Security-Policy": f"default-src 'none'; {NOWHERE}"}
 
 
 def number_request(given: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.http import HttpResponse
 
+from core.api.headers import NOWHERE
 from core.asgi import handler
 from core.db import threads
 from core.shares import Shares, TooManyAtOnce
@@ -30,7 +31,7 @@ def test_pages_and_the_api_answer_from_one_application():
         async with asked("/api/v1/nothing") as answer:
             assert answer.status == 404
             assert answer.headers["Content-Type"] == "application/problem+json"
-            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+            assert answer.headers["Content-Security-Policy"] == f"default-src 'none'; {NOWHERE}"
 
     run(scene())
 
