@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 from allauth.account.forms import LoginForm as AllauthLoginForm
@@ -15,6 +17,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_
 from allauth.mfa.utils import decrypt
 from django import forms
 from django.contrib.auth import forms as auth_forms
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from accounts import attempts
@@ -131,8 +134,24 @@ class ResetForm(auth_forms.PasswordResetForm):
         attempts.before(context.request, f"mail to {address}")
         return address
 
+    def get_users(self, email: str) -> Iterator[Any]:
+        yield from super().get_users(email)
+        # Made without a password, so that nobody but themselves ever knows one. Who had one that an operator took away
+        # gets no new one this way.
+        for user in User.objects.filter(email__iexact=email, is_active=True, last_login=None):
+            if not user.has_usable_password() and alike(user.email) == alike(email):
+                yield user
+
     def send_mail(self, *args: Any, **kwargs: Any) -> None:
         mailer.later(super().send_mail, *args, **kwargs)
+
+
+def alike(address: str) -> str:
+    """Return what addresses that are written differently have in common, as Django's own form compares them.
+
+    Two that only look alike to a database are two: https://www.unicode.org/reports/tr36/
+    """
+    return unicodedata.normalize("NFKC", address).casefold()
 
 
 class ChangeForm(auth_forms.PasswordChangeForm):

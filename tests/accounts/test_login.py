@@ -197,6 +197,24 @@ def test_a_forgotten_password_is_set_anew_by_mail(ann):
     assert "open any more" in again.get(link[1]).text
 
 
+def test_who_is_new_sets_the_first_password_by_mail(django_user_model):
+    new = django_user_model.objects.create_user("new", "new@example.com")  # as the admin does without a password
+    assert not new.has_usable_password()
+    client = browser()
+    client.post("/password/", {"email": "NEW@example.com"})
+    [letter] = letters()
+    link = re.search(r"http://testserver(/password/new/\S+)", str(letter.body))
+    assert link is not None
+    form = client.get(link[1]).headers["Location"]
+    assert client.post(form, {"new_password1": NEW, "new_password2": NEW}).headers["Location"] == "/login/"
+    assert log_in(browser(), "new", NEW).status_code == 302
+    new.refresh_from_db()
+    new.set_unusable_password()
+    new.save()
+    client.post("/password/", {"email": "new@example.com"})
+    assert [one.subject for one in letters()] == ["Set a new password", "Your password was changed"]  # and none since
+
+
 def test_the_form_for_forgotten_passwords_tells_nobody_who_exists(ann, django_user_model):
     django_user_model.objects.create_user("gone", "gone@example.com", PASSWORD, is_active=False)
     answers = [browser().post("/password/", {"email": f"{who}@example.com"}) for who in ("ann", "nobody", "gone")]
