@@ -1,9 +1,10 @@
-"""What else happens when a second factor is set up or removed."""
+"""What else happens when a second factor is set up or removed, or somebody confirms."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.signals import authentication_step_completed
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
 from django.http import HttpRequest
@@ -36,7 +37,13 @@ def _reset(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
     notices.tell(request, user, "New recovery codes were made for your login.")
 
 
+def _confirmed(sender: Any, request: HttpRequest, reauthenticated: bool = False, **kwargs: Any) -> None:
+    if reauthenticated:  # what the session may do now, it may under a key that nobody saw before
+        request.session.cycle_key()
+
+
 def connect() -> None:
+    authentication_step_completed.connect(_confirmed, dispatch_uid="login")
     authenticator_added.connect(_added, dispatch_uid="login")
     authenticator_removed.connect(_removed, dispatch_uid="login")
     authenticator_reset.connect(_reset, dispatch_uid="login")

@@ -183,6 +183,25 @@ def test_the_admin_shows_no_secrets_of_factors():
 # --- confirming ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("by", ["password", "code"])
+def test_confirming_changes_the_sessions_key_and_not_its_end(ann, by):
+    client = browser()
+    log_in(client)
+    secret = set_up_app(client)[0]
+    before = Session.objects.get(user=ann)
+    if by == "password":
+        done = client.post("/account/confirm/?next=/account/", {"password": PASSWORD})
+    else:
+        done = client.post("/account/confirm/code/?next=/account/", {"code": code(secret, 1)})
+    assert done.headers["Location"] == "/account/"
+    after = Session.objects.get(user=ann)
+    assert after.pk == client.session.session_key != before.pk
+    assert after.started_at == before.started_at
+    assert client.get("/account/").status_code == 200
+    client.cookies["sessionid"] = before.pk
+    assert client.get("/account/").status_code == 302
+
+
 def test_a_key_is_made_only_after_confirming(operator, account):
     client = browser()
     log_in(client, "op")
