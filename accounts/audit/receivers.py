@@ -30,6 +30,14 @@ def _did(
     log.record(principals.of_user(request.user), action, on, account_id=account_id, before=before, after=after)
 
 
+def _login(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    # With the passkeys' library, which no worker and no command needs.
+    from allauth.account.internal.flows.login import get_authentication_records
+
+    by = [record.get("type") or record["method"] for record in get_authentication_records(request, user)]
+    log.record(principals.of_user(user), "user.login", user, after={"by": by})
+
+
 def _user(action: str) -> Any:
     def receive(sender: Any, user: Any = None, **kwargs: Any) -> None:
         if isinstance(user, User):  # nobody, if the session had ended before
@@ -48,7 +56,7 @@ def _factor(action: str) -> Any:
 # Signals hold what they call weakly.
 RECEIVERS = (
     (did, _did),
-    (user_logged_in, _user("user.login")),
+    (user_logged_in, _login),
     (user_logged_out, _user("user.logout")),
     (mfa.authenticator_added, _factor("second_factor.add")),
     (mfa.authenticator_removed, _factor("second_factor.remove")),

@@ -11,6 +11,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.test import Client
 
+from accounts.audit.models import AuditEntry
 from tests.accounts.people import PASSWORD, log_in
 from tests.accounts.security_key import HOST, SecurityKey
 
@@ -59,6 +60,7 @@ def test_a_passkey_logs_in_by_itself(key):
     client = browser()
     assert use(client, key, next="/account/").headers["Location"] == "/account/"
     assert client.get("/account/").status_code == 200
+    assert AuditEntry.objects.filter(action="user.login").latest("id").after == {"by": ["webauthn"]}
     assert use(browser(), key, next="//evil.example").headers["Location"] == "/"
 
 

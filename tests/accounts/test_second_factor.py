@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 
+from accounts.audit.models import AuditEntry
 from accounts.models import ApiKey, Session
 from accounts.pages.forms import use_once
 from tests.accounts.people import APP, PASSWORD, browser, code, log_in, set_up_app, wrong_code, wrongs
@@ -66,6 +67,8 @@ def test_an_apps_code_is_asked_for_and_good_once(ann):
     log_in(third)
     cache.clear()  # another process has its own
     assert "used already" in wrongs(third.post("/login/code/", {"code": ahead}))
+    logins = AuditEntry.objects.filter(action="user.login").order_by("id").values_list("after", flat=True)
+    assert list(logins) == [{"by": ["password"]}, {"by": ["password"]}, {"by": ["password", "totp"]}]
 
 
 @pytest.mark.django_db(transaction=True)
