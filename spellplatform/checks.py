@@ -6,6 +6,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -179,6 +180,34 @@ def origins(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         hint = "Name the hosts by which the service is reached, or leave it out for that of PUBLIC_URL."
         found.append(Warning("ALLOWED_HOSTS allows any host.", hint=hint, id="spell.W005"))
     return found
+
+
+@register()
+def stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return [] if settings.DEBUG else in_the_clear(settings.DATABASES["default"], settings.RATION_URL)
+
+
+def in_the_clear(database: dict[str, Any], ration_url: str) -> list[CheckMessage]:
+    """Warn if what is stored, or the passwords for it, can be read on the way to another machine."""
+    found: list[CheckMessage] = []
+    encrypted = str(database.get("OPTIONS", {}).get("sslmode", "")) in ("require", "verify-ca", "verify-full")
+    if database["ENGINE"].endswith("postgresql") and is_elsewhere(database["HOST"]) and not encrypted:
+        told = (
+            "DATABASE_URL names another machine, and does not insist on TLS: what is stored may be readable on the way."
+        )
+        hint = "Add ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own)."
+        found.append(Warning(told, hint=hint, id="spell.W007"))
+    if ration_url.startswith("redis://") and is_elsewhere(urlsplit(ration_url).hostname or ""):
+        told = "RATION_URL names another machine, without TLS: its password is readable on the way."
+        found.append(Warning(told, hint="Write rediss://.", id="spell.W008"))
+    return found
+
+
+def is_elsewhere(host: str) -> bool:
+    """Whether a host is another machine. A name without a dot is a neighbour's, such as another container's."""
+    if host.startswith(("/", "%2F")) or not ("." in host or ":" in host):
+        return False
+    return not on_this_machine(f"//[{host}]" if ":" in host else f"//{host}")
 
 
 @register()

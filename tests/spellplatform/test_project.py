@@ -19,6 +19,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from casts import links
+from spellplatform.checks import in_the_clear
+from spellplatform.env import database_config
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,6 +159,39 @@ def test_debug_origins_hosts_and_open_files_are_warned_of(settings, tmp_path):
     assert (found(ERROR), found(WARNING)) == (set(), {"spell.W004", "spell.W005", "spell.W006"})
     settings.DEBUG = True
     assert found(WARNING) == {"spell.W003"}
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("postgresql://u:p@db.example.com/n", True),
+        ("postgresql://u:p@10.0.0.7:5432/n?sslmode=prefer", True),
+        ("postgresql://u:p@db.example.com/n?sslmode=verify-full", False),
+        ("postgresql://u:p@db.example.com/n?sslmode=require", False),
+        ("postgresql://u:p@127.0.0.1/n", False),
+        ("postgresql://u:p@[::1]/n", False),
+        ("postgresql://u:p@localhost/n", False),
+        ("postgresql://u:p@db/n", False),  # another container
+        ("postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/n", False),
+        ("sqlite:////tmp/db.example.com", False),
+    ],
+)
+def test_a_database_on_another_machine_is_warned_of_unless_its_address_insists_on_tls(url, warned):
+    assert [one.id for one in in_the_clear(database_config(url), "")] == (["spell.W007"] if warned else [])
+
+
+def test_redis_on_another_machine_is_warned_of_unless_its_address_says_tls(settings):
+    for url in (
+        "redis://127.0.0.1:6379/0",
+        "redis://redis:6379/0",
+        "rediss://:secret@redis.example.com/0",
+        "unix:///r",
+    ):
+        assert in_the_clear(settings.DATABASES["default"], url) == [], url
+    settings.RATION_URL = "redis://:secret@redis.example.com:6379/0"
+    assert found(WARNING) == {"spell.W008"}
+    settings.DEBUG = True
+    assert "spell.W008" not in found(WARNING)
 
 
 def test_an_old_secret_key_still_opens_links_and_sessions(settings, db):
