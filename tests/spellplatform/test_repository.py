@@ -31,7 +31,7 @@ def test_every_action_of_ci_is_one_commit_with_its_version_beside():
 def test_a_job_of_ci_may_do_only_what_it_says():
     workflow = read(WORKFLOW)
     assert workflow["permissions"] == {}
-    assert set(workflow["jobs"]) == {"lint", "sqlite", "postgres", "browser", "chaos"}
+    assert set(workflow["jobs"]) == {"lint", "sqlite", "postgres", "browser", "audit", "chaos"}
     for name, job in workflow["jobs"].items():
         assert job["permissions"] == {"contents": "read"}, name
         assert job["timeout-minutes"] <= 30, name
