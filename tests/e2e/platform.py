@@ -132,6 +132,7 @@ def environment_for(folder: Path, database_url: str, **settings: str) -> dict[st
         "ACCOUNT_MAX_OPEN": "10000000",
         **{f"STREAMS_PER_{whose}": "10000000" for whose in ("KEY", "ACCOUNT", "LINK", "ADDRESS")},
         **{f"RATION_PER_{whose}": "10000000" for whose in ("KEY", "ACCOUNT", "LINK", "ADDRESS")},
+        **{f"RATION_{what}": "0" for what in ("BAD_KEYS", "BAD_SIGNATURES", "FAILED_LOGINS")},  # all from one address
         **settings,
     }
 
