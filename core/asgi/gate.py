@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpResponse
 
 from core.api import cors
@@ -133,7 +133,7 @@ def counting_or_not() -> Iterator[None]:
     """Let a request pass uncounted while nothing can be counted: what needs the database says so itself."""
     try:
         yield
-    except (OperationalError, InterfaceError) as exc:
+    except (DatabaseError, InterfaceError) as exc:
         logger.warning("not counted", extra={"error": str(exc)[:200]})
 
 

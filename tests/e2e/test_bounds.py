@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 from core import limits
-from tests.e2e.platform import Platform, until
+from tests.e2e.conftest import SPELLS
+from tests.e2e.platform import Platform, drop_database, prepared, until
 
 HEAD = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 UPGRADE = (
@@ -37,7 +38,7 @@ AMBIGUOUS = [
 
 
 def test_what_occupies_a_server_is_refused(tmp_path: Path):
-    web = Platform(tmp_path, REQUEST_HEAD_SECONDS="2")
+    web = Platform(tmp_path, database=prepared(SPELLS)[0], REQUEST_HEAD_SECONDS="2")
     web.start("web")
 
     def told(sent: str) -> str:
@@ -72,3 +73,4 @@ def test_what_occupies_a_server_is_refused(tmp_path: Path):
         assert "Traceback" not in web.log("web")
     finally:
         web.stop("web")
+        drop_database(web.database_url)

@@ -162,14 +162,11 @@ def blocks() -> list[Block]:
 def differences(shown: Any, real: Any, at: str = "") -> Iterator[str]:
     """Yield in what an answer differs from the shown one; it may have more fields."""
     name = at.rsplit("/", 1)[-1]
-    if name == "created_by":  # another key than on the page
-        if type(shown) is not type(real):
-            yield f"{at} is {real!r}, not such as {shown!r}"
-    elif isinstance(shown, dict) and isinstance(real, dict):
+    if isinstance(shown, dict) and isinstance(real, dict):
         for field_name, value in shown.items():
             if field_name not in real:
                 yield f"{at}/{field_name} is not in the answer"
-            else:
+            elif field_name != "created_by":  # another key than on the page
                 yield from differences(value, real[field_name], f"{at}/{field_name}")
     elif isinstance(shown, list) and isinstance(real, list):
         if len(shown) > len(real) and name != "days":  # there are none but in the month of the example

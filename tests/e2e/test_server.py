@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.platform import ROOT, Platform, until
+from tests.e2e.conftest import SPELLS
+from tests.e2e.platform import ROOT, Platform, drop_database, prepared, until
 
 SCHEMA, DOCS = "/api/v1/schema", "/api/v1/docs"
 GUNICORN = runpy.run_path(str(ROOT / "spellplatform" / "gunicorn.conf.py"))
@@ -20,14 +21,15 @@ GUNICORN = runpy.run_path(str(ROOT / "spellplatform" / "gunicorn.conf.py"))
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Platform]:
-    """A web process that has answered nothing yet, on an empty database."""
-    alone = Platform(tmp_path, WEB_THREADS="16")
+    """A web process that has answered nothing yet."""
+    alone = Platform(tmp_path, database=prepared(SPELLS)[0], WEB_THREADS="16")
     alone.start("web")
     try:
         until(lambda: listens(alone.web_port))
         yield alone
     finally:
         alone.stop("web")
+        drop_database(alone.database_url)
 
 
 def listens(port: int) -> bool:

@@ -54,35 +54,35 @@ def test_two_workers_share_the_work(here: Platform):
     assert here.stop("second-worker") == 0
 
 
-def test_a_cast_that_kills_every_worker_ends_and_takes_no_other_down(here: Platform):
-    assert here.stop("worker") == 0
-    deadly = here.cast("echo", {"word": "die"})["cast_id"]
-    others = [here.cast("echo", {"word": f"live {number}"})["cast_id"] for number in range(6)]
-    deaths = 0
+def test_a_cast_that_kills_every_worker_ends_and_takes_no_other_down(deaf: Platform):
+    assert deaf.stop("worker") == 0
+    deadly = deaf.cast("echo", {"word": "die"})["cast_id"]
+    others = [deaf.cast("echo", {"word": f"live {number}"})["cast_id"] for number in range(6)]
+    deaths = 0  # one of which may leave it unknown whether another cast was sent: here that is soon proved
 
     def kept_up() -> bool:
         """Start the worker again whenever it was killed, as a supervisor does; whether the cast has ended."""
         nonlocal deaths
-        if "deadly" in here.running and here.running["deadly"].poll() is not None:
-            assert here.running.pop("deadly").returncode == -signal.SIGKILL
+        if "deadly" in deaf.running and deaf.running["deadly"].poll() is not None:
+            assert deaf.running.pop("deadly").returncode == -signal.SIGKILL
             deaths += 1
-        if "deadly" not in here.running:
-            here.start("deadly", DJANGO_SETTINGS_MODULE="tests.e2e.deadly")
-        return here.row(deadly)["status"] == "failed"
+        if "deadly" not in deaf.running:
+            deaf.start("deadly", DJANGO_SETTINGS_MODULE="tests.e2e.deadly")
+        return deaf.row(deadly)["status"] == "failed"
 
     until(kept_up, seconds=300)
     # The later three times it took down a process of its own.
     assert deaths == 2
-    assert here.stop("deadly") == 0
-    here.start("worker")
-    ended = here.get(deadly)
+    assert deaf.stop("deadly") == 0
+    deaf.start("worker")
+    ended = deaf.get(deadly)
     assert (ended["status_reason"], ended["charged_cents"]) == ("internal_error", 0)
-    assert here.ledger(deadly) == [("hold", 3), ("release", 3)]
-    assert here.dispatches(deadly) == []
+    assert deaf.ledger(deadly) == [("hold", 3), ("release", 3)]
+    assert deaf.dispatches(deadly) == []
     for number, cast_id in enumerate(others):
-        assert here.ended(cast_id)["output"] == {"word": f"live {number}"}
-        assert len(here.dispatches(cast_id)) == 1
-        assert here.row(cast_id)["failed_steps"] == 0
-    told = here.log("deadly")
+        assert deaf.ended(cast_id)["output"] == {"word": f"live {number}"}
+        assert len(deaf.dispatches(cast_id)) == 1
+        assert deaf.row(cast_id)["failed_steps"] == 0
+    told = deaf.log("deadly")
     assert told.count("step ended its process") == 3
     assert told.count("row given up") == 1

@@ -90,10 +90,13 @@ def test_unknown_workflow_repository_and_trailing_slash_are_404(api: Api):
     assert api.get(api.repo("actions/runs/")).status_code == 404
 
 
+AS_JSON = {"Content-Type": "application/json"}
+
+
 def test_body_that_is_no_json_object_is_400(api: Api):
     path = api.repo("actions/workflows/quick.yml/dispatches")
-    assert api("POST", path, data="{").json()["message"] == "Problems parsing JSON"
-    assert api("POST", path, data="[1]").json()["message"] == "Body should be a JSON object"
+    assert api("POST", path, data="{", headers=AS_JSON).json()["message"] == "Problems parsing JSON"
+    assert api("POST", path, data="[1]", headers=AS_JSON).json()["message"] == "Body should be a JSON object"
 
 
 def test_disabled_workflow_is_refused_until_it_is_enabled(api: Api):

@@ -84,7 +84,6 @@ def operator(db: None) -> Client:
     user.user_permissions.set(Permission.objects.all())
     client = Client(raise_request_exception=False)
     client.force_login(user)
-    AuditEntry._base_manager.all()._raw_delete(using="default")
     return client
 
 
