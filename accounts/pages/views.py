@@ -15,6 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.views.decorators.http import require_http_methods, require_safe
@@ -23,9 +24,9 @@ from accounts import principals, second_factor, sessions
 from accounts.audit import log
 from accounts.models import Membership
 from accounts.pages import browsers, notices
-from accounts.pages.adapters import ONLY_FACTOR
+from accounts.pages.adapters import ONLY_FACTOR, proved_lately
 from accounts.pages.forms import ChangeForm, ResetForm
-from accounts.pages.middleware import AFTER_SETUP
+from accounts.pages.middleware import AFTER_SETUP, confirm_first
 
 
 def whose(request: HttpRequest) -> User:
@@ -59,9 +60,11 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def sessions_page(request: HttpRequest) -> HttpResponse:
+def sessions_page(request: HttpRequest) -> HttpResponseBase:
     """List one's sessions; end one, or all but this one."""
     user, current = whose(request), request.session.session_key
+    if request.method == "POST" and not proved_lately(request):  # or who has stolen one could end its owner's
+        return confirm_first(request, lay_aside=True)
     if request.method == "POST":
         numbers = request.POST.getlist("number")
         with transaction.atomic():

@@ -186,6 +186,19 @@ def test_the_admin_shows_no_secrets_of_factors():
 # --- confirming ------------------------------------------------------------------------------------------------------
 
 
+def test_sessions_are_ended_only_after_confirming(ann):
+    here, there = browser(), browser("Safari")
+    log_in(here)
+    log_in(there)
+    long_ago()
+    asked = here.post("/account/sessions/").headers["Location"]
+    assert asked == f"/account/confirm/?next={quote('/account/sessions/', safe='')}"
+    assert there.get("/account/").status_code == 200
+    assert here.post(asked, {"password": PASSWORD}).headers["Location"] == "/account/sessions/"
+    assert there.get("/account/").status_code == 302
+    assert here.get("/account/").status_code == 200
+
+
 @pytest.mark.parametrize("by", ["password", "code"])
 def test_confirming_changes_the_sessions_key_and_not_its_end(ann, by):
     client = browser()
