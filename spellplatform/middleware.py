@@ -16,6 +16,8 @@ from core.api.headers import add_headers, add_page_headers, number_request
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
+LOGGING_OUT = ("account_logout", "admin:logout")
+
 
 class RequestIdMiddleware:
     """Number every request: with a proxy's X-Request-Id if it is sound, else with our own."""
@@ -53,6 +55,9 @@ class PagesMiddleware(RequestIdMiddleware):
     def finish(self, request: HttpRequest, response: HttpResponseBase, number: str) -> None:
         super().finish(request, response, number)
         add_page_headers(response)
+        if request.method == "POST" and request.resolver_match and request.resolver_match.view_name in LOGGING_OUT:
+            # Artifacts may be in the browser's cache, to be asked about each time.
+            response.headers["Clear-Site-Data"] = '"cache", "storage"'
         # Only if somebody asked who it is: to look it up for the log would cost queries.
         if (user := getattr(request, "_cached_user", None)) is not None and user.is_authenticated:
             access.note(user=user.pk)

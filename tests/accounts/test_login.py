@@ -109,8 +109,14 @@ def test_logging_out_takes_a_post(ann):
     log_in(client)
     assert "Log out?" in client.get("/logout/").text
     assert client.get("/account/").status_code == 200
-    assert client.post("/logout/").headers["Location"] == "/login/"
+    done = client.post("/logout/")
+    assert (done.headers["Location"], done.headers["Clear-Site-Data"]) == ("/login/", '"cache", "storage"')
     assert client.get("/account/").headers["Location"] == "/login/?next=/account/"
+
+
+def test_the_browser_forgets_what_it_kept_also_when_one_leaves_from_the_admin(admin_client):
+    assert "Clear-Site-Data" not in admin_client.get("/admin/").headers
+    assert admin_client.post("/admin/logout/").headers["Clear-Site-Data"] == '"cache", "storage"'
 
 
 def test_forms_of_other_sites_are_refused(ann):
