@@ -224,7 +224,7 @@ def test_dispatches_and_looks_do_not_wait_for_each_other(account: Account) -> No
 def test_who_looks_once_does_not_wait_for_an_account_that_looks_all_the_time(account: Account, clock: Clock) -> None:
     other = Account.objects.create(name="another")
     begin, had = timezone.now(), Counter[int]()
-    due = [(0.0, number, account) for number in range(300)] + [(30.0, 1000, other)]
+    due = [(0.0, number, account) for number in range(60)] + [(30.0, 1000, other)]
     heapq.heapify(due)
     while due:
         at, number, whose = heapq.heappop(due)

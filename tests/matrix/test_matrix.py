@@ -68,6 +68,8 @@ def verdict(response: Any) -> str:
     return REFUSALS.get(response.status_code, IN)
 
 
+# Who is asked about methods that there are not: of each kind one.
+FEW = {"nobody", "revoked key", "key with casts:read", "key with every scope", "link", "member", "superuser"}
 # Views that look at the method first; HEAD where it is not GET without its body.
 METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
@@ -121,6 +123,7 @@ def test_who_gets_in_is_who_should(world: World, name: str):
         for who in world.identities
         if name not in LIBRARY or who.user is None
         for method in (METHODS if name not in LIBRARY else ENTRIES[name])
+        if method in ENTRIES[name] or method == "HEAD" or who.name in FEW
         if (found := ask(world, name, method, who)) != (wanted := expected(name, method, who))
     ]
     assert not differences, "\n".join(differences)
