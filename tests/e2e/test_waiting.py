@@ -84,7 +84,8 @@ def test_thirty_wait_at_once_without_holding_threads_or_connections(here: Platfo
         # On a busy machine too: had the thirty held web's few threads, these would have waited for half a minute.
         assert sorted(took)[10] < 1, took
         assert max(took) < 5, took
-        assert threads(here) == threads_before
+        # None of the thirty has one. (One for pages, or for what is told in the background, may have begun meanwhile.)
+        assert threads(here) <= threads_before + PAGE_THREADS
         if server():
             states = until(lambda: (found := connections(here)) and not {*found} - {"idle"} and found)
             # And the event hub's, which listens on one and reads on the other, and that on which wake-ups are sent; and
