@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.audit.models import AuditEntry
 from accounts.principals import Principal
+from core.api.address import UNKNOWN
 from core.api.problems import request_id
 from core.db.compiled import Insert
 from core.rationing.visits import visit
@@ -52,7 +53,7 @@ def record(
             object_id=str(identity)[:100],
             before=None if before is None else plain(before),
             after=None if after is None else plain(after),
-            address=now.address if now else None,
+            address=None if now is None or now.client in ("", UNKNOWN) else now.client,
             request_id=request_id.get() if now else "",
         )
     )

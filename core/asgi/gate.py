@@ -60,7 +60,8 @@ class Passage:
     def __init__(self, scope: Scope, receive: Receive, send: Send, signed_by: bytes | None, shown: Page) -> None:
         self.scope, self.receive, self.send, self.shown = scope, receive, send, shown
         self.penalty = BAD_KEYS if signed_by is None else BAD_SIGNATURES
-        self.visit = Visit(counted_as(client_address(scope)))
+        client = client_address(scope)
+        self.visit = Visit(counted_as(client), client)
         self.visit.credential = credential_of(scope, signed_by, self.visit.address)
         self.refusal: RateLimited | None = None
 

@@ -21,7 +21,8 @@ HEADERS = ("RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Re
 class Visit:
     """A request under way. `credential`: a digest of what it shows, None if it shows nothing."""
 
-    address: str
+    address: str  # as it is counted: of an IPv6 address its network
+    client: str = ""  # the whole address
     credential: bytes | None = None
     proven: bool = False  # it showed something good
     standings: list[Standing] = field(default_factory=list)
