@@ -136,7 +136,7 @@ def repeated(once: Once | None, key: ApiKey) -> Accepted | None:
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
     spell = SPELL.first(key=spell_key)
-    if spell is not None and spell.active:
+    if spell is not None and spell.active and spell.account_id in (None, key.account_id):
         if key.allows_spell(spell_key):
             return spell
         raise may_not_cast(key, spell_key)

@@ -247,6 +247,12 @@ class Runtime(Protocol):
     def described(self, spell: Spell) -> str:
         """Return in a few words, for operators, what a cast of this spell starts."""
 
+    def refusals(self, spell: Spell, given: Any) -> list[dict[str, str]]:
+        """Return why the runtime would not take this input, which fits the spell's schema; `pointer` and `detail` each.
+
+        Asks nobody. Raise InputTooLarge for more than can be handed over.
+        """
+
     def book(self, cast: Cast) -> Turn:
         """Return when this cast, whose place in line is `line_at`, may be started. Raise NotNow, with nothing kept."""
 

@@ -15,6 +15,7 @@ from django.db import models
 
 from accounts.models import Account
 from casts.models import Spell, SpellTarget
+from core.db.documents import DocumentField
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
 
@@ -115,6 +116,19 @@ class RecentRuns(models.Model):
 class WorkflowTarget(SpellTarget):
     """The workflow that a spell starts. What is blank is as the settings say; a spell without a row is blank in all."""
 
+    class Mapping(models.TextChoices):
+        """How a cast's input becomes the inputs of its workflow, or the payload of its event."""
+
+        ENVELOPE = "envelope", "envelope: cast_id, spell_key, and input_data as JSON text"
+        NATIVE = "native", "native: each property is the workflow's input of that name"
+        NATIVE_WITH_CAST_ID = "native+cast_id", "native, with cast_id for the run's title"
+
+    class Matching(models.TextChoices):
+        """How the run behind a cast is told apart from others."""
+
+        ANSWER_OR_TAG = "answer_or_tag", "by GitHub's answer, or the tag in its title"
+        EXCLUSIVE = "exclusive", "one cast at a time: the only new run of ours"
+
     decisive = ("repository", "workflow_file", "ref", "event_type")
     searched = ("repository", "workflow_file", "event_type")
 
@@ -132,6 +146,23 @@ class WorkflowTarget(SpellTarget):
     )
     ref = models.CharField(max_length=200, blank=True, help_text="Branch or tag. Blank: GITHUB_WORKFLOW_REF.")
     event_type = models.CharField(max_length=100, blank=True, help_text="For repository_dispatch: the event's type.")
+    input_mapping = models.CharField(
+        max_length=20,
+        choices=Mapping,
+        default=Mapping.ENVELOPE,
+        db_default=Mapping.ENVELOPE,
+        help_text="How the workflow is handed a cast's input.",
+    )
+    matching = models.CharField(
+        max_length=20,
+        choices=Matching,
+        default=Matching.ANSWER_OR_TAG,
+        db_default=Matching.ANSWER_OR_TAG,
+        help_text="“Exclusive” is for servers that don't name the run they start, and workflows whose titles carry no "
+        "[cast:…].",
+    )
+    # Of the workflow's own inputs, as last read: {name: {type, required, default, options}}. NULL: never read.
+    declared_inputs = DocumentField(null=True, blank=True, editable=False)
     installation_id = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )

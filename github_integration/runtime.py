@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.utils import timezone
 
@@ -27,6 +27,7 @@ from casts.runtime import (
 )
 from github_integration import errors, identity, recent, turns, wire
 from github_integration.api import Repository, github
+from github_integration.inputs import inputs_of, payload_of, refusals
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
 from github_integration.routes import ROUTE
@@ -59,6 +60,9 @@ class WorkflowRuntime:
     def secrets(self, spell: Spell) -> set[str]:
         target = WorkflowTarget.of(spell)
         return {target.repository_used, target.workflow_used}
+
+    def refusals(self, spell: Spell, given: Any) -> list[dict[str, str]]:
+        return refusals(spell, given)
 
     def book(self, cast: Cast) -> Turn:
         installation = installation_of(cast)
@@ -297,7 +301,7 @@ class RepositoryDispatch(WorkflowRuntime):
         return f"{target.repository_used}: event {target.event_type}"
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
-        event_type, payload = WorkflowTarget.of(cast.spell).event_type, dict(inputs_of(cast))
+        event_type, payload = WorkflowTarget.of(cast.spell).event_type, payload_of(cast)
         dispatch_outcome(cast, lambda: repository_of(cast).dispatch_event(event_type, payload, before=before))
         return None
 
@@ -338,12 +342,6 @@ def failed_job(jobs: list[folding.Changes]) -> folding.Changes | None:
     """Return the job that failed; those that it took down with it are cancelled, and may come before it."""
     ended_badly = [job for job in jobs if job["conclusion"] not in (None, "success", "skipped", "neutral")]
     return min(ended_badly, key=lambda job: job["conclusion"] == "cancelled", default=None)
-
-
-def inputs_of(cast: Cast) -> dict[str, str]:
-    """Return what a spell's workflow receives: three strings, the input as JSON text."""
-    text = json.dumps(cast.input, ensure_ascii=False, separators=(",", ":"))
-    return {"cast_id": str(cast.pk), "spell_key": cast.spell.key, "input_data": text}
 
 
 def _reading(cast: Cast, chunks: Iterator[bytes]) -> Iterator[bytes]:

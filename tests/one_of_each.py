@@ -33,6 +33,7 @@ from casts.models import (
     MetadataMark,
     SlotOrder,
     Spell,
+    SpellVersion,
 )
 from core.sealing import seal
 from github_integration.models import AccountTurns, Installation, RecentRuns, WorkflowTarget
@@ -76,6 +77,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(FailedTries, name=TEXT, count=1, last_ms=2**60),
         make(Refusal, allowance="address", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
+        make(SpellVersion, spell=spell, number=2**31 - 1, definition=DOCUMENT, created_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),

@@ -112,7 +112,7 @@ class SpellAdmin(ConsoleAdmin):
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
     readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives")
     fieldsets = (
-        (None, {"fields": ("key", "name", "description", "active")}),
+        (None, {"fields": ("key", "name", "description", "active", "account")}),
         (
             "Target",
             {
@@ -121,7 +121,7 @@ class SpellAdmin(ConsoleAdmin):
                 "without it a dispatch whose outcome is unknown is never repeated.",
             },
         ),
-        ("Input and output", {"fields": ("input_schema", "output_schema")}),
+        ("Input and output", {"fields": ("input_schema", "output_schema", "result_artifact", "result_file")}),
         ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
         ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
         ("What callers see", {"fields": ("show_run", "show_input")}),

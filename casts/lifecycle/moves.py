@@ -123,6 +123,7 @@ def new_cast(
         metadata=metadata or {},
         callback_url=callback_url,
         cost_cents=spell.price_cents,
+        spell_version=spell.version or None,
         run_scope=runtime_for(spell.runtime).scope(spell),
         created_at=now,
         expires_at=now + dt.timedelta(seconds=ttl_seconds or spell.ttl_seconds),

@@ -23,6 +23,7 @@ from casts.models.metadata import MetadataMark, mark_of
 from casts.models.spell import (
     Spell,
     SpellTarget,
+    SpellVersion,
     standard_retention,
     standard_timeout,
     standard_ttl,
@@ -45,6 +46,7 @@ __all__ = [
     "SlotOrder",
     "Spell",
     "SpellTarget",
+    "SpellVersion",
     "endpoint_id",
     "every_callback_type",
     "mark_of",

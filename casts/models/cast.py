@@ -40,6 +40,7 @@ class Cast(DueRow):
     metadata = DocumentField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
     cost_cents = models.PositiveIntegerField()
+    spell_version = models.PositiveIntegerField(null=True)  # which it was accepted under; NULL: versions came later
 
     status = models.CharField(max_length=10, choices=CastStatus, default=CastStatus.QUEUED)
     status_reason = models.CharField(max_length=40, default="accepted")
@@ -82,6 +83,8 @@ class Cast(DueRow):
 
     error = DocumentField(null=True)
     output = DocumentField(null=True)
+    summary = models.TextField(blank=True, default="", db_default="")  # Markdown, for people
+    annotations = DocumentField(null=True)  # what its jobs remarked; NULL: not asked, or not to be had
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
 
     class Meta(DueRow.Meta):

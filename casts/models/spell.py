@@ -8,8 +8,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Q
 
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
 from core import json_schema
 from core.db.documents import DocumentField
 
@@ -26,7 +27,7 @@ def valid_schema(schema: object) -> None:
 
 class SpellQuerySet(models.QuerySet["Spell"]):
     def castable_by(self, key: ApiKey) -> SpellQuerySet:
-        spells = self.filter(active=True)
+        spells = self.filter(Q(account=None) | Q(account=key.account_id), active=True)
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
@@ -65,12 +66,33 @@ class Spell(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     active = models.BooleanField(default=True, help_text="An inactive spell is not found; its casts go on.")
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.PROTECT,
+        related_name="spells",
+        null=True,
+        blank=True,
+        help_text="Whose spell it is: only this account's keys see it and cast it. Blank: every account's.",
+    )
 
     runtime = models.CharField(max_length=32, choices=Runtime, default=Runtime.WORKFLOW_DISPATCH)
 
     input_schema = DocumentField(default=dict, blank=True, validators=[valid_schema], help_text="JSON Schema 2020-12")
     output_schema = DocumentField(
         null=True, blank=True, validators=[valid_schema], help_text="Of result.json. Blank: anything goes."
+    )
+    result_artifact = models.CharField(
+        max_length=100,
+        blank=True,
+        default="spell-result",
+        db_default="spell-result",
+        help_text="The artifact that holds the result. Blank: its casts have no output, only artifacts.",
+    )
+    result_file = models.CharField(
+        max_length=200,
+        default="result.json",
+        db_default="result.json",
+        help_text="The file of it that becomes the output: JSON.",
     )
     price_cents = models.PositiveIntegerField(default=0, validators=[AT_MOST])
     # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
@@ -106,6 +128,7 @@ class Spell(models.Model):
         db_default=True,
         help_text="The progress page shows the input to everybody who has the link. The API always gives it.",
     )
+    version = models.PositiveIntegerField(default=0, db_default=0, editable=False)  # its latest; see SpellVersion
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -175,4 +198,25 @@ class SpellTarget(models.Model):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        return tuple(field.name for field in cls._meta.fields if field.name not in ("id", "spell"))
+        return tuple(field.name for field in cls._meta.fields if field.editable and field.name not in ("id", "spell"))
+
+
+class SpellVersion(models.Model):
+    """What a spell was from one change to the next. A cast keeps the number of the version it was accepted under.
+
+    `definition` is what a file of spells would say of it: see `casts.spells.toml`.
+    """
+
+    spell = models.ForeignKey(Spell, on_delete=models.CASCADE, related_name="versions", db_index=False)
+    number = models.PositiveIntegerField()
+    definition = DocumentField()
+    by = models.CharField(max_length=150, blank=True)  # who changed it
+    source = models.CharField(max_length=300, blank=True)  # where it comes from: a file, a repository's commit
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("spell_id", "-number")
+        constraints = [models.UniqueConstraint(fields=["spell", "number"], name="one_version_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.spell} {self.number}"

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from casts.models import Spell
+from casts.runtime import runtime_for
 from core import json_schema
 from core.db.documents import written
 from core.errors import InputTooLarge, InvalidInput
@@ -30,6 +31,10 @@ def checked_input(spell: Spell, given: Any) -> Any:
     if problems := json_schema.violations(spell.input_schema, filled, at="/input"):
         raise InvalidInput(
             f"The input does not fit the spell's input_schema in {len(problems)} place(s).", errors=problems
+        )
+    if problems := runtime_for(spell.runtime).refusals(spell, filled):
+        raise InvalidInput(
+            f"The spell's workflow can't take this input, for {len(problems)} reason(s).", errors=problems
         )
     return filled
 

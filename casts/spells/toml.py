@@ -18,7 +18,7 @@ from core.strict_json import storable
 
 BEFORE_TARGET = ("name", "description", "active", "runtime")
 AFTER_TARGET = (
-    *("input_schema", "output_schema", "price_cents", "charge_failed_runs"),
+    *("input_schema", "output_schema", "result_artifact", "result_file", "price_cents", "charge_failed_runs"),
     *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
 )
 

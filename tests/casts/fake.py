@@ -70,6 +70,9 @@ class FakeRuntime:
     def described(self, spell: Spell) -> str:
         return WorkflowDispatch().described(spell)
 
+    def refusals(self, spell: Spell, given: Any) -> list[dict[str, str]]:
+        return []
+
     def book(self, cast: Cast) -> Turn:
         answer = self.answer("book", cast, timezone.now())
         return answer if isinstance(answer, Turn) else Turn(answer)

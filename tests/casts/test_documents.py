@@ -16,7 +16,7 @@ from casts.live import frames
 from casts.models import Cast, CastEvent, IdempotencyRecord, Spell
 from casts.runtime import Observation, RemoteArtifact
 from core.db.documents import DocumentField, TextAt
-from github_integration.runtime import inputs_of
+from github_integration.inputs import inputs_of
 from tests.casts.conftest import step
 from tests.casts.receivers import receiver, work_off
 from tests.one_of_each import every_model

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account
 from casts.models import Cast, CastEvent
-from github_integration.runtime import inputs_of
+from github_integration.inputs import inputs_of
 from tests.casts.client import CLIENT, Api, asked, problem, run
 from tests.casts.conftest import history, ledger, nothing_left
 
