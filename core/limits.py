@@ -60,9 +60,15 @@ INPUT_BYTES = limit(
     130_000, "bytes", "Casts", "`input`, with defaults filled in", TOO_LARGE, setting="CAST_INPUT_MAX_BYTES"
 )
 # A workflow takes 65,535 characters for all inputs of a run, as compact JSON; the others and the names take up to 150.
-PACKED_CHARS = limit(65_300, "characters", "Casts", "`input`, packed as text into JSON", TOO_LARGE)
+PACKED_CHARS = limit(65_300, "characters", "Casts", "`input`, packed as text into JSON, for the envelope", TOO_LARGE)
+NATIVE_CHARS = limit(
+    65_535, "characters", "Casts", "a workflow's own inputs, each as text, or an event's data, as JSON", TOO_LARGE
+)
 
 INVALID = "422 `VALIDATION_ERROR`"
+# Enterprise Server took 10 up to 3.19.
+WORKFLOW_INPUTS = limit(25, "inputs", "Casts", "a workflow's own inputs", INVALID, setting="GITHUB_INPUTS_MAX")
+EVENT_NAMES = limit(10, "names", "Casts", "names at the top of an event's data", INVALID)
 SPELL_KEY_CHARS = limit(64, "characters", "Casts", "`spell_key`", INVALID)
 METADATA_ENTRIES = limit(50, "entries", "Casts", "`metadata`", INVALID)
 METADATA_KEY_CHARS = limit(100, "characters", "Casts", "a name in `metadata`", INVALID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from casts.models import Cast, Spell
+from casts.models import Cast
 from core.db.documents import written
 from github_integration.models import WorkflowTarget
 
@@ -18,8 +18,7 @@ def inputs_of(cast: Cast) -> dict[str, str]:
     target = WorkflowTarget.of(cast.spell)
     if target.input_mapping == WorkflowTarget.Mapping.ENVELOPE:
         return envelope_of(cast)
-    inputs = {name: text_of(value) for name, value in (cast.input or {}).items() if value is not None}
-    return inputs | own_of(cast, target)
+    return native_inputs(cast.input or {}) | own_of(cast, target)
 
 
 def payload_of(cast: Cast) -> dict[str, Any]:
@@ -28,6 +27,10 @@ def payload_of(cast: Cast) -> dict[str, Any]:
     if target.input_mapping == WorkflowTarget.Mapping.ENVELOPE:
         return dict(envelope_of(cast))
     return dict(cast.input or {}) | own_of(cast, target)
+
+
+def native_inputs(given: dict[str, Any]) -> dict[str, str]:
+    return {name: text_of(value) for name, value in given.items() if value is not None}
 
 
 def own_of(cast: Cast, target: WorkflowTarget) -> dict[str, str]:
@@ -45,12 +48,3 @@ def text_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:  # 1.0 is 1; beyond, digits are made up
         return str(int(value))
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def refusals(spell: Spell, given: Any) -> Problems:
-    """Return what GitHub would refuse of an input that fits the spell's schema."""
-    if WorkflowTarget.of(spell).input_mapping == WorkflowTarget.Mapping.ENVELOPE:
-        return []
-    if given is not None and not isinstance(given, dict):
-        return [{"pointer": "/input", "detail": "Give an object: its properties are the workflow's inputs."}]
-    return []

@@ -179,8 +179,42 @@ class WorkflowTarget(SpellTarget):
             wrong["repository"] = "Write the repository as owner/name, without .git."
         if not (self.repository or settings.GITHUB_REPOSITORY):
             wrong["repository"] = "Name a repository here, or set GITHUB_REPOSITORY for all spells."
+        if why := self._mapping_mistake():
+            wrong["input_mapping"] = why
         if wrong:
             raise ValidationError(wrong)
+
+    def _mapping_mistake(self) -> str:
+        by_event = self.spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
+        if by_event and self.input_mapping == self.Mapping.NATIVE and self.matching != self.Matching.EXCLUSIVE:
+            return (
+                "GitHub never names the run that an event starts, and without cast_id no title can carry [cast:…]: no "
+                "run would ever be found. Use native+cast_id, with [cast:${{ github.event.client_payload.cast_id }}] "
+                "in the workflow's run-name; or the matching “exclusive”."
+            )
+        if (
+            not by_event
+            and self.input_mapping == self.Mapping.NATIVE_WITH_CAST_ID
+            and self.declared_inputs is not None
+            and "cast_id" not in self.declared_inputs
+        ):
+            return (
+                f"{self.workflow_used} declares no input cast_id, so GitHub would refuse every start. Use native; or "
+                "add `cast_id: { type: string }` to its inputs, and have it read again by Check."
+            )
+        return ""
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; if the target changes, forget what another file declared."""
+        if self.pk is not None and self.declared_inputs is not None:
+            stored = WorkflowTarget.objects.filter(pk=self.pk).first()
+            if (
+                stored is not None
+                and stored.declared_inputs == self.declared_inputs
+                and any(getattr(stored, name) != getattr(self, name) for name in self.decisive)
+            ):
+                self.declared_inputs = None
+        super().save(*args, **kwargs)
 
     # With the settings filled in.
 

@@ -27,9 +27,10 @@ from casts.runtime import (
 )
 from github_integration import errors, identity, recent, turns, wire
 from github_integration.api import Repository, github
-from github_integration.inputs import inputs_of, payload_of, refusals
+from github_integration.inputs import inputs_of, payload_of
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
+from github_integration.refusals import refusals
 from github_integration.routes import ROUTE
 from github_integration.targets import installation_of, repository_of, run_id_of
 from github_integration.words import WORDS

@@ -10,7 +10,7 @@ from github_integration.models import WorkflowTarget
 
 def parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what of these fields is the spell's, and what its target's."""
-    of_target = {name: value for name, value in fields.items() if name in WorkflowTarget.names()}
+    of_target = {name: value for name, value in fields.items() if name in (*WorkflowTarget.names(), "declared_inputs")}
     return {name: value for name, value in fields.items() if name not in of_target}, of_target
 
 

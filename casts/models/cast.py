@@ -84,7 +84,7 @@ class Cast(DueRow):
     error = DocumentField(null=True)
     output = DocumentField(null=True)
     summary = models.TextField(blank=True, default="", db_default="")  # Markdown, for people
-    annotations = DocumentField(null=True)  # what its jobs remarked; NULL: not asked, or not to be had
+    annotations = DocumentField(null=True)  # what its jobs remarked; NULL: not asked, or never told
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
 
     class Meta(DueRow.Meta):

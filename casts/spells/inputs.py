@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +11,6 @@ from casts.runtime import runtime_for
 from core import json_schema
 from core.db.documents import written
 from core.errors import InputTooLarge, InvalidInput
-from core.limits import PACKED_CHARS
 
 
 def checked_input(spell: Spell, given: Any) -> Any:
@@ -40,18 +38,12 @@ def checked_input(spell: Spell, given: Any) -> Any:
 
 
 def check_size(text: str) -> None:
-    """Raise InputTooLarge if a workflow can't be given this JSON: by characters, packed characters, or bytes."""
+    """Raise InputTooLarge if a workflow can't be given this JSON, however it is handed over."""
     most: dict[str, Any]
-    chars, packed, size = len(text), len(json.dumps(text, ensure_ascii=False)), len(text.encode())
+    chars, size = len(text), len(text.encode())
     if chars > settings.CAST_INPUT_MAX_CHARS:
         most = {"max_chars": settings.CAST_INPUT_MAX_CHARS}
         measured = f"{chars} characters of JSON; at most {settings.CAST_INPUT_MAX_CHARS}"
-    elif packed > PACKED_CHARS:
-        most = {"max_chars": PACKED_CHARS}
-        measured = (
-            f"{packed} characters once its JSON is packed as text, in which a quotation mark takes two; "
-            f"at most {PACKED_CHARS}"
-        )
     elif size > settings.CAST_INPUT_MAX_BYTES:
         most = {"max_bytes": settings.CAST_INPUT_MAX_BYTES}
         measured = f"{size} bytes of JSON; at most {settings.CAST_INPUT_MAX_BYTES}"

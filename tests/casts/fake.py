@@ -71,7 +71,7 @@ class FakeRuntime:
         return WorkflowDispatch().described(spell)
 
     def refusals(self, spell: Spell, given: Any) -> list[dict[str, str]]:
-        return []
+        return WorkflowDispatch().refusals(spell, given)
 
     def book(self, cast: Cast) -> Turn:
         answer = self.answer("book", cast, timezone.now())
