@@ -11,8 +11,9 @@ from github_integration.details import RepositoryDetails, WorkflowDetails
 from github_integration.doctor import workflow_file
 from github_integration.doctor.findings import OUTAGES, About, Finding
 from github_integration.doctor.installations import reach, repository_of
-from github_integration.doctor.workflow_file import Unreadable, WorkflowFile
 from github_integration.models import WorkflowTarget
+from github_integration.workflow_files import reading
+from github_integration.workflow_files.reading import Unreadable, WorkflowFile
 
 FOLDER = ".github/workflows/"
 STATES = {
@@ -103,7 +104,7 @@ def _file(
     """Read a file at a ref, blank for the default branch."""
     branch = found.default_branch
     try:
-        return workflow_file.read(name, repository.workflow_text(name, ref=ref))
+        return reading.read(name, repository.workflow_text(name, ref=ref))
     except Unreadable as exc:
         yield about.problem("file", str(exc), hint=f"Correct {FOLDER}{name} on {ref or branch}.")
     except errors.NotFound as exc:
@@ -154,7 +155,7 @@ def _listeners(
             continue
         name = workflow.path.removeprefix(FOLDER)
         try:
-            file = workflow_file.read(name, repository.workflow_text(name))
+            file = reading.read(name, repository.workflow_text(name))
         except (errors.NotFound, Unreadable):  # GitHub does not start those either
             continue
         except (errors.PermissionMissing, errors.Refused):
