@@ -16,6 +16,7 @@ from github_integration import details, errors, wire
 from github_integration.auth import Auth, Scope
 from github_integration.details import (
     AppDetails,
+    EnvironmentDetails,
     HookConfig,
     InstallationDetails,
     RepositoryDetails,
@@ -193,6 +194,11 @@ class Repository:
         path = self._path("contents", ".github", "workflows", file)
         answer = self._send(Call("GET", path, {"ref": ref} if ref else {}, accept=wire.AS_RAW), READ_CONTENTS)
         return answer.content.decode(errors="replace")
+
+    def environments(self) -> list[EnvironmentDetails]:
+        """Return the repository's environments, six hundred at most. Raise NotFound where GitHub has none at all."""
+        listed = self._pages("environments", "environments")
+        return [details.environment_details(one) for one in listed if isinstance(one, dict)]
 
     # --- how -----------------------------------------------------------------------------------------------
 

@@ -116,6 +116,24 @@ def workflow_details(workflow: JSON) -> WorkflowDetails:
     )
 
 
+@dataclass(frozen=True)
+class EnvironmentDetails:
+    """One environment of a repository. `keeps_waiting`: what a run in it has to wait for, blank if for nothing."""
+
+    name: str
+    keeps_waiting: str
+
+
+def environment_details(environment: JSON) -> EnvironmentDetails:
+    rules = [_mapping(rule) for rule in environment.get("protection_rules") or ()]
+    waits = []
+    if any(rule.get("type") == "required_reviewers" for rule in rules):
+        waits.append("a reviewer's approval")
+    if minutes := max((_number(rule.get("wait_timer")) for rule in rules), default=0):
+        waits.append(f"{minutes} minutes")
+    return EnvironmentDetails(name=plain(environment.get("name")), keeps_waiting=" and ".join(waits))
+
+
 def calls_left(rate_limits: JSON) -> int | None:
     """Return how many calls of the primary limit are left, None if the answer doesn't tell."""
     left = _mapping(_mapping(rate_limits.get("resources")).get("core")).get("remaining")
