@@ -1,14 +1,18 @@
 """Where actions come from: stand-ins of this package for the usual ones, github.com for the others."""
 
+import io
 import logging
 import os
 import re
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
+from .repositories import Repository
 from .workflow import WorkflowError, read
 
 logger = logging.getLogger(__name__)
@@ -38,8 +42,9 @@ class Unavailable(Exception):
 class Actions:
     """Finds actions by name and version; what was fetched is kept."""
 
-    def __init__(self, work: Path, kept: Path, source: str) -> None:
+    def __init__(self, work: Path, kept: Path, source: str, served: dict[str, Repository] | None = None) -> None:
         self.stand_ins, self.kept, self.source = work / "stand_ins", kept, source.rstrip("/")
+        self._served, self._exported = served or {}, work / "served"
         self.node: str | None = None
         self._fresh: set[str] = set()
         self._lock = threading.Lock()
@@ -55,6 +60,8 @@ class Actions:
             return self.stand_ins / stand_in
         # One at a time: two runs may need the same action, whose draft has one name.
         with self._lock:
+            if repository := self._served.get(name.lower()):
+                return self._export(repository, ref)
             return self._fetch(name, ref)
 
     def read(self, folder: Path) -> dict[str, Any] | None:
@@ -67,6 +74,30 @@ class Actions:
                     return {}  # act says what is wrong with it
                 return (data.get("runs") if isinstance(data, dict) else None) or {}
         return {"using": "docker"} if (folder / "Dockerfile").is_file() else None
+
+    def _export(self, repository: Repository, ref: str) -> Path:
+        """Return a folder with a served repository's files at a ref; on the checked-out branch as they are now."""
+        repository.look_again()
+        sha = repository.commit(ref)
+        if sha is None:
+            raise Unavailable(f"{repository.full_name}, which is served here, has no such version.")
+        if (repository.resolve(ref) or ("",))[0] == f"refs/heads/{repository.default_branch}":
+            # A folder of its own for each run, whose action must not change while it runs.
+            self._exported.mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._exported))
+            repository.copy_tree(folder)
+            return folder
+        folder = self._exported / f"{repository.full_name.lower().replace('/', '+')}@{sha}"
+        if not folder.is_dir():
+            packed = repository.git.run("archive", "--format=tar", sha)
+            if packed is None:
+                raise Unavailable(f"{repository.full_name}, which is served here, has no such version.")
+            draft = folder.with_name(folder.name + ".draft")
+            shutil.rmtree(draft, ignore_errors=True)
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                archive.extractall(draft, filter="data")
+            draft.rename(folder)
+        return folder
 
     def _fetch(self, name: str, ref: str) -> Path:
         key = f"{name}@{ref}".lower()

@@ -10,7 +10,18 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from . import guards, pages, routes_app, routes_control, routes_runs, routes_workflows
+from . import (
+    guards,
+    pages,
+    routes_app,
+    routes_control,
+    routes_installations,
+    routes_manifest,
+    routes_outcomes,
+    routes_repositories,
+    routes_runs,
+    routes_workflows,
+)
 from .answers import ApiError, not_found, with_etag
 from .clock import iso, now
 from .config import API_VERSIONS, DEFAULT_VERSION
@@ -18,7 +29,11 @@ from .world import World
 
 logger = logging.getLogger(__name__)
 GHES_PREFIX = "/api/v3"
-ALL_RULES = [*routes_app.RULES, *routes_workflows.RULES, *routes_runs.RULES, *routes_control.RULES, *pages.RULES]
+MODULES = (
+    *(routes_app, routes_repositories, routes_outcomes, routes_workflows, routes_runs),
+    *(routes_manifest, routes_installations, routes_control, pages),
+)
+ALL_RULES = [rule for module in MODULES for rule in module.RULES]
 ROUTES = Map(
     [Rule(path, methods=[method], endpoint=handler) for method, path, handler in ALL_RULES],
     merge_slashes=False,
@@ -36,7 +51,7 @@ class Api:
         if path.startswith(GHES_PREFIX + "/"):
             environ["PATH_INFO"] = path.removeprefix(GHES_PREFIX)
         request = Request(environ)
-        if (refused := guards.refusal(request, host=self.world.config.host)) is not None:
+        if (refused := guards.refusal(request, host=self.world.config.host, forms=True)) is not None:
             return ApiError(*refused).response()(environ, start_response)
         answer = self._local(request) if request.path.startswith("/_local/") else self._public(request)
         return answer(environ, start_response)

@@ -32,11 +32,19 @@ class Config:
     cancel_grace: float = 300.0  # seconds for `if: always()` steps after a cancel
     rate_limit: int = 15_000  # requests an hour; counted and told, never enforced unless a fault asks for it
     permissions: dict[str, str] = field(
-        default_factory=lambda: {"actions": "write", "checks": "read", "contents": "write", "metadata": "read"}
+        default_factory=lambda: {
+            "actions": "write",
+            "checks": "write",
+            "contents": "write",
+            "metadata": "read",
+            "statuses": "write",
+        }
     )
     # What the App asks for, where the installation's owner has not accepted all of it; None: the same.
     wanted_permissions: dict[str, str] | None = None
-    events: list[str] = field(default_factory=lambda: ["workflow_job", "workflow_run"])
+    events: list[str] = field(default_factory=lambda: ["push", "workflow_job", "workflow_run"])
+    environments: dict[str, list[str]] = field(default_factory=dict)  # by full name of the repository
+    watch_pushes: bool = False
 
     @property
     def base_url(self) -> str:
@@ -46,6 +54,11 @@ class Config:
     def blob_url(self) -> str:
         """The origin of logs and artifacts: another than the API's, as on GitHub."""
         return f"http://{self.host}:{self.blob_port}"
+
+    @property
+    def account(self) -> str:
+        """The login under which the App of the command line is installed."""
+        return next(iter(self.repositories)).split("/")[0]
 
     @property
     def bot(self) -> str:

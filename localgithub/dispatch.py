@@ -41,8 +41,8 @@ def check_size(value: dict[str, Any], *, keys: int, what: str, docs: str) -> Non
         raise ApiError(422, f"{what} too large.", docs)
 
 
-def checked_inputs(workflow: Workflow, given: dict[str, Any]) -> dict[str, str]:
-    """Return the inputs as the run sees them, defaults filled in."""
+def checked_inputs(workflow: Workflow, given: dict[str, Any], environments: list[str]) -> dict[str, str]:
+    """Return the inputs as the run's event has them, as text and with defaults filled in."""
     declared = workflow.inputs
     unexpected = [name for name in given if name not in declared]
     if unexpected:
@@ -51,7 +51,7 @@ def checked_inputs(workflow: Workflow, given: dict[str, Any]) -> dict[str, str]:
     for name, spec in declared.items():
         if name in given:
             inputs[name] = value = to_text(given[name])
-            if (allowed := _allowed(spec)) is not None and value not in allowed:
+            if (allowed := _allowed(spec, environments)) is not None and value not in allowed:
                 raise ApiError(
                     422, f"Provided value '{value}' for input '{name}' not in the list of allowed values", DOCS
                 )
@@ -66,11 +66,13 @@ def checked_inputs(workflow: Workflow, given: dict[str, Any]) -> dict[str, str]:
     return inputs
 
 
-def _allowed(spec: dict[str, Any]) -> list[str] | None:
+def _allowed(spec: dict[str, Any], environments: list[str]) -> list[str] | None:
     if spec.get("type") == "boolean":
         return ["true", "false"]
     if spec.get("type") == "choice":
         return [to_text(option) for option in spec.get("options") or []]
+    if spec.get("type") == "environment":
+        return environments if spec.get("required") else ["", *environments]
     return None
 
 

@@ -1,12 +1,14 @@
 """What keeps web pages in a developer's browser from using the local GitHub, and tells who may steer it.
 
 It listens on this machine and asks nobody to log in, so a page of anybody's could otherwise send it requests: to its
-address, or to a name of the page's own that is made to lead here (DNS rebinding).
+address, or to a name of the page's own that is made to lead here (DNS rebinding). Its own pages' forms are taken from
+its own pages alone. One page takes a form from anywhere, as GitHub's does: that which shows what an App would be.
 """
 
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -16,16 +18,40 @@ from werkzeug.wrappers import Request
 CONTROL_TOKEN = "control-token"  # noqa: S105 - the name of its file in the state directory
 
 
-def refusal(request: Request, *, host: str) -> tuple[int, str] | None:
-    """Return the status and the reason with which to refuse a request; None if it may be answered."""
-    if "Origin" in request.headers:
-        return 403, "The local GitHub answers no web pages: the request has an Origin."
+# The page that shows a manifest, and those whose forms change something.
+_SHOWS = re.compile(r"(/organizations/[^/]+)?/settings/apps/new$")
+_FORMS = re.compile(
+    r"(/organizations/[^/]+)?/settings/(apps|installations/\d+)$|/(github-)?apps/[^/]+/installations/new$"
+)
+_FORM_KINDS = ("application/x-www-form-urlencoded", "multipart/form-data")
+MAX_FORM = 200_000  # bytes
+
+
+def refusal(request: Request, *, host: str, forms: bool = False) -> tuple[int, str] | None:
+    """Return the status and the reason with which to refuse a request; None if it may be answered.
+
+    `forms`: this server has the pages with forms.
+    """
     if not ours(request.headers.get("Host", ""), host):
         return 421, "The local GitHub is not called by this Host."
+    post = forms and request.method == "POST"
+    shows, changes = post and bool(_SHOWS.match(request.path)), post and bool(_FORMS.match(request.path))
+    origin = request.headers.get("Origin")
+    if origin is not None and not shows and not (changes and _same(origin, request)):
+        return 403, "The local GitHub answers no web pages: the request has an Origin."
     kind = parse_options_header(request.headers.get("Content-Type", ""))[0].lower()
+    if shows or changes:
+        if has_body(request) and kind not in _FORM_KINDS:
+            return 415, "This page of the local GitHub takes a form."
+        return (413, "The form is too large.") if (request.content_length or 0) > MAX_FORM else None
     if has_body(request) and kind != "application/json" and not (kind.startswith("application/") and "+json" in kind):
         return 415, "The local GitHub takes JSON alone: send Content-Type: application/json."
     return None
+
+
+def _same(origin: str, request: Request) -> bool:
+    scheme, _, rest = origin.partition("://")
+    return scheme in ("http", "https") and rest.lower() == request.headers.get("Host", "").lower()
 
 
 def ours(named: str, host: str) -> bool:

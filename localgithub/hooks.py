@@ -14,7 +14,6 @@ from typing import Any
 import requests
 
 from .clock import iso, next_id, now
-from .config import Config
 from .faults import Faults
 
 logger = logging.getLogger(__name__)
@@ -89,12 +88,12 @@ class Delivery:
 
 
 class Hooks:
-    """Signs and sends webhooks from a few threads; keeps the delivery log."""
+    """One App's webhook: signs and sends from a few threads, keeps the delivery log."""
 
-    def __init__(self, config: Config, faults: Faults) -> None:
+    def __init__(self, faults: Faults, app_id: int, url: str, secret: str) -> None:
         self.faults = faults
-        self.app_id, self.hook_id = config.app_id, 400_000_000 + config.app_id
-        self.url, self.secret = config.webhook_url, config.webhook_secret
+        self.app_id, self.hook_id = app_id, 400_000_000 + app_id
+        self.url, self.secret = url, secret
         self.content_type, self.insecure_ssl = "json", "0"
         self._log: list[Delivery] = []
         self._lock = threading.Lock()
@@ -115,15 +114,15 @@ class Hooks:
             # One without a status is still on its way.
             return sorted((d for d in self._log if d.status_code), key=lambda d: -d.id)
 
-    def emit(self, event: str, payload: dict[str, Any], *, lane: int = 0) -> list[Delivery]:
-        """Queue an event; what shares a lane arrives in order, unless a fault says otherwise."""
-        # A suspended or removed installation sends nothing but the news of that.
-        if not self.url or ((self.faults.suspended or self.faults.removed) and event != "installation"):
-            return []
-        if self.faults.befalls("lose"):
+    def emit(self, event: str, payload: dict[str, Any], *, lane: int = 0, deliver: bool = True) -> list[Delivery]:
+        """Queue an event; what shares a lane arrives in order, unless a fault says otherwise.
+
+        What is not to be delivered is in the log as failed, as under the fault "drop".
+        """
+        if not self.url or self.faults.befalls("lose"):
             return []
         delivery = Delivery.of(event, payload)
-        if self.faults.befalls("drop"):
+        if not deliver or self.faults.befalls("drop"):
             self._keep(delivery)
             self._finish(delivery, 502, "failed to connect to host")
             return []

@@ -1,19 +1,21 @@
 """GitHub's JSON shapes of Apps, workflows, runs, jobs and artifacts."""
 
-import base64
-import hashlib
-from datetime import datetime
-from urllib.parse import quote
-
+from .apps import App, Apps, Installation
 from .clock import iso
+from .config import Config
 from .repositories import Repository
-from .runs import Annotation, Artifact, Attempt, Job, Run
-from .shapes import JSON, BaseRenderer, node_id
+from .runs import Artifact, Attempt, Job, Run
+from .shapes import JSON, node_id
+from .shapes_code import CodeRenderer
 from .workflow import Workflow
 
 
-class Renderer(BaseRenderer):
+class Renderer(CodeRenderer):
     """Writes domain objects as JSON, with links to this server."""
+
+    def __init__(self, config: Config, apps: Apps) -> None:
+        super().__init__(config)
+        self.apps = apps
 
     def workflow(self, workflow: Workflow, repository: Repository) -> JSON:
         home = f"{self.config.base_url}/{repository.full_name}"
@@ -130,21 +132,6 @@ class Renderer(BaseRenderer):
             "runner_group_name": "Default" if ran else None,
         }
 
-    def annotation(self, run: Run, annotation: Annotation) -> JSON:
-        file = f"{self.config.base_url}/{run.repository.full_name}/blob/{run.sha}/{quote(annotation.path)}"
-        return {
-            "path": annotation.path,
-            "blob_href": file,
-            "start_line": annotation.start_line,
-            "end_line": annotation.end_line,
-            "start_column": annotation.start_column,
-            "end_column": annotation.end_column,
-            "annotation_level": annotation.level,
-            "title": annotation.title,
-            "message": annotation.message,
-            "raw_details": "",
-        }
-
     def artifact(self, run: Run, artifact: Artifact) -> JSON:
         """Return an artifact; GHES up to 3.19 gives no digest."""
         url = f"{self.repository_url(run.repository)}/actions/artifacts/{artifact.id}"
@@ -172,74 +159,55 @@ class Renderer(BaseRenderer):
             del body["digest"]
         return body
 
-    def app(self) -> JSON:
-        made = "2026-01-01T00:00:00Z"
+    def app(self, app: App) -> JSON:
+        installed = sum(one.app_id == app.id for one in self.apps.installations())
         return {
-            "id": self.config.app_id,
-            "slug": self.config.app_slug,
-            "client_id": self.config.client_id,
-            "node_id": node_id("A", self.config.app_id),
-            "owner": self.user(self.account, "Organization"),
-            "name": "Local spells",
-            "description": "Runs spells on your machine.",
-            "external_url": self.config.base_url,
-            "html_url": f"{self.config.base_url}/apps/{self.config.app_slug}",
-            "created_at": made,
-            "updated_at": made,
-            "permissions": self.config.wanted_permissions or self.config.permissions,
-            "events": self.config.events,
-            "installations_count": 1,
+            "id": app.id,
+            "slug": app.slug,
+            "client_id": app.client_id,
+            "node_id": node_id("A", app.id),
+            "owner": self.account(app.owner),
+            "name": app.name,
+            "description": app.description,
+            "external_url": app.url,
+            "html_url": self.app_page(app),
+            "created_at": app.created_at,
+            "updated_at": app.created_at,
+            "permissions": app.permissions,
+            "events": app.events,
+            "installations_count": installed,
         }
 
-    def file(self, repository: Repository, ref: str, path: str, data: bytes) -> JSON:
-        """Return a file's content as base64, broken into lines as GitHub does."""
-        # A git blob's id, which is what GitHub gives.
-        sha = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-        url = f"{self.repository_url(repository)}/contents/{quote(path)}?ref={quote(ref)}"
-        git_url = f"{self.repository_url(repository)}/git/blobs/{sha}"
-        html_url = f"{self.config.base_url}/{repository.full_name}/blob/{quote(ref)}/{quote(path)}"
-        return {
-            "type": "file",
-            "name": path.rsplit("/", 1)[-1],
-            "path": path,
-            "sha": sha,
-            "size": len(data),
-            "encoding": "base64",
-            "content": base64.encodebytes(data).decode(),
-            "url": url,
-            "git_url": git_url,
-            "html_url": html_url,
-            "download_url": None,
-            "_links": {"self": url, "git": git_url, "html": html_url},
-        }
+    def app_by_id(self, number: int) -> JSON:
+        return self.app(self.apps.app(number) or self.actions_app())
 
-    @property
-    def account(self) -> str:
-        """The login under which the App is installed."""
-        return next(iter(self.config.repositories)).split("/")[0]
+    def app_page(self, app: App) -> str:
+        """Return where people find the App: in its own folder on Enterprise Server."""
+        return f"{self.config.base_url}/{'github-apps' if self.config.api.startswith('ghes') else 'apps'}/{app.slug}"
 
-    def installation(self, *, suspended: datetime | None = None) -> JSON:
-        number = self.config.installation_id
-        account = self.user(self.account, "Organization")
+    def installation(self, *, installation: Installation, app: App) -> JSON:
+        number = installation.id
+        account = self.account(installation.account)
+        suspended = installation.suspended_at
         return {
             "id": number,
             "account": account,
             "access_tokens_url": f"{self.config.base_url}/app/installations/{number}/access_tokens",
             "repositories_url": f"{self.config.base_url}/installation/repositories",
             "html_url": f"{self.config.base_url}/settings/installations/{number}",
-            "app_id": self.config.app_id,
-            "client_id": self.config.client_id,
-            "app_slug": self.config.app_slug,
+            "app_id": app.id,
+            "client_id": app.client_id,
+            "app_slug": app.slug,
             "target_id": account["id"],
-            "target_type": "Organization",
-            "permissions": self.config.permissions,
-            "events": self.config.events,
-            "created_at": "2026-01-01T00:00:00Z",
-            "updated_at": "2026-01-01T00:00:00Z",
+            "target_type": account["type"],
+            "permissions": installation.permissions,
+            "events": installation.events,
+            "created_at": installation.created_at,
+            "updated_at": installation.created_at,
             "single_file_name": None,
             "has_multiple_single_files": False,
             "single_file_paths": [],
-            "repository_selection": "selected",
-            "suspended_by": account if suspended else None,
-            "suspended_at": iso(suspended),
+            "repository_selection": "all" if installation.repositories is None else "selected",
+            "suspended_by": self.user(self.config.person) if suspended else None,
+            "suspended_at": suspended,
         }

@@ -1,15 +1,17 @@
 import hashlib
+import os
+import re
 import shutil
-import subprocess
 import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import workflow
+from . import contents, workflow
 from .clock import now
+from .git import Commit, Git, Person
 
-SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
+_ID = re.compile(r"[0-9a-f]{4,40}$")
 
 
 @dataclass
@@ -19,9 +21,11 @@ class Repository:
     full_name: str
     tree: Path
     disabled: set[str] = field(default_factory=set)  # paths of workflows that somebody switched off
+    environments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.created_at = now()
+        self.git = Git(self.tree)
+        self.created_at = self.pushed_at = now()
         self._known: tuple[str, dict[str, str]] = ("main", {})
         self._looked = -10.0  # long enough ago that the first look asks git
 
@@ -48,23 +52,37 @@ class Repository:
         """The commits, by full ref name."""
         return self._look()[1]
 
-    def file(self, path: str, full_ref: str) -> bytes | None:
-        """Return a file's bytes at a ref, None if it isn't there.
+    def find(self, path: str, ref: str) -> contents.Entry | contents.Folder | None:
+        """Return the file or folder at a ref, which is a branch, a tag or a commit.
 
-        On the branch that is checked out it is the file as it is now, committed or not, which is what a run sees.
+        On the branch that is checked out it is as it is now, committed or not, which is what a run sees.
         """
-        if full_ref != f"refs/heads/{self.default_branch}":
-            return self._git_bytes("cat-file", "blob", f"{full_ref}:{path}")
-        found = (self.tree / path).resolve()
-        # Nothing outside the tree, whatever the path or a symbolic link says.
-        inside = found.is_relative_to(self.tree.resolve()) and not SKIPPED & {*Path(path).parts}
-        if not inside or not found.is_file() or self._git("check-ignore", "--", path):
-            return None
-        return found.read_bytes()
+        resolved, commit = self.resolve(ref), self.commit(ref)
+        checked_out = resolved is not None and resolved[0] == f"refs/heads/{self.default_branch}"
+        return contents.find(self, path, None if checked_out or commit == self._no_commit else commit)
+
+    def commit(self, ref: str) -> str | None:
+        """Return the commit of a branch or tag, or that which has this id or the only one that begins so."""
+        if resolved := self.resolve(ref):
+            return resolved[1]
+        if ref == "HEAD":
+            return self.refs[f"refs/heads/{self.default_branch}"]
+        if ref == self._no_commit:
+            return ref
+        return (self.git.text("rev-parse", "--verify", "-q", f"{ref}^{{commit}}") if _ID.match(ref) else "") or None
+
+    def read_commit(self, sha: str) -> Commit:
+        """Return a commit, one made up for a tree that has none."""
+        nobody = Person(self.owner, f"{self.owner}@localhost", self.created_at)
+        return self.git.commit(sha) or Commit(sha, sha, [], nobody, nobody, "Working tree")
+
+    def look_again(self) -> None:
+        """Ask git anew at the next question, for whoever must not be told what was true two seconds ago."""
+        self._looked = -10.0
 
     def resolve(self, ref: str) -> tuple[str, str] | None:
         """Return (full ref, commit) of a branch or tag, by its short or full name; None for anything else."""
-        for full in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
+        for full in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"):
             if full in self.refs:
                 return full, self.refs[full]
         return None
@@ -78,11 +96,15 @@ class Repository:
 
     def copy_tree(self, target: Path) -> None:
         """Copy what a checkout would see, with uncommitted changes and without ignored files."""
-        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        listed = os.fsdecode(self.git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard") or b"")
         # Not a git repository: take all but what no checkout would have.
         if not listed:
             shutil.copytree(
-                self.tree, target, dirs_exist_ok=True, symlinks=True, ignore=lambda _, names: SKIPPED & {*names}
+                self.tree,
+                target,
+                dirs_exist_ok=True,
+                symlinks=True,
+                ignore=lambda _, names: contents.SKIPPED & {*names},
             )
         for name in filter(None, listed.split("\0")):
             source, copy = self.tree / name, target / name
@@ -90,27 +112,22 @@ class Repository:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy, follow_symlinks=False)
 
+    @property
+    def _no_commit(self) -> str:
+        """What stands for the commit of a tree without one, or without git."""
+        return hashlib.sha1(self.full_name.encode(), usedforsecurity=False).hexdigest()
+
     def _look(self) -> tuple[str, dict[str, str]]:
         """Return the branch and the refs; git is asked every two seconds at most."""
         if time.monotonic() - self._looked > 2:
-            branch = self._git("symbolic-ref", "--short", "HEAD") or "main"
-            listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
-            refs = dict(line.split(" ", 1) for line in listed.splitlines())
-            # A tree without a commit, or without git, still has a branch to run.
-            nothing = hashlib.sha1(self.full_name.encode(), usedforsecurity=False).hexdigest()
-            refs.setdefault(f"refs/heads/{branch}", nothing)
+            branch = self.git.text("symbolic-ref", "--short", "HEAD") or "main"
+            # Of a tag that has a message, the second id is the commit's.
+            listed = self.git.text(
+                "for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", "refs/heads", "refs/tags"
+            )
+            refs = {name: ids[-1] for name, *ids in (line.split() for line in listed.splitlines())}
+            refs.setdefault(f"refs/heads/{branch}", self._no_commit)
+            if self._known[1] and refs != self._known[1]:
+                self.pushed_at = now()
             self._known, self._looked = (branch, refs), time.monotonic()
         return self._known
-
-    def _git(self, *arguments: str) -> str:
-        """Return git's answer as text, empty when the tree is no git repository."""
-        return (self._git_bytes(*arguments) or b"").decode().strip()
-
-    def _git_bytes(self, *arguments: str) -> bytes | None:
-        """Return git's answer, None if it has none."""
-        command = ["git", "-C", str(self.tree), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=20, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 else None

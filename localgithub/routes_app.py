@@ -5,10 +5,12 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from .answers import ApiError, answer_json, empty, not_found, number, page, read_object
+from .apps import App, Installation
 from .auth import LEVELS
 from .clock import iso
 from .config import API_VERSIONS
-from .hooks import Delivery
+from .hooks import Delivery, Hooks
+from .repositories import Repository
 from .world import World
 
 TOKEN_DOCS = "/apps/apps#create-an-installation-access-token-for-an-app"  # noqa: S105 an address
@@ -38,36 +40,38 @@ def rate_limit(world: World, request: Request) -> Response:
 
 
 def app(world: World, request: Request) -> Response:
-    world.auth.app(request)
-    return answer_json(world.render.app())
+    return answer_json(world.render.app(world.auth.app(request)))
 
 
 def installations(world: World, request: Request) -> Response:
-    world.auth.app(request)
-    return page(request, world.config.base_url, [_installation(world)])
+    caller = world.auth.app(request)
+    shown = [world.render.installation(installation=one, app=caller) for one in world.apps.installations(caller)]
+    return page(request, world.config.base_url, shown)
 
 
 def installation(world: World, request: Request, installation_id: int) -> Response:
     """Answer, even while the installation is suspended."""
-    world.auth.app(request)
-    _known(world, installation_id, "/apps/apps#get-an-installation-for-the-authenticated-app")
-    return answer_json(_installation(world))
+    caller = world.auth.app(request)
+    docs = "/apps/apps#get-an-installation-for-the-authenticated-app"
+    return answer_json(world.render.installation(installation=_known(world, caller, installation_id, docs), app=caller))
 
 
 def repository_installation(world: World, request: Request, owner: str, repo: str) -> Response:
-    world.auth.app(request)
-    world.repository(owner, repo)
-    return answer_json(_installation(world))
+    caller = world.auth.app(request)
+    name = world.repository(owner, repo).full_name
+    for one in world.apps.installations(caller):
+        if one.covers(name):
+            return answer_json(world.render.installation(installation=one, app=caller))
+    raise not_found("/apps/apps#get-a-repository-installation-for-the-authenticated-app")
 
 
 def create_token(world: World, request: Request, installation_id: int) -> Response:
     """Answer with a token, which can have fewer permissions than the installation, never more."""
-    world.auth.app(request)
-    _known(world, installation_id, TOKEN_DOCS)
-    if world.auth.suspended_at:
+    found = _known(world, world.auth.app(request), installation_id, TOKEN_DOCS)
+    if found.suspended_at:
         raise ApiError(403, "This installation has been suspended", TOKEN_DOCS)
     body = read_object(request)
-    granted = world.config.permissions
+    granted = found.permissions
     permissions = body.get("permissions") or granted
     if not isinstance(permissions, dict) or any(
         level not in LEVELS or LEVELS[level] > LEVELS[granted.get(name, "none")] for name, level in permissions.items()
@@ -76,26 +80,27 @@ def create_token(world: World, request: Request, installation_id: int) -> Respon
     if permissions is not granted:
         # GitHub adds this one to every token.
         permissions = {**permissions, "metadata": "read"}
-    chosen = _chosen(world, body)
-    token = world.auth.mint(permissions, None if chosen is None else [r.full_name for r in chosen])
+    chosen = _chosen(world, found, body)
+    token = world.auth.mint(permissions, None if chosen is None else [r.full_name for r in chosen], found)
     answer: dict[str, Any] = {
         "token": token.text,
         "expires_at": iso(token.expires_at),
         "permissions": permissions,
-        "repository_selection": "selected",
+        "repository_selection": "all" if chosen is None and found.repositories is None else "selected",
     }
     if chosen is not None:
         answer["repositories"] = [world.render.repository(r, request.environ["local.version"]) for r in chosen]
     return answer_json(answer, 201)
 
 
-def _chosen(world: World, body: dict[str, Any]) -> list[Any] | None:
+def _chosen(world: World, found: Installation, body: dict[str, Any]) -> list[Any] | None:
     names, ids = body.get("repositories"), body.get("repository_ids")
     if names is None and ids is None:
         return None
     wanted = [*(names or []), *(ids or [])]
-    known = {r.name: r for r in world.repositories.values()} | {r.id: r for r in world.repositories.values()}
-    if not wanted or any(one not in known for one in wanted):
+    covered = world.repositories_of(found)
+    known: dict[Any, Repository] = {r.name: r for r in covered} | {r.id: r for r in covered}
+    if not wanted or any(isinstance(one, list | dict) or one not in known for one in wanted):
         raise ApiError(
             422,
             "There is at least one repository that does not exist or is not accessible to the parent installation.",
@@ -114,9 +119,12 @@ def installation_repositories(world: World, request: Request) -> Response:
     shown = [
         world.render.repository(r, request.environ["local.version"])
         for r in world.repositories.values()
-        if token.repositories is None or r.full_name in token.repositories
+        if world.auth.covers(token, r.full_name)
     ]
-    return page(request, world.config.base_url, shown, "repositories", {"repository_selection": "selected"})
+    found = None if token.installation_id is None else world.apps.installation(token.installation_id)
+    every = token.repositories is None and found is not None and found.repositories is None
+    extra = {"repository_selection": "all" if every else "selected"}
+    return page(request, world.config.base_url, shown, "repositories", extra)
 
 
 def user(world: World, request: Request) -> Response:
@@ -130,21 +138,21 @@ def user(world: World, request: Request) -> Response:
 
 def hook_config(world: World, request: Request) -> Response:
     """Answer GET and PATCH; the secret is masked."""
-    world.auth.app(request)
-    hooks = world.hooks
+    caller = world.auth.app(request)
+    hooks = world.hooks_of(caller)
     if request.method == "PATCH":
         body = read_object(request)
         hooks.url = str(body.get("url", hooks.url))
         hooks.secret = str(body.get("secret", hooks.secret))
         hooks.content_type = str(body.get("content_type", hooks.content_type))
         hooks.insecure_ssl = str(body.get("insecure_ssl", hooks.insecure_ssl))
+        world.apps.hook_changed(caller.id, hooks.url, hooks.secret)
     shown = {"url": hooks.url, "content_type": hooks.content_type, "insecure_ssl": hooks.insecure_ssl}
     return answer_json(shown | ({"secret": "********"} if hooks.secret else {}))
 
 
 def deliveries(world: World, request: Request) -> Response:
-    world.auth.app(request)
-    log = world.hooks.log()
+    log = world.hooks_of(world.auth.app(request)).log()
     wanted = request.args.get("status")
     if wanted:
         log = [d for d in log if (200 <= d.status_code < 400) == (wanted == "success")]
@@ -164,30 +172,27 @@ def deliveries(world: World, request: Request) -> Response:
 
 
 def delivery(world: World, request: Request, delivery_id: int) -> Response:
-    world.auth.app(request)
-    return answer_json(_delivery(world, delivery_id).details())
+    return answer_json(_delivery(world.hooks_of(world.auth.app(request)), delivery_id).details())
 
 
 def redeliver(world: World, request: Request, delivery_id: int) -> Response:
-    world.auth.app(request)
-    world.hooks.redeliver(_delivery(world, delivery_id))
+    hooks = world.hooks_of(world.auth.app(request))
+    hooks.redeliver(_delivery(hooks, delivery_id))
     return answer_json({}, 202)
 
 
-def _delivery(world: World, delivery_id: int) -> Delivery:
-    found = next((d for d in world.hooks.log() if d.id == delivery_id), None)
+def _delivery(hooks: Hooks, delivery_id: int) -> Delivery:
+    found = next((d for d in hooks.log() if d.id == delivery_id), None)
     if found is None:
         raise not_found(HOOK_DOCS)
     return found
 
 
-def _known(world: World, installation_id: int, docs: str) -> None:
-    if world.auth.removed or installation_id != world.config.installation_id:
+def _known(world: World, caller: App, installation_id: int, docs: str) -> Installation:
+    found = world.apps.installation(installation_id)
+    if found is None or found.app_id != caller.id:
         raise not_found(docs)
-
-
-def _installation(world: World) -> dict[str, Any]:
-    return world.render.installation(suspended=world.auth.suspended_at)
+    return found
 
 
 RULES = [

@@ -49,9 +49,43 @@ def record(world: World, request: Request) -> Response:
             }
             for run in reversed(world.runs.all())
         ]
-    deliveries = [d.summary() | {"run_id": d.run_id} for d in reversed(world.hooks.log())]
+    logs = [
+        d.summary() | {"run_id": d.run_id, "app_id": hooks.app_id} for hooks in world.all_hooks() for d in hooks.log()
+    ]
+    deliveries = sorted(logs, key=lambda one: one["id"])
     hits = {name: count for name, count in world.faults.hits.items() if count}
-    return answer_json({"dispatches": world.dispatches, "runs": runs, "deliveries": deliveries, "faults": hits})
+    return answer_json(
+        {
+            "dispatches": world.dispatches,
+            "runs": runs,
+            "deliveries": deliveries,
+            "statuses": world.outcomes.recorded_statuses(),
+            "check_runs": world.outcomes.recorded_checks(),
+            "faults": hits,
+        }
+    )
+
+
+def push(world: World, request: Request) -> Response:
+    """Tell of a branch's head by a push webhook.
+
+    The body: {repository?, branch?, after?, before?, deliver?}. Without `branch` the default branch, without `after`
+    its head as it is now; `after` null tells that the branch was deleted. With `deliver` false it is in the delivery
+    log as failed, with "lose" it is nowhere.
+    """
+    body = read_object(request)
+    name = str(body.get("repository") or next(iter(world.repositories)))
+    repository = world.repositories.get(name.lower())
+    if repository is None:
+        raise ApiError(422, f"No such repository: {name}")
+    told = world.pushes.push(
+        repository,
+        str(body.get("branch") or repository.default_branch),
+        after=body.get("after", ""),
+        before=str(body.get("before") or ""),
+        deliver=body.get("deliver", True),
+    )
+    return answer_json(told, 201)
 
 
 def noise(world: World, request: Request) -> Response:
@@ -101,5 +135,6 @@ RULES = [
     ("POST", "/_local/faults", faults),
     ("GET", "/_local/record", record),
     ("POST", "/_local/noise", noise),
+    ("POST", "/_local/push", push),
     ("POST", "/_local/revoke", revoke),
 ]

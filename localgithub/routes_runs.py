@@ -102,15 +102,6 @@ def job_logs(world: World, request: Request, owner: str, repo: str, job_id: int)
     return _elsewhere(world.blobs.job_log(found))
 
 
-def annotations(world: World, request: Request, owner: str, repo: str, job_id: int) -> Response:
-    """Answer with the annotations of a check run; its id is the job's."""
-    docs = "/checks/runs#list-check-run-annotations"
-    one, found = _job(world, request, owner, repo, job_id, "checks", docs)
-    with world.runs.lock:
-        shown = [world.render.annotation(one, each) for each in found.annotations]
-    return page(request, world.config.base_url, shown)
-
-
 def run_logs(world: World, request: Request, owner: str, repo: str, run_id: int) -> Response:
     one = _run(world, request, owner, repo, run_id)
     if one.attempt.status != "completed" or not one.attempt.jobs:
@@ -178,10 +169,9 @@ def _job(
     owner: str,
     repo: str,
     job_id: int,
-    permission: str = "actions",
-    docs: str = "/actions/workflow-jobs#get-a-job-for-a-workflow-run",
 ) -> tuple[Run, Job]:
-    found, _ = world.allowed(request, owner, repo, permission, docs=docs)
+    docs = "/actions/workflow-jobs#get-a-job-for-a-workflow-run"
+    found, _ = world.allowed(request, owner, repo, docs=docs)
     for one, _attempt_of, known in world.runs.jobs(found):
         if known.id == job_id:
             return one, known
@@ -218,7 +208,6 @@ RULES = [
     ("POST", f"{_RUN}/rerun-failed-jobs", rerun),
     ("GET", f"{_BASE}/jobs/<int:job_id>", job),
     ("GET", f"{_BASE}/jobs/<int:job_id>/logs", job_logs),
-    ("GET", "/repos/<owner>/<repo>/check-runs/<int:job_id>/annotations", annotations),
     ("GET", f"{_BASE}/artifacts/<int:artifact_id>", artifact),
     ("GET", f"{_BASE}/artifacts/<int:artifact_id>/zip", download),
 ]

@@ -1,4 +1,4 @@
-"""Repositories, workflows, and the two ways to start a run."""
+"""Workflows, and the two ways to start a run."""
 
 import time
 from typing import Any
@@ -14,27 +14,6 @@ from .workflow import Workflow
 from .world import World
 
 GET_DOCS = "/actions/workflows#get-a-workflow"
-
-
-def repository(world: World, request: Request, owner: str, repo: str) -> Response:
-    found, _ = world.allowed(request, owner, repo, "metadata", docs="/repos/repos#get-a-repository")
-    return answer_json(world.render.repository(found, request.environ["local.version"]))
-
-
-def contents(world: World, request: Request, owner: str, repo: str, path: str) -> Response:
-    """Answer with a file: its bytes for the raw media type, else JSON."""
-    docs = "/repos/contents#get-repository-content"
-    found, _ = world.allowed(request, owner, repo, "contents", docs=docs)
-    wanted = request.args.get("ref") or found.default_branch
-    resolved = found.resolve(wanted)
-    if resolved is None:
-        raise ApiError(404, f"No commit found for the ref {wanted}", docs)
-    data = found.file(path, resolved[0])
-    if data is None:
-        raise not_found(docs)
-    if ".raw" in request.headers.get("Accept", ""):
-        return Response(data, content_type="application/vnd.github.raw+json; charset=utf-8")
-    return answer_json(world.render.file(found, wanted, path, data))
 
 
 def workflows(world: World, request: Request, owner: str, repo: str) -> Response:
@@ -82,7 +61,7 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
         raise ApiError(422, f"No ref found for: {body['ref']}", dispatch.DOCS)
     dispatch.check_workflow(chosen, found.tree, disabled=chosen.path in found.disabled)
     payload = _payload(world, found, actor) | {
-        "inputs": dispatch.checked_inputs(chosen, inputs),
+        "inputs": dispatch.checked_inputs(chosen, inputs, found.environments),
         "ref": resolved[0],
         "workflow": chosen.path,
     }
@@ -114,7 +93,7 @@ def dispatch_repository(world: World, request: Request, owner: str, repo: str) -
         "action": body["event_type"],
         "branch": branch,
         "client_payload": given,
-        "installation": {"id": world.config.installation_id},
+        "installation": {"id": token.installation_id or world.config.installation_id},
     }
     full = f"refs/heads/{branch}"
     runs = [
@@ -155,8 +134,6 @@ def _answered(world: World, request: Request, runs: list[Run]) -> None:
 
 
 RULES = [
-    ("GET", "/repos/<owner>/<repo>", repository),
-    ("GET", "/repos/<owner>/<repo>/contents/<path:path>", contents),
     ("POST", "/repos/<owner>/<repo>/dispatches", dispatch_repository),
     ("GET", "/repos/<owner>/<repo>/actions/workflows", workflows),
     ("GET", "/repos/<owner>/<repo>/actions/workflows/<key>", workflow),

@@ -21,6 +21,7 @@ from .concurrency import Groups, Member
 from .config import Config
 from .expressions import interpolate, to_text
 from .faults import Faults
+from .repositories import Repository
 from .runs import Annotation, Attempt, Job, Run, Runs
 from .shapes import user_id
 from .workflow import WorkflowError
@@ -34,8 +35,8 @@ DEFAULT_MINUTES = 360  # for a job without timeout-minutes
 class Runner:
     """Threads that take queued runs and execute them with act."""
 
-    def __init__(self, config: Config, runs: Runs, faults: Faults, auth: Auth) -> None:
-        self.config, self.runs, self.faults, self.auth = config, runs, faults, auth
+    def __init__(self, config: Config, runs: Runs, faults: Faults, auth: Auth, served: dict[str, Repository]) -> None:
+        self.config, self.runs, self.faults, self.auth, self.served = config, runs, faults, auth, served
         self.act = find_act()
         self.work = Path()
         self.docker = False
@@ -59,7 +60,7 @@ class Runner:
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         for name, program in {"python3": python, "bash": shutil.which("bash"), "sh": shutil.which("sh")}.items():
             _wrap(self.work / "bin" / name, program or name)
-        self.actions = Actions(self.work, self.config.state_dir / "actions", self.config.actions_source)
+        self.actions = Actions(self.work, self.config.state_dir / "actions", self.config.actions_source, self.served)
         self.actions.start(self.environment())
         if self.actions.node and self.actions.node != shutil.which("node"):
             (self.work / "bin" / "node").symlink_to(self.actions.node)  # before the one that doesn't run

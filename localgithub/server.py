@@ -13,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from .app import Api
 from .config import API_VERSIONS, Config
+from .manifest import LEVELS
 from .namefile import read_names
 from .world import World
 
@@ -78,6 +79,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app-id", type=int, default=1)
     parser.add_argument("--app-public-key", metavar="PEMFILE", help="checks the App's JWTs; none refuses all of them")
     parser.add_argument("--installation-id", type=int, default=1)
+    parser.add_argument(
+        "--permission",
+        action="append",
+        default=[],
+        metavar="NAME=LEVEL",
+        help="what the installation may do, such as checks=read or contents=none; may be repeated",
+    )
+    parser.add_argument(
+        "--environment",
+        action="append",
+        default=[],
+        metavar="OWNER/NAME=ONE,TWO",
+        help="the deployment environments of a repository; may be repeated",
+    )
+    parser.add_argument(
+        "--person", default="local-person", help="the login of who sits at the browser and owns the personal token"
+    )
+    parser.add_argument(
+        "--watch-pushes", action="store_true", help="send a push webhook when the head of a branch has changed"
+    )
     parser.add_argument("--webhook-url", default="", help="none sends no webhooks at all")
     parser.add_argument(
         "--webhook-secret",
@@ -106,7 +127,7 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
             raise SystemExit(f"--repository needs OWNER/NAME=PATH of a directory, not {given!r}")
         repositories[name] = Path(path).resolve()
     key_file = options["app_public_key"]
-    return Config(
+    config = Config(
         repositories=repositories,
         state_dir=state_dir.resolve(),
         host=options["host"],
@@ -124,7 +145,34 @@ def read_config(options: dict[str, Any], state_dir: Path) -> Config:
         secrets=read_names(Path(options["secrets"])) if options["secrets"] else {},
         variables=read_names(Path(options["vars"])) if options["vars"] else {},
         rate_limit=options["rate_limit"],
+        person=options["person"],
+        watch_pushes=options["watch_pushes"],
+        environments=_environments(options["environment"], repositories),
     )
+    config.permissions = _permissions(options["permission"], config.permissions)
+    return config
+
+
+def _permissions(given: list[str], usual: dict[str, str]) -> dict[str, str]:
+    found = dict(usual)
+    for one in given:
+        name, _, level = one.partition("=")
+        if level != "none" and level not in LEVELS.get(name, ()):
+            raise SystemExit(f"--permission needs NAME=LEVEL that GitHub knows, such as checks=read, not {one!r}")
+        found[name] = level
+    return {name: level for name, level in found.items() if level != "none"}
+
+
+def _environments(given: list[str], repositories: dict[str, Path]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in given:
+        name, _, listed = one.partition("=")
+        full_name = next((known for known in repositories if known.lower() == name.lower()), None)
+        names = [part.strip() for part in listed.split(",") if part.strip()]
+        if full_name is None or not names:
+            raise SystemExit(f"--environment needs OWNER/NAME=ONE,TWO of a --repository, not {one!r}")
+        found[full_name] = list(dict.fromkeys([*found.get(full_name, []), *names]))
+    return found
 
 
 def serve(options: dict[str, Any]) -> None:

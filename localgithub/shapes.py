@@ -97,6 +97,10 @@ class BaseRenderer:
         made = "2026-01-01T00:00:00Z"
         return self.user(login) | unknown | counts | {"created_at": made, "updated_at": made}
 
+    def account(self, login: str) -> JSON:
+        """Return the owner of repositories: an organization, unless it is the person at this machine."""
+        return self.user(login, "User" if login.lower() == self.config.person.lower() else "Organization")
+
     def actor(self, login: str) -> JSON:
         return self.user(login, "Bot" if login.endswith("[bot]") else "User")
 
@@ -113,7 +117,7 @@ class BaseRenderer:
             "name": repository.name,
             "full_name": repository.full_name,
             "private": True,
-            "owner": self.user(repository.owner, "Organization"),
+            "owner": self.account(repository.owner),
             "html_url": f"{self.config.base_url}/{repository.full_name}",
             "description": None,
             "fork": False,
@@ -154,7 +158,7 @@ class BaseRenderer:
             "archived": False,
             "disabled": False,
             "visibility": "private",
-            "pushed_at": made,
+            "pushed_at": iso(repository.pushed_at),
             "created_at": made,
             "updated_at": made,
             "permissions": {"admin": False, "push": True, "pull": True},

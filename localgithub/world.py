@@ -5,6 +5,7 @@ from typing import Any
 from werkzeug.wrappers import Request
 
 from .answers import ApiError, not_found
+from .apps import App, Installation
 from .auth import Auth, Token
 from .blobs import Blobs
 from .clock import iso, now
@@ -12,6 +13,8 @@ from .config import Config
 from .faults import Faults
 from .guards import control_token
 from .hooks import Delivery, Hooks
+from .outcomes import Outcomes
+from .pushes import Pushes
 from .render import Renderer
 from .repositories import Repository
 from .runner import Runner
@@ -24,15 +27,23 @@ class World:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.repositories = {name.lower(): Repository(name, tree) for name, tree in config.repositories.items()}
+        self.repositories = {
+            name.lower(): Repository(name, tree, environments=config.environments.get(name, []))
+            for name, tree in config.repositories.items()
+        }
         self.control_token = control_token(config.state_dir)
         self.faults = Faults()
         self.auth = Auth(config)
-        self.render = Renderer(config)
-        self.hooks = Hooks(config, self.faults)
+        self.render = Renderer(config, self.auth.apps)
+        self.apps = self.auth.apps
+        self.hooks = Hooks(self.faults, config.app_id, config.webhook_url, config.webhook_secret)
+        self._hooks = {config.app_id: self.hooks}
+        self._started = False
         self.runs = Runs(self._tell)
-        self.runner = Runner(config, self.runs, self.faults, self.auth)
+        self.runner = Runner(config, self.runs, self.faults, self.auth, self.repositories)
         self.blobs = Blobs(config, self.runs)
+        self.outcomes = Outcomes()
+        self.pushes = Pushes(self)
         self.dispatches: list[dict[str, Any]] = []
         self.announced: dict[int, list[Delivery]] = {}  # the `requested` deliveries of each run
         self._used, self._window = 0, 0
@@ -40,12 +51,45 @@ class World:
 
     def start(self) -> None:
         self.runner.start()
+        self._started = True
+        for app in self.apps.all():
+            self.hooks_of(app)
         self.hooks.start()
-        self.hooks.emit("ping", self._ping())
+        self.ping(self.apps.first)
+        self.pushes.start()
 
     def stop(self) -> None:
+        self.pushes.stop()
         self.runner.stop()
-        self.hooks.stop()
+        for hooks in self._hooks.values():
+            hooks.stop()
+
+    def hooks_of(self, app: App) -> Hooks:
+        """Return an App's webhook, whose threads run if the server does."""
+        with self._lock:
+            hooks = self._hooks.get(app.id)
+            if hooks is None:
+                hooks = self._hooks[app.id] = Hooks(self.faults, app.id, app.webhook_url, app.webhook_secret)
+                if self._started:
+                    hooks.start()
+        return hooks
+
+    def all_hooks(self) -> list[Hooks]:
+        return list(self._hooks.values())
+
+    def ping(self, app: App) -> None:
+        """Send what GitHub sends when a webhook is made."""
+        self.hooks_of(app).emit("ping", self._ping(app))
+
+    def tell(
+        self, event: str, payload: dict[str, Any], repository: Repository, *, lane: int = 0, deliver: bool = True
+    ) -> list[Delivery]:
+        """Send an event of a repository to all Apps that are installed on it and want to hear of it."""
+        told = []
+        for app, installation in self.apps.hearing(event, repository.full_name):
+            named = {"installation": {"id": installation.id, "node_id": node_id("MDIz", installation.id)}}
+            told += self.hooks_of(app).emit(event, payload | named, lane=lane, deliver=deliver)
+        return told
 
     def repository(self, owner: str, repo: str) -> Repository:
         """Return a repository by its name, in any case. Raise ApiError (404)."""
@@ -67,27 +111,35 @@ class World:
         return run
 
     def suspend(self, suspended: bool) -> None:
-        """Suspend the installation or lift that, and send the webhook, as GitHub does."""
+        """Suspend the configured installation or lift that, and send the webhook, as GitHub does."""
         if suspended != bool(self.auth.suspended_at):
             self.auth.suspended_at = now() if suspended else None
-            self._tell_installation("suspend" if suspended else "unsuspend")
+            self.tell_installation(self._first(), "suspend" if suspended else "unsuspend")
 
     def remove(self, removed: bool) -> None:
-        """Uninstall the App, or undo that. Tokens of a removed installation are no longer valid."""
+        """Uninstall the configured App, or undo that. Tokens of a removed installation are no longer valid."""
         if removed != self.auth.removed:
+            first = self._first() if removed else None
             self.auth.removed = removed
             self.auth.forget()
-            self._tell_installation("deleted" if removed else "created")
+            self.tell_installation(first or self._first(), "deleted" if removed else "created")
 
-    def _tell_installation(self, action: str) -> None:
-        self.hooks.emit(
-            "installation",
-            {
-                "action": action,
-                "installation": self.render.installation(suspended=self.auth.suspended_at),
-                "sender": self.render.user(self.render.account, "Organization"),
-            },
-        )
+    def _first(self) -> Installation:
+        return self.apps.installations(self.apps.first)[0]
+
+    def tell_installation(
+        self, installation: Installation, action: str, event: str = "installation", **more: Any
+    ) -> None:
+        """Send the news of an installation to its App, which hears of it whatever it has subscribed to."""
+        app = self.apps.app(installation.app_id)
+        if app is not None:
+            shown = self.render.installation(installation=installation, app=app)
+            sender = self.render.user(self.config.person)
+            body = {"action": action, "installation": shown, "sender": sender, **more}
+            self.hooks_of(app).emit(event, body)
+
+    def repositories_of(self, installation: Installation) -> list[Repository]:
+        return [one for one in self.repositories.values() if installation.covers(one.full_name)]
 
     def rate(self, *, count: bool) -> dict[str, int]:
         """Return the state of the rate limit; `count` counts a request first."""
@@ -121,35 +173,32 @@ class World:
         body |= {
             "repository": self.render.repository(run.repository),
             "sender": self.render.actor(attempt.actor),
-            "installation": {
-                "id": self.config.installation_id,
-                "node_id": node_id("MDIz", self.config.installation_id),
-            },
         }
         if job is None:
             body["workflow"] = self.render.workflow(run.workflow, run.repository)
         # One lane for each run, so that its deliveries arrive in order.
-        deliveries = self.hooks.emit(event, body, lane=run.number)
+        deliveries = self.tell(event, body, run.repository, lane=run.number)
         if action == "requested":
             self.announced[run.id] = deliveries
         if action == "completed":
             self.runner.ended(job or attempt)
 
-    def _ping(self) -> dict[str, Any]:
+    def _ping(self, app: App) -> dict[str, Any]:
+        hooks = self.hooks_of(app)
         made = iso(now())
         return {
             "zen": "Anything added dilutes everything else.",
-            "hook_id": self.hooks.hook_id,
+            "hook_id": hooks.hook_id,
             "hook": {
                 "type": "App",
-                "id": self.hooks.hook_id,
+                "id": hooks.hook_id,
                 "name": "web",
                 "active": True,
-                "app_id": self.config.app_id,
-                "events": self.config.events,
+                "app_id": app.id,
+                "events": app.events,
                 "created_at": made,
                 "updated_at": made,
-                "config": {"content_type": "json", "url": self.hooks.url, "insecure_ssl": "0"},
+                "config": {"content_type": "json", "url": hooks.url, "insecure_ssl": "0"},
                 "deliveries_url": f"{self.config.base_url}/app/hook/deliveries",
             },
         }

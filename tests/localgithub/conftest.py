@@ -192,6 +192,7 @@ def server(
         minute=1,  # a job may take a second where its file says a minute
         secrets={"PASSWORD": "hunter2\nand more", "EMPTY": ""},
         variables={"COLOUR": "blue"},
+        environments={REPOSITORY: ["production", "staging"]},
     )
     server = LocalGitHub(config)
     server.start()

@@ -61,7 +61,7 @@ def test_token_has_the_new_long_form_and_lasts_an_hour(as_app):
     assert token["token"].startswith("ghs_1_")
     assert len(token["token"]) == 520
     assert token["token"].count(".") == 2
-    everything = {"actions": "write", "checks": "read", "contents": "write", "metadata": "read"}
+    everything = {"actions": "write", "checks": "write", "contents": "write", "metadata": "read", "statuses": "write"}
     assert token["permissions"] == everything
 
 

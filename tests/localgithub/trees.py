@@ -1,5 +1,6 @@
 """A working tree with workflows that are quick to run and show one thing each."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -433,6 +434,26 @@ jobs:
   other-ref: {runs-on: ubuntu-latest, steps: [{uses: actions/checkout@v4, with: {ref: v0}}]}
   no-folder: {runs-on: ubuntu-latest, steps: [{uses: ./nowhere}]}
 """,
+    "typed.yml": """
+name: Typed
+on:
+  workflow_dispatch:
+    inputs:
+      where: {type: environment}
+      count: {type: number, default: 3}
+      wild: {type: boolean, default: true}
+      kind: {type: choice, options: [one, 'two words', 3]}
+      said: {required: true, default: ''}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - env: {ALL: "${{ toJSON(inputs) }}", EVENT: "${{ toJSON(github.event.inputs) }}"}
+        run: |
+          echo "inputs: $(echo $ALL)"
+          echo "event: $(echo $EVENT)"
+          echo "sum: ${{ inputs.count > 2 && inputs.wild && 'yes' || 'no' }}"
+""",
     "unreachable.yml": "on: workflow_dispatch\njobs: {a: {runs-on: ubuntu-latest, steps: [{uses: octo/distant@v1}]}}\n",
 }
 OWN_ACTION = """
@@ -444,6 +465,14 @@ runs:
     - {uses: actions/upload-artifact@v3, with: {name: made, path: made.txt}}
 """
 NESTED_ACTION = "name: Nested\nruns: {using: composite, steps: [{uses: nobody/nested@v1}]}\n"
+
+
+def git(tree: Path, *arguments: str) -> str:
+    """Run git as somebody; return what it says."""
+    who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(tree), *who, *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def make_tree(root: Path, sample: Path) -> Path:

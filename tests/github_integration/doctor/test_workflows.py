@@ -15,6 +15,7 @@ from github_integration.doctor import workflow_file, workflows
 from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once
 from github_integration.workflow_files import reading
+from localgithub.clock import now
 from localgithub.world import World
 from tests.github_integration.doubles import REPO
 
@@ -92,7 +93,7 @@ def test_workflow_that_was_switched_off_is_noticed(hub, by_hand, world):
 
 
 def test_suspended_installation_is_githubs_answer_for_the_spell(hub, world: World, monkeypatch):
-    monkeypatch.setattr(world.auth, "suspended_at", True)
+    monkeypatch.setattr(world.auth, "suspended_at", now())
     monkeypatch.setattr(world.render, "installation", lambda **_: {"id": 77})
     is_bad(one(check(hub), "GitHub's answer"), Level.PROBLEM, "suspended", hint="the problems above")
 
