@@ -14,7 +14,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from accounts.models import Account
-from casts.models import Spell, SpellTarget
+from casts.models import Cast, Spell, SpellTarget
 from core.db.documents import DocumentField
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
@@ -113,6 +113,23 @@ class RecentRuns(models.Model):
         return f"{self.repository} {self.event}"
 
 
+class ExclusiveStart(models.Model):
+    """Whose turn it was last to start a workflow whose casts are started one at a time; see `exclusive`."""
+
+    repository = models.CharField(max_length=140)  # in lower case
+    event = models.CharField(max_length=40)
+    workflow_file = models.CharField(max_length=200)
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["repository", "event", "workflow_file"], name="one_start_at_a_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository} {self.workflow_file or self.event}"
+
+
 class WorkflowTarget(SpellTarget):
     """The workflow that a spell starts. What is blank is as the settings say; a spell without a row is blank in all."""
 
@@ -175,6 +192,12 @@ class WorkflowTarget(SpellTarget):
         wrong: dict[str, Any] = {}
         if self.spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH and not self.event_type:
             wrong["event_type"] = "A repository_dispatch spell needs the event type it sends."
+        if (
+            self.spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
+            and self.matching == self.Matching.EXCLUSIVE
+            and not self.workflow_file
+        ):
+            wrong["workflow_file"] = "With exclusive matching, name the workflow file that the event starts."
         if self.repository.endswith(".git"):
             wrong["repository"] = "Write the repository as owner/name, without .git."
         if not (self.repository or settings.GITHUB_REPOSITORY):

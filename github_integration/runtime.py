@@ -25,8 +25,9 @@ from casts.runtime import (
     RunGone,
     Turn,
 )
-from github_integration import errors, identity, recent, turns, wire
+from github_integration import errors, exclusive, identity, recent, turns, wire
 from github_integration.api import Repository, github
+from github_integration.exclusive import LATEST_START
 from github_integration.inputs import inputs_of, payload_of
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
@@ -41,7 +42,6 @@ LOG_LINES = 20
 LOG_BYTES = 256 * 1024  # of a log's end, to find its last error in
 LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end, and sometimes never
 MOST_PAGES = 10  # GitHub gives a thousand at most
-LATEST_START = dt.timedelta(minutes=15)  # how long after the request a run may come to be
 CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
 STOPPED = ("cancelled", "timed_out")  # how jobs end that were not allowed to go on
 MOST_STOPPED = 3  # of these are asked why
@@ -69,6 +69,8 @@ class WorkflowRuntime:
         installation = installation_of(cast)
         require_not_paused(installation)
         identity.learn(installation)
+        if exclusive.is_exclusive(cast):
+            exclusive.require_free(cast, self.event)
         turn, in_line = turns.book(installation, cast.account_id, place=cast.line_at)
         if not in_line:
             message = "Waiting its turn: GitHub limits what may be asked, and many are in line."
@@ -91,7 +93,7 @@ class WorkflowRuntime:
         return WorkflowTarget.of(cast.spell).workflow_file
 
     def find(self, cast: Cast) -> Observation | None:
-        """Return the one run whose title carries the cast's tag.
+        """Return the one run whose title carries the cast's tag, or that is the only new one where casts wait for it.
 
         None only if every run since the dispatch was looked at: the list is long in a busy repository.
         """
@@ -102,11 +104,13 @@ class WorkflowRuntime:
             listed = recent.runs(
                 repository, self.event, account=cast.account_id, since=since, newer_than=cast.dispatch_started_at
             )
-            found, complete = [seen for seen in listed.runs if self.belongs(cast, seen)], listed.reaches(since)
-            if not found and not complete:
+            runs, complete = list(listed.runs), listed.reaches(since)
+            if not complete and not any(self.belongs(cast, seen) for seen in runs):
                 # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
                 window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
-                found, complete = self._search(cast, repository, created=window)
+                more, complete = self._search(cast, repository, created=window)
+                runs += [seen for seen in more if seen.run_key not in {one.run_key for one in listed.runs}]
+            found = [seen for seen in runs if self.belongs(cast, seen)]
         if not found:
             for seen in listed.runs:
                 if cast.run_tag in seen.title:
@@ -115,17 +119,20 @@ class WorkflowRuntime:
             raise NotNow(f"{cast.run_scope} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if not found and not github().personal_token and not identity.name_of(repository.installation):
             raise NotNow("GitHub has not told yet who starts our runs.", reason="")  # ours may be among them
+        if not found and exclusive.is_exclusive(cast) and not cast.spell.tags_runs:
+            candidates = [seen for seen in runs if self.may_own(cast, seen)]
+            return exclusive.only_new_run(cast, self.event, candidates)
         if len(found) > 1:  # one event can start several workflows; the first one is the cast's
             logger.warning("several runs carry one tag", extra={"cast_id": str(cast.pk), "runs": len(found)})
         return min(found, key=lambda seen: int(seen.run_key)) if found else None
 
     def _search(self, cast: Cast, repository: Repository, *, created: str) -> tuple[list[Observation], bool]:
-        """Return the cast's runs of those made in a time, and whether these are all."""
+        """Return the runs made in a time, and whether these are all."""
         found: list[Observation] = []
         for page in range(1, MOST_PAGES + 1):
             turns.spend(repository.installation, cast.account_id)
             runs = repository.runs(event=self.event, page=page, created=created)
-            found += [seen for seen in runs if self.belongs(cast, seen)]
+            found += runs
             if len(runs) < 100:
                 return found, True
         return found, False
@@ -142,6 +149,8 @@ class WorkflowRuntime:
         run_id = run_id_of(cast)
         repository = repository_of(cast)
         can_wait = cast.run_finished_at is None and cast.cancel_requested_at is None
+        if cast.observation is None and exclusive.is_exclusive(cast):
+            exclusive.pass_on(cast)
         with translate_errors(cast):
             if not closely and (seen := self._listed(cast, repository)) is not None:
                 if seen.status != "in_progress" or cast.started_at is not None:
@@ -284,6 +293,8 @@ class WorkflowDispatch(WorkflowRuntime):
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
         target = WorkflowTarget.of(cast.spell)
+        if exclusive.is_exclusive(cast):
+            exclusive.take(cast, self.event)
         return dispatch_outcome(
             cast,
             lambda: repository_of(cast).dispatch_workflow(
@@ -302,6 +313,8 @@ class RepositoryDispatch(WorkflowRuntime):
         return f"{target.repository_used}: event {target.event_type}"
 
     def start(self, cast: Cast, *, before: dt.datetime) -> Run | None:
+        if exclusive.is_exclusive(cast):
+            exclusive.take(cast, self.event)
         event_type, payload = WorkflowTarget.of(cast.spell).event_type, payload_of(cast)
         dispatch_outcome(cast, lambda: repository_of(cast).dispatch_event(event_type, payload, before=before))
         return None

@@ -163,6 +163,7 @@ CAST_LOOK_MAX_SECONDS: float = env.float("CAST_LOOK_MAX_SECONDS", default=45.0) 
 CAST_LOOK_WATCHED_SECONDS: float = env.float("CAST_LOOK_WATCHED_SECONDS", default=3.0)  # while somebody follows live
 # How long the run of an unknown dispatch is looked for, with answers, before the dispatch counts as lost.
 CAST_LOST_SECONDS: float = env.float("CAST_LOST_SECONDS", default=300.0)
+CAST_EXCLUSIVE_SECONDS: float = env.float("CAST_EXCLUSIVE_SECONDS", default=10.0)
 # How long a finished run's artifacts are waited for before the cast ends without them.
 CAST_ARTIFACT_WAIT_SECONDS: float = env.float("CAST_ARTIFACT_WAIT_SECONDS", default=120.0)
 # After a cancel request, how long GitHub has before it is forced, and again before the cast ends regardless.

@@ -36,7 +36,7 @@ from casts.models import (
     SpellVersion,
 )
 from core.sealing import seal
-from github_integration.models import AccountTurns, Installation, RecentRuns, WorkflowTarget
+from github_integration.models import AccountTurns, ExclusiveStart, Installation, RecentRuns, WorkflowTarget
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
@@ -57,6 +57,8 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     user = get_user_model().objects.create(username="rincewind")
     api_key.created_by_key, api_key.created_by_user = api_key, user
     api_key.save()
+    spell.account = account
+    spell.save()
     first = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/first")
     cast = make(Cast, **cast_fields(account, api_key, spell), run_scope="owner/name", retry_of=first)
     period = make(BudgetPeriod, account=account, month=dt.date(2026, 3, 1), scope="key", ref="7", cap_cents=2**62)
@@ -77,6 +79,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(FailedTries, name=TEXT, count=1, last_ms=2**60),
         make(Refusal, allowance="address", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
+        make(ExclusiveStart, repository=TEXT, event="e", workflow_file=TEXT, cast=cast),
         make(SpellVersion, spell=spell, number=2**31 - 1, definition=DOCUMENT, created_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),

@@ -181,7 +181,7 @@ def found_run(cast: Cast) -> bool:
     """Look for the run of a cast that was dispatched and has none, and bind it. Raise NotNow if that can't be told."""
     moves.lose_answer(cast)  # whoever dispatched it has lost the claim: no answer is waited for any longer
     seen = runtime_of(cast).find(cast)
-    if seen is None or moves.find_cast(seen) != cast.pk:
+    if seen is None or not moves.take_run(cast, seen):
         return False
     moves.observe(cast.pk, seen)
     return True

@@ -339,6 +339,14 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
     return known.first()
 
 
+def take_run(cast: Cast, seen: Observation) -> bool:
+    """Bind the run that the runtime has found for this cast, by its title or because it can be no other's."""
+    if (owner := find_cast(seen)) is None and not RUN_TAG.search(seen.title):
+        bind_run(cast.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
+        owner = find_cast(seen)
+    return owner == cast.pk
+
+
 def note_several_tags(seen: Observation) -> None:
     """Note, once each, in the histories of casts that look for their run that a title has their tag and others, too.
 

@@ -14,7 +14,8 @@ from tests.e2e.test_webhooks import all_end_well, cast_some
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform on GitHub Enterprise Server 3.19, which never names the run that a dispatch started."""
-    with platform(tmp_path_factory.mktemp("old"), spells=SPELLS, api="ghes-3.19") as running:
+    patience = {"CAST_EXCLUSIVE_SECONDS": "1", "CAST_LOST_SECONDS": "3"}
+    with platform(tmp_path_factory.mktemp("old"), spells=SPELLS, api="ghes-3.19", **patience) as running:
         yield running
         leaves_everything_in_order(running)
 
@@ -66,3 +67,34 @@ def test_an_old_server_refuses_to_name_the_run_and_is_asked_again_without(old: P
 def test_on_an_old_server_runs_are_found_by_their_tokens(old: Platform, lost: float):
     old.faults(reset=True, webhooks={"lose": lost})
     amid_noise(old)
+
+
+def test_on_an_old_server_runs_without_a_tag_are_told_apart_by_starting_one_at_a_time(old: Platform):
+    """Whatever people start of the same workflow meanwhile."""
+
+    def started_by_people() -> None:
+        old.control("POST", "noise", json={"n": 2, "workflow": "ordinary.yml", "inputs": {"word": "theirs"}})
+
+    old.faults(reset=True)
+    words = {old.cast("ordinary-alone", {"word": f"mine {n}"})["cast_id"]: f"mine {n}" for n in range(3)}
+    until(lambda: started_by_people() or all(old.row(cast_id)["run_key"] for cast_id in words), every=0.5)
+    ended = [old.ended(cast_id) for cast_id in words]
+    assert [(cast["status"], cast["output"]["word"]) for cast in ended] == [("succeeded", w) for w in words.values()]
+
+
+def test_what_can_t_be_told_apart_is_lost_and_given_back_and_the_next_one_waits(old: Platform):
+    """Another service with the same App starts the workflow too."""
+    old.faults(reset=True)
+    first = old.cast("echo", {"word": "old"})["cast_id"]
+    old.ended(first)
+    [bot] = [run["actor"] for run in old.runs(first)]
+    cast_id = old.cast("ordinary-alone", {"word": "mine"})["cast_id"]
+    old.control("POST", "noise", json={"n": 1, "workflow": "ordinary.yml", "actor": bot, "inputs": {"word": "theirs"}})
+    ended = old.ended(cast_id)
+    assert (ended["status"], ended["status_reason"]) == ("failed", "dispatch_lost")
+    assert old.ledger(cast_id) == [("hold", 3), ("release", 3)]
+    waiting = old.cast("ordinary-alone", {"word": "next"})["cast_id"]
+    old.when(waiting, status_reason="waiting_for_turn")
+    assert old.row(waiting)["dispatch_attempts"] == 0
+    assert old.call("POST", f"/api/v1/casts/{waiting}/cancel").status_code == 202
+    assert old.ended(waiting)["status"] == "cancelled"
