@@ -263,14 +263,19 @@ class Apps:
         draft.replace(self._file)
 
     def _read(self) -> _State:
+        """Return what an earlier process has kept. Raise SystemExit if it can't be read."""
         if not self._file.exists():
             return _State()
-        kept = json.loads(self._file.read_text(encoding="utf-8"))
-        return _State(
-            {one["id"]: App(**one) for one in kept["apps"]},
-            {one["id"]: Installation(**one) for one in kept["installations"]},
-            {code: Pending(**one) for code, one in kept["pending"].items()},
-        )
+        try:
+            kept = json.loads(self._file.read_text(encoding="utf-8"))
+            return _State(
+                {one["id"]: App(**one) for one in kept["apps"]},
+                {one["id"]: Installation(**one) for one in kept["installations"]},
+                {code: Pending(**one) for code, one in kept["pending"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{self._file}, which has the Apps made here, can't be read ({error.__class__.__name__}"
+            raise SystemExit(f"{why}). Remove it to start without them.") from None
 
     @staticmethod
     def _free(base: int, taken: set[int]) -> int:

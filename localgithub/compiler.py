@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .actions import Actions, Unavailable
-from .workflow import MAX_CALLS, JobPlan, Workflow, WorkflowError, called_workflow, job_plan
+from .workflow import MAX_CALLS, JobPlan, Workflow, WorkflowError, called_workflow, job_plan, misfit
 
 STEP = "localgithub"  # the hidden step's id, and how its lines begin
 MAIN_FILE = f".github/workflows/{STEP}.yml"  # not the run's own, which a checkout must find as it was written
@@ -78,10 +78,12 @@ class Compiler:
         self.tree, self.actions, self.docker = tree, actions, docker
         self._place = tree.with_name("served")
         self.done = Compiled()
+        self._texts: set[str] = set()  # the inputs of the run's own workflow that are text, whatever their type
         self._caches = False  # whether the job at hand uses actions/cache, which saves when the job has ended
 
     def run(self, workflow: Workflow) -> Compiled:
         """Compile a workflow and all that it calls. Raise WorkflowError if the run can't start."""
+        self._texts = {name for name, spec in workflow.inputs.items() if spec.get("type") != "boolean"}
         self._file(MAIN_FILE, {**workflow.data, "name": workflow.name}, self.tree, (), "", [])
         return self.done
 
@@ -160,6 +162,9 @@ class Compiler:
             data = called_workflow(tree, f"./{path}", job.plan.body)
         else:
             data = called_workflow(tree, uses, job.plan.body)
+        declared = (data["on"].get("workflow_call") or {}).get("inputs") or {}
+        if wrong := misfit(made.get("with") or {}, declared, self._texts if len(job.path) == 1 else set()):
+            raise WorkflowError(f"{uses}: The template is not valid. {wrong}.")
         notes = []
         if "concurrency" in job.plan.body or "concurrency" in data:
             notes.append(f"concurrency of the called workflow {uses} is left out by the local GitHub.")

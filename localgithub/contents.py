@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}  # of a tree that has no git to say what belongs to it
 MAX_LISTED = 1000  # entries that GitHub lists of a folder
+MAX_FILE = 100_000_000  # bytes of a file that GitHub gives at all
 MAX_LINKS = 8  # that lead to each other, perhaps in a circle
 _KINDS = {"040000": "dir", "120000": "symlink", "160000": "submodule"}
 
@@ -24,7 +25,7 @@ class Entry:
     kind: str  # file, dir, symlink or submodule
     sha: str
     size: int = 0
-    data: bytes = b""  # of a file that was asked for by itself
+    data: bytes = b""  # of a file that was asked for by itself and is not too large
     target: str = ""  # of a symbolic link that was asked for by itself and leads to no file here
 
     @property
@@ -59,14 +60,16 @@ def blob_sha(data: bytes) -> str:
 def _in_commit(repository: "Repository", path: str, commit: str, links: int) -> Entry | Folder | None:
     if not path:
         sha = repository.git.text("rev-parse", "--verify", "-q", f"{commit}^{{tree}}")
-        return Folder("", sha, _listed(repository, commit, "")) if sha else None
+        return Folder("", sha, _listed(repository, commit, "")[:MAX_LISTED]) if sha else None
     parent = str(PurePosixPath(path).parent)
     parent = "" if parent == "." else parent
     entry = next((one for one in _listed(repository, commit, parent) if one.path == path), None)
     if entry is None or entry.kind == "submodule":
         return entry
     if entry.kind == "dir":
-        return Folder(path, entry.sha, _listed(repository, commit, path))
+        return Folder(path, entry.sha, _listed(repository, commit, path)[:MAX_LISTED])
+    if entry.size > MAX_FILE:
+        return entry
     data = repository.git.run("cat-file", "blob", entry.sha)
     if data is None:
         return None
@@ -113,8 +116,9 @@ def _in_tree(repository: "Repository", path: str) -> Entry | Folder | None:
             target = os.readlink(place)
             return Entry(path, "symlink", blob_sha(os.fsencode(target)), len(target), target=target)
         if seen.is_file() and not SKIPPED & {*seen.relative_to(root).parts}:
-            data = seen.read_bytes()
-            return Entry(path, "file", blob_sha(data), len(data), data)
+            size = seen.stat().st_size
+            data = seen.read_bytes() if size <= MAX_FILE else b""
+            return Entry(path, "file", blob_sha(data), size, data)
         if place.is_dir():
             entries = _children(repository, path)
             return Folder(path, _made_up(path), entries) if entries or not path else None  # git knows no empty folders
@@ -153,8 +157,9 @@ def _child(place: Path, path: str) -> Entry | None:
         if stat.S_ISDIR(kind):
             return Entry(path, "dir", _made_up(path))
         if stat.S_ISREG(kind):
-            data = place.read_bytes()
-            return Entry(path, "file", blob_sha(data), len(data))
+            # A large file is not read for a list; its id is only made up then.
+            size = place.stat().st_size
+            return Entry(path, "file", blob_sha(place.read_bytes()) if size <= MAX_FILE else _made_up(path), size)
     except OSError:
         return None  # deleted, but not from git's index
     return None

@@ -43,6 +43,8 @@ def refusal(request: Request, *, host: str, forms: bool = False) -> tuple[int, s
     if shows or changes:
         if has_body(request) and kind not in _FORM_KINDS:
             return 415, "This page of the local GitHub takes a form."
+        if has_body(request) and request.content_length is None:
+            return 411, "Send a Content-Length with the form."
         return (413, "The form is too large.") if (request.content_length or 0) > MAX_FORM else None
     if has_body(request) and kind != "application/json" and not (kind.startswith("application/") and "+json" in kind):
         return 415, "The local GitHub takes JSON alone: send Content-Type: application/json."

@@ -1,6 +1,7 @@
 """Pushes: who listens is told when the head of a branch has changed."""
 
 import logging
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
+_ID = re.compile(r"[0-9a-f]{40}$")
 MAX_COMMITS = 2048  # commits that GitHub names in one push
 
 
@@ -41,6 +43,8 @@ class Pushes:
     ) -> JSON:
         """Tell of a branch; `after` empty: of its head, None: of its end. Raise ApiError (422) for an unknown one."""
         ref = f"refs/heads/{branch}"
+        if before and not _ID.match(before):
+            raise ApiError(422, f"{before} is no commit's id")
         repository.look_again()
         with self._lock:
             told = self._told.setdefault(repository.full_name, {})

@@ -65,6 +65,14 @@ def repository_installation(world: World, request: Request, owner: str, repo: st
     raise not_found("/apps/apps#get-a-repository-installation-for-the-authenticated-app")
 
 
+def account_installation(world: World, request: Request, kind: str, account: str) -> Response:
+    caller = world.auth.app(request)
+    for one in world.apps.installations(caller):
+        if one.account.lower() == account.lower():
+            return answer_json(world.render.installation(installation=one, app=caller))
+    raise not_found("/apps/apps#get-an-organization-installation-for-the-authenticated-app")
+
+
 def create_token(world: World, request: Request, installation_id: int) -> Response:
     """Answer with a token, which can have fewer permissions than the installation, never more."""
     found = _known(world, world.auth.app(request), installation_id, TOKEN_DOCS)
@@ -207,6 +215,7 @@ RULES = [
     ("GET", "/user", user),
     ("GET", "/installation/repositories", installation_repositories),
     ("GET", "/repos/<owner>/<repo>/installation", repository_installation),
+    ("GET", "/<any(orgs,users):kind>/<account>/installation", account_installation),
     ("GET", "/app/hook/config", hook_config),
     ("PATCH", "/app/hook/config", hook_config),
     ("GET", "/app/hook/deliveries", deliveries),

@@ -78,10 +78,12 @@ def push(world: World, request: Request) -> Response:
     repository = world.repositories.get(name.lower())
     if repository is None:
         raise ApiError(422, f"No such repository: {name}")
+    if body.get("deliver", True) not in (True, False, "lose"):
+        raise ApiError(422, 'deliver is true, false or "lose"')
     told = world.pushes.push(
         repository,
         str(body.get("branch") or repository.default_branch),
-        after=body.get("after", ""),
+        after=None if body.get("after", "") is None else str(body.get("after", "")),
         before=str(body.get("before") or ""),
         deliver=body.get("deliver", True),
     )

@@ -68,9 +68,9 @@ def install(world: World, request: Request, slug: str) -> Response:
     if chosen == []:
         return _choosing(world, app, account, state, "Select at least one repository.", 422)
     with world.apps.lock:
-        if any(one.account == account for one in world.apps.installations(app)):
-            known = next(one for one in world.apps.installations(app) if one.account == account)
-            return forms.leads_to(f"/settings/installations/{known.id}")
+        known = next((one for one in world.apps.installations(app) if one.account == account), None)
+        if known is not None:  # the button was pressed twice
+            return _onwards(world, app, known, "install", state)
         if app.id == world.config.app_id:
             world.apps.chosen = None if chosen is None else chosen
             world.remove(False)

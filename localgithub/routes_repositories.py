@@ -3,13 +3,12 @@
 from werkzeug.wrappers import Request, Response
 
 from .answers import ApiError, answer_json, not_found, page
-from .contents import Folder
+from .contents import MAX_FILE, Folder
 from .world import World
 
 CONTENT_DOCS = "/repos/contents#get-repository-content"
 COMMIT_DOCS = "/commits/commits#get-a-commit"
 MAX_INLINE = 1_000_000  # bytes of a file that JSON holds
-MAX_FILE = 100_000_000  # bytes of a file that is given at all
 
 
 def repository(world: World, request: Request, owner: str, repo: str) -> Response:

@@ -12,6 +12,7 @@ from .expressions import interpolate
 
 DIRECTORY = ".github/workflows"
 _USES_TREE = re.compile(r"""\buses['"]?\s*:\s*['"]?\./""")
+_FORWARDED = re.compile(r"\$\{\{\s*(github\.event\.)?inputs\.([\w-]+)\s*\}\}$")
 MAX_INPUTS = 25
 MAX_CALLS = 10  # a workflow calls one that calls one …
 
@@ -178,6 +179,22 @@ def called_workflow(tree: Path, uses: str, caller: dict[str, Any]) -> dict[str, 
         if (spec or {}).get("required") and name not in given:
             raise WorkflowError(f'"{uses}" : Input {name} is required, but not provided while calling.')
     return {**called.data, "on": dict(called.triggers)}
+
+
+def misfit(given: dict[str, Any], declared: dict[str, Any], texts: set[str]) -> str:
+    """Return which input of a called workflow gets text in place of its number or boolean, empty if none does.
+
+    `texts` are those of the caller's own inputs that are text. Of a dispatch that is every one but the booleans:
+    https://github.com/actions/runner/issues/2848
+    """
+    for name, value in given.items():
+        kind = (declared.get(name) or {}).get("type")
+        forwarded = _FORWARDED.match(value) if isinstance(value, str) else None
+        is_text = (forwarded[1] or forwarded[2] in texts) if forwarded else "${{" not in str(value)
+        if kind in ("number", "boolean") and isinstance(value, str) and is_text:
+            hint = f"; write ${{{{ fromJSON({value[3:-2].strip()}) }}}}" if forwarded else ""
+            return f"Unexpected value '{value}', which is text where input '{name}' is a {kind}{hint}"
+    return ""
 
 
 def called_error(workflow: Workflow, tree: Path) -> str:

@@ -12,7 +12,7 @@ from localgithub.actions import Actions
 from localgithub.answers import ApiError
 from localgithub.compiler import Compiler, read_concurrency
 from localgithub.dispatch import checked_inputs
-from localgithub.workflow import WorkflowError, called_error, load
+from localgithub.workflow import WorkflowError, called_error, load, misfit
 
 from .conftest import Api
 
@@ -176,3 +176,23 @@ def test_dispatch_of_a_broken_file_is_refused_with_line_and_reason(api: Api, ser
         refused = api.dispatch(file)
         assert refused.status_code == 422
         assert refused.json()["message"].startswith(f"Invalid Argument - failed to parse workflow: {words}")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "wrong"),
+    [
+        ("${{ inputs.text }}", "number", True),
+        ("${{inputs.text}}", "boolean", True),
+        ("${{ github.event.inputs.flag }}", "boolean", True),
+        ("${{ fromJSON(inputs.text) }}", "number", False),
+        ("${{ inputs.flag }}", "boolean", False),
+        ("${{ inputs.text }}", "string", False),
+        ("${{ needs.a.outputs.n }}", "number", False),
+        ("3", "number", True),
+        (3, "number", False),
+        (True, "boolean", False),
+        (3, "string", False),
+    ],
+)
+def test_text_is_no_number_for_a_called_workflow(value, kind, wrong):
+    assert bool(misfit({"n": value}, {"n": {"type": kind}}, {"text"})) is wrong

@@ -185,6 +185,12 @@ def test_app_is_made_and_installed_in_a_browser_and_lives_on(hub, browser, confi
     answer = browser.send(selection="selected", repository="me/one")
     where = urlsplit(answer.headers["Location"])
     query = parse_qs(where.query)
+    assert (
+        browser.post("/apps/other-name/installations/new", answer.request.body, **{"Content-Type": FORM}).headers[
+            "Location"
+        ]
+        == answer.headers["Location"]
+    )  # pressed twice
     assert (query["from"], query["setup_action"], query["state"]) == (["github"], ["install"], ["x"])
     number = int(query["installation_id"][0])
     told = listener.wait("installation", "created")
@@ -200,6 +206,8 @@ def test_app_is_made_and_installed_in_a_browser_and_lives_on(hub, browser, confi
     assert status["creator"]["login"] == "other-name[bot]"
     assert api.get("/repos/me/one/commits/main/check-runs").status_code == 403  # not in its manifest
     assert as_app(browser, app).get("/repos/me/one/installation").json()["id"] == number
+    assert as_app(browser, app).get("/users/Me/installation").json()["id"] == number
+    assert as_app(browser, app).get("/orgs/octo-org/installation").status_code == 404
     assert as_app(browser, app).get("/repos/octo-org/three/installation").status_code == 404
     assert as_app(browser, app).post("/app/installations/1/access_tokens").status_code == 404  # another App's
 
@@ -256,6 +264,14 @@ def test_flow_goes_on_after_a_restart_in_its_middle(hub, browser, config):
         assert converted(browser, code).status_code == 404
     finally:
         second.stop()
+
+
+def test_what_was_kept_and_is_broken_names_its_file(config):
+    config.state_dir.mkdir()
+    for text in ("{", "[]", '{"apps": [{"id": 1}], "installations": [], "pending": {}}'):
+        (config.state_dir / "apps.json").write_text(text)
+        with pytest.raises(SystemExit, match=r"apps\.json, which has the Apps made here, can't be read"):
+            LocalGitHub(config)
 
 
 @pytest.mark.processes

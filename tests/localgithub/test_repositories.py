@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from localgithub import contents
 from localgithub.contents import Entry, Folder, find
 from localgithub.repositories import Repository
 
@@ -93,6 +94,23 @@ def test_links_and_large_files_are_what_github_makes_of_them(tmp_path):
         assert {one.name: one.kind for one in top.entries}["out"] == "symlink"
         for path in ("out/x", "../secret", "a/../../secret", "/etc/passwd", "a//file", "a\0", ".git/HEAD", "x" * 5000):
             assert find(repository, path, commit) is None, path
+
+
+def test_long_folder_and_large_file_have_githubs_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "MAX_FILE", 10)
+    monkeypatch.setattr(contents, "MAX_LISTED", 3)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).write_text("x" * 11)
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "many")
+    repository = Repository("octo-org/many", tmp_path)
+    for commit in (None, repository.commit("main")):
+        top, last = contents.find(repository, "", commit), contents.find(repository, "d", commit)
+        assert isinstance(top, Folder)
+        assert isinstance(last, Entry)
+        assert [one.name for one in top.entries] == ["a", "b", "c"]
+        assert (last.size, last.data) == (11, b"")
 
 
 def test_tree_without_git_has_a_branch_and_a_commit_all_the_same(tmp_path):
