@@ -6,6 +6,7 @@ import datetime as dt
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from django.conf import settings
@@ -71,6 +72,14 @@ class GitHub:
             return wire.login_of(object_of(self.send(Call("GET", "/user"), Scope(PERSONAL, "", ACTIONS))))
         slug = self.app.details().slug
         return f"{slug}[bot]" if slug else ""
+
+    def convert_manifest(self, code: str) -> dict[str, Any]:
+        """Exchange the code for a new App's credentials. Raise NotFound for one that has counted, or is an hour old.
+
+        Repeated after network trouble: if the answer was lost, the code has counted and the next one says so.
+        """
+        call = Call("POST", f"/app-manifests/{quote(code, safe='')}/conversions")
+        return object_of(repeated(call, lambda: self.transport.send(call, "")))
 
     def send(self, call: Call, scope: Scope) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx, unless it may be made once only."""

@@ -5,7 +5,7 @@ Reads only what we use, and takes whatever is missing or odd for blank. Pure: no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from github_integration.wire import JSON, plain
@@ -36,6 +36,29 @@ def app_details(app: JSON) -> AppDetails:
         url=plain(app.get("html_url")),
         permissions=_permissions(app.get("permissions")),
         events=tuple(plain(event) for event in app.get("events") or ()),
+    )
+
+
+@dataclass(frozen=True)
+class NewApp:
+    """An App that was just made, with its credentials, which GitHub tells this once."""
+
+    id: int
+    name: str
+    slug: str
+    url: str
+    pem: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+
+
+def new_app(app: JSON) -> NewApp:
+    return NewApp(
+        id=_number(app.get("id")),
+        name=plain(app.get("name")),
+        slug=plain(app.get("slug")),
+        url=plain(app.get("html_url")),
+        pem=plain(app.get("pem")),
+        webhook_secret=plain(app.get("webhook_secret")),
     )
 
 

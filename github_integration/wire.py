@@ -36,12 +36,10 @@ def default_version(api_url: str) -> str:
 
 
 def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str, str]:
-    common = {
-        "Accept": accept,
-        "User-Agent": USER_AGENT,
-        "Authorization": f"Bearer {authorization}",
-    }
-    return common | ({"X-GitHub-Api-Version": version} if version else {})
+    """Return a request's headers; with a blank `authorization` it says nothing of who we are."""
+    found = {"Accept": accept, "User-Agent": USER_AGENT}
+    found |= {"Authorization": f"Bearer {authorization}"} if authorization else {}
+    return found | ({"X-GitHub-Api-Version": version} if version else {})
 
 
 def repo_path(repository: str, *parts: str | int) -> str:

@@ -18,6 +18,8 @@ from urllib.parse import unquote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from core.dotenv import parse
+
 IGNORE = "IGNORE_ENV_FILE"
 FILE = "_FILE"
 SECRET_BYTES = 64 * 1024
@@ -35,15 +37,6 @@ class BadSetting(ImproperlyConfigured):
 
 
 # --- a .env file ---------------------------------------------------------------------------------------------------
-
-LINE = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*(?P<value>.*)", re.ASCII)
-# What such a line may have been meant to set. Only what a space or colon follows: else it may be a line of a key.
-MEANT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]{1,40})[ \t:]")
-QUOTED = {
-    "'": re.compile(r"'(?P<text>[^']*)'[ \t]*(?:#[^\n]*)?(?=\n|\Z)"),
-    '"': re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"[ \t]*(?:#[^\n]*)?(?=\n|\Z)', re.DOTALL),
-}
-ESCAPED = re.compile(r"\\([^nrt])")  # \n stays as it is: readers of a PEM expect it
 
 
 def read_beside(folder: Path, into: MutableMapping[str, str]) -> None:
@@ -81,35 +74,6 @@ def read_file(path: Path, into: MutableMapping[str, str]) -> None:
         raise BadSetting(f"{path} can't be read. {told}{more} See docs/reference/configuration.md.")
     for name, value in found.items():
         into.setdefault(name, value)
-
-
-def parse(text: str) -> tuple[dict[str, str], list[str]]:
-    """Return what a `.env` file's text sets, and a sentence about each line that can't be read, with its number."""
-    found: dict[str, str] = {}
-    problems: list[str] = []
-    lines = text.replace("\r\n", "\n").split("\n")
-    at = 0
-    while at < len(lines):
-        line, number = lines[at], at + 1
-        at += 1
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if (match := LINE.fullmatch(line)) is None:
-            meant = MEANT.match(line)
-            problems.append(f"Line {number}{f' ({meant[1]})' if meant else ''} is not NAME=value.")
-            continue
-        name, value = match["name"], match["value"].rstrip()
-        if pattern := QUOTED.get(value[:1]):
-            if (quoted := pattern.match("\n".join([value, *lines[at:]]))) is None:
-                problems.append(f"Line {number} ({name}): text follows its closing quotation mark, or there is none.")
-                continue
-            at += quoted[0].count("\n")
-            value = quoted["text"] if value[0] == "'" else ESCAPED.sub(r"\1", quoted["text"])
-        if "\0" in value:
-            problems.append(f"Line {number} ({name}) holds a NUL character.")
-            continue
-        found[name] = value
-    return found, problems
 
 
 # --- settings ------------------------------------------------------------------------------------------------------

@@ -106,6 +106,8 @@ GITHUB_WEBHOOK_SECRETS: list[str] = env.list("GITHUB_WEBHOOK_SECRET", default=[]
 # What GitHub lets one installation do in a minute: a GET is 1 point, a POST 5. 0: no limit, as on most GHES.
 GITHUB_POINTS_PER_MINUTE: int = env.int("GITHUB_POINTS_PER_MINUTE", default=900, least=0)
 GITHUB_INPUTS_MAX: int = env.int("GITHUB_INPUTS_MAX", default=25, least=1)  # of a workflow; 10 on GHES <= 3.19
+# Where the page /github/connect/ writes a new App's credentials: a `.env` file, or a folder. Blank: it writes none.
+GITHUB_CONNECT_PATH: str = env.str("GITHUB_CONNECT_PATH", default="").strip()
 GITHUB_TIMEOUT: float = env.float("GITHUB_TIMEOUT", default=10.0)  # seconds, per attempt
 
 # --- Casts -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ urlpatterns = [
     path("home/", home, name="home"),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/", admin.site.urls),
+    path("github/", include("github_integration.connecting.urls")),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
     path("api/webhooks/github", offloaded(github, apart="webhooks"), name="github-webhook"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from casts import versions
 from casts.models import Spell
 from github_integration.models import WorkflowTarget
 
@@ -16,12 +15,10 @@ def parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def stored_spell(**fields: Any) -> Spell:
-    """Make a spell and its target, of version 1."""
+    """Make a spell and its target."""
     own, of_target = parted(fields)
-    spell = Spell(**own)
-    spell.save(keep_version=False)
+    spell = Spell.objects.create(**own)
     WorkflowTarget.objects.bulk_create([WorkflowTarget(spell=spell, **of_target)])  # forgets nothing of the spell
-    versions.keep(spell)
     return spell
 
 

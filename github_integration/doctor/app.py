@@ -93,7 +93,19 @@ def needed(spells: Iterable[Spell]) -> dict[str, str]:
     return {"actions": "write", "metadata": "read"} | ({"contents": "write"} if by_event else {})
 
 
-WORTH_HAVING = {"checks": "read"}  # without it casts work, and say less of why a run failed
+# Without these casts work; and what can't be done then.
+WORTH_HAVING = {
+    "checks": {
+        "read": "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
+        "a run that never began.",
+        "write": "Without more, a commit that changes its repository's spells can't be told what became of them; it is "
+        "in the admin only.",
+    },
+    "contents": {
+        "read": "Without it no file can be read: no spells are made of workflows (importspells, the admin, a "
+        "repository's own spells.toml), and what a workflow declares is not checked before a cast is accepted.",
+    },
+}
 
 
 def short_of(wanted: Mapping[str, str], granted: Mapping[str, str]) -> dict[str, str]:
@@ -124,22 +136,27 @@ def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
     for name in wanted:
         if name not in missing:
             yield ABOUT.ok(f"permission {name}", asked[name])
-    for name, level in WORTH_HAVING.items():
-        if name in short_of(WORTH_HAVING, asked):
-            yield ABOUT.warning(
-                f"permission {name}",
-                "Without it a failed cast shows its log, but neither the annotations of its step nor why GitHub ended "
-                "a run that never began.",
-                hint=f"{page}: {name.capitalize()}, {_access(level)}. Then accept it on each installation's page.",
-            )
-        else:
-            yield ABOUT.ok(f"permission {name}", asked[name])
-    if "contents" not in wanted and not short_of({"contents": "write"}, asked):
-        yield ABOUT.warning(
+    for name in WORTH_HAVING:
+        if name not in wanted:
+            yield _worth(name, asked, page)
+
+
+def _worth(name: str, asked: Mapping[str, str], page: str) -> Finding:
+    """Say what an App without a permission, or with less of it, can't do; or with more, need not."""
+    if name == "contents" and not short_of({"contents": "write"}, asked):
+        return ABOUT.warning(
             "permission contents",
             "The App may change files, and no spell needs that: only repository_dispatch does.",
-            hint=f"{page}: Contents, read-only (with which the doctor reads workflow files) or no access.",
+            hint=f"{page}: Contents, read-only.",
         )
+    for level, without in WORTH_HAVING[name].items():
+        told_otherwise = level == "write" and not short_of({"statuses": "write"}, asked)
+        if short_of({name: level}, asked) and not told_otherwise:
+            hint = f"{page}: {name.capitalize()}, {_access(max(WORTH_HAVING[name], key=RANK.__getitem__))}. "
+            return ABOUT.warning(
+                f"permission {name}", without, hint=f"{hint}Then accept it on each installation's page."
+            )
+    return ABOUT.ok(f"permission {name}", asked[name])
 
 
 def _access(level: str) -> str:

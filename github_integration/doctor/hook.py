@@ -17,7 +17,8 @@ from github_integration.wire import LoggedDelivery
 ABOUT = About("Webhook")
 LOOK_EVERY = 0.5  # seconds, at the log after a ping
 WITHOUT = "Casts come right all the same, by asking, a little later."
-EVENTS = ("workflow_run", "workflow_job")
+EVENTS = {"workflow_run": WITHOUT, "workflow_job": WITHOUT}
+PUSH = "What a push changes of a repository's spells is noticed all the same, by asking, a little later."
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 
@@ -103,14 +104,15 @@ def _settings(config: HookConfig, url: str, page: str) -> Iterator[Finding]:
 
 
 def _events(app: AppDetails, severity: Level) -> Iterator[Finding]:
-    for name in EVENTS:
+    for name, without in (EVENTS | {"push": PUSH}).items():
         if name in app.events:
             yield ABOUT.ok(f"event {name}", "subscribed")
         else:
-            message = f"The App is not subscribed to it, so GitHub does not tell. {WITHOUT}"
+            message = f"The App is not subscribed to it, so GitHub does not tell. {without}"
             title = name.replace("_", " ").capitalize()
             hint = f"{settings_page(app)} → Permissions & events → Subscribe to events: tick “{title}”."
-            yield Finding(severity, ABOUT.subject, f"event {name}", message, hint)
+            level = severity if name in EVENTS else Level.WARNING
+            yield Finding(level, ABOUT.subject, f"event {name}", message, hint)
 
 
 def can_reach(address: str, api_url: str) -> bool:

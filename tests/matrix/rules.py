@@ -88,7 +88,15 @@ class Staff:
         return IN if allowed else FORBIDDEN
 
 
-Need = Open | Key | Reader | LoggedIn | Staff
+@dataclass(frozen=True)
+class Superuser:
+    """Superusers alone."""
+
+    def answer(self, who: Identity) -> str:
+        return IN if who.everything else FORBIDDEN if who.staff else LOGIN
+
+
+Need = Open | Key | Reader | LoggedIn | Staff | Superuser
 API: dict[str, dict[str, Need]] = {
     "api:cast-create": {"POST": Key("casts:write", spell=FORBIDDEN)},
     "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", spell=FORBIDDEN)},
@@ -124,6 +132,9 @@ API: dict[str, dict[str, Need]] = {
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
     "attention": {"GET": Staff(anybody=True)},
+    "github-connect": {"GET": Superuser(), "POST": Superuser()},
+    "github-connected": {"GET": Superuser()},
+    "github-installed": {"GET": Open()},
     "start": {"GET": LoggedIn()},
     "home": {"GET": LoggedIn()},
     "account": {"GET": LoggedIn()},

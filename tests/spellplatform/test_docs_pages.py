@@ -19,8 +19,8 @@ from django.urls import Resolver404, resolve
 
 from casts.models import Spell
 from casts.spells import toml
+from github_integration.connecting.manifest import Asked
 from tests.pages import DOCS, PAGES, ROOT, name_of
-from webhooks.handlers import HANDLERS
 
 SETUP = DOCS / "how-to" / "github-actions-setup.md"
 WRITE = DOCS / "how-to" / "write-a-spell.md"
@@ -236,35 +236,33 @@ def manifest() -> dict[str, Any]:
 
 def test_the_manifest_asks_for_what_the_platform_uses_and_no_more():
     asked = manifest()
-    assert asked["default_permissions"] == {"actions": "write", "checks": "read", "metadata": "read"}
-    assert set(asked["default_events"]) == {"workflow_run", "workflow_job"} <= set(HANDLERS)
+    assert asked == Asked(public_url="https://spells.example.com").manifest("http://127.0.0.1:8000/github/connected/")
+    assert asked["default_permissions"] == {
+        "actions": "write",
+        "checks": "write",
+        "contents": "read",
+        "metadata": "read",
+    }
     assert asked["public"] is False
-    assert resolve(urlsplit(asked["hook_attributes"]["url"]).path).url_name == "github-webhook"
-    assert Path(urlsplit(asked["redirect_url"]).path).name == "create-github-app.html"
-    parameters = {"name", "url", "description", "public", "hook_attributes", "redirect_url"}  # of those GitHub knows
-    assert set(asked) == parameters | {"default_permissions", "default_events"}
+    for address, name in (
+        (asked["hook_attributes"]["url"], "github-webhook"),
+        (asked["setup_url"], "github-installed"),
+    ):
+        assert resolve(urlsplit(address).path).url_name == name
 
 
 def test_the_link_asks_for_the_same_as_the_manifest():
     [link] = re.findall(r"https://github\.com/settings/apps/new\?\S+", SETUP.read_text())
     asked, expected = parse_qsl(urlsplit(link).query), manifest()
     events = [value for name, value in asked if name == "events[]"]
-    assert dict(pair for pair in asked if pair[0] != "events[]") == {
+    permissions = {name: level for name, level in expected["default_permissions"].items() if name != "metadata"}
+    assert dict(pair for pair in asked if pair[0] != "events[]") == permissions | {
         "name": expected["name"],
         "url": expected["url"],
         "public": "false",
+        "setup_url": expected["setup_url"],
+        "setup_on_update": "true",
         "webhook_active": "true",
         "webhook_url": expected["hook_attributes"]["url"],
-        "actions": expected["default_permissions"]["actions"],  # metadata comes by itself
-        "checks": expected["default_permissions"]["checks"],
     }
     assert sorted(events) == sorted(expected["default_events"])
-
-
-def test_the_page_that_creates_the_app_uses_the_manifest_and_is_where_the_guide_says():
-    page = (DOCS / "create-github-app.html").read_text()
-    assert 'fetch("github-app-manifest.json")' in page
-    serve = "python3 -m http.server 8099 --bind 127.0.0.1 --directory docs"
-    assert serve in page
-    assert serve in SETUP.read_text()
-    assert manifest()["redirect_url"] in SETUP.read_text()

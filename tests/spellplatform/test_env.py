@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 
+from core.dotenv import parse
 from github_integration.auth import private_key
 from spellplatform.env import (
     BadSetting,
@@ -21,7 +22,6 @@ from spellplatform.env import (
     host_of,
     mail_config,
     networks,
-    parse,
     problem_of_public_url,
     read_file,
     repository_name,

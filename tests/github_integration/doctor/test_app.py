@@ -11,6 +11,7 @@ import pytest
 import responses
 
 from github_integration.api import GitHub
+from github_integration.connecting.manifest import Asked
 from github_integration.details import app_details
 from github_integration.doctor import app
 from github_integration.doctor.findings import Finding, Level
@@ -126,14 +127,27 @@ def permissions(hub: GitHub, world: World, spells: list[Any], **asks: str) -> li
     return list(app.permissions(hub.app.details(), spells))
 
 
-def test_checks_are_worth_having_and_no_problem_to_miss(hub, world):
-    finding = one(permissions(hub, world, [make()], actions="write", metadata="read"), "permission checks")
-    is_bad(finding, Level.WARNING, "annotations", hint="Checks, read-only")
+MANIFEST = Asked(public_url="https://spells.example.com").manifest("")["default_permissions"]
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "without", "hint"),
+    [
+        ("checks", "none", "annotations", "Checks, read and write"),
+        ("checks", "read", "a commit that changes its repository's spells", "Checks, read and write"),
+        ("contents", "none", "no spells are made of workflows", "Contents, read-only"),
+    ],
+)
+def test_what_is_worth_having_is_no_problem_to_miss(hub, world, name, level, without, hint):
+    asks = {**MANIFEST, name: level}
+    finding = one(permissions(hub, world, [make()], **asks), f"permission {name}")
+    is_bad(finding, Level.WARNING, without, hint=hint)
 
 
 def test_permissions_as_the_manifest_asks_for_them_are_enough(hub, world):
-    found = permissions(hub, world, [make()], actions="write", checks="read", metadata="read")
-    assert all_ok(found) == ["permission actions", "permission metadata", "permission checks"]
+    names = ("actions", "metadata", "checks", "contents")
+    assert all_ok(permissions(hub, world, [make()], **MANIFEST)) == [f"permission {name}" for name in names]
+    assert all_ok(permissions(hub, world, [make()], **MANIFEST | {"checks": "read"}, statuses="write"))
 
 
 @pytest.mark.parametrize("asks", [{}, {"actions": "read"}])
@@ -151,15 +165,13 @@ def test_app_without_metadata_is_a_problem(hub, world):
     )
 
 
-def test_contents_are_needed_only_for_spells_started_by_an_event(hub, world):
-    asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "read"}
-    assert "permission contents" not in all_ok(permissions(hub, world, [make()], **asks))
-    finding = one(permissions(hub, world, [make(), event()], **asks), "permission contents")
+def test_to_write_contents_is_needed_only_for_spells_started_by_an_event(hub, world):
+    finding = one(permissions(hub, world, [make(), event()], **MANIFEST), "permission contents")
     is_bad(finding, Level.PROBLEM, "repository_dispatch", hint="Contents, read and write")
 
 
-def test_contents_that_nobody_needs_are_a_warning(hub, world):
-    asks = {"actions": "write", "checks": "read", "metadata": "read", "contents": "write"}
+def test_contents_that_nobody_needs_to_write_are_a_warning(hub, world):
+    asks = MANIFEST | {"contents": "write"}
     finding = one(permissions(hub, world, [make()], **asks), "permission contents")
     is_bad(finding, Level.WARNING, "no spell needs that", hint="Contents, read-only")
     assert "permission contents" in all_ok(permissions(hub, world, [event()], **asks))

@@ -41,7 +41,7 @@ def sound(world: World) -> World:
 def test_sound_webhook_has_nothing_to_say(hub, sound):
     assert all_ok(check(hub)) == [
         *("URL", "content type", "certificate", "secret"),
-        *("event workflow_run", "event workflow_job", "deliveries"),
+        *("event workflow_run", "event workflow_job", "event push", "deliveries"),
     ]
 
 
@@ -102,6 +102,11 @@ def test_secret_itself_is_never_shown(hub, sound):
 def test_event_that_is_not_subscribed_is_a_problem(hub, sound, name, title):
     sound.config.events = [event for event in sound.config.events if event != name]
     is_bad(one(check(hub), f"event {name}"), Level.PROBLEM, "not subscribed", hint=f"tick “{title}”")
+
+
+def test_pushes_that_are_not_told_of_are_noticed_later(hub, sound):
+    sound.config.events = ["workflow_run", "workflow_job"]
+    is_bad(one(check(hub), "event push"), Level.WARNING, "a little later", hint="tick “Push”")
 
 
 # --- addresses that GitHub can't reach ---------------------------------------------------------------------
