@@ -180,6 +180,8 @@ class WorkflowTarget(SpellTarget):
     )
     # Of the workflow's own inputs, as last read: {name: {type, required, default, options}}. NULL: never read.
     declared_inputs = DocumentField(null=True, blank=True, editable=False)
+    # What the last import wrote, to tell what a person has changed since; see `importing.merging`. NULL: none did.
+    imported = DocumentField(null=True, blank=True, editable=False)
     installation_id = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )

@@ -248,7 +248,7 @@ def _odd(given: Input, environments: list[str] | None) -> Iterator[str]:
     if given.type == "environment" and environments is None:
         yield f"Input {name} names an environment; which there are could not be read, so any name is taken."
     elif given.type == "environment" and not environments:
-        yield f"Input {name} names an environment, and the repository has none: any name is taken."
+        yield f"Input {name} names an environment, and the repository has none: make them, then import again."
 
 
 def _approvals(file: WorkflowFile, environments: Sequence[EnvironmentDetails]) -> Iterator[str]:
