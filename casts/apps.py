@@ -11,3 +11,6 @@ class CastsConfig(AppConfig):
         import casts.admin.casts
         import casts.admin.spells
         import casts.callbacks.admin  # noqa: F401 - registering is its effect
+        from casts import versions
+
+        versions.connect()

@@ -148,6 +148,7 @@ class WorkflowTarget(SpellTarget):
 
     decisive = ("repository", "workflow_file", "ref", "event_type")
     searched = ("repository", "workflow_file", "event_type")
+    learnt = ("declared_inputs",)
 
     repository = models.CharField(
         max_length=140,

@@ -83,6 +83,7 @@ def misfit(spec: dict[str, Any], value: Any) -> str:
         return "The workflow's input is a number."
     if kind == "choice" or (kind == "environment" and options is not None):
         allowed = [text_of(option) for option in options or []]
+        allowed += [""] if kind == "environment" and not spec.get("required") else []  # a job in no environment
         if text not in allowed:
             return f"The workflow's input is one of {', '.join(map(repr, allowed)) or 'nothing'}."
     return ""

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,17 @@ class Actions:
         self.node = _find_node(environment, self.stand_ins.parent)
         shutil.copytree(HERE, self.stand_ins, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
 
-    def locate(self, name: str, ref: str) -> Path:
-        """Return the folder of a repository of actions at a version. Raise Unavailable, with the reason."""
+    def locate(self, name: str, ref: str, place: Path) -> Path:
+        """Return the folder of a repository of actions at a version. Raise Unavailable, with the reason.
+
+        What must not change while a run uses it is copied to `place`, which lasts as long as the run.
+        """
         if stand_in := STAND_INS.get(name.lower()):
             return self.stand_ins / stand_in
         # One at a time: two runs may need the same action, whose draft has one name.
         with self._lock:
             if repository := self._served.get(name.lower()):
-                return self._export(repository, ref)
+                return self._export(repository, ref, place)
             return self._fetch(name, ref)
 
     def read(self, folder: Path) -> dict[str, Any] | None:
@@ -75,17 +77,16 @@ class Actions:
                 return (data.get("runs") if isinstance(data, dict) else None) or {}
         return {"using": "docker"} if (folder / "Dockerfile").is_file() else None
 
-    def _export(self, repository: Repository, ref: str) -> Path:
+    def _export(self, repository: Repository, ref: str, place: Path) -> Path:
         """Return a folder with a served repository's files at a ref; on the checked-out branch as they are now."""
         repository.look_again()
         sha = repository.commit(ref)
         if sha is None:
             raise Unavailable(f"{repository.full_name}, which is served here, has no such version.")
         if (repository.resolve(ref) or ("",))[0] == f"refs/heads/{repository.default_branch}":
-            # A folder of its own for each run, whose action must not change while it runs.
-            self._exported.mkdir(exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self._exported))
-            repository.copy_tree(folder)
+            folder = place / repository.full_name.lower().replace("/", "+")
+            if not folder.is_dir():
+                repository.copy_tree(folder)
             return folder
         folder = self._exported / f"{repository.full_name.lower().replace('/', '+')}@{sha}"
         if not folder.is_dir():

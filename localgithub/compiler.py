@@ -76,6 +76,7 @@ class Compiler:
 
     def __init__(self, tree: Path, actions: Actions, *, docker: bool) -> None:
         self.tree, self.actions, self.docker = tree, actions, docker
+        self._place = tree.with_name("served")
         self.done = Compiled()
         self._texts: set[str] = set()  # the inputs of the run's own workflow that are text, whatever their type
         self._caches = False  # whether the job at hand uses actions/cache, which saves when the job has ended
@@ -155,7 +156,7 @@ class Compiler:
         if at:
             owner, repo, path = name.split("/", 2)
             try:
-                tree = self.actions.locate(f"{owner}/{repo}", ref)
+                tree = self.actions.locate(f"{owner}/{repo}", ref, self._place)
             except Unavailable as error:
                 raise WorkflowError(f"{uses}: {error}") from error
             data = called_workflow(tree, f"./{path}", job.plan.body)
@@ -207,7 +208,7 @@ class Compiler:
         owner, repo, *rest = name.split("/", 2)
         self._caches |= name.lower() == "actions/cache"
         try:
-            folder = self.actions.locate(f"{owner}/{repo}", ref)
+            folder = self.actions.locate(f"{owner}/{repo}", ref, self._place)
         except Unavailable as error:
             return [f"Unable to resolve action `{uses}`: {error}"]
         self.done.actions[f"{owner}/{repo}@{ref}"] = folder

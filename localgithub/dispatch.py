@@ -1,7 +1,8 @@
 """What GitHub checks before it starts a run, in its order and words."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from .expressions import to_text
 from .workflow import Workflow, called_error
 
 MAX_TEXT = 65_535  # characters of compact JSON
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 DOCS = "/actions/workflows#create-a-workflow-dispatch-event"
 EVENT_DOCS = "/repos/repos#create-a-repository-dispatch-event"
 
@@ -41,7 +43,7 @@ def check_size(value: dict[str, Any], *, keys: int, what: str, docs: str) -> Non
         raise ApiError(422, f"{what} too large.", docs)
 
 
-def checked_inputs(workflow: Workflow, given: dict[str, Any], environments: list[str]) -> dict[str, str]:
+def checked_inputs(workflow: Workflow, given: dict[str, Any], environments: Sequence[str] = ()) -> dict[str, str]:
     """Return the inputs as the run's event has them, as text and with defaults filled in."""
     declared = workflow.inputs
     unexpected = [name for name in given if name not in declared]
@@ -51,6 +53,8 @@ def checked_inputs(workflow: Workflow, given: dict[str, Any], environments: list
     for name, spec in declared.items():
         if name in given:
             inputs[name] = value = to_text(given[name])
+            if spec.get("type") == "number" and value and not _NUMBER.fullmatch(value):
+                raise ApiError(422, f"Provided value '{value}' for input '{name}' is not a number", DOCS)
             if (allowed := _allowed(spec, environments)) is not None and value not in allowed:
                 raise ApiError(
                     422, f"Provided value '{value}' for input '{name}' not in the list of allowed values", DOCS
@@ -66,21 +70,24 @@ def checked_inputs(workflow: Workflow, given: dict[str, Any], environments: list
     return inputs
 
 
-def _allowed(spec: dict[str, Any], environments: list[str]) -> list[str] | None:
+def _allowed(spec: dict[str, Any], environments: Sequence[str]) -> list[str] | None:
     if spec.get("type") == "boolean":
         return ["true", "false"]
     if spec.get("type") == "choice":
         return [to_text(option) for option in spec.get("options") or []]
     if spec.get("type") == "environment":
-        return environments if spec.get("required") else ["", *environments]
+        return [*([] if spec.get("required") else [""]), *environments]
     return None
 
 
-def check_workflow(workflow: Workflow, tree: Path, *, disabled: bool) -> None:
+def check_workflow(workflow: Workflow, tree: Path, *, disabled: bool, most_inputs: int) -> None:
     """Refuse a workflow that is off, broken, calls a broken one, or is not made for this event."""
     if disabled:
         raise ApiError(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow", DOCS)
-    if error := workflow.error or called_error(workflow, tree):
+    error = workflow.error or called_error(workflow, tree)
+    if not error and len(workflow.inputs) > most_inputs:
+        error = f"you may only define up to {most_inputs} `inputs` for a `workflow_dispatch` event"
+    if error:
         raise ApiError(422, f"Invalid Argument - failed to parse workflow: {error}", DOCS)
     if "workflow_dispatch" not in workflow.triggers:
         raise ApiError(422, "Workflow does not have 'workflow_dispatch' trigger", DOCS)

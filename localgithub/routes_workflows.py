@@ -53,13 +53,13 @@ def dispatch_workflow(world: World, request: Request, owner: str, repo: str, key
     dispatch.check_type(body, "ref", str, "a string", dispatch.DOCS)
     dispatch.check_type(body, "inputs", dict, "an object", dispatch.DOCS)
     dispatch.check_type(body, "return_run_details", bool, "a boolean", dispatch.DOCS)
-    inputs = body.get("inputs", {})
-    dispatch.check_size(inputs, keys=10 if ghes else 25, what="inputs are", docs=dispatch.DOCS)
+    inputs, most = body.get("inputs", {}), 10 if ghes else 25
+    dispatch.check_size(inputs, keys=most, what="inputs are", docs=dispatch.DOCS)
     chosen = find_workflow(found, key, dispatch.DOCS)
     resolved = found.resolve(body["ref"])
     if resolved is None:
         raise ApiError(422, f"No ref found for: {body['ref']}", dispatch.DOCS)
-    dispatch.check_workflow(chosen, found.tree, disabled=chosen.path in found.disabled)
+    dispatch.check_workflow(chosen, found.tree, disabled=chosen.path in found.disabled, most_inputs=most)
     payload = _payload(world, found, actor) | {
         "inputs": dispatch.checked_inputs(chosen, inputs, found.environments),
         "ref": resolved[0],

@@ -200,7 +200,7 @@ class Runner:
             with self.runs.lock:
                 del self._executions[run.id]
         self._finish(run, attempt, execution)
-        for leftover in ("cache", "tree"):
+        for leftover in ("cache", "tree", "served"):
             shutil.rmtree(home / leftover, ignore_errors=True)
 
     def _prepare(self, run: Run, home: Path) -> Compiled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from casts import versions
 from casts.models import Spell
 from github_integration.models import WorkflowTarget
 
@@ -15,10 +16,12 @@ def parted(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def stored_spell(**fields: Any) -> Spell:
-    """Make a spell and its target."""
+    """Make a spell and its target, of version 1."""
     own, of_target = parted(fields)
-    spell = Spell.objects.create(**own)
+    spell = Spell(**own)
+    spell.save(keep_version=False)
     WorkflowTarget.objects.bulk_create([WorkflowTarget(spell=spell, **of_target)])  # forgets nothing of the spell
+    versions.keep(spell)
     return spell
 
 

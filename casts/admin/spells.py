@@ -12,6 +12,7 @@ from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from casts import versions
 from casts.attention import SpellTroubles
 from casts.models import Spell, SpellTarget
 from casts.runtime import runtime_for, runtimes, target_relations
@@ -141,6 +142,19 @@ class SpellAdmin(ConsoleAdmin):
         # Django would show a read-only schema as Python writes it, not as JSON.
         plain = {"input_schema": "takes", "output_schema": "gives"}
         return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
+
+    # A form with its target is one change, so one version.
+
+    def save_model(self, request: HttpRequest, obj: Spell, form: Any, change: bool) -> None:
+        obj.save(keep_version=False)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        for row in formset.save(commit=False):
+            row.save(keep_version=False)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        versions.keep(form.instance, by=request.user.get_username())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
         spells: QuerySet[Spell] = super().get_queryset(request)

@@ -7,14 +7,17 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
+from django.dispatch import Signal
 
 from accounts.models import Account, ApiKey
 from core import json_schema
+from core.db.append_only import History
 from core.db.documents import DocumentField
 
 JSON = Any
+saved = Signal()  # of a `spell`, or its target: in the transaction of the change, which `casts.versions` keeps
 
 
 def valid_schema(schema: object) -> None:
@@ -140,12 +143,19 @@ class Spell(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; if the runtime changes, forget what was learnt of the old one's runs. See also `SpellTarget`."""
+    def save(self, *args: Any, keep_version: bool = True, **kwargs: Any) -> None:
+        """Save, and keep the version that this makes; see also `SpellTarget`.
+
+        If the runtime changes, forget what was learnt of the old one's runs. `keep_version` False: whoever saves the
+        target, too, calls `casts.versions.keep` for both, in the same transaction.
+        """
         if self.tags_runs and self.pk is not None:
             before = Spell.objects.filter(pk=self.pk).values_list("runtime", flat=True).first()
             self.tags_runs = before == self.runtime
-        super().save(*args, **kwargs)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if keep_version:
+                saved.send(Spell, spell=self)
 
     def clean(self) -> None:
         wrong: dict[str, Any] = {}
@@ -167,6 +177,7 @@ class SpellTarget(models.Model):
 
     decisive: ClassVar[tuple[str, ...]] = ()  # the fields that decide what is run
     searched: ClassVar[tuple[str, ...]] = ()  # those that operators find spells by
+    learnt: ClassVar[tuple[str, ...]] = ()  # those that nobody writes, and that belong to a spell's definition
 
     class Meta:
         abstract = True
@@ -174,8 +185,11 @@ class SpellTarget(models.Model):
     def __str__(self) -> str:
         return f"target of {self.spell}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; if the target changes, forget what was learnt of the old one's runs."""
+    def save(self, *args: Any, keep_version: bool = True, **kwargs: Any) -> None:
+        """Save, and keep the version that this makes, as `Spell.save` does.
+
+        If the target changes, forget what was learnt of the old one's runs.
+        """
         if self.spell.tags_runs:
             model, before = type(self), type(self)()
             if self.pk is not None:
@@ -183,7 +197,10 @@ class SpellTarget(models.Model):
             if any(getattr(before, name) != getattr(self, name) for name in self.decisive):
                 Spell.objects.filter(pk=self.spell_id).update(tags_runs=False)
                 self.spell.tags_runs = False
-        super().save(*args, **kwargs)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if keep_version:
+                saved.send(Spell, spell=self.spell)
 
     @classmethod
     def of(cls, spell: Spell) -> Self:
@@ -201,10 +218,11 @@ class SpellTarget(models.Model):
         return tuple(field.name for field in cls._meta.fields if field.editable and field.name not in ("id", "spell"))
 
 
-class SpellVersion(models.Model):
+class SpellVersion(History):
     """What a spell was from one change to the next. A cast keeps the number of the version it was accepted under.
 
-    `definition` is what a file of spells would say of it: see `casts.spells.toml`.
+    `definition` is what a file of spells would say of it: see `casts.definition`. Append-only; a database
+    trigger refuses changes, and deletions for as long as there are casts of the spell.
     """
 
     spell = models.ForeignKey(Spell, on_delete=models.CASCADE, related_name="versions", db_index=False)

@@ -11,20 +11,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
+from casts import versions
+from casts.definition import fields_of
 from casts.models import Spell, SpellTarget
 from casts.runtime import runtime_for
 from core.db.documents import DocumentField
 from core.strict_json import storable
-
-BEFORE_TARGET = ("name", "description", "active", "runtime")
-AFTER_TARGET = (
-    *("input_schema", "output_schema", "result_artifact", "result_file", "price_cents", "charge_failed_runs"),
-    *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
-)
-
-
-def fields_of(target: type[SpellTarget] | None) -> tuple[str, ...]:
-    return (*BEFORE_TARGET, *(target.names() if target else ()), *AFTER_TARGET)
 
 
 class BadSpellFile(ValueError):
@@ -49,7 +41,8 @@ def load(path: Path) -> tuple[list[str], list[str]]:
         for key, table in tables.items():
             spell = Spell.objects.filter(key=key).first() or Spell(key=key)
             (updated if spell.pk else created).append(key)
-            problems += [f"{key}: {problem}" for problem in save(spell, table, path.parent)]
+            found = save(spell, table, path.parent, source=path.name)
+            problems += [f"{key}: {problem}" for problem in found]
         if problems:  # all of the file, or nothing
             transaction.set_rollback(True)
     if problems:
@@ -57,10 +50,10 @@ def load(path: Path) -> tuple[list[str], list[str]]:
     return created, updated
 
 
-def save(spell: Spell, table: Any, folder: Path) -> list[str]:
+def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = "") -> list[str]:
     """Set a spell's fields from its table and save it; return all that is wrong with it, nothing if it was saved.
 
-    `folder`: where the paths of schema files begin.
+    In the caller's transaction. `folder`: where the paths of schema files begin. `by` and `source`: of the version.
     """
     if not isinstance(table, dict):
         return ["is not a table; write [greet] and below it the spell's fields"]
@@ -90,7 +83,8 @@ def save(spell: Spell, table: Any, folder: Path) -> list[str]:
     problems += [f"{name}: {' '.join(told)}" for name, told in found.items()]
     if not problems:
         for row in rows:
-            row.save()
+            row.save(keep_version=False)
+        versions.keep(spell, by=by, source=source)
     return problems
 
 

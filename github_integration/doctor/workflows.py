@@ -8,7 +8,7 @@ from casts.models import Spell
 from github_integration import errors
 from github_integration.api import GitHub, Repository
 from github_integration.details import RepositoryDetails, WorkflowDetails
-from github_integration.doctor import workflow_file
+from github_integration.doctor import own_inputs, workflow_file
 from github_integration.doctor.findings import OUTAGES, About, Finding
 from github_integration.doctor.installations import reach, repository_of
 from github_integration.models import WorkflowTarget
@@ -24,7 +24,8 @@ STATES = {
 }
 
 
-def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
+def check(github: GitHub, spell: Spell, *, keep: bool = False) -> Iterator[Finding]:
+    """Check one spell; `keep` what its workflow declares, to check casts against: all else only reads."""
     about = About(f"Spell {spell.key}")
     if not spell.active:
         hint = "To have it castable, set its `active`."
@@ -32,8 +33,11 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
     try:
         found = yield from reach(github, about, spell)
         if found is not None:
-            by_event = spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
-            yield from (_by_event if by_event else _by_file)(repository_of(github, spell), about, spell, found)
+            repository = repository_of(github, spell)
+            if spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH:
+                yield from _by_event(repository, about, spell, found)
+            else:
+                yield from _by_file(repository, about, spell, found, keep=keep)
     except OUTAGES:
         raise
     except errors.GitHubError as exc:
@@ -41,16 +45,20 @@ def check(github: GitHub, spell: Spell) -> Iterator[Finding]:
         yield about.problem("GitHub's answer", f"GitHub: {exc}", hint=hint)
 
 
-def _by_file(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
+def _by_file(
+    repository: Repository, about: About, spell: Spell, found: RepositoryDetails, *, keep: bool
+) -> Iterator[Finding]:
     target = WorkflowTarget.of(spell)
     if not (yield from _workflow(repository, about, target.workflow_used, found)):
         return
     file = yield from _file(repository, about, target.workflow_used, found, ref=target.ref_used)
     if file is not None:
-        yield from workflow_file.by_file(about, file, spell)
+        yield from workflow_file.by_file(about, file, spell, keep=keep)
 
 
 def _by_event(repository: Repository, about: About, spell: Spell, found: RepositoryDetails) -> Iterator[Finding]:
+    if WorkflowTarget.of(spell).input_mapping != WorkflowTarget.Mapping.ENVELOPE:
+        yield from own_inputs.of_event(about, spell)
     if name := WorkflowTarget.of(spell).workflow_file:
         if not (yield from _workflow(repository, about, name, found)):
             return
@@ -127,7 +135,7 @@ def _left_out(github: GitHub, about: About) -> Finding:
         "file",
         "Not checked, because we may not read it: the trigger, the inputs, run-name and concurrency. Casts don't need "
         "this permission.",
-        hint=f"To have them checked: {where}. Else compare the file with the sample yourself.",
+        hint=f"To have them checked: {where}. Else see yourself that the file is as docs/how-to/write-a-spell.md says.",
     )
 
 

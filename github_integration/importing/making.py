@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 from accounts.audit import log
 from accounts.models import Account
 from accounts.principals import Principal
+from casts.definition import fields_of
 from casts.models import Spell, SpellTarget
 from casts.spells import toml
 from github_integration.importing.asking import FOLDER, ImportFailed, Source, Workflow, read_source
@@ -245,7 +246,7 @@ def _save(found: Found, source: Source, by: Principal, account: Account | None) 
         setattr(target if name == "input_mapping" else spell, name, found.values[name])
     target.declared_inputs, target.imported = found.draft.declared_inputs, written_by(found.draft)
     rows: list[Spell | SpellTarget] = [spell, target]
-    mistakes = toml.mistakes(rows, ("key", *toml.fields_of(WorkflowTarget)))
+    mistakes = toml.mistakes(rows, ("key", *fields_of(WorkflowTarget)))
     if not mistakes:
         spell.save()
         target.save()

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from casts.spells import toml
+from casts.definition import fields_of
 from core.db.documents import DocumentField
 from github_integration.importing.asking import Source
 from github_integration.importing.making import Found, Preview, unstored
@@ -33,7 +33,7 @@ def table(found: Found, source: Source) -> str:
     spell = unstored(found, source)
     target = WorkflowTarget.of(spell)
     lines = [f"[{json.dumps(spell.key) if '.' in spell.key else spell.key}]"]
-    for name in toml.fields_of(WorkflowTarget):
+    for name in fields_of(WorkflowTarget):
         row = target if name in target.names() else spell
         field: Any = row._meta.get_field(name)
         value = getattr(row, name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
@@ -138,6 +140,25 @@ def free_ports(*usual: int) -> list[int]:
                     continue
                 found.append(probe.getsockname()[1])
                 break
+    return found
+
+
+def repositories(own: Iterable[Path]) -> dict[str, Path]:
+    """Return what the local GitHub serves, by name: this checkout, and the caller's folders as demo/NAME.
+
+    Raise ValueError for a folder that can't be served.
+    """
+    found = {REPOSITORY: ROOT}
+    for given in own:
+        folder = given.expanduser().resolve()
+        name = f"{REPOSITORY.split('/')[0]}/{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name).strip('-.') or 'mine'}"
+        if not folder.is_dir():
+            raise ValueError(f"--repository {given}: there is no such folder.")
+        if not (folder / ".github" / "workflows").is_dir():
+            raise ValueError(f"--repository {given}: it has no .github/workflows, so there is nothing to cast in it.")
+        if name.lower() in {one.lower() for one in found}:
+            raise ValueError(f"--repository {given}: another one is served as {name} already. Rename the folder.")
+        found[name] = folder
     return found
 
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 import requests
 
-from spellplatform.demo.environment import REPOSITORY, ROOT
+from spellplatform.demo.environment import ROOT
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -33,8 +34,8 @@ def end_with_parent() -> None:
 class Processes:
     """The local GitHub, a web process and a worker. A context manager: they end with it in any case."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, repositories: Mapping[str, Path]) -> None:
+        self.folder, self.repositories = folder, repositories
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -49,9 +50,10 @@ class Processes:
                 *manage,
                 "localgithub",
                 *("--port", os.environ["DEMO_GITHUB_PORT"], "--blob-port", os.environ["DEMO_BLOB_PORT"]),
-                *("--repository", f"{REPOSITORY}={ROOT}", "--state-dir", str(self.folder / "github")),
+                *("--state-dir", str(self.folder / "github")),
+                *(f"--repository={name}={tree}" for name, tree in self.repositories.items()),
                 *("--app-id", "1", "--app-public-key", str(self.folder / "app.pub"), "--installation-id", "1"),
-                *("--webhook-url", f"{public}/api/webhooks/github"),
+                *("--webhook-url", f"{public}/api/webhooks/github", "--watch-pushes"),
             ],
         )
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "spellplatform" / "gunicorn.conf.py")]

@@ -32,7 +32,8 @@ def posted(**changes):
         "repository": "demo/spells", "workflow_file": "cast.yml", "ref": "", "event_type": "", "installation_id": "",
         "input_schema": '{"type": "object"}', "output_schema": "", "price_cents": "5", "charge_failed_runs": "on",
         "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
-        "show_run": "on", "show_input": "on",
+        "show_run": "on", "show_input": "on", "result_artifact": "spell-result", "result_file": "result.json",
+        "input_mapping": "envelope", "matching": "answer_or_tag",
     }  # fmt: skip
     return inline(filled | changes)
 
@@ -155,7 +156,7 @@ def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, ma
 def test_a_spell_that_was_cast_can_not_be_deleted(admin_client, api_key, spell, make_spell):
     accept_cast(api_key=api_key, spell=spell, input={})
     unused = make_spell("unused")
-    assert "deletelink" not in page(admin_client, f"{SPELLS}{spell.pk}/change/")
+    assert 'class="deletelink"' not in page(admin_client, f"{SPELLS}{spell.pk}/change/")
     assert admin_client.post(f"{SPELLS}{spell.pk}/delete/", {"post": "yes"}).status_code == 403
     both = {"action": "delete_selected", "_selected_action": [str(spell.pk), str(unused.pk)], "post": "yes"}
     admin_client.post(SPELLS, both)

@@ -53,6 +53,7 @@ def refused(given: Any, *, mapping: str = "native", declared: Any = None, **fiel
         (OK | {"times": "many"}, "/input/times", "is a number"),
         (OK | {"times": True}, "/input/times", "is a number"),
         (OK | {"times": {}}, "/input/times", "is a number"),
+        (OK | {"stage": None, "where": "there", "loud": "TRUE"}, "/input/loud", "give true or false"),
         (OK | {"stage": "moon"}, "/input/stage", "one of 'staging', 'production'"),
         ("text", "/input", "Give an object"),
         ([], "/input", "Give an object"),
@@ -75,7 +76,7 @@ def test_every_mistake_is_told_and_a_hidden_workflow_is_not_described() -> None:
         OK | {"where": "there", "loud": "false", "times": "1.5e3", "stage": "staging"},
         OK | {"loud": True, "times": 2**70, "where": None},
         OK | {"times": -0.0, "what": {"deep": [None, {"ü": 1e300}]}},
-        OK | {"times": 100.0, "what": 5},
+        OK | {"times": 100.0, "what": 5, "stage": ""},
     ],
 )
 def test_what_fits_is_taken(given: Any) -> None:
@@ -155,9 +156,9 @@ VALUES = st.one_of(
     st.dictionaries(st.sampled_from(["x", "y"]), st.none(), max_size=2),
 )
 SPECS = st.fixed_dictionaries(
-    {"type": st.sampled_from(["string", "boolean", "number", "choice"]), "required": st.booleans()},
+    {"type": st.sampled_from(["string", "boolean", "number", "choice", "environment"]), "required": st.booleans()},
     optional={"default": st.sampled_from(["a", "1", "true"]), "options": st.just(["a", "1", "b c", ""])},
-).map(lambda spec: spec | {"options": ["a", "1"]} if spec["type"] == "choice" else spec)
+).map(lambda spec: spec | {"options": ["a", "1"]} if spec["type"] in ("choice", "environment") else spec)
 NAMES = st.sampled_from(["a", "b", "c", "cast_id", "b-2"])
 
 
@@ -183,7 +184,7 @@ def test_what_is_taken_github_takes_and_what_it_refuses_was_refused(declared: An
     sent = inputs_of(Cast(spell=spell, input=given))
     assert all(isinstance(value, str) for value in sent.values())
     try:
-        arrived = dispatch.checked_inputs(file, json.loads(json.dumps(sent)))
+        arrived = dispatch.checked_inputs(file, json.loads(json.dumps(sent)), ["a", "1"])
     except ApiError:
         assert ours
         assert all(problem["pointer"].startswith("/input/") for problem in ours)
@@ -204,7 +205,8 @@ def test_what_is_taken_github_takes_and_what_it_refuses_was_refused(declared: An
         ({"input_mapping": "native+cast_id", "declared_inputs": {}}, "declares no input cast_id"),
         ({"runtime": "repository_dispatch", "event_type": "e", "input_mapping": "native+cast_id"}, ""),
         (
-            {"runtime": "repository_dispatch", "event_type": "e", "input_mapping": "native", "matching": "exclusive"},
+            {"runtime": "repository_dispatch", "event_type": "e", "input_mapping": "native", "matching": "exclusive"}
+            | {"workflow_file": "e.yml"},
             "",
         ),
         ({"input_mapping": "native+cast_id", "declared_inputs": {"cast_id": {}}}, ""),

@@ -43,7 +43,7 @@ import django
 django.setup()
 from casts.models import Spell
 from github_integration.models import WorkflowTarget
-names = WorkflowTarget.names()
+names = ("repository", "workflow_file", "ref", "event_type", "installation_id")
 print(json.dumps(list(WorkflowTarget.objects.order_by("spell__key").values_list("spell__key", *names))))
 assert list(Spell.objects.filter(tags_runs=True).values_list("key", flat=True)) == ["full"]
 """

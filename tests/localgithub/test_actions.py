@@ -26,7 +26,9 @@ def test_usual_actions_run_wherever_they_are_written(api: Api):
     assert "own python True" in logs["tools"]
     assert "##[warning]Python 2.4 is not on this machine" in logs["tools"]
     listed = api.get(api.repo(f"actions/runs/{run['id']}/artifacts")).json()["artifacts"]
-    assert {one["name"] for one in listed} == {"made", "two", "from-hello"}
+    assert {one["name"] for one in listed} == {"made", "two", "from-hello", "of-someone", "of-you"}
+    assert "outputs hello someone of the tag, hello you of the tree" in logs["served"]
+    assert logs["served"].count(" LOUD\n") == 1
     assert "hello world" in logs["fetched"]
     assert "said=hello world" in logs["fetched"]
     assert "node says hello you" in logs["fetched"]
@@ -93,6 +95,10 @@ def test_cache_is_there_for_the_next_run(api: Api):
         ("missing", "Unable to resolve action `nobody/nothing@v1`: it is not found on "),
         ("version", "Unable to resolve action `octo/hello@v7`: it has no such version on "),
         ("nested", "Unable to resolve action `nobody/nested@v1`: it is not found on "),
+        (
+            "no-version",
+            "Unable to resolve action `octo-org/spells/own/served@v9`: octo-org/spells, which is served here",
+        ),
         ("empty", "Can't find 'action.yml', 'action.yaml' or 'Dockerfile' for action `octo/empty@v1`."),
         ("whale", "Action `octo/whale@v1` is a Docker action, and no Docker answers on this machine."),
         ("image", "docker://alpine:3.20 needs Docker, and no Docker answers on this machine."),

@@ -162,7 +162,7 @@ def test_no_shape_of_a_file_breaks_the_server(tmp_path):
             workflow.title("workflow_dispatch", {"inputs": {}})
             with contextlib.suppress(WorkflowError, ApiError):  # what it calls is not there; an input is missing
                 called_error(workflow, tmp_path)
-                checked_inputs(workflow, {}, [])
+                checked_inputs(workflow, {})
                 read_concurrency(workflow.data.get("concurrency"))
                 Compiler(tmp_path, actions, docker=False).run(workflow)
     assert refused > 150

@@ -65,6 +65,33 @@ def test_workflow_is_found_by_id_too(api: Api):
             "Provided value 'maybe' for input 'flag' not in the list of allowed values",
         ),
         ("quick.yml", {"ref": "main", "inputs": {"cast_id": "x" * 65_530}}, "inputs are too large."),
+        (
+            "typed.yml",
+            {"ref": "main", "inputs": {"count": "many", "said": ""}},
+            "Provided value 'many' for input 'count' is not a number",
+        ),
+        (
+            "typed.yml",
+            {"ref": "main", "inputs": {"count": "0x10", "said": ""}},
+            "Provided value '0x10' for input 'count' is not a number",
+        ),
+        (
+            "typed.yml",
+            {"ref": "main", "inputs": {"wild": "True", "said": ""}},
+            "Provided value 'True' for input 'wild' not in the list of allowed values",
+        ),
+        (
+            "typed.yml",
+            {"ref": "main", "inputs": {"kind": "two", "said": ""}},
+            "Provided value 'two' for input 'kind' not in the list of allowed values",
+        ),
+        (
+            "typed.yml",
+            {"ref": "main", "inputs": {"where": "Production"}},
+            "Provided value 'Production' for input 'where' not in the list of allowed values",
+        ),
+        ("nightly.yml", {"ref": "main"}, "Workflow does not have 'workflow_dispatch' trigger"),
+        ("called.yml", {"ref": "main"}, "Workflow does not have 'workflow_dispatch' trigger"),
         ("push.yml", {"ref": "main"}, "Workflow does not have 'workflow_dispatch' trigger"),
         (
             "many.yml",
@@ -76,6 +103,16 @@ def test_workflow_is_found_by_id_too(api: Api):
 def test_refused_dispatch_says_why_in_githubs_words(api: Api, file, body, message):
     answer = api.post(api.repo(f"actions/workflows/{file}/dispatches"), body)
     assert (answer.status_code, answer.json()["message"]) == (422, message)
+
+
+def test_inputs_arrive_with_their_types_in_inputs_and_as_text_in_the_event(api: Api):
+    given = {"where": "staging", "count": "-1.5e3", "wild": "false", "kind": "3", "said": ""}
+    run = api.wait(api.start("typed.yml", given))
+    [job] = api.jobs(run["id"])
+    said = api.log(job["id"])
+    assert 'inputs: { "count": "-1.5e3", "kind": "3", "said": "", "where": "staging", "wild": false }' in said
+    assert 'event: { "count": "-1.5e3", "kind": "3", "said": "", "where": "staging", "wild": "false" }' in said
+    assert "wild: no, less: yes" in said
 
 
 def test_broken_yaml_is_refused_with_its_place(api: Api):
@@ -178,7 +215,14 @@ def test_ghes_3_19_refuses_the_new_parameter_and_version_and_has_no_digest(tmp_p
         assert api.dispatch("quick.yml", QUICK).status_code == 204
         assert api.get("/meta").json()["installed_version"] == "3.19.0"
         assert Api(config.base_url, "github_pat_x", "2026-03-10").get("/meta").status_code == 400
-        assert api.dispatch("many.yml", {f"i{n}": "" for n in range(11)}).status_code == 422
+        assert "may only define up to 10" in api.dispatch("many.yml", {}).json()["message"]
+        assert "No more than 10" in api.dispatch("typed.yml", {f"i{n}": "" for n in range(11)}).json()["message"]
+        own = {"count": "2", "kind": "one", "said": "hello", "wild": "true"}
+        answer = api.dispatch("typed.yml", own)
+        assert (answer.status_code, answer.content) == (204, b"")
+        [typed] = api.get(api.repo("actions/workflows/typed.yml/runs")).json()["workflow_runs"]
+        assert api.wait(typed["id"])["conclusion"] == "success"
+        assert (typed["actor"]["login"], typed["display_title"]) == ("local-person", "Typed")
         run_id = api.get(api.repo("actions/runs")).json()["workflow_runs"][0]["id"]
         api.wait(run_id)
         assert "digest" not in json.dumps(api.get(api.repo(f"actions/runs/{run_id}/artifacts")).json())

@@ -57,7 +57,7 @@ def test_folder_lists_what_it_holds(api: Api, head, tree):
             assert not {".env", ".git"} & kinds.keys()
     as_object = {"Accept": "application/vnd.github.object+json"}  # whose form no fragment has
     whole = api.session.get(api.base + api.repo("contents/own"), headers=as_object, timeout=5).json()
-    assert (whole["type"], [one["name"] for one in whole["entries"]]) == ("dir", ["action", "nested"])
+    assert (whole["type"], [one["name"] for one in whole["entries"]]) == ("dir", ["action", "nested", "served"])
 
 
 def test_links_and_large_files_are_what_github_makes_of_them(tmp_path):

@@ -397,6 +397,13 @@ jobs:
       - run: test -f other/action.yml && test -f README.md
       - {uses: actions/checkout@v4, with: {ref: main, path: again}}
       - run: test -f again/README.md
+  served:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: Octo-Org/spells/own/served@v1, id: tag, with: {who: someone}}
+      - uses: actions/checkout@v4
+      - {uses: ./own/served, id: tree, with: {who: you, loud: true}}
+      - run: echo "outputs ${{ steps.tag.outputs.said }}, ${{ steps.tree.outputs.said }}"
 """,
     "python.yml": """
 on: workflow_dispatch
@@ -431,6 +438,7 @@ jobs:
   image: {runs-on: ubuntu-latest, steps: [{uses: 'docker://alpine:3.20'}]}
   container: {runs-on: ubuntu-latest, container: 'node:20', steps: [{name: Never, run: 'true'}]}
   services: {runs-on: ubuntu-latest, services: {db: {image: postgres}}, steps: [{name: Never, run: 'true'}]}
+  no-version: {runs-on: ubuntu-latest, steps: [{uses: octo-org/spells/own/served@v9}]}
   other-ref: {runs-on: ubuntu-latest, steps: [{uses: actions/checkout@v4, with: {ref: v0}}]}
   no-folder: {runs-on: ubuntu-latest, steps: [{uses: ./nowhere}]}
 """,
@@ -452,8 +460,9 @@ jobs:
         run: |
           echo "inputs: $(echo $ALL)"
           echo "event: $(echo $EVENT)"
-          echo "sum: ${{ inputs.count > 2 && inputs.wild && 'yes' || 'no' }}"
+          echo "wild: ${{ inputs.wild && 'yes' || 'no' }}, less: ${{ inputs.count < 2 && 'yes' || 'no' }}"
 """,
+    "nightly.yml": "on: {schedule: [{cron: '0 3 * * *'}]}\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: x}]}}\n",
     "unreachable.yml": "on: workflow_dispatch\njobs: {a: {runs-on: ubuntu-latest, steps: [{uses: octo/distant@v1}]}}\n",
 }
 OWN_ACTION = """
@@ -465,6 +474,22 @@ runs:
     - {uses: actions/upload-artifact@v3, with: {name: made, path: made.txt}}
 """
 NESTED_ACTION = "name: Nested\nruns: {using: composite, steps: [{uses: nobody/nested@v1}]}\n"
+
+
+SERVED_ACTION = """
+name: Served
+inputs: {who: {required: true}, loud: {default: 'false'}}
+outputs: {said: {value: "${{ steps.say.outputs.said }}"}}
+runs:
+  using: composite
+  steps:
+    - id: say
+      shell: bash
+      run: echo "said=hello ${{ inputs.who }} of the $(cat "${{ github.action_path }}/word.txt")" >> "$GITHUB_OUTPUT"
+    - {if: "inputs.loud == 'true'", shell: bash, run: echo LOUD}
+    - uses: actions/upload-artifact@v4
+      with: {name: "of-${{ inputs.who }}", path: "${{ github.action_path }}/word.txt"}
+"""
 
 
 def git(tree: Path, *arguments: str) -> str:
@@ -482,15 +507,17 @@ def make_tree(root: Path, sample: Path) -> Path:
     for name, text in WORKFLOWS.items():
         (directory / name).write_text(text.lstrip())
     (directory / sample.name).write_text(sample.read_text(encoding="utf-8"), encoding="utf-8")
-    for name, text in {"action": OWN_ACTION, "nested": NESTED_ACTION}.items():
+    for name, text in {"action": OWN_ACTION, "nested": NESTED_ACTION, "served": SERVED_ACTION}.items():
         (root / "own" / name).mkdir(parents=True)
         (root / "own" / name / "action.yml").write_text(text.lstrip())
+    (root / "own" / "served" / "word.txt").write_text("tag\n")
     (root / "README.md").write_text("read me\n")
     (root / ".gitignore").write_text(".env\n")
     (root / ".env").write_text("LEAKED=from-dot-env\n")
     who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
+    (root / "own" / "served" / "word.txt").write_text("tree\n")  # not committed
     return root
 
 

@@ -198,3 +198,24 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(receiver):
     assert done.returncode == 1
     assert done.stderr.startswith(f"Port {port} can't be had: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+# --- repositories of one's own ---------------------------------------------------------------------------------------
+
+
+def test_folders_are_served_under_their_own_names_beside_the_demo(tmp_path):
+    for name in ("tools", "my tools"):
+        (tmp_path / name / ".github" / "workflows").mkdir(parents=True)
+    served = environment.repositories([tmp_path / "tools", tmp_path / "my tools"])
+    assert list(served) == ["demo/spells", "demo/tools", "demo/my-tools"]
+    assert served["demo/my-tools"] == tmp_path / "my tools"
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [("nowhere", "no such folder"), (".", "no .github/workflows"), ("spells", "served as demo/spells already")],
+)
+def test_what_can_t_be_served_is_said_before_anything_starts(tmp_path, folder, why):
+    (tmp_path / "spells" / ".github" / "workflows").mkdir(parents=True)
+    with pytest.raises(ValueError, match=why):
+        environment.repositories([tmp_path / folder])

@@ -26,7 +26,8 @@ PING_SECONDS = 15.0
 class Command(BaseCommand):
     help = (
         "Check the App, its installations, the webhook and every active spell's workflow on GitHub, and say how to "
-        "fix what is wrong. Changes nothing. Ends with code 1 if there is a problem."
+        "fix what is wrong. Changes nothing; but with --spell it keeps which inputs the spell's workflow declares, to "
+        "check casts against. Ends with code 1 if there is a problem."
     )
     requires_system_checks = []  # what they would say is among the findings
 
@@ -59,7 +60,7 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
             hint = "manage.py loadspells spells.toml, or the admin. See docs/how-to/write-a-spell.md."
             yield About("Spells").warning("any", "There are no active spells.", hint=hint)
     try:
-        yield from on_github(spells, ping=ping)
+        yield from on_github(spells, ping=ping, keep=key is not None)
     except errors.GitHubError as exc:
         yield findings.broken_off(exc)
 
@@ -76,7 +77,7 @@ def settings_refused() -> Iterator[Finding]:
             )
 
 
-def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:
+def on_github(spells: list[Spell], *, ping: bool, keep: bool) -> Iterator[Finding]:
     """Check all that GitHub knows. Raise GitHubError where it can't be asked any further."""
     asked = asking_once(github())
     who = yield from app.credentials(asked)
@@ -98,4 +99,4 @@ def on_github(spells: list[Spell], *, ping: bool) -> Iterator[Finding]:
         yield app.ABOUT.warning("the rest", message, hint="Fix the problem above, then run the doctor again.")
         return
     for spell in spells:
-        yield from workflows.check(asked, spell)
+        yield from workflows.check(asked, spell, keep=keep)

@@ -6,6 +6,8 @@ import shlex
 import signal
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
@@ -33,8 +35,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="end after the cast; code 0 only if all went well")
+        parser.add_argument(
+            "--repository",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FOLDER",
+            help="a working tree of your own, which the local GitHub serves too, as demo/NAME; may be repeated",
+        )
 
-    def handle(self, *, once: bool, **options: object) -> None:
+    def handle(self, *, once: bool, repository: list[Path], **options: object) -> None:
+        try:
+            served = environment.repositories(repository)
+        except ValueError as exc:
+            raise CommandError(str(exc)) from exc
+
         def end(signum: int, frame: FrameType | None) -> None:
             raise KeyboardInterrupt
 
@@ -43,13 +58,13 @@ class Command(BaseCommand):
         self.stdout.write("Preparing the database …")
         key, password = self.prepare()
         try:
-            with Processes(settings.VAR_DIR) as processes:
+            with Processes(settings.VAR_DIR, served) as processes:
                 self.stdout.write("Starting web, worker and the local GitHub …")
                 processes.start()
                 self.stdout.write(f"Up after {time.monotonic() - began:.1f} s.\n")
                 progress_url = self.cast(key)
                 if not once:
-                    self.show(key, password, progress_url)
+                    self.show(key, password, progress_url, [name for name in served if name != environment.REPOSITORY])
                     self.stdout.write("\nServing until Ctrl-C.")
                 while not once:
                     processes.check()
@@ -94,7 +109,7 @@ class Command(BaseCommand):
         self.stdout.write(f"\nreport.md of its artifact (digest checked):\n\n{report}")
         return str(cast["progress_url"])
 
-    def show(self, key: str, password: str, progress_url: str) -> None:
+    def show(self, key: str, password: str, progress_url: str, own: Sequence[str] = ()) -> None:
         base = settings.PUBLIC_URL
         curl = (
             f"curl -sS {base}/api/v1/cast -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
@@ -116,6 +131,9 @@ class Command(BaseCommand):
             f"{manage} loadspells my-spells.toml\n{manage} doctor\n"
             f"{manage} createapikey {ACCOUNT} --scopes {','.join(SCOPES)}"
         )
+        if own:
+            imports = "\n".join(f"{manage} importspells {name}" for name in own)
+            self.stdout.write(f"\nMake spells of the workflows in your own repositories:\n\n{imports}")
 
 
 def opens(key: str, account: Account) -> bool:

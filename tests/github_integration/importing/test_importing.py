@@ -13,6 +13,7 @@ from django.db import connection
 from accounts import principals
 from accounts.audit.models import AuditEntry
 from accounts.models import Account
+from casts.definition import fields_of
 from casts.models import Spell
 from casts.spells import toml
 from github_integration import errors
@@ -287,7 +288,7 @@ def test_written_file_loads_as_the_same_spells(write, tmp_path):
 def shown() -> list[tuple[Any, ...]]:
     """Return all that can be written of the spells that there are."""
     spells = Spell.objects.order_by("key").select_related("workflowtarget")
-    fields = toml.fields_of(WorkflowTarget)
+    fields = fields_of(WorkflowTarget)
     own = WorkflowTarget.names()
     return [
         (spell.key, *(getattr(WorkflowTarget.of(spell) if name in own else spell, name) for name in fields))

@@ -7,7 +7,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('github_integration', '0009_exclusive_start'),
+        ('github_integration', '0010_first_versions'),
     ]
 
     operations = [

@@ -1,0 +1,75 @@
+"""Workflows that are handed their own inputs: what arrives, what is refused, and what becomes of lost answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.platform import Platform
+from tests.e2e.test_dispatch import DISPATCHES, struck
+
+GIVEN: dict[str, Any] = {
+    "who": 'Zoë ✨ "quoted" $(id) ${{ github.token }}\nline 2',
+    "loud": True,
+    "times": 2.0,
+    "where": "here",
+    "more": {"deep": ["ü", None, 1e22]},
+}
+AS_TEXT = GIVEN | {"loud": "true", "times": "2", "more": '{"deep":["ü",null,1e+22]}'}
+
+
+def plain_runs(where: Platform) -> list[int]:
+    return [run["id"] for run in where.record()["runs"] if run["path"].endswith("/plain.yml")]
+
+
+def test_each_value_arrives_as_the_workflow_declares_it(here: Platform) -> None:
+    cast_id = here.cast("native", GIVEN)["cast_id"]
+    ended = here.ended(cast_id)
+    assert ended["status"] == "succeeded", ended
+    told = ended["output"]
+    assert (told["who"], told["loud"], told["twice"], told["more"]) == (GIVEN["who"], "loud", "true", "ü")
+    assert told["event"] == AS_TEXT | {"cast_id": cast_id}
+    assert told["inputs"]["loud"] is True
+    assert told["inputs"]["who"] == GIVEN["who"]
+    assert ended["input"] == GIVEN
+    # What is not given has the workflow's own default.
+    told = here.ended(here.cast("native", {"who": "", "loud": None})["cast_id"])["output"]
+    assert (told["inputs"]["loud"], told["inputs"]["where"], told["twice"]) == (False, "there", "false")
+
+
+def test_an_event_carries_the_input_as_it_is(here: Platform) -> None:
+    cast_id = here.cast("native-event", GIVEN)["cast_id"]
+    ended = here.ended(cast_id)
+    assert ended["output"]["event"] == GIVEN | {"cast_id": cast_id}
+    assert ended["output"]["more"] == "ü"
+
+
+def test_a_workflow_that_knows_nothing_of_casts_is_cast(deaf: Platform) -> None:
+    ended = deaf.ended(deaf.cast("plain", {"dry-run": False, "stage": "production"})["cast_id"])
+    event = {"dry-run": "false", "stage": "production", "note": ""}
+    assert ended["output"] == {"stage": "production", "dry": "false", "note": "", "event": event}
+
+
+def test_a_lost_answer_is_made_up_for_by_the_tag_alone(deaf: Platform) -> None:
+    for spell in ("native", "native-event"):
+        deaf.faults(reset=True, api={"reset_after": 1.0, "times": 1, **DISPATCHES})
+        cast_id = deaf.cast(spell, {"who": spell, "more": {"deep": [1]}})["cast_id"]
+        ended = deaf.ended(cast_id)
+        assert struck(deaf)
+        assert ended["status"] == "succeeded", ended
+        assert ended["output"]["event"]["who"] == spell
+        [run] = deaf.runs(cast_id)
+        assert [sent["runs"] for sent in deaf.dispatches(cast_id)] == [[run["id"]]]
+
+
+@pytest.mark.parametrize(("fault", "started"), [("reset_after", 1), ("error_5xx", 0)])
+def test_without_a_tag_a_lost_answer_is_lost_and_costs_nothing(deaf: Platform, fault: str, started: int) -> None:
+    before = plain_runs(deaf)
+    deaf.faults(reset=True, api={fault: 1.0, "times": 1, **DISPATCHES})
+    cast_id = deaf.cast("plain", {"dry-run": True, "stage": "staging"})["cast_id"]
+    ended = deaf.ended(cast_id)
+    assert (ended["status"], ended["status_reason"]) == ("failed", "dispatch_lost")
+    assert deaf.ledger(cast_id) == [("hold", 3), ("release", 3)]
+    assert deaf.row(cast_id)["dispatch_attempts"] == 1
+    assert len(plain_runs(deaf)) == len(before) + started
