@@ -2,7 +2,8 @@
 
 It listens on this machine and asks nobody to log in, so a page of anybody's could otherwise send it requests: to its
 address, or to a name of the page's own that is made to lead here (DNS rebinding). Its own pages' forms are taken from
-its own pages alone. One page takes a form from anywhere, as GitHub's does: that which shows what an App would be.
+its own pages alone, and of the user who runs it alone, since their buttons give Apps all that is served. One page takes
+a form from anywhere, as GitHub's does: that which shows what an App would be.
 """
 
 import hmac
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from werkzeug.http import parse_options_header
 from werkzeug.wrappers import Request
+
+from .peers import is_trusted
 
 CONTROL_TOKEN = "control-token"  # noqa: S105 - the name of its file in the state directory
 
@@ -39,6 +42,8 @@ def refusal(request: Request, *, host: str, forms: bool = False) -> tuple[int, s
     origin = request.headers.get("Origin")
     if origin is not None and not shows and not (changes and _same(origin, request)):
         return 403, "The local GitHub answers no web pages: the request has an Origin."
+    if changes and not _of_this_user(request):
+        return 403, "This page takes forms only of whoever started the local GitHub, from the machine where it runs."
     kind = parse_options_header(request.headers.get("Content-Type", ""))[0].lower()
     if shows or changes:
         if has_body(request) and kind not in _FORM_KINDS:
@@ -49,6 +54,11 @@ def refusal(request: Request, *, host: str, forms: bool = False) -> tuple[int, s
     if has_body(request) and kind != "application/json" and not (kind.startswith("application/") and "+json" in kind):
         return 415, "The local GitHub takes JSON alone: send Content-Type: application/json."
     return None
+
+
+def _of_this_user(request: Request) -> bool:
+    connection = request.environ.get("werkzeug.socket")
+    return connection is not None and is_trusted(connection.getpeername()[:2], connection.getsockname()[:2])
 
 
 def _same(origin: str, request: Request) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 import pytest
 import requests
 
 from localgithub.guards import control_token, ours
+from localgithub.peers import is_trusted
 
 JSON = "application/json"
 PATHS = ("/versions", "/repos/octo-org/octo-repo/actions/runs", "/_local/record", "/api/v3/_local/record")
@@ -93,3 +95,37 @@ def test_the_token_is_in_a_file_that_nobody_else_can_read_and_stays_the_same(tmp
     assert control_token(tmp_path / "state") == token == file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(token) >= 40
+
+
+V4, V6 = "0100007F:1F90 0100007F:1F91", "0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000100007F:1F91"
+
+
+@pytest.mark.parametrize(
+    ("address", "row", "trusted"),
+    [
+        ("127.0.0.1", f"{V4} 01 0:0 0:0 0 me", True),
+        ("127.0.0.1", f"{V4} 01 0:0 0:0 0 root", True),
+        ("127.0.0.1", f"{V6} 01 0:0 0:0 0 me", True),
+        ("::ffff:127.0.0.1", f"{V4} 01 0:0 0:0 0 me", True),
+        ("127.0.0.1", f"{V4} 01 0:0 0:0 0 other", False),
+        ("127.0.0.1", "0100007F:1F90 0100007F:1F92 06 0:0 0:0 0 root", False),  # the port's connection to elsewhere
+        ("127.0.0.1", "0100007F:1F91 0100007F:1F90 01 0:0 0:0 0 me", False),  # our own end
+        ("192.0.2.7", "070200C0:1F90 0100007F:1F91 01 0:0 0:0 0 me", False),
+        ("", f"{V4} 01 0:0 0:0 0 me", False),
+    ],
+)
+def test_whose_connection_it_is_is_read_from_the_kernels_table(tmp_path, address, row, trusted):
+    table, mine = tmp_path / "tcp", os.getuid()
+    for word, number in {"me": mine, "root": 0, "other": mine + 1}.items():
+        row = row.replace(word, str(number))
+    table.write_text(f"  sl  local_address rem_address   st\n   0: {row}\n")
+    assert is_trusted((address, 0x1F90), ("127.0.0.1", 0x1F91), (table,)) is trusted
+    assert is_trusted(("127.0.0.1", 1), ("127.0.0.1", 2), (tmp_path / "none",))
+
+
+def test_forms_of_another_user_are_refused(server, monkeypatch):
+    monkeypatch.setattr("localgithub.guards.is_trusted", lambda theirs, ours: False)
+    base = server.config.base_url
+    for path in ("/settings/apps", "/settings/installations/77", "/apps/local-spells/installations/new"):
+        answer = requests.post(base + path, data={"do": "uninstall"}, headers={"Origin": base}, timeout=5)
+        assert (answer.status_code, "whoever started" in answer.text) == (403, True)
