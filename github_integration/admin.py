@@ -16,7 +16,11 @@ from casts.admin.casts import CastAdmin
 from casts.admin.spells import SpellAdmin, TargetInline
 from casts.models import Cast
 from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, utc_time
-from github_integration import quota, routes
+from github_integration import (
+    admin_check,  # noqa: F401 - adds the button
+    quota,
+    routes,
+)
 from github_integration.attention import InstallationTroubles
 from github_integration.models import PERSONAL, Installation, WorkflowTarget
 

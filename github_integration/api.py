@@ -293,10 +293,14 @@ class App:
 
 @lru_cache(maxsize=1)
 def github() -> GitHub:
+    return as_configured(timeout=settings.GITHUB_TIMEOUT)
+
+
+def as_configured(*, timeout: float) -> GitHub:
     return GitHub(
         api_url=settings.GITHUB_API_URL,
         version=settings.GITHUB_API_VERSION,
-        timeout=settings.GITHUB_TIMEOUT,
+        timeout=timeout,
         app_id=settings.GITHUB_APP_ID,
         pem=settings.GITHUB_APP_PRIVATE_KEY,
         personal_token="" if settings.GITHUB_APP_ID else settings.GITHUB_TOKEN,

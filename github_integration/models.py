@@ -226,7 +226,7 @@ class WorkflowTarget(SpellTarget):
         ):
             return (
                 f"{self.workflow_used} declares no input cast_id, so GitHub would refuse every start. Use native; or "
-                "add `cast_id: { type: string }` to its inputs, and have it read again by Check."
+                "add `cast_id: { type: string }` to its inputs, and press Check on GitHub, which reads it again."
             )
         return ""
 

@@ -79,7 +79,7 @@ def misfit(spec: dict[str, Any], value: Any) -> str:
     kind, text, options = spec.get("type"), text_of(value), spec.get("options")
     if kind == "boolean" and text not in ("true", "false"):
         return "The workflow's input is a boolean: give true or false."
-    if kind == "number" and not NUMBER.fullmatch(text):
+    if kind == "number" and text and not NUMBER.fullmatch(text):
         return "The workflow's input is a number."
     if kind == "choice" or (kind == "environment" and options is not None):
         allowed = [text_of(option) for option in options or []]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.forms.fields import InvalidJSONInput
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from casts import versions
@@ -108,7 +109,11 @@ class SpellAdmin(ConsoleAdmin):
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
     list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name")
-    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = []  # runtimes add theirs
+    # Runtimes add theirs. Of their actions, those in `buttons` have a button on each spell's page.
+    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = []
+    runtime_actions: ClassVar[list[Callable[..., HttpResponse | None]]] = []
+    actions = runtime_actions
+    buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
     readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives")
@@ -161,6 +166,13 @@ class SpellAdmin(ConsoleAdmin):
         if relations := target_relations():
             spells = spells.select_related(*relations)
         return spells.annotate(casts_counted=Count("casts"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        allowed = self.get_actions(request)
+        shown = {"buttons": [button for button in self.buttons if button[0] in allowed], **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, shown)
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         targets = {runtime.target for _, runtime in runtimes()} - {None}

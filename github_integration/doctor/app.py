@@ -118,9 +118,8 @@ def listed(permissions: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
 
 
-def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
-    """Compare what the App asks of those who install it with what the spells need."""
-    spells = list(spells)
+def permissions(app: AppDetails, spells: Iterable[Spell], *, of_many: bool = False) -> Iterator[Finding]:
+    """Compare what the App asks of those who install it with what the spells need; `of_many`: there are others."""
     asked, wanted = app.permissions, needed(spells)
     page = f"{settings_page(app)} → Permissions & events → Repository permissions"
     for name, level in (missing := short_of(wanted, asked)).items():
@@ -138,12 +137,12 @@ def permissions(app: AppDetails, spells: Iterable[Spell]) -> Iterator[Finding]:
             yield ABOUT.ok(f"permission {name}", asked[name])
     for name in WORTH_HAVING:
         if name not in wanted:
-            yield _worth(name, asked, page)
+            yield _worth(name, asked, page, too_much=not of_many)
 
 
-def _worth(name: str, asked: Mapping[str, str], page: str) -> Finding:
+def _worth(name: str, asked: Mapping[str, str], page: str, *, too_much: bool) -> Finding:
     """Say what an App without a permission, or with less of it, can't do; or with more, need not."""
-    if name == "contents" and not short_of({"contents": "write"}, asked):
+    if too_much and name == "contents" and not short_of({"contents": "write"}, asked):
         return ABOUT.warning(
             "permission contents",
             "The App may change files, and no spell needs that: only repository_dispatch does.",

@@ -19,7 +19,7 @@ from github_integration.workflow_files.schema import draft_of
 JSON = Any
 Mapping = WorkflowTarget.Mapping
 TYPES = {"boolean": {"boolean"}, "number": {"number", "integer"}}
-REREAD = "The spell's page in the admin → Check; or manage.py doctor --spell {key}. Both keep what they read."
+REREAD = "The spell's page in the admin → Check on GitHub; or manage.py doctor --spell {key}. Both keep what they read."
 
 
 def of_file(about: About, file: WorkflowFile, spell: Spell) -> Iterator[Finding]:

@@ -191,6 +191,7 @@ ACTIONS: dict[str, str] = {
     "casts.cast copy_artifacts_again": "casts.change_artifact",
     "casts.cast cast_again": "casts.change_cast",
     "casts.cast look_now": "casts.change_cast",
+    "casts.spell check_on_github": "casts.change_spell",
     "github_integration.installation resume": "github_integration.change_installation",
     "webhooks.deliverysweep sweep_again": "webhooks.change_deliverysweep",
     "auth.user end_sessions": "auth.change_user",

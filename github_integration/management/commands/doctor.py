@@ -82,7 +82,7 @@ def on_github(spells: list[Spell], *, ping: bool, keep: bool) -> Iterator[Findin
     asked = asking_once(github())
     who = yield from app.credentials(asked)
     if who is not None:
-        yield from app.permissions(who, spells)
+        yield from app.permissions(who, spells, of_many=keep)
         for number in installations.used(settings.GITHUB_APP_INSTALLATION_ID, spells):
             yield from installations.check(asked, who, number, spells)
         yield from hook.check(
