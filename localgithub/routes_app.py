@@ -124,11 +124,10 @@ def revoke_token(world: World, request: Request) -> Response:
 
 def installation_repositories(world: World, request: Request) -> Response:
     token = world.auth.token(request)
-    shown = [
-        world.render.repository(r, request.environ["local.version"])
-        for r in world.repositories.values()
-        if world.auth.covers(token, r.full_name)
-    ]
+    covered = [r for r in world.repositories.values() if world.auth.covers(token, r.full_name)]
+    for one in covered:
+        one.look_again()  # `pushed_at` tells whoever sweeps where to look
+    shown = [world.render.repository(r, request.environ["local.version"]) for r in covered]
     found = None if token.installation_id is None else world.apps.installation(token.installation_id)
     every = token.repositories is None and found is not None and found.repositories is None
     extra = {"repository_selection": "all" if every else "selected"}
