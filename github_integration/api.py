@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from github_integration.details import (
     EnvironmentDetails,
     HookConfig,
     InstallationDetails,
+    ListedRepository,
     RepositoryDetails,
     WorkflowDetails,
 )
@@ -32,7 +34,9 @@ ACTIONS = (("actions", "write"),)
 CONTENTS = (("contents", "write"),)
 READ_CONTENTS = (("contents", "read"),)
 READ_CHECKS = (("checks", "read"),)
+METADATA = (("metadata", "read"),)
 Permissions = tuple[tuple[str, str], ...]
+REPOSITORY_PAGES = 100  # of a hundred each
 
 
 class GitHub:
@@ -57,6 +61,17 @@ class GitHub:
     def repository(self, installation: int, name: str) -> Repository:
         """Return a repository to be asked through an installation; PERSONAL stands for the personal token."""
         return Repository(self, installation, name)
+
+    def repositories(self, installation: int) -> Iterator[list[ListedRepository]]:
+        """Yield the repositories of an installation, a hundred at a time; those that can't be read are left out."""
+        scope = Scope(installation, "", METADATA)
+        for page in range(1, REPOSITORY_PAGES + 1):
+            call = Call("GET", "/installation/repositories", {"per_page": 100, "page": page})
+            answer = object_of(self.send(call, scope))
+            listed = answer.get("repositories") or []
+            yield [found for one in listed if (found := details.listed_repository(one)) is not None]
+            if not listed or page * 100 >= int(answer.get("total_count") or 0):
+                return
 
     def latest_rate_limit(self, installation: int) -> RateLimit | None:
         """Return what GitHub's latest answer to this process told of an installation's rate limit."""

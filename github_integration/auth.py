@@ -60,10 +60,10 @@ def app_jwt(app_id: str, pem: str, *, now: float) -> str:
 
 
 class Scope(NamedTuple):
-    """What an access token is for: it is narrowed to one repository and to what the call needs."""
+    """What an access token is for: it is narrowed to one repository, if one is named, and to what the call needs."""
 
     installation: int
-    repository: str  # owner/name
+    repository: str  # owner/name; blank: all
     permissions: tuple[tuple[str, str], ...]
 
 
@@ -171,7 +171,9 @@ class Auth:
             raise NotConfigured("Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN for a first try.")
         if scope.installation == PERSONAL:
             raise NotConfigured("Set GITHUB_APP_INSTALLATION_ID, or give the spell an installation id.")
-        body = {"repositories": [scope.repository.split("/", 1)[-1]], "permissions": dict(scope.permissions)}
+        body: dict[str, object] = {"permissions": dict(scope.permissions)}
+        if scope.repository:
+            body["repositories"] = [scope.repository.split("/", 1)[-1]]
         call = Call("POST", f"/app/installations/{scope.installation}/access_tokens", json=body)
         try:
             made = object_of(self.as_app(call))

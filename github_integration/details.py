@@ -5,10 +5,13 @@ Reads only what we use, and takes whatever is missing or odd for blank. Pure: no
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from github_integration.wire import JSON, plain
+from github_integration.wire import JSON, parse_time, plain
+
+NAME_CHARS = 140  # of owner/name, that the database holds
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,25 @@ def repository_details(repository: JSON) -> RepositoryDetails:
         archived=bool(repository.get("archived")),
         url=plain(repository.get("html_url")),
     )
+
+
+@dataclass(frozen=True)
+class ListedRepository:
+    """One of an installation's repositories. `number` outlives its name."""
+
+    number: int
+    full_name: str
+    default_branch: str
+    pushed_at: dt.datetime | None
+
+
+def listed_repository(repository: JSON) -> ListedRepository | None:
+    """Return what a list, or a webhook, says of a repository; None if it can't be read."""
+    number, name = _number(repository.get("id")), plain(repository.get("full_name"))
+    if number <= 0 or "/" not in name or len(name) > NAME_CHARS:
+        return None
+    branch = plain(repository.get("default_branch"))
+    return ListedRepository(number, name, branch, parse_time(repository.get("pushed_at")))
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ PAGES: dict[str, dict[str, Need]] = {
     "attention": {"GET": Staff(anybody=True)},
     "github-connect": {"GET": Superuser(), "POST": Superuser()},
     "github-connected": {"GET": Superuser()},
-    "github-installed": {"GET": Open()},
+    "github-installed": {"GET": Open(), "POST": Staff(("casts.add_spell",))},
     "start": {"GET": LoggedIn()},
     "home": {"GET": LoggedIn()},
     "account": {"GET": LoggedIn()},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
+import subprocess
 import sys
 import webbrowser
 from argparse import ArgumentParser
@@ -19,6 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from core.commands import why_unready
 from core.files import alone_in
 from github_integration import errors
 from github_integration.connecting.exchange import Exchange, Lost, code_of, installation_page, printable
@@ -27,6 +30,7 @@ from github_integration.connecting.manifest import WEBHOOK_PATH, Asked, BadAnswe
 from github_integration.connecting.places import (
     APP_ID,
     INSTALLATION,
+    KEY,
     CantWrite,
     Place,
     place_of,
@@ -36,6 +40,9 @@ from github_integration.connecting.waiting import github_with, installations
 from github_integration.details import InstallationDetails, NewApp
 from github_integration.doctor.hook import can_reach
 
+SHOWN = 10  # repositories that are named, and made spells of
+NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+SETTINGS = (APP_ID, KEY, INSTALLATION, "GITHUB_WEBHOOK_SECRET", "GITHUB_API_URL", "PUBLIC_URL", "SECRET_KEY")
 FORM_SECONDS = 3600.0  # how long GitHub's answer is waited for
 
 
@@ -64,7 +71,7 @@ class Command(BaseCommand):
         parser.add_argument("--installation", type=int, metavar="ID", help="which one, if there are several")
         parser.add_argument("--wait", type=float, default=900.0, metavar="SECONDS", help="for the installation")
         parser.add_argument("--yes", action="store_true", help="make the spells without asking")
-        parser.add_argument("--no-spells", action="store_true", help="make none")
+        parser.add_argument("--no-spells", action="store_true", help="neither make any nor ask")
 
     def handle(self, **options: Any) -> None:
         self.options = options
@@ -103,7 +110,7 @@ class Command(BaseCommand):
             values = place.read()
         number = self._installation(place, values)
         if number is not None:
-            self._next(place, place.read(), number)
+            self._next(place.read(), number)
 
     # --- the App ---------------------------------------------------------------------------------------------------
 
@@ -169,8 +176,40 @@ class Command(BaseCommand):
 
     # --- and then --------------------------------------------------------------------------------------------------
 
-    def _next(self, place: Place, values: dict[str, str], number: int) -> None:
-        self.say("\nRestart web and workers, if they run: settings are read at their start.")
+    def _next(self, values: dict[str, str], number: int) -> None:
+        """Make spells of what the installation opens, if that is wanted; say what is to be done next."""
+        names = [one.full_name for one in next(iter(github_with(values).repositories(number)), [])]
+        if not names:
+            self.say("It opens no repository yet: add some on its page on GitHub. Then run this again.")
+        elif not self.options["no_spells"]:
+            self.say(f"It opens {', '.join(map(printable, names[:SHOWN]))}{' and more' if names[SHOWN:] else ''}.")
+            commands = [["importspells", name] for name in names if NAME.fullmatch(name)][:SHOWN]
+            if self._agreed():
+                commands = [command for command in commands if not self._run(values, *command)]
+            for command in commands:
+                self.say(f"To make spells of its workflows: {sys.executable} manage.py {' '.join(command)}")
+        beside = Path(sys.executable).parent
+        self.say(
+            "\nRestart web and workers, if they run: settings are read at their start. If not, start them, each in a "
+            f"terminal of its own, and make a key:\n\n  {beside}/gunicorn -c spellplatform/gunicorn.conf.py "
+            f"spellplatform.asgi\n  {sys.executable} manage.py runworker\n"
+            f"  {sys.executable} manage.py createapikey me --cap-cents 500"
+        )
+
+    def _agreed(self) -> bool:
+        if self.options["yes"]:
+            return True
+        return sys.stdin.isatty() and input("Make spells of their workflows now? [Y/n] ").strip().lower() in ("", "y")
+
+    def _run(self, values: dict[str, str], *command: str) -> bool:
+        """Run another of our commands with the settings as they are now, which this process has read before."""
+        taken = {name: value for name, value in values.items() if name in SETTINGS}
+        environment = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in taken}
+        start = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
+        if why_unready():
+            subprocess.run([*start, "migrate", "-v0"], env=environment | taken, cwd=settings.BASE_DIR, check=False)
+        done = subprocess.run([*start, *command], env=environment | taken, cwd=settings.BASE_DIR, check=False)
+        return done.returncode == 0
 
 
 def asked_for(options: dict[str, Any]) -> Asked:
