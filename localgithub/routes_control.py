@@ -35,6 +35,7 @@ def record(world: World, request: Request) -> Response:
                 "event": run.event,
                 "actor": run.actor,
                 "cast_id": run.cast_id,
+                "inputs": run.payload.get("inputs") or run.payload.get("client_payload") or {},
                 "display_title": run.title,
                 "noise": run.noise,
                 "status": run.attempt.status,

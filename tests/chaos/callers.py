@@ -20,8 +20,10 @@ from tests.e2e.platform import AGENT
 PATIENCE = 180.0  # seconds for one request, and for one cast
 # spell, weight, how its run ends by itself
 SPELLS = (
-    ("echo", 40, "success"),
-    ("echo-event", 25, "success"),
+    ("echo", 25, "success"),
+    ("echo-event", 20, "success"),
+    ("own", 15, "success"),
+    ("plain", 20, "success"),
     ("stumble", 15, "failure"),
     ("keep", 15, "success"),
     ("linger", 5, "success"),

@@ -29,6 +29,10 @@ EVENTS = """
            EXTRACT(EPOCH FROM at)::float AS at
     FROM casts_castevent ORDER BY cast_id, seq
 """
+UNTAGGED = """
+    SELECT s.key FROM casts_spell s JOIN github_integration_workflowtarget t ON t.spell_id = s.id
+    WHERE t.input_mapping = 'native'
+"""
 LIMITS = "SELECT key, max_running FROM casts_spell WHERE max_running IS NOT NULL"
 
 
@@ -52,11 +56,15 @@ class Evidence:
     forged: int = 0  # callbacks with a wrong signature
     limits: dict[str, int] = field(default_factory=dict)  # by spell: how many may run at once
     cancel_grace: float = 60.0  # seconds
+    untagged: set[str] = field(default_factory=set)  # spells whose runs don't say which cast's they are
     runs: dict[str, list[dict[str, Any]]] = field(init=False)  # by cast id, strangers' left out
 
     def __post_init__(self) -> None:
         self.runs = {}
+        words = {cast["input"]["word"]: cast["id"] for cast in self.casts.values()}
         for run in self.record["runs"]:
+            # Each cast has a word of its own, so that the judge knows what the platform can't.
+            run["cast_id"] = run["cast_id"] or words.get(run.get("inputs", {}).get("word"))
             if run["cast_id"] and not run["noise"]:
                 self.runs.setdefault(run["cast_id"], []).append(run)
 
@@ -94,6 +102,7 @@ def collect(where: Installation, wishes: list[Wish], watches: list[Watch], inbox
         told=inbox.told,
         forged=inbox.forged,
         limits={row["key"]: row["max_running"] for row in where.rows(LIMITS)},
+        untagged={row["key"] for row in where.rows(UNTAGGED)},
         cancel_grace=float(where.environment["CAST_CANCEL_GRACE_SECONDS"]),
     )
 

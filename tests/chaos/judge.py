@@ -85,11 +85,9 @@ def ends_as_its_run(evidence: Evidence) -> Violations:
         end, runs, wish = (cast["status"], cast["status_reason"]), evidence.runs.get(cast["id"], []), None
         wish = wishes.get(cast["id"])
         asked = wish is not None and wish.cancelled
+        if given_up_rightly(evidence, cast, asked=asked):
+            continue
         if not runs:
-            if end == CANCELLED and asked:
-                continue
-            if end == ("failed", "dispatch_lost"):
-                continue  # given up, rightly: nothing was started
             yield f"cast {cast['id']} ended as {end} without any run"
             continue
         conclusion = runs[0]["conclusion"]
@@ -104,8 +102,17 @@ def ends_as_its_run(evidence: Evidence) -> Violations:
         yield from shows_its_own(cast, end)
 
 
+def given_up_rightly(evidence: Evidence, cast: dict[str, Any], *, asked: bool) -> bool:
+    """Whether a cast ended without a run where none was started, or where nobody could tell which one is its own."""
+    unknown = not evidence.runs.get(cast["id"]) or (cast["spell_key"] in evidence.untagged and cast["run_id"] is None)
+    end = (cast["status"], cast["status_reason"])
+    return unknown and (end == ("failed", "dispatch_lost") or (end == CANCELLED and asked))
+
+
 def shows_its_own(cast: dict[str, Any], end: tuple[str, str]) -> Violations:
     """What an ended cast shows is of its own run."""
+    if end in (SUCCESS, FAILURE) and cast["run_id"] is None:
+        yield f"cast {cast['id']} ended as {end} without knowing its run"
     if end == SUCCESS and cast["output"] != cast["input"]:
         yield f"cast {cast['id']} put out {cast['output']}, not its own {cast['input']}"
     if end == FAILURE and cast["input"]["word"] not in str((cast["error"] or {}).get("log_tail")):

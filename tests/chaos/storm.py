@@ -39,7 +39,7 @@ GUSTS: list[dict[str, Any]] = [
 # Seconds; a lease is 5, and a lost dispatch is given up after 15: some wake up when others have dispatched anew.
 FREEZE_EVERY, FROZEN, LONG_FROZEN = (8.0, 16.0), (5.5, 8.0), (20.0, 26.0)
 SEVER_EVERY = (15.0, 40.0)  # seconds
-NOISE = ("echo.yml", "keep.yml", "stumble.yml")
+NOISE = ("echo.yml", "keep.yml", "stumble.yml", "plain.yml")
 
 Trouble = Callable[[random.Random], Generator[float, None, None]]
 

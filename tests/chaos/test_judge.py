@@ -145,6 +145,30 @@ def test_a_lost_dispatch_without_any_run_is_no_violation():
     assert after(lose) == []
 
 
+def test_a_lost_dispatch_with_a_run_is_none_where_no_title_could_tell_whose_it_is():
+    def lose(status: str, reason: str, *also: dict[str, Any], **facts: Any) -> Doctor:
+        def doctor(e: Evidence) -> None:
+            e.untagged = {"echo"}
+            e.record["runs"][1].update(cast_id=None, inputs={"word": "w1"})
+            e.record["runs"].extend(also)
+            e.casts["cast-1"].update(status=status, status_reason=reason, run_id=None, charged_cents=0)
+            e.watches[0].final = {"status": status, "status_reason": reason}
+            e.ledger["cast-1"] = [("hold", 3), ("release", 3)]
+            e.captured_cents = 3
+            e.told = [Told("msg-1", f"cast.{status}", "cast-1", status, reason)]
+            e.casts["cast-1"].update(facts)
+
+        return doctor
+
+    assert after(lose("failed", "dispatch_lost")) == []
+    twice = after(lose("failed", "dispatch_lost", run(8, "", "success", inputs={"word": "w1"})))
+    assert [found for found in twice if found.startswith("one_run_per_cast: ")]
+    for wrong in (lose("succeeded", "succeeded"), lose("cancelled", "cancelled_by_caller")):
+        assert [found for found in after(wrong) if found.startswith("ends_as_its_run: ")]
+    taken = after(lose("failed", "dispatch_lost", run_id=2))
+    assert [found for found in taken if found.startswith("no_foreign_run: ")]
+
+
 def test_a_cancelled_cast_may_leave_github_behind_only_after_twice_its_grace():
     def leave(finished: float) -> Doctor:
         def doctor(e: Evidence) -> None:
