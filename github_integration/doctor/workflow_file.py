@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from casts.models import Spell
-from github_integration.doctor import own_inputs
+from github_integration.doctor import own_inputs, scripts
 from github_integration.doctor.findings import About, Finding
 from github_integration.models import WorkflowTarget
 from github_integration.workflow_files.reading import ENVELOPE, Input, WorkflowFile
@@ -48,6 +48,7 @@ def of_every_kind(about: About, file: WorkflowFile, spell: Spell, *, of: str = "
     yield _run_name(about, file, spell, f"run-name{of}")
     yield from _concurrency(about, file, spell, f"concurrency{of}")
     yield from _result(about, file, spell, f"result{of}")
+    yield from scripts.of_file(about, file, spell, f"scripts{of}")
 
 
 def _inputs(about: About, declared: dict[str, Input], file: WorkflowFile, spell: Spell) -> Iterator[Finding]:

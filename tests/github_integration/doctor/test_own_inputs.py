@@ -13,7 +13,7 @@ from github_integration.workflow_files.schema import draft_of
 from tests.github_integration.doubles import REPO
 from tests.spells import retarget, stored_spell
 
-from .conftest import event, is_bad, make, one
+from .conftest import GOOD, HEARD, event, is_bad, make, one
 
 FILE = """
 name: Deploy
@@ -148,6 +148,33 @@ def test_whether_a_result_is_left_is_told_as_far_as_it_can_be(job, fields, level
     finding = one(look(text, **fields), "result")
     assert (finding.level, said in finding.message) == (level, True), finding
     assert not [f for f in look(text, result_artifact="") if f.check == "result"]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("run: 'echo ${{ inputs.note }}'", "note in job one"),
+        ("run: \"echo ${{ github.event.inputs['note'] }} ${{ inputs.NOTE }}\"", "note in job one, NOTE in job one"),
+        ("run: 'echo ${{ toJSON(inputs) }}'", "all inputs in job one"),
+        ("uses: actions/github-script@v7, with: {script: 'x(`${{ inputs.note }}`)'}", "note in job one"),
+        ("run: 'echo ${{ inputs.stage }} ${{ inputs.dry }} ${{ inputs.times }}'", ""),
+        ("run: 'echo $NOTE ${{ steps.inputs.outputs.note }}', env: {NOTE: '${{ inputs.note }}'}", ""),
+    ],
+)
+def test_texts_of_callers_in_a_script_are_warned_of(step: str, said: str):
+    text = FILE.replace('{run: "true"}', f"{{{step}}}")
+    found = [finding for finding in look(text) if finding.check == "scripts"]
+    assert [said in finding.message for finding in found] == [True] * bool(said), found
+    fixed = look(text, schema=with_property("note", {"enum": ["a"]}))
+    assert not [finding for finding in fixed if finding.check == "scripts"]
+
+
+def test_the_envelopes_text_in_a_script_is_warned_of_and_an_events_too():
+    text = GOOD.replace('{run: "true"}', "{run: 'echo ${{ inputs.input_data }}'}")
+    assert bad(look(text, mapping="envelope"))["scripts"] == Level.WARNING
+    heard = HEARD.replace('{run: "true"}', "{run: 'echo ${{ github.event.client_payload.a.b }}'}")
+    found = workflow_file.of_every_kind(About("Spell heard"), read("heard.yml", heard), event(name="Heard"))
+    assert bad(list(found)) == {"scripts": Level.WARNING}
 
 
 def test_an_event_has_ten_names_and_is_found_by_its_tag_or_alone(hub):
