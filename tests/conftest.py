@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
-from tests import described
+from tests import described, warm
 from tests.spells import stored_spell
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
@@ -247,8 +246,7 @@ def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
 
     def run(text: str) -> str:
-        command = [sys.executable, "-c", text]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = warm.run([sys.executable, "-c", text], cwd=ROOT, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

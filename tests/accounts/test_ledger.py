@@ -7,7 +7,6 @@ import functools
 import io
 import os
 import sqlite3
-import subprocess
 import sys
 import uuid
 
@@ -20,6 +19,7 @@ from django.utils import timezone
 from accounts import budget, open_casts
 from accounts.models import BudgetPeriod, LedgerEntry, OpenCasts
 from core.db.append_only import AppendOnly
+from tests import warm
 from tests.conftest import marking
 from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
@@ -220,7 +220,7 @@ class Own:
 
     def run(self, *arguments, check=False):
         command = [sys.executable, *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        done = warm.run(command, cwd=ROOT, env=self.environment, capture_output=True)
         assert done.returncode == 0 or not check, done.stderr
         return done
 

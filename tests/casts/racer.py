@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests import warm
+
 
 class Racer:
     """The parent's end: tell it what to do, read what came of it."""
 
     def __init__(self, database_url: str) -> None:
         environment = {**os.environ, "TEST_DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [sys.executable, "-m", "tests.casts.racer"],
             env=environment,
             stdin=subprocess.PIPE,

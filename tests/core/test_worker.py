@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from casts.runtime import Observation
 from core.queue import poison, wakeups, worker
 from core.queue.due import DueQuerySet
 from core.queue.worker import Worker
+from tests import warm
 from tests.casts.conftest import history, ledger
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
@@ -309,7 +309,7 @@ def test_the_command_waits_for_its_tables_and_stops_on_sigterm_with_exit_code_ze
     command = [sys.executable, "manage.py", "runworker"]
     log = tmp_path / "log"
     with log.open("w") as stderr:
-        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr)
+        worker = warm.Popen(command, cwd=ROOT, env=environment, stderr=stderr)
     until(lambda: "Run: manage.py migrate" in log.read_text(), 60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
@@ -329,10 +329,10 @@ def test_the_command_starts_when_its_tables_are_there(tmp_path):
     }
     log = tmp_path / "log"
     with log.open("w") as stderr:
-        worker = subprocess.Popen([sys.executable, "manage.py", "runworker"], cwd=ROOT, env=environment, stderr=stderr)
+        worker = warm.Popen([sys.executable, "manage.py", "runworker"], cwd=ROOT, env=environment, stderr=stderr)
     try:
         until(lambda: "worker waits for the database" in log.read_text(), 60)
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+        warm.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
         until(lambda: "worker starts" in log.read_text(), 60)
     finally:
         worker.send_signal(signal.SIGTERM)

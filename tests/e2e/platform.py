@@ -26,6 +26,7 @@ import jwt
 import psycopg
 import requests
 
+from tests import warm
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,9 +140,7 @@ def environment_for(folder: Path, database_url: str, **settings: str) -> dict[st
 
 def manage(environment: dict[str, str], *arguments: str) -> str:
     """Run a management command to its end; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = warm.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -203,7 +202,7 @@ class Platform:
         # PGAPPNAME: whose a connection is shows in pg_stat_activity.
         environment = self.environment | {"PGAPPNAME": name} | settings
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(
+            self.running[name] = warm.Popen(
                 self.command(name),
                 cwd=ROOT,
                 env=environment,

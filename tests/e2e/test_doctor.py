@@ -13,14 +13,17 @@ import jwt
 import pytest
 import requests
 
+from tests import warm
 from tests.e2e.platform import AGENT, DATA, ROOT, SECRET, Platform, free_port
+
+pytestmark = pytest.mark.once  # it asks GitHub, and reads two tables
 
 
 def doctor(where: Platform, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command as an operator would."""
     command = [sys.executable, "manage.py", "doctor", *arguments]
     environment = where.environment | settings
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return warm.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
 
 
 def levels(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str], str]:

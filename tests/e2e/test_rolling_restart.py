@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import ROOT, Platform, drop_database, free_port, prepared, server, until
 
@@ -92,7 +92,7 @@ def seeded(where: TwoWebs) -> list[str]:
         "    found = Cast.objects.filter(pk=cast_id)\n"
         "    found.update(run_key=str(run_id), due_at=None, dispatch_started_at=timezone.now())\n"
     )
-    subprocess.run([sys.executable, "-c", script, *casts], cwd=ROOT, env=environment(where), check=True)
+    warm.run([sys.executable, "-c", script, *casts], cwd=ROOT, env=environment(where), check=True)
     return casts
 
 
@@ -114,7 +114,7 @@ def test_nobody_misses_an_event_while_both_processes_are_restarted(tmp_path: Pat
         while not all(watcher.ids for watcher in watchers):
             await asyncio.sleep(0.1)
         arguments = [sys.executable, "-m", "tests.e2e.ticker", str(ROUNDS), str(EVERY), *casts]
-        ticker = await asyncio.to_thread(subprocess.Popen, arguments, cwd=ROOT, env=environment(where))
+        ticker = await asyncio.to_thread(warm.Popen, arguments, cwd=ROOT, env=environment(where))
         for name in ("web-1", "web-2"):
             while not all(len(watcher.ids) > (2 if name == "web-1" else 8) for watcher in watchers):
                 await asyncio.sleep(0.05)

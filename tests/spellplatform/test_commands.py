@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from spellplatform import __version__
+from tests import warm
 from tests.e2e.platform import free_port
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
@@ -29,12 +30,11 @@ EMPTY = "CommandError: The database is empty: "
 def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run manage.py with nothing but these settings."""
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=kept | {"VAR_DIR": str(folder)} | environment,
         capture_output=True,
-        text=True,
         timeout=120,
     )
 

@@ -19,6 +19,7 @@ from accounts import keys
 from accounts.models import Account, ApiKey
 from spellplatform.demo import environment, receive, tour
 from spellplatform.management.commands.demo import Command
+from tests import warm
 from tests.conftest import marking
 from tests.e2e.platform import free_port
 
@@ -29,7 +30,7 @@ IN = "import sys, pathlib; from spellplatform.demo import environment as e; e.RO
 def python(code: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=kept | more, capture_output=True, text=True, timeout=60)
+    return warm.run(command, cwd=ROOT, env=kept | more, capture_output=True, timeout=60)
 
 
 def prepared(root: Path) -> dict[str, str]:

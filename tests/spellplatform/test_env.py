@@ -27,6 +27,7 @@ from spellplatform.env import (
     repository_name,
     umask_of,
 )
+from tests import warm
 from tests.conftest import marking
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
@@ -304,12 +305,11 @@ def copy(tmp_path: Path) -> Path:
 
 def started(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}
-    return subprocess.run(
+    return warm.run(
         [sys.executable, *command],
         cwd=folder,
         env=kept | environment,
         capture_output=True,
-        text=True,
         timeout=120,
     )
 

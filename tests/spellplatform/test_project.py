@@ -21,6 +21,7 @@ from django.test import Client
 from casts import links
 from spellplatform.checks import in_the_clear
 from spellplatform.env import database_config
+from tests import warm
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,9 +214,8 @@ def test_an_old_secret_key_still_opens_links_and_sessions(settings, db):
 
 def python(code, **environment):
     kept = {n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=60
-    )
+    command = [sys.executable, "-c", code]
+    return warm.run(command, cwd=ROOT, env=kept | environment, capture_output=True, timeout=60)
 
 
 @pytest.mark.processes
