@@ -141,6 +141,7 @@ class Loopback:
                         return
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # or the thread would wait for one more for ever
         self._listener.close()
 
 
