@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import time
 
 import pytest
 from django.db import connection, connections, transaction
@@ -15,6 +14,7 @@ from accounts import keys, principals
 from accounts.models import SCOPES, Account, ApiKey
 from core.errors import Unauthorized
 from tests.casts.client import Api, problem
+from tests.e2e.platform import until
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_a_maker_that_was_revoked_meanwhile_makes_no_key(account):
 @pytest.mark.django_db(transaction=True)
 def test_a_key_that_is_being_made_does_not_escape_the_revocation_of_its_maker(account):
     (first, _), (second, _) = descend(account, depth=2)
-    making, done = threading.Event(), threading.Event()
+    making, asking, done = threading.Event(), threading.Event(), threading.Event()
 
     def in_thread(work):
         def inside():
@@ -244,10 +244,27 @@ def test_a_key_that_is_being_made_does_not_escape_the_revocation_of_its_maker(ac
             making.set()
             done.wait(20)
 
+    def revoke():
+        def noting(execute, *given):
+            asking.set()
+            return execute(*given)
+
+        with connection.execute_wrapper(noting):
+            keys.revoke_with_descendants([first])
+
+    def somebody_waits_for_a_row():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.fetchone()
+
     maker = in_thread(make)
     assert making.wait(20)
-    revoker = in_thread(lambda: keys.revoke_with_descendants([first]))
-    time.sleep(0.2)  # it reaches the row that is held; if it is later, it finds the key anyway
+    revoker = in_thread(revoke)
+    assert asking.wait(20)  # on SQLite for the whole database
+    if connection.vendor == "postgresql":
+        until(lambda: somebody_waits_for_a_row() or not revoker.is_alive())
     done.set()
     for thread in (maker, revoker):
         thread.join(30)
