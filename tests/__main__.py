@@ -26,6 +26,7 @@ from tests.postgres import a_postgres
 E2E = ["tests/e2e"]
 OTHERS = ["tests", "--ignore=tests/e2e"]
 IN_PROCESS = ["-m", "not processes"]
+ON_POSTGRES = ["--database-only", "-m", "not once"]
 HALF = ["tests/casts", "tests/core"]
 CACHES = Path(__file__).resolve().parents[1] / ".pytest_cache"
 TESTS_FAILED = 1  # pytest's exit code
@@ -96,18 +97,18 @@ def a_hasty_postgres() -> Iterator[str]:
 def lanes_of(given: list[str], url: str) -> list[Lane]:
     """Return what is run at the same time; the longest first.
 
-    Every test is in one lane on SQLite and, if it knows a database, in one on Postgres.
+    Every test is in one lane on SQLite and, if it may find something else there, in one on Postgres.
     """
     if given:
         return [Lane("SQLite", given, None), Lane("Postgres", given, url)]
     rest = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
     return [
         Lane("SQLite, whole platforms", E2E, None),
-        Lane("Postgres, whole platforms", E2E, url),
+        Lane("Postgres, whole platforms", [*E2E, *ON_POSTGRES], url),
         Lane("SQLite, other processes", [*OTHERS, "-m", "processes"], None),
         Lane("SQLite", [*OTHERS, *IN_PROCESS], None, computes=True),
-        Lane("Postgres, casts", [*HALF, "--database-only"], url, computes=True),
-        Lane("Postgres, all else", [*rest, "--database-only"], url, computes=True),
+        Lane("Postgres, casts", [*HALF, *ON_POSTGRES], url, computes=True),
+        Lane("Postgres, all else", [*rest, *ON_POSTGRES], url, computes=True),
     ]
 
 

@@ -6,6 +6,8 @@ import re
 import socket
 from pathlib import Path
 
+import pytest
+
 from core import limits
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import Platform, drop_database, prepared, until
@@ -37,6 +39,7 @@ AMBIGUOUS = [
 ]
 
 
+@pytest.mark.once  # the server answers before any of our code
 def test_what_occupies_a_server_is_refused(tmp_path: Path):
     web = Platform(tmp_path, database=prepared(SPELLS)[0], REQUEST_HEAD_SECONDS="2")
     web.start("web")

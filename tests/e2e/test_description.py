@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import ROOT, Platform, drop_database, prepared, until
 
+pytestmark = pytest.mark.once  # what a database could dislike is sent to both by tests/casts/api/test_fuzz.py
 # What is not sent: it ends the very key that asks.
 APART = ["revoke_key"]
 # A description can't say that one field goes with another, or that a cursor must be one of ours.

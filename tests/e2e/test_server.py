@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.conftest import marking
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import ROOT, Platform, drop_database, prepared, until
 
@@ -20,6 +21,7 @@ GUNICORN = runpy.run_path(str(ROOT / "spellplatform" / "gunicorn.conf.py"))
 
 
 @pytest.fixture
+@marking("once")  # what is asked here asks no database
 def web(tmp_path: Path) -> Iterator[Platform]:
     """A web process that has answered nothing yet."""
     alone = Platform(tmp_path, database=prepared(SPELLS)[0], WEB_THREADS="16")
