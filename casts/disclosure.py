@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from casts.models import Cast, CastStatus
-from casts.runtime import Words, runtime_of, target_relations, words_of
+from casts.runtime import Words, runtime_for, target_relations, words_of
+from casts.versions import as_accepted, each_as_accepted
 
 Data = dict[str, Any]
 
@@ -63,7 +64,10 @@ def public(cast: Cast, data: Data, mask: Mask | None = None) -> Data:
 
 
 def mask_of(cast: Cast) -> Mask:
-    names = ({cast.run_url, cast.run_scope} | runtime_of(cast).secrets(cast.spell)) - {""}
+    spell = as_accepted(cast).spell
+    # Also where it runs now: a text may come from there, or say it.
+    secrets = [runtime_for(one.runtime).secrets(one) for one in (spell, spell.original) if one is not None]
+    names = {cast.run_url, cast.run_scope}.union(*secrets) - {""}
     # One name may begin with another; a pattern takes the first alternative that fits.
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     found = re.compile("|".join(re.escape(name) for name in longest_first), re.IGNORECASE) if names else None
@@ -76,9 +80,9 @@ def masks_of(cast_ids: Iterable[Any]) -> dict[Any, Mask]:
     if not wanted:
         return {}
     targets = target_relations("spell__")
-    read = ("run_scope", "run_url", "spell__runtime", *targets)
+    read = ("run_scope", "run_url", "spell_version", "spell__runtime", "spell__version", *targets)
     casts = Cast.objects.filter(pk__in=wanted).select_related("spell", *targets).only(*read)
-    return {cast.pk: mask_of(cast) for cast in casts}
+    return {cast.pk: mask_of(cast) for cast in each_as_accepted(casts)}
 
 
 def without_run(data: Data, mask: Mask) -> Data:

@@ -9,6 +9,12 @@ class SpellNotFound(SpellError):
     code, status, title = "SPELL_NOT_FOUND", 404, "Spell not found"
 
 
+class SpellVersionNotFound(SpellError):
+    """The spell never had a version of this number."""
+
+    code, status, title = "SPELL_VERSION_NOT_FOUND", 404, "Version of the spell not found"
+
+
 class CastNotFinal(SpellError):
     """The cast is still open."""
 

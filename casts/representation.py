@@ -31,6 +31,7 @@ def cast_out(
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
         "spell_name": cast.spell.name,
+        "spell_version": cast.spell_version,
         "cost_cents": cast.cost_cents,
         "created_at": stamp(cast.created_at),
         "expires_at": stamp(cast.expires_at),
@@ -85,7 +86,7 @@ def status_of(shown: dict[str, Any]) -> dict[str, Any]:
 
 # What is not in a cast's state, and says nothing of what is in the cast.
 OUTSIDE = (
-    *("spell_name", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position"),
+    *("spell_name", "spell_version", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position"),
     *("progress_url", "events_url"),
 )
 
@@ -111,6 +112,7 @@ SHOWN = (
         "metadata",
         "callback_url",
         "cost_cents",
+        "spell_version",
         "charged_cents",
         "run_scope",
         "links_epoch",

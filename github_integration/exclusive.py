@@ -16,6 +16,7 @@ from django.utils import timezone
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus
 from casts.runtime import NotNow, Observation
+from casts.versions import each_as_accepted
 from github_integration import identity
 from github_integration.api import github
 from github_integration.models import ExclusiveStart, WorkflowTarget
@@ -108,9 +109,10 @@ def rival_of(cast: Cast, event: str) -> Cast | None:
     unknown = Cast.objects.filter(run_scope__iexact=cast.run_scope, run_key=None, dispatch_started_at__gte=since)
     unknown |= Cast.objects.filter(moves.RUNLESS, run_scope__iexact=cast.run_scope)
     others = unknown.exclude(pk=cast.pk).exclude(status_reason="dispatch_refused")
+    opened = others.select_related("spell", f"spell__{relation}")
     rivals = [
         other
-        for other in others.select_related("spell", f"spell__{relation}").order_by("dispatch_started_at")
+        for other in each_as_accepted(opened.order_by("dispatch_started_at"))
         if other.spell.runtime == event and workflow_of(other, event) == same
     ]
     return max(rivals, key=lambda other: not other.final, default=None)

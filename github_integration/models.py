@@ -149,6 +149,7 @@ class WorkflowTarget(SpellTarget):
     decisive = ("repository", "workflow_file", "ref", "event_type")
     searched = ("repository", "workflow_file", "event_type")
     learnt = ("declared_inputs",)
+    live = ("installation_id",)
 
     repository = models.CharField(
         max_length=140,

@@ -95,7 +95,7 @@ class Budget(APIView):
         ref = str(wanted.get("key_id") or wanted.get("spell_key") or "")
         if wanted["scope"] == "key" and not account.api_keys.filter(pk=wanted["key_id"]).exists():
             raise KeyNotFound(f"There is no API key {ref} in this account.")
-        if wanted["scope"] == "spell" and not Spell.objects.filter(key=ref).exists():
+        if wanted["scope"] == "spell" and not Spell.objects.seen_by(account.pk).filter(key=ref).exists():
             raise SpellNotFound(f"There is no spell {ref!r}.")
         with transaction.atomic():
             before = budget.cap_of(account, scope=wanted["scope"], ref=ref)

@@ -128,6 +128,9 @@ class CastOut(serializers.Serializer[Any]):
     cast_id = serializers.UUIDField()
     spell_key = serializers.CharField()
     spell_name = serializers.CharField()
+    spell_version = serializers.IntegerField(
+        allow_null=True, help_text="Of the spell, which it was accepted under; null for casts from before versions."
+    )
     cost_cents = serializers.IntegerField()
     charged_cents = serializers.IntegerField(allow_null=True, help_text="What it cost in the end; null before.")
     created_at = serializers.DateTimeField()

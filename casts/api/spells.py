@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
+from casts import versions
 from casts.casting import castable
+from casts.errors import SpellVersionNotFound
 from casts.models import Spell
 from core.api.openapi import PROBLEMS
+from core.api.pagination import once_each
+from core.errors import BadQuery
+
+A_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class SpellOut(serializers.Serializer[Any]):
     """One spell."""
 
     spell_key = serializers.CharField()
+    version = serializers.IntegerField(help_text="Counted up at each change of the spell.")
     name = serializers.CharField()
     description = serializers.CharField()
     input_schema = serializers.DictField()
@@ -39,6 +47,7 @@ def spell_out(spell: Spell) -> dict[str, Any]:
     # What a caller needs, and not where it runs.
     return {
         "spell_key": spell.key,
+        "version": spell.version,
         "name": spell.name,
         "description": spell.description,
         "input_schema": spell.input_schema,
@@ -63,7 +72,24 @@ class Spells(APIView):
 class OneSpell(APIView):
     scopes = {"GET": "spells:read"}
 
-    @extend_schema(operation_id="get_spell", responses={200: SpellOut, **PROBLEMS})
+    @extend_schema(
+        operation_id="get_spell",
+        parameters=[
+            OpenApiParameter("version", int, description="As it was then: a cast's `spell_version`, for instance.")
+        ],
+        responses={200: SpellOut, **PROBLEMS},
+    )
     def get(self, request: ApiRequest, spell_key: str) -> Response:
-        """One spell."""
-        return Response(spell_out(castable(request.auth, spell_key)))
+        """One spell, as it is now or was in an earlier version."""
+        if unknown := set(once_each(request)) - {"version"}:
+            raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use version.")
+        spell = castable(request.auth, spell_key)
+        if (asked := request.query_params.get("version")) is None:
+            return Response(spell_out(spell))
+        if not A_NUMBER.fullmatch(asked):
+            raise BadQuery(f"version is a whole number from 1, such as {spell.version}; not {asked[:40]!r}.")
+        if (was := versions.as_it_was(spell, int(asked))) is None:
+            raise SpellVersionNotFound(
+                f"The spell {spell_key!r} has no version {asked}; its latest is {spell.version}."
+            )
+        return Response(spell_out(was))

@@ -20,6 +20,7 @@ from django.utils import timezone
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
+from casts.versions import as_accepted
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
@@ -47,6 +48,7 @@ class ArtifactWork:
         if row.state != State.PENDING:
             return None
         try:
+            as_accepted(row.cast)
             copy(row)
         except AccessLost as exc:
             fail(row, str(exc))

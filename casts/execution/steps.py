@@ -23,6 +23,7 @@ from casts.runtime import (
     target_relations,
     words_of,
 )
+from casts.versions import as_accepted
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
 
@@ -80,10 +81,10 @@ class CastWork:
 
 
 def claimed(row: Cast) -> Cast:
-    """Return a claimed row with all that its step needs of others."""
+    """Return a claimed row with all that its step needs of others, as it was accepted."""
     cast = Cast.objects.select_related("spell", "account", *target_relations("spell__")).get(pk=row.pk)
     cast.claim_number, cast.lease_until = row.claim_number, row.lease_until
-    return cast
+    return as_accepted(cast)
 
 
 def step(cast: Cast) -> dt.datetime | None:

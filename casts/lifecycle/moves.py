@@ -26,6 +26,7 @@ from accounts.models import ApiKey
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
+from casts.versions import as_accepted, each_as_accepted
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -57,7 +58,7 @@ def columns_but(*left_out: str) -> list[str]:
 
 def locked() -> QuerySet[Cast]:
     folded = Cast.objects.select_related("spell").only(
-        *columns_but(), "spell__key", "spell__runtime", "spell__tags_runs"
+        *columns_but(), "spell__key", "spell__runtime", "spell__tags_runs", "spell__version"
     )
     return folded.select_for_update(of=("self",)).order_by()
 
@@ -333,7 +334,7 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
     if len(tags) != 1:
         return None
     waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tags[0]).first()
-    if waiting is not None and runtime_of(waiting).may_own(waiting, seen):
+    if waiting is not None and runtime_of(as_accepted(waiting)).may_own(waiting, seen):
         bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Read again in any case: two messages about a new run may come together, and the other may have bound it.
     return known.first()
@@ -357,7 +358,8 @@ def note_several_tags(seen: Observation) -> None:
         return
     waiting = _with_targets().filter(RUNLESS, pk__in=tags, run_scope__iexact=seen.run_scope)
     told = CastEvent.objects.filter(cast__in=tags, kind=SEVERAL_TAGS).values_list("cast", flat=True)
-    noted = [cast.pk for cast in waiting.exclude(pk__in=told) if runtime_of(cast).may_own(cast, seen)]
+    casts = each_as_accepted(waiting.exclude(pk__in=told))
+    noted = [cast.pk for cast in casts if runtime_of(cast).may_own(cast, seen)]
     if noted:
         extra = {"run_id": seen.run_key, "casts": [str(pk) for pk in noted]}
         logger.warning("a run's title has several cast tags: it is taken for nobody's", extra=extra)
@@ -377,9 +379,10 @@ def may_be_ours(seen: Observation) -> bool:
     elif tags:
         candidates = candidates.filter(pk=tags[0])[: len(tags) == 1]
     else:  # without a tag it can only be one that the answer will name
-        unanswered = candidates.filter(dispatched_at=None, answer_lost_at=None, spell__tags_runs=False)
-        candidates = unanswered[:CANDIDATES]
-    return any(runtime_of(cast).may_own(cast, seen) for cast in candidates)
+        older = Q(spell_version__isnull=False) & ~Q(spell_version=F("spell__version"))
+        untagged = Q(spell__tags_runs=False) | older
+        candidates = candidates.filter(untagged, dispatched_at=None, answer_lost_at=None)[:CANDIDATES]
+    return any(runtime_of(cast).may_own(cast, seen) for cast in each_as_accepted(candidates))
 
 
 def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
@@ -433,7 +436,10 @@ def _fold(cast: Cast, seen: Observation) -> bool:
     if public:
         events.append(cast, kind, at=timezone.now())
     if not cast.spell.tags_runs and RUN_TAG.search(seen.title) and cast.run_tag in seen.title:
-        Spell.objects.filter(pk=cast.spell_id).update(tags_runs=True)
+        of_this_version = Spell.objects.filter(pk=cast.spell_id)
+        if cast.spell_version is not None:  # the runs of another target than the spell's teach nothing about its own
+            of_this_version = of_this_version.filter(version=cast.spell_version)
+        of_this_version.update(tags_runs=True)
     return public
 
 

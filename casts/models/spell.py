@@ -29,8 +29,12 @@ def valid_schema(schema: object) -> None:
 
 
 class SpellQuerySet(models.QuerySet["Spell"]):
+    def seen_by(self, account_id: int) -> SpellQuerySet:
+        """Return those that are everybody's, or this account's own."""
+        return self.filter(Q(account=None) | Q(account=account_id))
+
     def castable_by(self, key: ApiKey) -> SpellQuerySet:
-        spells = self.filter(Q(account=None) | Q(account=key.account_id), active=True)
+        spells = self.seen_by(key.account_id).filter(active=True)
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
@@ -135,6 +139,9 @@ class Spell(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    # Of a copy that says what a cast was accepted under (casts.versions): the spell as it is now.
+    original: Spell | None = None
+
     objects = SpellQuerySet.as_manager()
 
     class Meta:
@@ -149,6 +156,7 @@ class Spell(models.Model):
         If the runtime changes, forget what was learnt of the old one's runs. `keep_version` False: whoever saves the
         target, too, calls `casts.versions.keep` for both, in the same transaction.
         """
+        refuse_copies(self)
         if self.tags_runs and self.pk is not None:
             before = Spell.objects.filter(pk=self.pk).values_list("runtime", flat=True).first()
             self.tags_runs = before == self.runtime
@@ -170,6 +178,11 @@ class Spell(models.Model):
             raise ValidationError(wrong)
 
 
+def refuse_copies(spell: Spell) -> None:
+    if spell.original is not None:
+        raise TypeError(f"This is {spell} as a cast was accepted under it, not the spell: it is never saved.")
+
+
 class SpellTarget(models.Model):
     """Where a spell is run: what its runtime has to know beside the spell. Each runtime has a model for it, or none."""
 
@@ -178,6 +191,7 @@ class SpellTarget(models.Model):
     decisive: ClassVar[tuple[str, ...]] = ()  # the fields that decide what is run
     searched: ClassVar[tuple[str, ...]] = ()  # those that operators find spells by
     learnt: ClassVar[tuple[str, ...]] = ()  # those that nobody writes, and that belong to a spell's definition
+    live: ClassVar[tuple[str, ...]] = ()  # those that count as they are now, whatever a cast was accepted under
 
     class Meta:
         abstract = True
@@ -190,6 +204,7 @@ class SpellTarget(models.Model):
 
         If the target changes, forget what was learnt of the old one's runs.
         """
+        refuse_copies(self.spell)
         if self.spell.tags_runs:
             model, before = type(self), type(self)()
             if self.pk is not None:

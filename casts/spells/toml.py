@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
+from accounts.models import Account
 from casts import versions
 from casts.definition import fields_of
 from casts.models import Spell, SpellTarget
@@ -41,7 +42,7 @@ def load(path: Path) -> tuple[list[str], list[str]]:
         for key, table in tables.items():
             spell = Spell.objects.filter(key=key).first() or Spell(key=key)
             (updated if spell.pk else created).append(key)
-            found = save(spell, table, path.parent, source=path.name)
+            found = save(spell, table, path.parent, source=path.name, owners=True)
             problems += [f"{key}: {problem}" for problem in found]
         if problems:  # all of the file, or nothing
             transaction.set_rollback(True)
@@ -50,16 +51,17 @@ def load(path: Path) -> tuple[list[str], list[str]]:
     return created, updated
 
 
-def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = "") -> list[str]:
+def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = "", owners: bool = False) -> list[str]:
     """Set a spell's fields from its table and save it; return all that is wrong with it, nothing if it was saved.
 
     In the caller's transaction. `folder`: where the paths of schema files begin. `by` and `source`: of the version.
+    `owners`: whether the table may say whose the spell is.
     """
     if not isinstance(table, dict):
         return ["is not a table; write [greet] and below it the spell's fields"]
     target = target_of(spell, table)
     rows: list[Spell | SpellTarget] = [spell, target] if target is not None else [spell]
-    fields = fields_of(type(target) if target is not None else None)
+    fields = (*fields_of(type(target) if target is not None else None), *(["account"] if owners else []))
     problems: list[str] = []
     if unknown := [name for name in table if name not in fields]:
         problems.append(f"does not know {', '.join(unknown)}; a spell has {', '.join(fields)}")
@@ -68,6 +70,8 @@ def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = 
         row = target if target is not None and name in target.names() else spell
         field, value = row._meta.get_field(name), table[name]
         try:
+            if name == "account":
+                value = account_named(value)
             value = schema_of(value, folder) if isinstance(field, DocumentField) else value
             why = misfit(field, value)
         except ValueError as exc:
@@ -109,6 +113,16 @@ def target_of(spell: Spell, table: dict[str, Any]) -> SpellTarget | None:
     kind = table.get("runtime", spell.runtime)  # one that does not exist is reported with its field
     model = runtime_for(kind if kind in Spell.Runtime.values else spell.runtime).target
     return None if model is None else model.of(spell)
+
+
+def account_named(value: Any) -> Account | None:
+    """Return the account of this name, None for a blank one: everybody's. Raise ValueError."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("Write the account's name in quotes.")
+    found = Account.objects.filter(name=value).first() if value else None
+    if value and found is None:
+        raise ValueError(f"There is no account named {value[:100]!r}. Make it in the admin first.")
+    return found
 
 
 def schema_of(value: Any, folder: Path) -> Any:

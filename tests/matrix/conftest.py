@@ -49,6 +49,9 @@ def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
     told = accept_cast(api_key=api_key, spell=spell, input={"name": "Cy"})
     foreign_key = keys.create(other, name="foreign", scopes=list(SCOPES))[0]
     foreign = accept_cast(api_key=foreign_key, spell=spell, input={"name": "Bob"})
+    # Not everybody's: the casts of before stay who made them.
+    spell.account = account
+    spell.save()
     later = timezone.now() + dt.timedelta(days=1)
     Artifact.objects.create(cast=cast, name="report", remote_id=1, size_bytes=3, expires_at=later)
     endpoint = CallbackEndpoint.objects.create(

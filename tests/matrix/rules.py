@@ -98,8 +98,8 @@ class Superuser:
 
 Need = Open | Key | Reader | LoggedIn | Staff | Superuser
 API: dict[str, dict[str, Need]] = {
-    "api:cast-create": {"POST": Key("casts:write", spell=FORBIDDEN)},
-    "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", spell=FORBIDDEN)},
+    "api:cast-create": {"POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
+    "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
     "api:cast": {"GET": Key("casts:read", ours=True, spell=NOT_FOUND)},
     "api:cast-cancel": {"POST": Key("casts:write", ours=True, spell=NOT_FOUND)},
     "api:cast-retry": {"POST": Key("casts:write", ours=True, spell=NOT_FOUND)},
@@ -107,7 +107,7 @@ API: dict[str, dict[str, Need]] = {
     "api:cast-events": {"GET": Reader()},
     "api:cast-artifact": {"GET": Reader(contents=True)},
     "api:spells": {"GET": Key("spells:read")},
-    "api:spell": {"GET": Key("spells:read", spell=FORBIDDEN)},
+    "api:spell": {"GET": Key("spells:read", ours=True, spell=FORBIDDEN)},
     "api:budget": {"GET": Key("budget:read"), "PATCH": Key("budget:write")},
     "api:audit": {"GET": Key("audit")},
     "api:usage": {"GET": Key("budget:read")},
