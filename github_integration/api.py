@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -94,7 +95,8 @@ class GitHub:
         Repeated after network trouble: if the answer was lost, the code has counted and the next one says so.
         """
         call = Call("POST", f"/app-manifests/{quote(code, safe='')}/conversions")
-        return object_of(repeated(call, lambda: self.transport.send(call, "")))
+        told = replace(call, path="/app-manifests/…/conversions")  # whoever reads the code in a log could use it
+        return object_of(repeated(told, lambda: self.transport.send(call, "")))
 
     def send(self, call: Call, scope: Scope) -> requests.Response:
         """Make one authorized call; repeat it after network trouble or 5xx, unless it may be made once only."""

@@ -59,6 +59,11 @@ class Exchange:
             return {}
         return found if isinstance(found, dict) and {"asked", "step"} <= found.keys() else {}
 
+    def forget_code(self) -> None:
+        """Forget a code that was not exchanged yet; credentials that were got for one stay."""
+        if self.pending().get("step") == "code":
+            self._end()
+
     def go_on(self, *, secret_key: bool) -> NewApp | None:
         """End what an earlier process began, None if there is nothing; raise as `run`."""
         found = self.pending()

@@ -195,8 +195,8 @@ def refuse_overridden(place: Place) -> None:
     given = {name: os.environ.get(name, "") or os.environ.get(f"{name}_FILE", "") for name in (APP_ID, INSTALLATION)}
     if set_elsewhere := [name for name, value in given.items() if value and name not in values]:
         raise CantWrite(
-            f"{' and '.join(set_elsewhere)} is set in the environment, which wins over {place.path}. Take it out of "
-            "there first, or name another place with --env-file or --secrets."
+            f"The environment sets {' and '.join(set_elsewhere)}, and wins over {place.path}. Take that out of there "
+            "first, or name another place with --env-file or --secrets."
         )
 
 

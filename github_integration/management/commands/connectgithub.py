@@ -32,8 +32,9 @@ from github_integration.connecting.places import (
     INSTALLATION,
     KEY,
     CantWrite,
+    EnvFile,
     Place,
-    place_of,
+    SecretsFolder,
     refuse_overridden,
 )
 from github_integration.connecting.waiting import github_with, installations
@@ -83,7 +84,8 @@ class Command(BaseCommand):
                     raise CommandError(f"Another connectgithub is at work for {place.path}. Wait for it, or end it.")
                 self._connect(place)
         except (CantWrite, BadAnswer, Lost, errors.GitHubError) as exc:
-            raise CommandError(printable(str(exc), 2000)) from exc
+            kept = " Run the same command again: it goes on from here." if Exchange(place).pending() else ""
+            raise CommandError(f"{printable(str(exc), 2000)}.{kept}".replace("..", ".")) from exc
         except KeyboardInterrupt:
             raise CommandError("Ended. Run the same command again: it goes on from here.") from None
         except OSError as exc:
@@ -98,6 +100,8 @@ class Command(BaseCommand):
 
     def _connect(self, place: Place) -> None:
         exchange = Exchange(place)
+        if self.options["new_app"] or self.options["code"]:
+            exchange.forget_code()
         with uninterrupted():
             app = exchange.go_on(secret_key=lacks_secret_key())
         if app is not None:
@@ -109,8 +113,7 @@ class Command(BaseCommand):
             self._make(place, exchange)
             values = place.read()
         number = self._installation(place, values)
-        if number is not None:
-            self._next(place.read(), number)
+        self._next(place.read(), number)
 
     # --- the App ---------------------------------------------------------------------------------------------------
 
@@ -153,8 +156,8 @@ class Command(BaseCommand):
 
     # --- its installation ------------------------------------------------------------------------------------------
 
-    def _installation(self, place: Place, values: dict[str, str]) -> int | None:
-        """Return the installation that is the settings' now; None if there is none yet."""
+    def _installation(self, place: Place, values: dict[str, str]) -> int:
+        """Return the installation that is the settings' now."""
         github = github_with(values)
         wanted = self.options["installation"] or int(values.get(INSTALLATION) or 0)
         found = installations(github, seconds=0, tell=self.say)
@@ -163,11 +166,11 @@ class Command(BaseCommand):
             address = installation_page(github_of(github.api_url), app.url, app.slug)
             self.say(f"Install the App, on the repositories with your workflows:\n\n  {printable(address)}\n")
             if self.page is None:
+                self.page = open_installed_page(values.get("PUBLIC_URL") or settings.PUBLIC_URL)
                 self._browse(address)
             found = installations(github, seconds=self.options["wait"], tell=self.say)
         if not found:
-            self.say("It is not installed yet. Run the same command again once it is.")
-            return None
+            raise CommandError("It is not installed yet. Run the same command again: it goes on from here.")
         one = chosen(found, wanted)
         self.say(f"Installed on {printable(one.account)} (installation {one.id}).")
         for line in place.write({INSTALLATION: str(one.id)}):
@@ -229,8 +232,8 @@ def asked_for(options: dict[str, Any]) -> Asked:
 
 def where_to(options: dict[str, Any]) -> Place:
     if options["secrets"]:
-        return place_of(options["secrets"].rstrip("/") + "/")
-    return place_of(options["env_file"] or str(Path(settings.BASE_DIR) / ".env"))
+        return SecretsFolder(Path(options["secrets"]).expanduser().absolute())
+    return EnvFile(Path(options["env_file"] or Path(settings.BASE_DIR) / ".env").expanduser().absolute())
 
 
 def lacks_secret_key() -> bool:
@@ -242,16 +245,26 @@ def lacks_secret_key() -> bool:
 
 def open_page(asked: Asked, options: dict[str, Any]) -> LocalPage:
     """Serve the page where PUBLIC_URL is, if that is here and free: GitHub leads there after the installation."""
-    here = urlsplit(asked.public_url)
-    usual = here.port if is_local(asked.public_url) and here.scheme == "http" else None
-    for port in (options["port"],) if options["port"] else (usual, 0):
-        if port is None:
-            continue
+    ports = [options["port"]] if options["port"] else [own_port(asked.public_url) or 0, 0]
+    for port in ports:
         try:
             return LocalPage(asked, port)
         except OSError as exc:
             why = exc.strerror
-    raise CommandError(f"Port {options['port']} can't be had: {why}. Name another with --port.")
+    raise CommandError(f"Port {ports[0]} can't be had: {why}. Name another with --port.")
+
+
+def open_installed_page(public_url: str) -> LocalPage | None:
+    """Serve the page to which GitHub leads after the installation, unless a web process does, or it is elsewhere."""
+    try:
+        return LocalPage(None, port) if (port := own_port(public_url)) else None
+    except OSError:
+        return None
+
+
+def own_port(url: str) -> int | None:
+    parts = urlsplit(url)
+    return parts.port if is_local(url) and parts.scheme == "http" else None
 
 
 def chosen(found: list[InstallationDetails], wanted: int) -> InstallationDetails:

@@ -62,13 +62,22 @@ def test_whoever_is_ended_before_writing_goes_on_without_asking_again(
 
 
 def test_a_code_that_did_not_get_through_is_tried_again_by_the_next_run(
-    exchange: Exchange, http: responses.RequestsMock, naps: list[float]
+    exchange: Exchange, http: responses.RequestsMock, naps: list[float], caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level("INFO")
     http.post(URL, body=requests.ConnectionError("reset"))
     with pytest.raises(errors.Unavailable):
         exchange.run(ASKED, "good", secret_key=False)
+    assert [getattr(record, "path", "") for record in caplog.records] == ["/app-manifests/…/conversions"] * 2
     http.replace(responses.POST, URL, json=ANSWER, status=201)
     assert exchange.go_on(secret_key=False) is not None
+
+
+def test_a_code_may_be_given_up_and_credentials_may_not(exchange: Exchange):
+    for step, left in (("code", False), ("answer", True)):
+        files.write_whole(exchange.journal, json.dumps({"asked": ASKED.as_kept(), "step": step, "answer": ANSWER}))
+        exchange.forget_code()
+        assert exchange.journal.exists() is left
 
 
 @pytest.mark.parametrize("when", ["it counted", "an hour ago", "no key in it"])
