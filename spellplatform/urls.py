@@ -9,12 +9,14 @@ from casts.pages.progress import progress
 from core.admin import attention
 from core.api import problems
 from core.db.threads import offloaded
+from github_integration.importing.page import page as importing
 from webhooks.views import github
 
 urlpatterns = [
     path("", include("accounts.pages.urls")),
     path("home/", home, name="home"),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
+    path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
     path("github/", include("github_integration.connecting.urls")),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),

@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 from accounts.audit import log
 from accounts.models import Account
 from accounts.principals import Principal
+from casts import versions
 from casts.definition import fields_of
 from casts.models import Spell, SpellTarget
 from casts.spells import toml
@@ -248,8 +249,9 @@ def _save(found: Found, source: Source, by: Principal, account: Account | None) 
     rows: list[Spell | SpellTarget] = [spell, target]
     mistakes = toml.mistakes(rows, ("key", *fields_of(WorkflowTarget)))
     if not mistakes:
-        spell.save()
-        target.save()
+        spell.save(keep_version=False)
+        target.save(keep_version=False)
+        versions.keep(spell, by=by.label, source=f"import {source.repository}/{FOLDER}{found.file}@{source.ref}")
     return [f"{name}: {' '.join(told)}" for name, told in mistakes.items()]
 
 
@@ -258,10 +260,6 @@ def set_where(target: WorkflowTarget, source: Source, file: str) -> None:
     target.repository, target.workflow_file, target.ref = source.repository, file, source.ref
     if source.installation != settings.GITHUB_APP_INSTALLATION_ID:
         target.installation_id = source.installation
-
-
-def source_of(found: Found, source: Source) -> str:
-    return f"import {source.repository}/{FOLDER}{found.file}@{source.ref}"
 
 
 def unstored(found: Found, source: Source) -> Spell:

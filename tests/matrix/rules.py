@@ -132,6 +132,7 @@ API: dict[str, dict[str, Need]] = {
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
     "attention": {"GET": Staff(anybody=True)},
+    "import-spells": {"GET": Staff(("casts.add_spell",)), "POST": Staff(("casts.add_spell",))},
     "github-connect": {"GET": Superuser(), "POST": Superuser()},
     "github-connected": {"GET": Superuser()},
     "github-installed": {"GET": Open(), "POST": Staff(("casts.add_spell",))},

@@ -80,7 +80,7 @@ NO_HEAD = {"api:cast-events"}
 # What pages elsewhere may ask by link, after a browser has asked with OPTIONS (CORS).
 BY_PAGES = {"api:cast-artifact", "api:cast-events"}
 # Views of pages that look at the person first.
-PERSON_FIRST = {"attention"}
+PERSON_FIRST = {"attention", "import-spells"}
 # Pages of a library, whose answers to those who are logged in depend on what these have set up (tests/accounts).
 LIBRARY = {name for name in PAGES if name.startswith(("account_", "mfa_"))}
 
@@ -89,7 +89,7 @@ def expected(name: str, method: str, who: Identity) -> str:
     needs = ENTRIES[name]
     if name in PERSON_FIRST:
         answer = needs["GET"].answer(who)
-        return answer if answer != IN or method in ("GET", "HEAD") else NO_METHOD
+        return answer if answer != IN or method in (*needs, "HEAD") else NO_METHOD
     if method == "HEAD" and "GET" in needs and name not in NO_HEAD:
         return needs["GET"].answer(who)
     if method in needs:

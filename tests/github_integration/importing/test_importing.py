@@ -91,6 +91,9 @@ def test_importing_again_changes_nothing_then_what_the_file_changed_and_never_wh
     ]
     assert apply(seen, by=BY).changed == ("deploy",)
     spell.refresh_from_db()
+    version: Any = spell.versions.first()
+    assert (version.by, version.source) == ("test", f"import {REPO}/.github/workflows/deploy.yml@main")
+    assert (spell.version, version.definition["price_cents"]) == (2, 7)
     assert (spell.price_cents, spell.max_running, spell.name, spell.active) == (7, 2, "Ours", False)
     assert spell.input_schema["properties"]["version"] == {"type": "string", "default": "1"}
     assert one(preview(REPO, files=["deploy.yml"])).changes == ()
