@@ -190,7 +190,16 @@ class Platform:
                 *(sys.executable, "manage.py", "localgithub", "--port", str(self.github_port), "--blob-port", "0"),
                 *("--repository", f"{REPOSITORY}={repository}", "--state-dir", str(self.folder / "github")),
                 *("--app-id", "1", "--app-public-key", str(DATA / "app.pub"), "--installation-id", "1"),
-                *("--api", self.api, "--webhook-secret", SECRET, "--minute", MINUTE),
+                *(
+                    "--environment",
+                    f"{REPOSITORY}=staging,production",
+                    "--api",
+                    self.api,
+                    "--webhook-secret",
+                    SECRET,
+                    "--minute",
+                    MINUTE,
+                ),
                 *(["--webhook-url", f"{self.url}/api/webhooks/github"] if self.webhooks else []),
             ]
         if name == "web":
