@@ -125,3 +125,10 @@ def cut(text: str) -> str:
 
 GITHUB_ANSWER_BYTES = limit(64 * MIB, "bytes", "GitHub", "an answer, unpacked", "as if GitHub had not answered")
 GITHUB_LOG_BYTES = limit(256 * MIB, "bytes", "GitHub", "what is read of a job's log", "its end is not found")
+SPELL_FILES = limit(50, "files", "GitHub", "files of spells in a repository", "none of them is applied")
+SPELL_FILE_BYTES = limit(256 * KIB, "bytes", "GitHub", "a file of spells in a repository", "none of them is applied")
+SPELLS_IN_FILES = limit(500, "spells", "GitHub", "spells that a repository's files define", "none of them is applied")
+SPELL_FILE_READS = limit(
+    600, "files", "GitHub", "schema and workflow files that a repository's spells name", "none of them is applied"
+)
+SPELL_FILE_PROBLEMS = limit(200, "mistakes", "GitHub", "mistakes that are told of a commit", "left out, and counted")

@@ -15,16 +15,19 @@ from django.utils.safestring import SafeString
 from casts.admin.casts import CastAdmin
 from casts.admin.spells import SpellAdmin, TargetInline
 from casts.models import Cast
-from core.admin.base import NOTHING, ReadOnlyAdmin, badge, chosen, column, utc_time
+from core.admin.base import NOTHING, ConsoleAdmin, admin_link, badge, chosen, column, utc_time
 from github_integration import (
     admin_check,  # noqa: F401 - adds the button
     quota,
     routes,
 )
 from github_integration.attention import InstallationTroubles
-from github_integration.models import PERSONAL, Installation, WorkflowTarget
+from github_integration.models import PERSONAL, Installation, SpellRepository, WorkflowTarget
+from github_integration.spell_files import admin as spell_files_admin  # noqa: F401 - found by Django as this is
+from github_integration.spell_files import work
 
 INSTALLATIONS_SHOWN = 30
+CHOICES = ("account", "prices_from_repository", "limits_from_repository", "new_spell_price_cents")
 A_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -57,16 +60,42 @@ CastAdmin.runtime_filters.append(ThroughInstallation)
 
 
 @admin.register(Installation)
-class InstallationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "owner", "state", "pause_message", "updated")
+class InstallationAdmin(ConsoleAdmin):
+    list_display = ("id", "owner", "state", "pause_message", "account", "updated")
+    list_select_related = ("account",)
     list_filter = (InstallationTroubles,)
     search_fields = ("account_login",)
-    fields = (
-        *("id", "owner", "state", "pause_message", "paused", "unnamed_limits", "failures"),
-        *("requests", "resets", "dispatches_booked", "looks_booked", "suspended", "removed", "updated"),
+    fieldsets = (
+        (None, {"fields": ("id", "owner", "state", "pause_message", "paused", "unnamed_limits", "failures")}),
+        ("Spells in its repositories", {"fields": (*CHOICES, "repositories")}),
+        (
+            "GitHub's limits",
+            {"fields": ("requests", "resets", "dispatches_booked", "looks_booked", "suspended", "removed", "updated")},
+        ),
     )
 
     actions = ("resume",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for _, part in self.fieldsets for name in part["fields"] if name not in CHOICES]
+
+    def save_model(self, request: HttpRequest, obj: Installation, form: Any, change: bool) -> None:
+        """Save the operator's choices alone, and have the files applied anew: the rest changes with every call."""
+        obj.save(update_fields=[*CHOICES, "updated_at"])
+        work.look_anew(SpellRepository.due_rows().filter(installation=obj))
+
+    @admin.display
+    def repositories(self, installation: Installation) -> SafeString | str:
+        counted = installation.spell_repositories.filter(targets__isnull=False).distinct().count()
+        said = f"{counted} with spells of their own"
+        path = "admin:github_integration_spellrepository_changelist"
+        return admin_link(path, said, installation__id__exact=installation.pk)
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         """Whoever could change installations may have them tried."""

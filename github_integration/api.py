@@ -17,6 +17,7 @@ from casts.runtime import Annotation, Download, Job, Observation, RemoteArtifact
 from core.limits import GITHUB_LOG_BYTES
 from github_integration import details, errors, wire
 from github_integration.auth import Auth, Scope
+from github_integration.commits import READ_CONTENTS, CommitCalls, Permissions
 from github_integration.details import (
     AppDetails,
     EnvironmentDetails,
@@ -33,10 +34,8 @@ from github_integration.wire import JSON, LoggedDelivery, RateLimit, SentDeliver
 
 ACTIONS = (("actions", "write"),)
 CONTENTS = (("contents", "write"),)
-READ_CONTENTS = (("contents", "read"),)
 READ_CHECKS = (("checks", "read"),)
 METADATA = (("metadata", "read"),)
-Permissions = tuple[tuple[str, str], ...]
 REPOSITORY_PAGES = 100  # of a hundred each
 
 
@@ -116,7 +115,7 @@ class GitHub:
         return repeated(call, lambda: self.auth.with_access_token(scope, attempt))
 
 
-class Repository:
+class Repository(CommitCalls):
     """One repository, asked through one installation; of one that has moved only what is read is still found."""
 
     def __init__(self, github: GitHub, installation: int, name: str) -> None:

@@ -5,6 +5,7 @@ Reads only what we use, and takes whatever is missing or odd for blank. Pure: no
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +141,52 @@ def listed_repository(repository: JSON) -> ListedRepository | None:
         return None
     branch = plain(repository.get("default_branch"))
     return ListedRepository(number, name, branch, parse_time(repository.get("pushed_at")))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a folder of a repository holds: a "file", a "dir", or something else. `id` is that of its content."""
+
+    name: str
+    path: str
+    kind: str
+    size: int
+    id: str
+
+
+def entry(listed: JSON) -> Entry:
+    return Entry(
+        name=plain(listed.get("name")),
+        path=plain(listed.get("path")),
+        kind=plain(listed.get("type")),
+        size=_number(listed.get("size")),
+        id=plain(listed.get("sha")),
+    )
+
+
+def file_content(file: JSON, *, most_bytes: int) -> bytes:
+    """Return the bytes of a file. Raise ValueError, whose text says why there are none."""
+    if file.get("type") != "file":
+        raise ValueError("it is no file")
+    if _number(file.get("size")) > most_bytes:
+        raise ValueError(f"it has {file['size']:,} bytes; {most_bytes:,} are read at most")
+    if file.get("encoding") != "base64":
+        raise ValueError("GitHub shows no content of it")
+    return base64.b64decode(plain(file.get("content")))
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """A check run on a commit; `key` is what whoever made it calls it."""
+
+    id: int
+    key: str
+    annotations: int
+
+
+def check_run(shown: JSON) -> CheckRun:
+    count = _number(_mapping(shown.get("output")).get("annotations_count"))
+    return CheckRun(_number(shown.get("id")), plain(shown.get("external_id")), count)
 
 
 @dataclass(frozen=True)

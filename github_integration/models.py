@@ -10,12 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
 from accounts.models import Account
 from casts.models import Cast, Spell, SpellTarget
 from core.db.documents import DocumentField
+from github_integration.spell_files import ownership
 
 PERSONAL = 0  # stands for the personal token, which has rate limits but no installation
 
@@ -55,6 +56,36 @@ class Installation(models.Model):
     # How far ahead starts are booked (turns.book), and what was spent on looks (turns.spend).
     dispatches_booked_until = models.DateTimeField(null=True, blank=True)
     looks_booked_until = models.DateTimeField(null=True, blank=True)
+
+    # The operator's choices for the spells that its repositories define: see `github_integration.spell_files`. With
+    # defaults in the database, so that processes of the release before can go on while an update is under way.
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.PROTECT,
+        related_name="installations",
+        null=True,
+        blank=True,
+        help_text="Whose the spells are that files in its repositories define. Blank: such files are not applied.",
+    )
+    prices_from_repository = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="The files may set price_cents and charge_failed_runs. Otherwise these are yours.",
+    )
+    limits_from_repository = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="The files may set max_running, timeout_seconds, ttl_seconds and artifact_retention_days. "
+        "Otherwise these are yours.",
+    )
+    new_spell_price_cents = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(2**31 - 1)],
+        help_text="What a spell costs that comes with a file which may not set, or does not name, its price.",
+    )
+    # How commits are told what became of their files, as far as GitHub has let us; see `spell_files.reporting`.
+    reports_by = models.CharField(max_length=12, blank=True, default="", db_default="", editable=False)
 
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -187,6 +218,12 @@ class WorkflowTarget(SpellTarget):
     installation_id = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Of the GitHub App. Blank: GITHUB_APP_INSTALLATION_ID."
     )
+    # Whose files define the spell; and when it was taken out of them, which deactivated it.
+    defined_in = models.ForeignKey(
+        "SpellRepository", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="targets"
+    )
+    left_at = models.DateTimeField(null=True, blank=True, editable=False)
+    active_when_left = models.BooleanField(default=True, db_default=True, editable=False)
 
     class Meta:
         verbose_name = "workflow"
@@ -243,6 +280,14 @@ class WorkflowTarget(SpellTarget):
                 self.declared_inputs = None
         super().save(*args, **kwargs)
 
+    def kept_in(self) -> str:
+        return "" if self.defined_in is None else f"the repository {self.defined_in}"
+
+    def kept_fields(self) -> tuple[str, ...]:
+        if self.defined_in is None:
+            return ()
+        return ownership.set_by_files(self.defined_in.installation)
+
     # With the settings filled in.
 
     @property
@@ -260,3 +305,17 @@ class WorkflowTarget(SpellTarget):
     @property
     def installation_used(self) -> int | None:
         return self.installation_id or settings.GITHUB_APP_INSTALLATION_ID
+
+
+# Found by Django as this module is.
+from github_integration.spell_files.models import RepositoryList, SpellRepository  # noqa: E402
+
+__all__ = [
+    "PERSONAL",
+    "AccountTurns",
+    "Installation",
+    "RecentRuns",
+    "RepositoryList",
+    "SpellRepository",
+    "WorkflowTarget",
+]

@@ -77,17 +77,23 @@ def require_not_paused(installation: int) -> Installation:
 
 @contextmanager
 def translate_errors(cast: Cast, *, unknown: bool = False) -> Iterator[None]:
-    """Turn GitHub's trouble into NotNow; with `unknown`, leave alone what is no proof that nothing happened.
+    """Turn GitHub's trouble into NotNow; with `unknown`, leave alone what is no proof that nothing happened."""
+    with asking(installation_of(cast), about={"cast_id": str(cast.pk)}, unknown=unknown):
+        yield
+
+
+@contextmanager
+def asking(installation: int, *, about: dict[str, str], unknown: bool = False) -> Iterator[None]:
+    """Do as `translate_errors` does, for whatever is asked through an installation; `about` is for the log.
 
     What it means for the installation is noted, for all who share it.
     """
-    installation = installation_of(cast)
     known = require_not_paused(installation)
     try:
         yield
     except errors.GitHubError as exc:
         if isinstance(exc, errors.NotSent):
-            logger.warning("GitHub can't be reached", extra={"cast_id": str(cast.pk), "why": str(exc)})
+            logger.warning("GitHub can't be reached", extra=about | {"why": str(exc)})
         if isinstance(exc, errors.NotSent | errors.Unavailable):
             quota.unanswered(installation, message=str(exc))
         if unknown and not isinstance(exc, PROVEN_UNDONE):

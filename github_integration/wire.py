@@ -24,6 +24,7 @@ WORD_CHARS, URL_CHARS, LOGIN_CHARS, MOST_ATTEMPTS = 40, 500, 100, 2**31 - 1  # w
 NEWEST_VERSION = "2026-03-10"
 USER_AGENT = "spell-platform"  # GitHub refuses requests without one
 AS_JSON, AS_RAW = "application/vnd.github+json", "application/vnd.github.raw+json"
+AS_ID = "application/vnd.github.sha"  # a commit's id alone
 LONGEST_WAIT = 24 * 3600.0  # seconds; GitHub's own limits end within the hour
 # Titles of other runs may quote a cast's tag, as a commit message does; None is an answer that doesn't say.
 DISPATCHES = ("workflow_dispatch", "repository_dispatch", None)
@@ -40,6 +41,13 @@ def headers(authorization: str, version: str, accept: str = AS_JSON) -> dict[str
     found = {"Accept": accept, "User-Agent": USER_AGENT}
     found |= {"Authorization": f"Bearer {authorization}"} if authorization else {}
     return found | ({"X-GitHub-Api-Version": version} if version else {})
+
+
+def web_url(api_url: str) -> str:
+    """Return where people see what an API address is about: https://github.com, or an Enterprise Server's own."""
+    scheme, _, rest = api_url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host.removeprefix('api.')}" + (f"/{path}" if path and path.strip("/") != "api/v3" else "")
 
 
 def repo_path(repository: str, *parts: str | int) -> str:

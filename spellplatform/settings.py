@@ -123,6 +123,8 @@ WORK = [
     "webhooks.inbox.DeliveryWork",
     "webhooks.sweep.SweepWork",
     "casts.callbacks.delivery.CallbackWork",
+    "github_integration.spell_files.work.SpellRepositoryWork",
+    "github_integration.spell_files.sweep.RepositoryListWork",
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
@@ -137,6 +139,7 @@ SWEEPS = [
     "casts.lifecycle.idempotency.purge",
     "webhooks.inbox.purge",
     "webhooks.sweep.ensure",
+    "github_integration.spell_files.sweep.ensure",
     "accounts.rationing.refusals.purge",
     "accounts.sessions.purge",
 ]
@@ -148,6 +151,7 @@ ATTENTION = [
     "casts.attention.stuck_casts",
     "casts.attention.refused_spells",
     "github_integration.attention.installations",
+    "github_integration.spell_files.attention.spell_files",
     "casts.attention.missing_artifacts",
     "webhooks.attention.failing_deliveries",
     "casts.callbacks.attention.failing_callbacks",
@@ -194,6 +198,7 @@ RATION_STORE = "accounts.rationing.store.DatabaseStore"
 # --- Webhooks --------------------------------------------------------------------------------------------
 # Between two readings of GitHub's delivery log for what never reached us; 0: never.
 DELIVERY_SWEEP_SECONDS: float = env.float("DELIVERY_SWEEP_SECONDS", default=300.0)
+SPELL_FILES_SECONDS: float = env.float("SPELL_FILES_SECONDS", default=600.0)  # between lists of repositories; 0: never
 DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 
 # --- Callbacks -------------------------------------------------------------------------------------------

@@ -36,7 +36,15 @@ from casts.models import (
     SpellVersion,
 )
 from core.sealing import seal
-from github_integration.models import AccountTurns, ExclusiveStart, Installation, RecentRuns, WorkflowTarget
+from github_integration.models import (
+    AccountTurns,
+    ExclusiveStart,
+    Installation,
+    RecentRuns,
+    RepositoryList,
+    SpellRepository,
+    WorkflowTarget,
+)
 from webhooks.models import Delivery, DeliverySweep
 
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
@@ -65,9 +73,24 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     endpoint = make(CallbackEndpoint, account=account, url="https://example.com/?q=%s", sealed_secrets=seal(["b", "a"]))
     due = {"due_at": MOMENT, "lease_until": MOMENT, "attempts": 3, "claim_number": 2**40}
     callback = make(Callback, account=account, cast=cast, endpoint=endpoint, url=TEXT, created_at=MOMENT, **due)
-    installation = make(Installation, id=2**40, paused_until=MOMENT)
+    installation = make(Installation, id=2**40, account=account, paused_until=MOMENT)
+    repository = make(
+        SpellRepository,
+        **{
+            "number": 2**53 + 1,
+            "installation": installation,
+            "name": "o/n",
+            "problems": [DOCUMENT],
+            "report": DOCUMENT,
+        },
+        **dict.fromkeys(("pushed_at", "gone_at", "named_at", "looked_at", "applied_at"), MOMENT),
+        **due,
+    )
+    target = WorkflowTarget.of(spell)
+    target.defined_in, target.left_at, target.declared_inputs = repository, MOMENT, DOCUMENT
+    target.save()
     rows: list[Any] = [
-        *(account, api_key, spell, WorkflowTarget.of(spell), cast, period, endpoint, callback),
+        *(account, api_key, spell, target, cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
         make(OpenCasts, account=account, number=7),
         make(Session, session_key="k", user=user, browser=TEXT, **dict.fromkeys(SESSION_TIMES, MOMENT)),
@@ -87,6 +110,8 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
         make(CallbackAttempt, callback=callback, at=MOMENT, url=TEXT, duration_ms=1),
         installation,
+        repository,
+        make(RepositoryList, installation=installation, listed_at=MOMENT, **due),
         make(AccountTurns, installation=installation, account=account, turn_at=MOMENT, behind_seconds=0.1),
         make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
         make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),

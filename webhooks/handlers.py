@@ -12,6 +12,7 @@ from casts.lifecycle.moves import Observed
 from casts.runtime import Observation
 from github_integration import quota, wire
 from github_integration.models import Installation
+from github_integration.spell_files import events
 from webhooks.models import Delivery
 
 Payload = dict[str, Any]
@@ -27,8 +28,9 @@ MARKS = {
     "zen": "ping",
     "repositories_added": "installation_repositories",
     "target_type": "installation_target",
+    "pusher": "push",
 }
-NEEDED = {"installation": "installation", **{event: mark for mark, event in MARKS.items()}}
+NEEDED = {"installation": "installation", "repository": "repository", **{event: mark for mark, event in MARKS.items()}}
 
 
 class BadValue(ValueError):
@@ -128,7 +130,23 @@ def installation(payload: Payload) -> Outcome:
     Installation.objects.update_or_create(pk=about.id, defaults=changes)
     if before is not None and before.suspended_at and not changes["suspended_at"]:
         quota.suspension_ended(before.pk)
+    reading(lambda: events.installed(payload, installation=about.id, removed=changes["removed_at"] is not None))
     return Outcome.APPLIED
+
+
+def push(payload: Payload) -> Outcome:
+    """Have the spell files of a repository looked at."""
+    return Outcome.APPLIED if reading(events.pushed, payload) else Outcome.NOT_OURS
+
+
+def repository(payload: Payload) -> Outcome:
+    """Note another name or default branch of a repository, or its end."""
+    return Outcome.APPLIED if reading(events.changed, payload) else Outcome.NOTHING_NEW
+
+
+def installation_repositories(payload: Payload) -> Outcome:
+    """Note which repositories came to an installation, and which went."""
+    return Outcome.APPLIED if reading(events.repositories_changed, payload) else Outcome.NOTHING_NEW
 
 
 def note(payload: Payload) -> Outcome:
@@ -142,6 +160,15 @@ HANDLERS: dict[str, Callable[[Payload], Outcome]] = {
     "workflow_job": workflow_job,
     "ping": note,
     "installation": installation,
-    "installation_repositories": note,
+    "installation_repositories": installation_repositories,
     "installation_target": note,
+    "push": push,
+    "repository": repository,
 }
+# What the App's log of deliveries need not be searched for: the lists of repositories tell of all these.
+LISTED_ANYWAY = ("push", "repository")
+
+
+def is_kept(event: str, payload: Payload) -> bool:
+    """Whether a delivery is stored; a push to any branch but the default one is of no use."""
+    return event != "push" or events.is_kept(payload)

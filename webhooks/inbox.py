@@ -21,7 +21,7 @@ from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
-from webhooks.handlers import HANDLERS, BadValue, misfit, repository_of, run_of
+from webhooks.handlers import HANDLERS, BadValue, is_kept, misfit, repository_of, run_of
 from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
     text, payload = parse(body)
     if (why := misfit(event, payload)) is not None:
         raise Malformed(why)
+    if not is_kept(event, payload):
+        return True
     try:
         action, repository, run_id = wire.plain(payload.get("action")), repository_of(payload), run_of(event, payload)
     except (TypeError, KeyError, ValueError, AttributeError) as exc:

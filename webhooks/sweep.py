@@ -28,7 +28,7 @@ from core.redaction import error_text
 from github_integration import errors
 from github_integration.api import github
 from github_integration.wire import LoggedDelivery, SentDelivery
-from webhooks.handlers import HANDLERS
+from webhooks.handlers import HANDLERS, LISTED_ANYWAY
 from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
 from webhooks.models import Delivery, DeliverySweep
 
@@ -39,6 +39,7 @@ LOG_REACH = dt.timedelta(hours=70)  # GitHub keeps three days; what is about to 
 PAGES_PER_STEP, FETCHES_PER_STEP = 20, 200
 STEP_SECONDS = 10.0  # a step ends then, so that a worker that is told to stop need not wait long
 MISSING_MAX = 5_000  # noted in one round, the oldest of them; the next round finds the others
+SWEPT = HANDLERS.keys() - set(LISTED_ANYWAY)
 RETRY_SOON = dt.timedelta(seconds=1)
 WAITS = (15, 30, 60, 120, 300)  # seconds, after GitHub's trouble
 
@@ -195,7 +196,7 @@ class SweepBatch:
         wanted = [
             line
             for line in lines
-            if line.event in HANDLERS and line.delivered_at >= under_way.since and GUID.fullmatch(line.guid)
+            if line.event in SWEPT and line.delivered_at >= under_way.since and GUID.fullmatch(line.guid)
         ]
         under_way.note(wanted, held=held(wanted))
         at_the_end = bool(lines) and lines[-1].delivered_at < under_way.since

@@ -82,6 +82,10 @@ class TargetInline(TargetModelInline):
     min_num = max_num = 1
     can_delete = False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Spell | None = None) -> Any:
+        kept = () if obj is None else self.model.of(obj).kept_fields()
+        return [*super().get_readonly_fields(request, obj), *(name for name in self.model.names() if name in kept)]
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("casts.view_spell") or self.has_change_permission(request, obj)
 
@@ -104,6 +108,12 @@ class SpellForm(SpellModelForm):
         return {} if schema is None else schema
 
 
+def kept_fields(spell: Spell | None) -> tuple[str, ...]:
+    """Return which fields of a spell are changed nowhere but where its definition is kept."""
+    target = None if spell is None else runtime_for(spell.runtime).target
+    return () if spell is None or target is None else target.of(spell).kept_fields()
+
+
 @admin.register(Spell)
 class SpellAdmin(ConsoleAdmin):
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
@@ -116,7 +126,7 @@ class SpellAdmin(ConsoleAdmin):
     buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
-    readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives")
+    readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives", "kept_in")
     fieldsets = (
         (None, {"fields": ("key", "name", "description", "active", "account")}),
         (
@@ -142,11 +152,25 @@ class SpellAdmin(ConsoleAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Spell | None = None) -> Any:
         shown: Any = super().get_fieldsets(request, obj)
-        if self.has_change_permission(request, obj) or obj is None:
-            return shown
+        kept = kept_fields(obj)
+        if kept:
+            (title, first), *others = shown
+            shown = [(title, {**first, "fields": [*first["fields"], "kept_in"]}), *others]
         # Django would show a read-only schema as Python writes it, not as JSON.
         plain = {"input_schema": "takes", "output_schema": "gives"}
+        if obj is None or (self.has_change_permission(request, obj) and "input_schema" not in kept):
+            return shown
         return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Spell | None = None) -> Any:
+        own = {field.name for field in Spell._meta.concrete_fields}
+        return [*super().get_readonly_fields(request, obj), *(name for name in kept_fields(obj) if name in own)]
+
+    @admin.display(description="defined in")
+    def kept_in(self, spell: Spell) -> str:
+        target = runtime_for(spell.runtime).target
+        where = target.of(spell).kept_in() if target else ""
+        return f"{where}: what its files say is changed there, and shown here" if where else NOTHING
 
     # A form with its target is one change, so one version.
 

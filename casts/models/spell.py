@@ -217,6 +217,14 @@ class SpellTarget(models.Model):
             if keep_version:
                 saved.send(Spell, spell=self.spell)
 
+    def kept_in(self) -> str:
+        """Return where the spell's definition is kept, for people; blank: here, where operators may change it."""
+        return ""
+
+    def kept_fields(self) -> tuple[str, ...]:
+        """Return which fields of the spell and of its target are changed nowhere but where they are kept."""
+        return ()
+
     @classmethod
     def of(cls, spell: Spell) -> Self:
         """Return a spell's target; if it has none, a blank one that is not stored."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -22,6 +22,19 @@ from core.strict_json import storable
 
 class BadSpellFile(ValueError):
     """The file can't be loaded; str() lists every problem, one a line."""
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a spell's table."""
+
+    field: str  # blank: the whole table
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.text}" if self.field else self.text
+
+
+Reader = Callable[[str], str]  # of the file at a path; raises ValueError, whose text says why it can't be read
 
 
 def load(path: Path) -> tuple[list[str], list[str]]:
@@ -42,8 +55,12 @@ def load(path: Path) -> tuple[list[str], list[str]]:
         for key, table in tables.items():
             spell = Spell.objects.filter(key=key).first() or Spell(key=key)
             (updated if spell.pk else created).append(key)
-            found = save(spell, table, path.parent, source=path.name, owners=True)
-            problems += [f"{key}: {problem}" for problem in found]
+            kept_in = "" if (target := target_of(spell, {})) is None else target.kept_in()
+            if kept_in:
+                problems.append(f"{key}: is kept in {kept_in}, and changed there alone")
+                continue
+            found = save(spell, table, reader_in(path.parent), source=path.name, owners=True)
+            problems += [f"{key}: {mistake}" for mistake in found]
         if problems:  # all of the file, or nothing
             transaction.set_rollback(True)
     if problems:
@@ -51,20 +68,51 @@ def load(path: Path) -> tuple[list[str], list[str]]:
     return created, updated
 
 
-def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = "", owners: bool = False) -> list[str]:
-    """Set a spell's fields from its table and save it; return all that is wrong with it, nothing if it was saved.
+def reader_in(folder: Path) -> Reader:
+    """Return what reads files by their paths from a folder."""
 
-    In the caller's transaction. `folder`: where the paths of schema files begin. `by` and `source`: of the version.
-    `owners`: whether the table may say whose the spell is.
+    def read(path: str) -> str:
+        try:
+            return (folder / path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
+        except (OSError, ValueError) as exc:
+            raise ValueError(getattr(exc, "strerror", None) or getattr(exc, "reason", None) or exc) from exc
+
+    return read
+
+
+def save(
+    spell: Spell, table: Any, read: Reader, *, by: str = "", source: str = "", owners: bool = False
+) -> list[Mistake]:
+    """Do as `fill` does, and save the spell if nothing is wrong with it.
+
+    In the caller's transaction. `by` and `source`: of the version. `owners`: whether the table may say whose it is.
+    """
+    wrong = fill(spell, table, read, owners=owners)
+    if not wrong:
+        for row in rows_of(spell, table):
+            row.save(keep_version=False)
+        versions.keep(spell, by=by, source=source)
+    return wrong
+
+
+def rows_of(spell: Spell, table: dict[str, Any]) -> list[Spell | SpellTarget]:
+    target = target_of(spell, table)
+    return [spell] if target is None else [spell, target]
+
+
+def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False) -> list[Mistake]:
+    """Set a spell's fields from its table; return all that is wrong with it.
+
+    `read`: reads the files that hold schemas.
     """
     if not isinstance(table, dict):
-        return ["is not a table; write [greet] and below it the spell's fields"]
+        return [Mistake("", "is not a table; write [greet] and below it the spell's fields")]
     target = target_of(spell, table)
-    rows: list[Spell | SpellTarget] = [spell, target] if target is not None else [spell]
+    rows = rows_of(spell, table)
     fields = (*fields_of(type(target) if target is not None else None), *(["account"] if owners else []))
-    problems: list[str] = []
+    problems: list[Mistake] = []
     if unknown := [name for name in table if name not in fields]:
-        problems.append(f"does not know {', '.join(unknown)}; a spell has {', '.join(fields)}")
+        problems.append(Mistake("", f"does not know {', '.join(unknown)}; a spell has {', '.join(fields)}"))
     wrong = set()
     for name in [name for name in table if name in fields]:
         row = target if target is not None and name in target.names() else spell
@@ -72,24 +120,19 @@ def save(spell: Spell, table: Any, folder: Path, *, by: str = "", source: str = 
         try:
             if name == "account":
                 value = account_named(value)
-            value = schema_of(value, folder) if isinstance(field, DocumentField) else value
+            value = schema_of(value, read) if isinstance(field, DocumentField) else value
             why = misfit(field, value)
         except ValueError as exc:
             why = str(exc)
         if why:
             wrong.add(name)
-            problems.append(f"{name}: {why}")
+            problems.append(Mistake(name, why))
         else:
             setattr(row, name, value)
     spell.name = spell.name or spell.key
     # A field whose value was refused above still has its old value: what is wrong with that, nobody wrote.
     found = {name: told for name, told in mistakes(rows, ("key", *fields)).items() if name not in wrong}
-    problems += [f"{name}: {' '.join(told)}" for name, told in found.items()]
-    if not problems:
-        for row in rows:
-            row.save(keep_version=False)
-        versions.keep(spell, by=by, source=source)
-    return problems
+    return problems + [Mistake(name, " ".join(told)) for name, told in found.items()]
 
 
 def mistakes(rows: list[Spell | SpellTarget], fields: Sequence[str]) -> dict[str, list[str]]:
@@ -125,7 +168,7 @@ def account_named(value: Any) -> Account | None:
     return found
 
 
-def schema_of(value: Any, folder: Path) -> Any:
+def schema_of(value: Any, read: Reader) -> Any:
     """Return a schema that was given as a table, as JSON text, or as the path of a JSON file; raise ValueError.
 
     TOML has no null, which a schema may need: as a default, or in an enum.
@@ -136,11 +179,10 @@ def schema_of(value: Any, folder: Path) -> Any:
     if not value.lstrip().startswith("{"):
         where = value
         try:
-            text = (folder / value).read_text(encoding="utf-8-sig")  # with or without a byte order mark
-        except (OSError, UnicodeDecodeError, ValueError) as exc:
-            why = getattr(exc, "strerror", None) or getattr(exc, "reason", None) or exc
+            text = read(value)
+        except ValueError as exc:
             raise ValueError(
-                f"Give a table, a JSON object as text, or the path of a JSON file; {value[:80]} can't be read: {why}."
+                f"Give a table, a JSON object as text, or the path of a JSON file; {value[:80]} can't be read: {exc}."
             ) from exc
     try:
         return json.loads(text)

@@ -4,9 +4,10 @@ import datetime as dt
 
 from django.utils import timezone
 
-from github_integration.models import Installation
+from accounts.audit.models import AuditEntry
+from github_integration.models import Installation, SpellRepository
 from github_integration.quota import pause
-from tests.console import HOSTILE, listed, page, queries, refuses_changes, shown
+from tests.console import HOSTILE, listed, page, queries, shown
 
 LIMITED = Installation.Pause.RATE_LIMITED
 LIST = "/admin/github_integration/installation/"
@@ -37,10 +38,21 @@ def test_an_installations_state_is_said_in_words(admin_client):
     assert listed(admin_client, LIST, q="asleep") == 1
 
 
-def test_nobody_changes_an_installation(admin_client):
-    Installation.objects.create(id=1)
-    refuses_changes(admin_client, "github_integration.installation", 1)
-    assert Installation.objects.count() == 1
+def test_of_an_installation_only_the_choices_about_its_spells_are_changed(admin_client, account):
+    row = Installation.objects.create(id=1, account_login="acme")
+    repository = SpellRepository.objects.create(number=5, installation=row, name="acme/spells", basis="as it was")
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+    assert admin_client.post(f"{LIST}1/delete/", {"post": "yes"}).status_code == 403
+    form = {"account": account.pk, "limits_from_repository": "on", "new_spell_price_cents": 7, "account_login": "x"}
+    assert admin_client.post(f"{LIST}1/change/", form).status_code == 302
+    row.refresh_from_db()
+    assert (row.account, row.new_spell_price_cents, row.account_login) == (account, 7, "acme")
+    entry = AuditEntry.objects.get(action="admin.installation.change")
+    assert entry.after is not None
+    assert (entry.after["account"], entry.after["new_spell_price_cents"]) == (str(account.pk), 7)
+    repository.refresh_from_db()
+    assert repository.basis == ""
+    assert repository.due_at is not None  # its files are applied anew
 
 
 def test_what_github_said_is_text(admin_client):

@@ -173,7 +173,9 @@ ADMIN: dict[str, set[str]] = {
     "casts.callbackendpoint": {"view"},
     "casts.cast": {"view"},
     "casts.spell": {"view", "add", "change"},
-    "github_integration.installation": {"view"},
+    "github_integration.installation": {"view", "change"},
+    "github_integration.repositorylist": {"view"},
+    "github_integration.spellrepository": {"view"},
     "webhooks.delivery": {"view"},
     "webhooks.deliverysweep": {"view"},
 }
@@ -194,6 +196,7 @@ ACTIONS: dict[str, str] = {
     "casts.cast look_now": "casts.change_cast",
     "casts.spell check_on_github": "casts.change_spell",
     "github_integration.installation resume": "github_integration.change_installation",
+    "github_integration.spellrepository look_now": "github_integration.change_spellrepository",
     "webhooks.deliverysweep sweep_again": "webhooks.change_deliverysweep",
     "auth.user end_sessions": "auth.change_user",
     "auth.user remove_second_factors": "auth.change_user",

@@ -51,7 +51,7 @@ def test_every_sample_is_accepted_and_its_repeat_is_known(name: str) -> None:
     assert json.loads(row.body) == body
     assert (row.error, row.due_at) == ("", None)
     assert row.applied_at is not None
-    ours = event == "installation"
+    ours = event == "installation" or name == "installation_repositories.added"
     assert row.outcome == (Outcome.NOT_OURS if event.startswith("workflow") else "applied" if ours else "nothing_new")
 
 
@@ -236,7 +236,7 @@ def test_long_action_and_name_are_cut_to_what_the_columns_hold(length: int) -> N
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("event", ["push", "check_run", "workflow_dispatch", "star", "brand_new_event"])
+@pytest.mark.parametrize("event", ["check_run", "workflow_dispatch", "star", "brand_new_event"])
 @pytest.mark.parametrize("body", [{"action": "created"}, b"whatever"])
 def test_event_that_we_do_not_handle_is_accepted_and_not_kept(event: str, body: Any) -> None:
     assert deliver(event, body).status_code == 202

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from casts.models import Cast
-from github_integration.models import Installation, WorkflowTarget
+from github_integration.models import Installation, SpellRepository, WorkflowTarget
 from webhooks.models import Delivery
 
 from .conftest import deliver, sample, stored
@@ -92,10 +92,18 @@ def test_installation_of_nobody_we_can_name_is_noted(account: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["added", "removed"])
-def test_repositories_are_noted_and_change_nothing(name: str) -> None:
-    assert deliver("installation_repositories", sample(f"installation_repositories.{name}")).status_code == 202
-    assert stored().outcome == Delivery.Outcome.NOTHING_NEW
-    assert not Installation.objects.exists()
+def test_repositories_that_come_are_looked_at_and_those_that_go_are_marked(name: str) -> None:
+    body = sample(f"installation_repositories.{name}")
+    told = body[f"repositories_{name}"]
+    installation = Installation.objects.create(pk=body["installation"]["id"])
+    if name == "removed":
+        rows = [SpellRepository(number=one["id"], installation=installation, name=one["full_name"]) for one in told]
+        SpellRepository.objects.bulk_create(rows)
+    assert deliver("installation_repositories", body).status_code == 202
+    assert stored().outcome == Delivery.Outcome.APPLIED
+    rows = list(SpellRepository.objects.exclude(due_at=None))
+    assert {row.number for row in rows} == {one["id"] for one in told}
+    assert [row.gone_at is not None for row in rows] == [name == "removed"] * len(told)
 
 
 def test_installation_without_an_id_is_kept_as_refused() -> None:

@@ -193,14 +193,14 @@ def test_same_end_whatever_arrived_by_itself(log: Log) -> None:
         log.fetched.clear()
         expected, lost = set(), 0
         for n in range(chance.randrange(0, 260)):
-            event = chance.choice(["ping", "ping", "push", "installation_target"])
+            event = chance.choice(["ping", "ping", "star", "installation_target"])
             age = (300 - n) * 16 * MINUTE
             payload = ping() if event == "ping" else {"action": "renamed", "target_type": "User"}
             guid = log.add(event, payload, ago=age)
             arrived = chance.random() < 0.5
             if arrived:
                 receive_delivery(guid=guid, event=event, body=json.dumps(payload).encode())
-            if event != "push" and (arrived or age < sweep.LOG_REACH):
+            if event != "star" and (arrived or age < sweep.LOG_REACH):
                 expected.add(guid)
                 lost += not arrived
             if chance.random() < 0.2:

@@ -1,0 +1,76 @@
+"""The operator's view of spells that repositories define."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.models import Account
+from casts.models import Spell
+from github_integration.models import Installation, RepositoryList, SpellRepository
+from tests.console import HOSTILE, page, queries, refuses_changes, shown
+from tests.spells import stored_spell
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/github_integration/spellrepository/"
+
+
+def a_row(number: int = 5, **fields: object) -> SpellRepository:
+    installation, _ = Installation.objects.get_or_create(pk=77, defaults={"account_login": "acme"})
+    values = {"name": f"acme/spells-{number}", "installation": installation, "commit": "c" * 40, "state": "refused"}
+    problem = {"file": ".github/spells.toml", "line": 3, "message": HOSTILE}
+    return SpellRepository.objects.create(number=number, **{**values, "problems": [problem], **fields})
+
+
+def test_a_refused_file_is_shown_with_its_mistakes_and_needs_attention(admin_client: Client) -> None:
+    row = a_row(report={"title": HOSTILE})
+    a_row(6, state="waiting", problems=[])
+    a_row(7, state="nothing", problems=[], trouble="no access")  # defines nothing: nobody misses it
+    for path in (LIST, f"{LIST}{row.pk}/change/", "/admin/attention/"):
+        assert ".github/spells.toml" in page(admin_client, path)
+    text = shown(page(admin_client, "/admin/attention/"))
+    assert "The spell files of acme/spells-5 are not applied: 1 mistake" in text
+    assert "define spells that nobody owns" in text
+    assert "spells-7" not in text
+    assert "/acme/spells-5/commit/" in page(admin_client, f"{LIST}{row.pk}/change/")
+    refuses_changes(admin_client, "github_integration.spellrepository", row.pk)
+    few = queries(admin_client, LIST)
+    for number in range(10, 30):
+        a_row(number)
+    assert queries(admin_client, LIST) == few
+    RepositoryList.objects.create(installation=row.installation, error=HOSTILE)
+    page(admin_client, "/admin/github_integration/repositorylist/")
+
+
+def test_a_button_has_it_looked_at_now(admin_client: Client) -> None:
+    row = a_row(basis="x", failed_steps=6)
+    admin_client.post(LIST, {"action": "look_now", "_selected_action": [row.pk]})
+    row.refresh_from_db()
+    assert (row.basis, row.failed_steps, row.due_at is None) == ("", 0, False)
+
+
+def test_what_files_say_of_a_spell_is_not_changed_in_the_admin(admin_client: Client, account: Account) -> None:
+    row = a_row(state="applied", problems=[])
+    spell = stored_spell(key="deploy", name="Deploy", repository=row.name, workflow_file="deploy.yml", account=account)
+    target = spell.workflowtarget
+    target.defined_in = row
+    target.save()
+    path = f"/admin/casts/spell/{spell.pk}/change/"
+    text = page(admin_client, path)
+    assert "defined in" in shown(text).lower()
+    assert "the repository acme/spells-5" in shown(text)
+    for name in ("name", "input_schema", "max_running", "account", "key"):
+        assert f'name="{name}"' not in text
+    assert 'name="price_cents"' in text
+    form = {
+        **{"name": "Other", "price_cents": 9, "max_running": 3, "active": "", "workflowtarget-0-repository": "a/b"},
+        **{"workflowtarget-TOTAL_FORMS": 1, "workflowtarget-INITIAL_FORMS": 1, "workflowtarget-0-id": target.pk},
+        "workflowtarget-0-spell": spell.pk,
+    }
+    answer = admin_client.post(path, form)
+    assert answer.status_code == 302, answer.content.decode()[:2000]
+    spell = Spell.objects.get(key="deploy")
+    assert (spell.name, spell.price_cents, spell.max_running, spell.active) == ("Deploy", 9, None, False)
+    assert spell.workflowtarget.repository == row.name
+    Installation.objects.update(limits_from_repository=False)
+    assert 'name="max_running"' in page(admin_client, path)
