@@ -91,7 +91,11 @@ class CreateCast(APIView):
         responses={201: CastPlaced, **PROBLEMS},
     )
     def post(self, request: ApiRequest) -> Response:
-        """Cast a spell. Answers at once; the run starts behind it."""
+        """Cast a spell. Answers at once; the run starts behind it.
+
+        An input that does not fit the spell's schema, or that its workflow is known not to take, is refused with 422
+        and all places in `errors`; one that is more than a workflow can be handed with 413.
+        """
         once = once_of(request, route="cast", payload=request.data)
         if (before := repeated(once, request.auth)) is not None:  # even if such a body would be refused today
             return placed(request, before, status=201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -61,6 +62,20 @@ def test_a_lost_answer_is_made_up_for_by_the_tag_alone(deaf: Platform) -> None:
         assert ended["output"]["event"]["who"] == spell
         [run] = deaf.runs(cast_id)
         assert [sent["runs"] for sent in deaf.dispatches(cast_id)] == [[run["id"]]]
+
+
+def test_once_the_file_was_read_what_github_would_refuse_is_refused_first(deaf: Platform) -> None:
+    before = plain_runs(deaf)
+    given = {"dry-run": "yes", "foo": 1}
+    ended = deaf.ended(deaf.cast("plain-unread", given)["cast_id"])
+    assert (ended["status_reason"], 'provided: ["foo"]' in ended["message"]) == ("dispatch_refused", True)
+    with contextlib.suppress(AssertionError):  # there are other problems: no webhook reaches this one
+        deaf.manage("doctor", "--spell", "plain-unread")
+    answer = deaf.call("POST", "/api/v1/cast", json={"spell_key": "plain-unread", "input": given})
+    assert answer.status_code == 422, answer.text
+    pointers = {one["pointer"] for one in answer.json()["errors"]}
+    assert pointers == {"/input/dry-run", "/input/foo", "/input/stage"}
+    assert plain_runs(deaf) == before
 
 
 @pytest.mark.parametrize(("fault", "started"), [("reset_after", 1), ("error_5xx", 0)])
