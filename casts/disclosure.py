@@ -36,7 +36,10 @@ STATUS = (
     *("cast_id", "spell_key", "status", "status_reason", "progress"),
     *("started_at", "finished_at", "duration_ms", "charged_cents", "final"),
 )
-BLANK: Data = {"step": None, "run_url": None, "steps": [], "artifacts": [], "output": None, "error": None}
+BLANK: Data = {
+    **{"step": None, "run_url": None, "steps": [], "artifacts": []},
+    **{"output": None, "summary": None, "annotations": None, "error": None},
+}
 # In place of messages, which may quote the run.
 SAID = {
     CastStatus.QUEUED: "Waiting for its run.",
@@ -94,6 +97,7 @@ def without_run(data: Data, mask: Mask) -> Data:
         "step": step and mask(step),
         "steps": [one | {"job": mask(one["job"]), "name": mask(one["name"])} for one in data["steps"]],
         "error": error and without_run_in_error(error, mask),
+        "annotations": without_run_in_remarks(data["status_reason"], data.get("annotations"), mask),
     }
 
 
@@ -112,6 +116,12 @@ def without_run_in_error(error: Data, mask: Mask) -> Data:
     if error["reason"] not in OWN_WORDS and "annotations" in error:
         changed["annotations"] = []  # the runtime wrote them, not the workflow
     return {name: changed[name] if name in changed else masked(value, mask) for name, value in error.items()}
+
+
+def without_run_in_remarks(reason: str, remarks: list[Data] | None, mask: Mask) -> list[Data] | None:
+    if remarks is None:  # or an event of before there were any
+        return None
+    return masked(remarks, mask) if reason in OWN_WORDS else []  # the runtime may have written them
 
 
 def masked(value: Any, mask: Mask) -> Any:

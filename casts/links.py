@@ -92,11 +92,12 @@ def artifact_with(cast_id: uuid.UUID, name: str, token: str) -> str:
     return absolute(reverse("api:cast-artifact", args=[cast_id, name]), token=token)
 
 
-def with_links(cast_id: uuid.UUID, token: str, data: dict[str, Any]) -> dict[str, Any]:
+def with_links(cast_id: uuid.UUID, token: str, data: dict[str, Any], *, main: str) -> dict[str, Any]:
+    """Return a cast's state with its links; `main`: the artifact that `artifact_url` leads to, if there is one."""
     # Made when read, never stored with the event: the tokens in them expire.
     artifacts = [a | {"url": artifact_with(cast_id, a["name"], token)} for a in data["artifacts"]]
-    main = next((a for a in artifacts if a["name"] == "spell-result"), artifacts[0] if artifacts else None)
-    return data | {"artifacts": artifacts, "artifact_url": main["url"] if main else None}
+    chosen = next((a for a in artifacts if a["name"] == main), artifacts[0] if artifacts else None)
+    return data | {"artifacts": artifacts, "artifact_url": chosen["url"] if chosen else None}
 
 
 def without_tokens(shown: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def cast_out(
 ) -> dict[str, Any]:
     """Return a cast as the API shows it; `artifacts` and `mask` are the cast's, if they have been read already."""
     token = links.token_for(cast.pk, cast.links_epoch)
-    shown = with_links(cast.pk, token, disclosure.public(cast, events.snapshot(cast, artifacts), mask))
+    state = disclosure.public(cast, events.snapshot(cast, artifacts), mask)
+    shown = with_links(cast.pk, token, state, main=cast.spell.result_artifact)
     return {
         "cast_id": str(cast.pk),
         "spell_key": cast.spell.key,
@@ -118,10 +119,11 @@ SHOWN = (
         "links_epoch",
     ),
     *("status", "status_reason", "message", "progress", "step_name", "run_url", "jobs", "error", "output"),
+    *("summary", "annotations"),
     *("created_at", "expires_at", "started_at", "finished_at", "run_finished_at"),
 )
 # Those of them that may be large.
-LARGE = ("input", "metadata", "jobs", "error", "output")
+LARGE = ("input", "metadata", "jobs", "error", "output", "summary", "annotations")
 
 
 def stored_bytes() -> Any:
@@ -129,7 +131,7 @@ def stored_bytes() -> Any:
     return sum((StoredBytes(name) for name in LARGE[1:]), start=StoredBytes(LARGE[0]))
 
 
-SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run")
+SHOWN_OF_SPELL = ("id", "key", "name", "runtime", "max_running", "show_run", "result_artifact")
 LISTED = Select(
     lambda: (
         Cast.objects.filter(OneOf("pk", Params(Cast, "id", "ids")))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,8 +55,8 @@ class Observation:
     `run_key` is the run's id, unique within `run_scope`; both are text, whatever the runtime makes of them.
     `title` carries the `[cast:<id>]` tag if the workflow's run-name does. `jobs` is None when the message said
     nothing about jobs. `status` is None when it was about jobs only. `run_started_at` is when the attempt was made,
-    not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it) and `made_at` are blank
-    when the message didn't tell.
+    not when anything of it began. `trigger`, `workflow` (its file), `actor` (who started it), `made_at` and `remarks`
+    (by which the runtime finds what was remarked on its jobs) are blank when the message didn't tell.
     """
 
     run_scope: str
@@ -73,6 +73,7 @@ class Observation:
     workflow: str = ""
     actor: str = ""
     made_at: dt.datetime | None = None
+    remarks: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,22 @@ class Annotation:
     title: str = ""
     file: str = ""
     line: int | None = None
+    job: str = ""  # on which it was said, where that is not known otherwise
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run failed or was cut off, as far as its jobs, their annotations and the log tell."""
+    """Why a run failed or was cut off, as far as its jobs, their annotations and the log tell.
+
+    `heard`: all that was remarked on the jobs that were asked about, by their ids; None: that may not be known.
+    """
 
     job: str = ""
     step: str = ""
     log_tail: tuple[str, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     timed_out: bool = False  # a job was ended because it reached its own time limit
+    heard: Mapping[int, tuple[Annotation, ...] | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -285,6 +291,13 @@ class Runtime(Protocol):
 
     def failure(self, cast: Cast) -> Failure:
         """Return what the jobs and the log of a run that failed, or that somebody else cancelled, say."""
+
+    def remarks(self, cast: Cast, failure: Failure) -> tuple[Annotation, ...] | None:
+        """Return what was remarked on the jobs of a run that has ended, each with its job; None: not to be known.
+
+        Once, at the cast's end, which is not kept waiting for it: little is asked, and nothing twice. `failure`: what
+        was told before.
+        """
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
         """List the artifacts that count after the cast's attempt, one of each name."""

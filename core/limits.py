@@ -77,6 +77,10 @@ URL_CHARS = limit(2000, "characters", "Casts", "`callback_url`, and an endpoint'
 IDEMPOTENCY_KEY_CHARS = limit(255, "characters", "Casts", "`Idempotency-Key`", "400 `MALFORMED_REQUEST`")
 STEP_NAME_CHARS = limit(300, "characters", "Casts", "the name of a step or a job", "cut")
 STEPS_SHOWN = limit(250, "steps", "Casts", "`steps` of a cast and of each of its events", "the last ones are left out")
+ANNOTATIONS_SHOWN = limit(
+    50, "annotations", "Casts", "`annotations` of a cast", "notices are left out, then warnings, then errors"
+)
+ANNOTATED_JOBS = limit(5, "jobs", "Casts", "jobs whose `annotations` are asked for", "failed ones come first")
 
 PAGE_SIZE = limit(100, "entries", "Lists", "`page_size`", INVALID)
 PAGE_BYTES = limit(
@@ -111,11 +115,12 @@ SCHEMA_ERROR_WORK = limit(
 )
 
 NO_OUTPUT = "`output_invalid`; its files are kept"
-RESULT_BYTES = limit(256 * KIB, "bytes", "Artifacts", "`result.json`", NO_OUTPUT)
-ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact `spell-result`", NO_OUTPUT)
-ZIP_DIRECTORY_BYTES = limit(
-    4 * MIB, "bytes", "Artifacts", "the zip directory of the artifact `spell-result`", NO_OUTPUT
+RESULT_BYTES = limit(256 * KIB, "bytes", "Artifacts", "the result, `result.json`", NO_OUTPUT)
+SUMMARY_BYTES = limit(
+    64 * KIB, "bytes", "Artifacts", "`summary.md` beside it", "left out, as the cast's `message` says; its file is kept"
 )
+ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact with the result, `spell-result`", NO_OUTPUT)
+ZIP_DIRECTORY_BYTES = limit(4 * MIB, "bytes", "Artifacts", "the zip directory of that artifact", NO_OUTPUT)
 
 
 def cut(text: str) -> str:

@@ -29,7 +29,7 @@ from github_integration.details import (
 )
 from github_integration.etags import Etags
 from github_integration.models import PERSONAL
-from github_integration.transport import Call, Transport, chunks_of, json_of, list_of, object_of, repeated
+from github_integration.transport import MAX_TRIES, Call, Transport, chunks_of, json_of, list_of, object_of, repeated
 from github_integration.wire import JSON, LoggedDelivery, RateLimit, SentDelivery
 
 ACTIONS = (("actions", "write"),)
@@ -57,6 +57,7 @@ class GitHub:
         )
         self.app = App(self.auth)
         self._rate_limits: dict[int, RateLimit] = {}
+        self.without_checks: dict[int, float] = {}  # installations that may not read checks, till when (monotonic)
 
     def repository(self, installation: int, name: str) -> Repository:
         """Return a repository to be asked through an installation; PERSONAL stands for the personal token."""
@@ -192,13 +193,22 @@ class Repository(CommitCalls):
                     break
         return kept.decode(errors="replace")
 
-    def annotations(self, job_id: int) -> tuple[Annotation, ...]:
+    def annotations(self, job_id: int, *, tries: int = MAX_TRIES) -> tuple[Annotation, ...]:
         """Return what a job's steps, and GitHub itself, remarked on it (50 at most, GitHub's limit for a job).
 
         A job's check run has the job's number. Needs the permission Checks: read. Raise Refused, PermissionMissing.
         """
-        call = Call("GET", self._path("check-runs", job_id, "annotations"), {"per_page": 100})
-        return tuple(wire.annotation_seen(one) for one in list_of(self._send(call, READ_CHECKS)))
+        call = Call("GET", self._path("check-runs", job_id, "annotations"), {"per_page": 100}, tries=tries)
+        listed = list_of(self._send(call, READ_CHECKS))[:100]
+        return tuple(wire.annotation_seen(one) for one in listed if isinstance(one, dict))
+
+    def annotated(self, suite: str, *, tries: int = MAX_TRIES) -> dict[int, int]:
+        """Return how many annotations each job of a run has, by the jobs' ids: of a hundred jobs at most.
+
+        A run's jobs are the check runs of its check suite. Needs Checks: read. Raise Refused, PermissionMissing.
+        """
+        call = Call("GET", self._path("check-suites", suite, "check-runs"), {"per_page": 100}, tries=tries)
+        return wire.annotations_counted(object_of(self._send(call, READ_CHECKS)))
 
     # --- what a spell needs to be there --------------------------------------------------------------------
 

@@ -114,6 +114,7 @@ def row_of(seen: Observation) -> wire.JSON:
         "path": seen.workflow,
         "actor": {"login": seen.actor},
         "html_url": seen.url,
+        "check_suite_id": int(seen.remarks) if seen.remarks else None,
         **{name: at and at.isoformat() for name, at in times.items()},
     }
 

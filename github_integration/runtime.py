@@ -25,13 +25,14 @@ from casts.runtime import (
     RunGone,
     Turn,
 )
-from github_integration import errors, exclusive, identity, recent, turns, wire
+from github_integration import errors, exclusive, identity, recent, remarks, turns, wire
 from github_integration.api import Repository, github
 from github_integration.exclusive import LATEST_START
 from github_integration.inputs import inputs_of, payload_of
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
 from github_integration.refusals import refusals
+from github_integration.remarks import Heard
 from github_integration.routes import ROUTE
 from github_integration.targets import installation_of, repository_of, run_id_of
 from github_integration.words import WORDS
@@ -184,22 +185,29 @@ class WorkflowRuntime:
 
     def failure(self, cast: Cast) -> Failure:
         """Return what the failed job said: its step, its annotations, and the last lines of its log."""
+        heard: Heard = {}
+        return dataclasses.replace(self._failure(cast, heard), heard=heard)
+
+    def _failure(self, cast: Cast, heard: Heard) -> Failure:
         run_id = run_id_of(cast)
         if (cast.observation or {}).get("conclusion") == "cancelled":
-            return self._cut_off(cast)
+            return self._cut_off(cast, heard)
         job = failed_job(cast.jobs)
         if job is None or job["conclusion"] == "cancelled":  # the webhook that tells may be late, or lost
             with translate_errors(cast):
                 asked = repository_of(cast).jobs(run_id)
             job = failed_job([folding.job_row(one) for one in asked]) or job
-        return Failure() if job is None else self._explain(cast, job, self._annotations(cast, job))
+        if job is None:
+            return Failure()
+        heard[job["id"]] = remarks.of_job(cast, job["id"])
+        return self._explain(cast, job, heard[job["id"]])
 
-    def _cut_off(self, cast: Cast) -> Failure:
+    def _cut_off(self, cast: Cast, heard: Heard) -> Failure:
         """Return why a run was cancelled that nobody here wanted cancelled: its own time limit, or what GitHub says."""
         stopped = [job for job in cast.jobs if job["conclusion"] in STOPPED]
         waited = Failure()
         for job in sorted(stopped, key=ran_for, reverse=True)[:MOST_STOPPED]:
-            told = self._annotations(cast, job)
+            heard[job["id"]] = told = remarks.of_job(cast, job["id"])
             if folding.beginning_of(job) is None:
                 waited = Failure(job=job["name"], annotations=worth_telling(told or (), ()))
                 continue
@@ -226,16 +234,6 @@ class WorkflowRuntime:
             found, annotations=limits, timed_out=bool(limits) or (told is None and ran_for(job) >= LONGEST_JOB)
         )
 
-    def _annotations(self, cast: Cast, job: folding.Changes) -> tuple[Annotation, ...] | None:
-        """Return what was remarked on a job; None where we may not know: the permission is worth having, not needed."""
-        try:
-            with translate_errors(cast):
-                return repository_of(cast).annotations(job["id"])
-        except NotNow as exc:
-            if isinstance(exc.__cause__, errors.NotFound | errors.Gone | errors.PermissionMissing | errors.Refused):
-                return None
-            raise
-
     def _log(self, cast: Cast, job: folding.Changes) -> str:
         """Return the end of a job's log, waiting for it a little; blank if it never comes."""
         try:
@@ -247,6 +245,9 @@ class WorkflowRuntime:
             if cast.run_finished_at and timezone.now() < cast.run_finished_at + LOG_WAIT:
                 raise
         return ""
+
+    def remarks(self, cast: Cast, failure: Failure) -> tuple[Annotation, ...] | None:
+        return remarks.of_run(cast, failure.heard)
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
         """List the newest artifact of each name.

@@ -43,6 +43,7 @@ class Call:
     follow: bool = True  # a GET's redirects
     conditional: bool = False  # what is looked at again and again: unchanged, it is free
     before: dt.datetime | None = None  # when it is too late to send it, for what may be sent only once
+    tries: int = MAX_TRIES  # if there is no answer, of what may be repeated
 
     @property
     def once(self) -> bool:
@@ -135,11 +136,11 @@ class Transport:
 
 def repeated(call: Call, attempt: Callable[[], requests.Response]) -> requests.Response:
     """Attempt a call that does no harm if it is made twice, again after network trouble or 5xx."""
-    for tried in range(1, MAX_TRIES + 1):
+    for tried in range(1, call.tries + 1):
         try:
             return attempt()
         except (errors.Unavailable, errors.NotSent) as exc:
-            if tried == MAX_TRIES:
+            if tried == call.tries:
                 raise
             logger.info("GitHub call repeated", extra={"method": call.method, "path": call.path, "why": str(exc)})
             time.sleep(random.uniform(0.5, 1.0) * 0.4 * 2**tried)  # noqa: S311 - jitter, not a secret

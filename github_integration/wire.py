@@ -204,6 +204,7 @@ def run_seen(repository: str, run: JSON, *, jobs: tuple[Job, ...] | None = None)
         run_started_at=parse_time(run.get("run_started_at") or run.get("created_at")),
         updated_at=parse_time(run.get("updated_at")),
         jobs=jobs,
+        remarks=str(suite) if type(suite := run.get("check_suite_id")) is int else "",
     )
 
 
@@ -402,8 +403,14 @@ def errors_in_log(text: str, since: dt.datetime | None, until: dt.datetime | Non
 MESSAGE_CHARS = 1000  # of one annotation
 LEVELS = {"failure": "error", "warning": "warning", "notice": "notice"}
 NO_FILE = ".github"  # what GitHub names where nobody named a file
-# What the runner adds by itself to every step that failed or was stopped: says nothing that isn't known.
-COMMONPLACE = re.compile(r"(Process completed with exit code -?\d+|The operation was canceled)\.?")
+# What the runner adds by itself to every step that failed or was stopped, which says nothing that isn't known, and
+# to every run with an action that was made for an older Node, which is the author's affair.
+COMMONPLACE = re.compile(
+    r"(Process completed with exit code -?\d+|The operation was canceled)\.?"
+    r"|Node\.js \d+ actions are deprecated\b.*"
+    r"|The following actions uses? (a deprecated Node\.js version|node\d+ which is deprecated)\b.*",
+    re.DOTALL,
+)
 TOO_LONG = "exceeded the maximum execution time"
 
 
@@ -426,8 +433,23 @@ def annotation_seen(annotation: JSON) -> Annotation:
     )
 
 
+def annotations_counted(body: JSON) -> dict[int, int]:
+    """Return how many annotations each check run of a list has, by its id; none of what can't be read.
+
+    Source: https://docs.github.com/rest/checks/runs#list-check-runs-in-a-check-suite
+    """
+    found: dict[int, int] = {}
+    listed = body.get("check_runs")
+    for one in listed if isinstance(listed, list) else ():
+        output = one.get("output") if isinstance(one, dict) else None
+        count = output.get("annotations_count") if isinstance(output, dict) else None
+        if type(count) is int and type(one.get("id")) is int:
+            found[one["id"]] = count
+    return found
+
+
 def is_commonplace(message: str) -> bool:
-    """Whether an error says only that the step failed."""
+    """Whether an annotation says nothing of this run: only that the step failed, or that an action is old."""
     return not message.strip() or COMMONPLACE.fullmatch(message.strip()) is not None
 
 

@@ -62,8 +62,9 @@ def ended_cast(api_key: ApiKey, spell: Spell, *, failed: bool = False, text: str
     Artifact.objects.create(cast=cast, name=text, remote_id=1, state=Artifact.State.FAILED, error=f"No more {text}")
     status, reason = (CastStatus.FAILED, "run_failed") if failed else (CastStatus.SUCCEEDED, "succeeded")
     error = {"reason": reason, "log_tail": [text]} if failed else None
-    output = {"greeting": f"Hello {text}"}
-    assert moves.end(cast, status, reason=reason, message=f"Done: {text}", error=error, output=output, charge=True)
+    remark = {"level": "warning", "title": text, "message": text, "file": text, "line": 1, "job": text}
+    left = moves.Left(output={"greeting": f"Hello {text}"}, summary=f"# {text}", annotations=[remark])
+    assert moves.end(cast, status, reason=reason, message=f"Done: {text}", error=error, left=left, charge=True)
     return Cast.objects.get(pk=cast.pk)
 
 

@@ -52,7 +52,7 @@ class CastList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        return found.defer("input", "metadata", "observation", "jobs", "error", "output")
+        return found.defer("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations")
 
 
 @admin.register(Cast)
@@ -73,7 +73,12 @@ class CastAdmin(ReadOnlyAdmin):
         ("Timeline", {"fields": ("timeline",)}),
         (
             "Input and output",
-            {"fields": ("input_shown", "output_shown", "error_shown", "log", "metadata_shown", "callback")},
+            {
+                "fields": (
+                    *("input_shown", "output_shown", "summary", "annotations_shown"),
+                    *("error_shown", "log", "metadata_shown", "callback"),
+                )
+            },
         ),
         ("Artifacts", {"fields": ("artifacts",)}),
         ("Times", {"fields": (("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took"))}),
@@ -82,7 +87,7 @@ class CastAdmin(ReadOnlyAdmin):
     # Columns that are shown above under another name.
     elsewhere = (
         *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
-        *("input", "output", "error", "metadata", "callback_url", "links_epoch"),
+        *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
@@ -150,6 +155,7 @@ class CastAdmin(ReadOnlyAdmin):
     finished = column("finished_at", utc_time, "ended")
     input_shown = column("input", pretty, "input")
     output_shown = column("output", pretty, "output")
+    annotations_shown = column("annotations", pretty, "annotations")
     error_shown = column("error", lambda error: pretty(without_log(error)), "error")
     log = column("error", lambda error: log_tail(error or {}), "end of its log")
     metadata_shown = column("metadata", pretty, "metadata")

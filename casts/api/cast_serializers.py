@@ -94,6 +94,12 @@ class AnnotationOut(serializers.Serializer[Any]):
     line = serializers.IntegerField(allow_null=True)
 
 
+class JobAnnotationOut(AnnotationOut):
+    """What a job of the run remarked, or who runs it remarked on the job."""
+
+    job = serializers.CharField(allow_null=True)
+
+
 class ErrorOut(serializers.Serializer[Any]):
     """Why a cast failed. What is known depends on the reason."""
 
@@ -148,6 +154,12 @@ class CastOut(serializers.Serializer[Any]):
     artifacts = ArtifactOut(many=True)
     artifact_url = serializers.URLField(allow_null=True)
     output = serializers.JSONField()
+    summary = serializers.CharField(
+        allow_null=True, help_text="What the run says for people, as Markdown: untrusted text, escape it."
+    )
+    annotations = JobAnnotationOut(
+        many=True, allow_null=True, help_text="Errors first; null before the end, and if nobody could tell."
+    )
     error = ErrorOut(allow_null=True)
     final = serializers.BooleanField()
     queue_position = serializers.IntegerField(allow_null=True, help_text="In the line for a slot; 1 is next.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +15,7 @@ from casts.execution import artifacts, results
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus
 from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, Words, runtime_of, words_of
+from core.limits import ANNOTATIONS_SHOWN
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ LIST_WAIT = dt.timedelta(days=1)  # until a run whose artifacts can't even be li
 # Conclusions with which a run succeeded, and those that are its own fault, for which it may be charged.
 SUCCESS = ("success", "neutral")
 RUN_FAULT = ("failure", "timed_out")
+LEVELS = ("error", "warning", "notice")  # of annotations, in the order in which they are shown
+Remarks = list[dict[str, Any]] | None
 
 
 def collect(cast: Cast) -> dt.datetime | None:
@@ -55,8 +60,9 @@ def collect(cast: Cast) -> dt.datetime | None:
     if not settled and (patient or (unlisted and may_be_listed(cast))):  # an unread list is worth a longer wait
         return again
     artifacts.schedule_rest(cast)
+    remarks = no_remarks if unlisted else partial(remarks_on, cast, failure)
     try:
-        finish(cast, failure, ran=ran)
+        finish(cast, failure, remarks, ran=ran)
     except OSError as exc:
         logger.exception("the stored result can't be read", extra={"cast_id": str(cast.pk)})
         if patient:
@@ -130,14 +136,39 @@ def needs_explaining(cast: Cast) -> bool:
     return conclusion not in SUCCESS and not (conclusion == "cancelled" and cast.cancel_reason)
 
 
-def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
-    """End the cast by its run's conclusion. `ran`: see `has_run`; what is not known to have run is not charged."""
+def remarks_on(cast: Cast, failure: Failure) -> Remarks:
+    """Return what was remarked on the run, in our words; None if that can't be had now: no end waits for it."""
+    try:
+        told = runtime_of(cast).remarks(cast, failure)
+    except NotNow as exc:
+        logger.info("annotations can't be had now", extra={"cast_id": str(cast.pk), "why": str(exc)})
+        return None
+    except Exception:  # a bug of ours, or of the runtime's: worth no cast's end
+        logger.exception("annotations could not be read", extra={"cast_id": str(cast.pk)})
+        return None
+    if told is None:
+        return None
+    by_level = sorted(told, key=lambda one: LEVELS.index(one.level) if one.level in LEVELS else len(LEVELS))
+    return [annotation_line(one) | {"job": one.job or None} for one in by_level[:ANNOTATIONS_SHOWN]]
+
+
+def no_remarks() -> None:
+    return None
+
+
+def finish(cast: Cast, failure: Failure, remarks: Callable[[], Remarks], *, ran: bool | None) -> None:
+    """End the cast by its run's conclusion. `ran`: see `has_run`; what is not known to have run is not charged.
+
+    `remarks` is asked once, when nothing else can keep the cast from ending.
+    """
     conclusion = conclusion_of(cast)
     own_limit = failure.timed_out and conclusion in ("failure", "cancelled")
+    if conclusion in SUCCESS:
+        finish_success(cast, remarks, ran=ran is not False)
+        return
+    left = moves.Left(summary=summary_of(cast), annotations=remarks())
     if conclusion == "cancelled" and not own_limit:
-        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github", said(failure))
-    elif conclusion in SUCCESS:
-        finish_success(cast, ran=ran is not False)
+        end_cancelled(cast, cast.cancel_reason or "cancelled_on_github", said(failure), left=left)
     else:
         reason, message = why_failed(words_of(cast), conclusion, failure, ran=ran, own_limit=own_limit)
         own = said(failure)
@@ -146,7 +177,25 @@ def finish(cast: Cast, failure: Failure, *, ran: bool | None) -> None:
         error["annotations"] = [annotation_line(one) for one in failure.annotations]
         charge = (own_limit or conclusion in RUN_FAULT) and ran is True and cast.spell.charge_failed_runs
         message = f"{message.removesuffix('.')}: {own}" if own else message
-        moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge)
+        moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge, left=left)
+
+
+def summary_of(cast: Cast) -> str:
+    """Return what a run that did not succeed says for people; blank if it left nothing, or nothing that can be read."""
+    kept = result_artifact(cast)
+    if kept is None or kept.state != Artifact.State.STORED:
+        return ""
+    try:
+        return results.read(kept, cast.spell).summary
+    except OSError:
+        logger.exception("the stored summary can't be read", extra={"cast_id": str(cast.pk)})
+        return ""
+
+
+def result_artifact(cast: Cast) -> Artifact | None:
+    """Return the artifact that the spell's result is in, if the run left it; None for a spell that names none."""
+    name = cast.spell.result_artifact
+    return cast.artifacts.filter(name=name).first() if name else None
 
 
 def why_failed(
@@ -181,36 +230,33 @@ def annotation_line(one: Annotation) -> dict[str, Any]:
     }
 
 
-def finish_success(cast: Cast, *, ran: bool) -> None:
+def finish_success(cast: Cast, remarks: Callable[[], Remarks], *, ran: bool) -> None:
     """End a cast whose run succeeded, unless its result can't be read or breaks the spell's promise.
 
     A run of which every job was skipped is not charged.
     """
-    kept = cast.artifacts.filter(name=results.ARTIFACT).first()
-    result = kept if kept is not None and kept.state == Artifact.State.STORED else None
+    kept = result_artifact(cast)
+    stored = kept if kept is not None and kept.state == Artifact.State.STORED else None
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
-    output: Any = None
-    problems: results.Problems = []
-    message = ""
-    try:
-        output, problems = results.read(result, cast.spell.output_schema)
-        if problems:
-            message = "The run succeeded, but its result does not keep to the spell's output schema."
-        if problems and result is None and kept is not None:
-            raise results.Unreadable(f"The artifact {results.ARTIFACT} could not be copied: {kept.error}")
-    except results.Unreadable as exc:
-        message = f"The run succeeded, but its result can't be read. {exc}"
-        problems = [{"pointer": "/output", "detail": str(exc)}]
+    result = results.read(stored, cast.spell)
+    if result.problems and stored is None and kept is not None:
+        result.unreadable = f"The artifact {kept.name} could not be copied: {kept.error}"
+        result.problems = [{"pointer": "/output", "detail": result.unreadable}]
+    left = moves.Left(output=result.output, summary=result.summary, annotations=remarks())
     # A result that is still being copied is not held against the run.
-    if problems and not (result is None and still_coming):
-        error = {"reason": "output_invalid", "message": message, "errors": problems}
+    if result.problems and not (stored is None and still_coming):
+        message = "The run succeeded, but its result does not keep to the spell's output schema."
+        if result.unreadable:
+            message = f"The run succeeded, but its result can't be read. {result.unreadable}"
+        error = {"reason": "output_invalid", "message": message, "errors": result.problems}
         charge = ran and cast.spell.charge_failed_runs
         moves.end(
-            cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, output=output, charge=charge
+            cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, charge=charge, left=left
         )
         return
     message = "Done." if not still_coming else "Done; some artifacts are still being copied."
-    moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, output=output, charge=ran)
+    message += f" Its summary is left out: {result.note}" if result.note else ""
+    moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, charge=ran, left=left)
 
 
 ENDED_BY_US = {
@@ -222,7 +268,7 @@ ENDED_BY_US = {
 }
 
 
-def end_cancelled(cast: Cast, reason: str, own: str = "") -> None:
+def end_cancelled(cast: Cast, reason: str, own: str = "", *, left: moves.Left = moves.NOTHING_LEFT) -> None:
     """End a cast whose run was cancelled, or never came, for `reason`; `own` is what the runtime said about it.
 
     A run that took too long is its own fault, if it had begun.
@@ -232,4 +278,4 @@ def end_cancelled(cast: Cast, reason: str, own: str = "") -> None:
     message = f"{message.removesuffix('.')}: {own}" if own else message
     charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
     error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
-    moves.end(cast, status, reason=reason, message=message, error=error, charge=charge)
+    moves.end(cast, status, reason=reason, message=message, error=error, charge=charge, left=left)

@@ -46,6 +46,8 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         "artifacts": [artifact_line(a) for a in sorted(artifacts, key=lambda artifact: artifact.name)],
         "charged_cents": cast.charged_cents,
         "output": cast.output,
+        "summary": cast.summary or None,
+        "annotations": cast.annotations,
         "error": cast.error,
         "final": cast.final,
     }

@@ -64,6 +64,7 @@ def as_row(seen: Observation) -> Changes:
         "title": seen.title,
         "run_started_at": stamp(seen.run_started_at),
         "updated_at": stamp(seen.updated_at),
+        "remarks": seen.remarks,
     }
 
 

@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -574,6 +575,18 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
     return Cast.objects.select_related("spell").get(pk=cast_id)
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a run left behind that its cast keeps; see the columns of these names."""
+
+    output: Any = None
+    summary: str = ""
+    annotations: list[dict[str, Any]] | None = None
+
+
+NOTHING_LEFT = Left()
+
+
 def end(
     cast: Cast,
     status: CastStatus,
@@ -581,8 +594,8 @@ def end(
     reason: str,
     message: str,
     error: dict[str, Any] | None = None,
-    output: Any = None,
     charge: bool,
+    left: Left = NOTHING_LEFT,
 ) -> bool:
     """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
     with transaction.atomic():
@@ -594,7 +607,7 @@ def end(
             reason=reason,
             message=message,
             error=error,
-            output=output,
+            left=left,
             charged_cents=cast.cost_cents if charge else 0,
         )
 
@@ -607,7 +620,7 @@ def _end(
     reason: str,
     message: str,
     error: dict[str, Any] | None = None,
-    output: Any = None,
+    left: Left = NOTHING_LEFT,
     charged_cents: int,
     by: str = "",
     read: Cast | None = None,
@@ -622,7 +635,9 @@ def _end(
         "status_reason": reason,
         "message": message[:MESSAGE_CHARS],
         "error": error,
-        "output": output,
+        "output": left.output,
+        "summary": left.summary,
+        "annotations": left.annotations,
         "charged_cents": charged_cents,
     }
     ended = next(iter(guarded.rows(changes, now=now, **which)), None)

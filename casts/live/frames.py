@@ -46,12 +46,16 @@ class Frame(NamedTuple):
 LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
+LATER: disclosure.Data = {"summary": None, "annotations": None}  # not in events of releases that did not have them
+OF_THE_CAST = {
+    "run_shown": F("cast__spell__show_run"),
+    "links_epoch": F("cast__links_epoch"),
+    "main_artifact": F("cast__spell__result_artifact"),
+}
+
+
 def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -> Iterator[tuple[CastEvent, Frame]]:
-    events = [
-        event
-        for event in found.annotate(run_shown=F("cast__spell__show_run"), links_epoch=F("cast__links_epoch"))
-        if wanted(event)
-    ]
+    events = [event for event in found.annotate(**OF_THE_CAST) if wanted(event)]
     masks = disclosure.masks_of(event.cast_id for event in events if not getattr(event, "run_shown", False))
     for event in events:
         yield event, frame_of(event, masks.get(event.cast_id))
@@ -59,9 +63,10 @@ def frames_of(found: QuerySet[CastEvent], wanted: Callable[[CastEvent], bool]) -
 
 def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
     """Render one event, with its links, and without its run if there is a mask."""
-    data = event.data if mask is None else disclosure.without_run(event.data, mask)
+    state = event.data if "summary" in event.data else event.data | LATER
+    data = state if mask is None else disclosure.without_run(state, mask)
     token = token_for(event.cast_id, getattr(event, "links_epoch", 0))
-    linked = with_links(event.cast_id, token, data)
+    linked = with_links(event.cast_id, token, data, main=getattr(event, "main_artifact", ""))
     whole = message(event.seq, linked)
     plain = message(event.seq, without_tokens(linked)) if linked["artifacts"] else whole
     status = disclosure.status_only(data) | {"artifact_url": None}

@@ -174,6 +174,15 @@ class Spell(models.Model):
                     valid_schema(schema)
                 except ValidationError as exc:
                     wrong[name] = exc.messages
+        if any(char in NOT_IN_ARTIFACTS or not char.isprintable() for char in self.result_artifact):
+            wrong["result_artifact"] = f"No artifact's name has one of {' '.join(NOT_IN_ARTIFACTS)} in it."
+        if self.output_schema is not None and not self.result_artifact:
+            wrong["output_schema"] = "Without a result artifact there is no output that a schema could be held against."
+        if not is_inside(self.result_file):
+            wrong["result_file"] = (
+                "Write a path inside the artifact, such as result.json or out/result.json: with / between its parts, "
+                "and without . and .. among them."
+            )
         if wrong:
             raise ValidationError(wrong)
 
@@ -181,6 +190,16 @@ class Spell(models.Model):
 def refuse_copies(spell: Spell) -> None:
     if spell.original is not None:
         raise TypeError(f"This is {spell} as a cast was accepted under it, not the spell: it is never saved.")
+
+
+# Source: https://github.com/actions/toolkit/tree/main/packages/artifact, path-and-artifact-name-validation
+NOT_IN_ARTIFACTS = '":<>|*?\\/'
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path names a file below where it begins, in the one way that zips write it."""
+    clean = path.isprintable() and "\\" not in path
+    return clean and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 class SpellTarget(models.Model):

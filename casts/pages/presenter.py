@@ -45,6 +45,8 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
         "failed_word": failed_word(shown),
         "error_detail": "" if error.get("failed_step") or error.get("annotations") else error.get("message", ""),
         "annotations": [annotation(one) for one in error.get("annotations", [])],
+        "summary": shown["summary"],
+        "remarks": remarks(shown),
         "errors": error.get("errors", []),
         "log": [{"text": line, "level": log_level(line)} for line in error.get("log_tail", [])],
     }
@@ -110,6 +112,16 @@ def failed_word(shown: dict[str, Any]) -> str:
 def annotation(one: dict[str, Any]) -> dict[str, str]:
     place = f"{one['file']}:{one['line']}" if one["file"] and one["line"] else one["file"] or ""
     return {"said": f"{one['title']}: {one['message']}" if one["title"] else one["message"], "place": place}
+
+
+def remarks(shown: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the annotations that are not shown with the error already."""
+    told = (shown["error"] or {}).get("annotations", [])
+    return [
+        annotation(one) | {"level": one["level"], "job": one["job"] or ""}
+        for one in shown["annotations"] or []
+        if {name: one[name] for name in one if name != "job"} not in told
+    ]
 
 
 def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from casts.models import Artifact, Cast, Spell
-from casts.runtime import ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run, Turn
+from casts.runtime import Annotation, ArtifactGone, Download, Failure, Job, Observation, RemoteArtifact, Run, Turn
 from github_integration.models import WorkflowTarget
 from github_integration.routes import ROUTE
 from github_integration.runtime import WorkflowDispatch
@@ -95,6 +95,9 @@ class FakeRuntime:
 
     def failure(self, cast: Cast) -> Failure:
         return self.answer("failure", cast, Failure())
+
+    def remarks(self, cast: Cast, failure: Failure) -> tuple[Annotation, ...] | None:
+        return self.answer("remarks", cast, ())
 
     def artifacts(self, cast: Cast) -> list[RemoteArtifact]:
         return self.answer("artifacts", cast, [])

@@ -114,7 +114,8 @@ def ended(api_key: ApiKey, spell: Spell, status: CastStatus = CastStatus.SUCCEED
     """Cast, and end it as the worker would."""
     cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
     [held] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
-    assert moves.end(held, status, reason="tests", message="Done.", output={"greeting": "hello"}, charge=True)
+    left = moves.Left(output={"greeting": "hello"})
+    assert moves.end(held, status, reason="tests", message="Done.", left=left, charge=True)
     return Cast.objects.select_related("spell").get(pk=cast.pk)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -68,6 +69,7 @@ def failed(cast: Cast, runtime) -> None:
     log = ("Syncing repository: demo/spells", f"see {URL}", "##[error]cast.yml is out of mercury")
     own = Annotation("cast.yml of demo/spells is out of mercury", file=".github/workflows/cast.yml", line=7)
     runtime.answers["failure"] = Failure(job=job.name, step=steps[0].name, log_tail=log, annotations=(own,))
+    runtime.answers["remarks"] = (dataclasses.replace(own, level="warning", job=job.name),)
     step(cast)
     step(cast)
 
@@ -149,6 +151,7 @@ def test_a_failed_run_keeps_its_log_with_the_names_taken_out(hidden, make_cast, 
         "log_tail": ["Syncing repository: ***", "see ***", "##[error]*** is out of mercury"],
         "run_url": None,
     }
+    assert shown["annotations"] == [shown["error"]["annotations"][0] | {"level": "warning", "job": "call / ***"}]
 
 
 def test_what_github_says_of_a_run_that_never_ran_is_for_operators(hidden, make_cast, runtime, api, everywhere):
@@ -159,12 +162,14 @@ def test_what_github_says_of_a_run_that_never_ran_is_for_operators(hidden, make_
         cast.run_scope, "9000000042", status="completed", conclusion="failure", url=URL, jobs=nothing
     )
     runtime.answers["failure"] = Failure(annotations=(Annotation("The owner of demo/spells, octocat, has no money."),))
+    runtime.answers["remarks"] = runtime.answers["failure"].annotations
     for _ in range(4):
         step(cast)
     assert (cast.status_reason, "octocat" in cast.message, cast.charged_cents) == ("never_ran", True, 0)
     assert not any("octocat" in text for text in everywhere(cast))
     assert told(*everywhere(cast)) == set()
-    assert api.get(f"/casts/{cast.pk}").json()["error"]["annotations"] == []
+    public = api.get(f"/casts/{cast.pk}").json()
+    assert (public["error"]["annotations"], public["annotations"]) == ([], [])
 
 
 def test_by_default_all_is_shown(make_cast, runtime, everywhere):

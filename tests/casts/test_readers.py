@@ -31,7 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MARKS = [
     *("INPUT-MARK", "OUTPUT-MARK", "METADATA-MARK", "MESSAGE-MARK", "ERROR-MARK", "LOG-MARK"),
     *("STEP-MARK", "JOB-MARK", "RUN-MARK", "ARTIFACT-MARK", "BYTES-MARK", "CALLBACK-MARK"),
+    *("SUMMARY-MARK", "REMARK-MARK"),
 ]
+REMARK = dict.fromkeys(("title", "message", "file", "job"), "REMARK-MARK") | {"level": "error", "line": 1}
 RECEIPT = {"cast_id", "status", "final"}
 USUAL = ["casts:read", "casts:write", "spells:read", "budget:read"]
 
@@ -59,7 +61,7 @@ def cast(make_cast):
         "reason": "run_failed",
         "message": "MESSAGE-MARK",
         "error": error,
-        "output": {"x": "OUTPUT-MARK"},
+        "left": moves.Left({"x": "OUTPUT-MARK"}, "SUMMARY-MARK", [REMARK]),
     }
     moves.end(held, CastStatus.FAILED, **how, charge=True)
     cast.refresh_from_db()

@@ -85,7 +85,7 @@ def test_a_running_cast_is_cancelled_by_the_operator_and_ends_so(operator, api_k
     assert cast.run_key is not None
     end = Observation(cast.run_scope, cast.run_key, status="completed", conclusion="cancelled")
     moves.observe(cast.pk, end)
-    finish.finish(claimed(cast), Failure(), ran=True)
+    finish.finish(claimed(cast), Failure(), finish.no_remarks, ran=True)
     told = Api(secret).get(f"/casts/{cast.pk}").json()
     assert (told["status"], told["status_reason"]) == ("cancelled", "cancelled_by_operator")
     assert WHO not in json.dumps(list(CastEvent.objects.values_list("data", flat=True)))

@@ -139,6 +139,25 @@ function failedWord(error, steps) {
   return ENDED_WORDS[bad?.conclusion] ?? "failed";
 }
 
+function writeAnnotation(element, one) {
+  say(element, "said", one.title ? `${one.title}: ${one.message}` : one.message);
+  say(element, "place", one.file && one.line ? `${one.file}:${one.line}` : one.file ?? "");
+}
+
+// The annotations that are not shown with the error already.
+function writeRemarks(all, told) {
+  const facts = (one) => JSON.stringify([one.level, one.title, one.message, one.file, one.line]);
+  const known = new Set(told.map(facts));
+  const remarks = all.filter((one) => !known.has(facts(one)));
+  show(page, "remarks_card", remarks.length);
+  fill(part(page, "remarks"), "remark", remarks, (element, one) => {
+    writeAnnotation(element, one);
+    element.dataset.level = one.level;
+    say(element, "level", one.level);
+    say(element, "on", one.job ?? "");
+  });
+}
+
 function writeError(error, steps) {
   show(page, "trouble", error);
   show(page, "failed", error?.failed_step);
@@ -150,10 +169,7 @@ function writeError(error, steps) {
   show(page, "error_detail", detail);
   say(page, "error_detail", detail);
   show(page, "annotations", annotations.length);
-  fill(part(page, "annotations"), "annotation", annotations, (element, one) => {
-    say(element, "said", one.title ? `${one.title}: ${one.message}` : one.message);
-    say(element, "place", one.file && one.line ? `${one.file}:${one.line}` : one.file ?? "");
-  });
+  fill(part(page, "annotations"), "annotation", annotations, writeAnnotation);
   const errors = error?.errors ?? [], log = error?.log_tail ?? [];
   show(page, "errors", errors.length);
   fill(part(page, "errors"), "error", errors, (element, one) => {
@@ -218,6 +234,9 @@ function write(cast, text) {
   writeError(cast.error, cast.steps);
   show(page, "output_card", cast.output !== null);
   say(page, "output", cast.output === null ? "" : pretty(text, cast.output));
+  show(page, "summary_card", cast.summary);
+  say(page, "summary", cast.summary ?? "");
+  writeRemarks(cast.annotations ?? [], cast.error?.annotations ?? []);
   show(page, "artifacts_card", cast.artifacts.length);
   fill(part(page, "artifacts"), "artifact", cast.artifacts, writeArtifact);
   writeJobs(cast.steps, cast.final);

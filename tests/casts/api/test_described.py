@@ -29,16 +29,19 @@ def ended(cast, **how):
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
 def test_any_output_is_as_described(api, cast, output):
-    ended(cast, output=output)
+    ended(cast, left=moves.Left(output=output))
     assert api.get(f"/casts/{cast.pk}").json()["output"] == output
 
 
 @pytest.mark.parametrize("status", [CastStatus.FAILED, CastStatus.CANCELLED])
 @pytest.mark.parametrize("error", [None, {"reason": "r", "message": "m", "errors": [{"pointer": "", "detail": "d"}]}])
 def test_every_end_is_as_described(api, cast, status, error):
-    ended(cast, status=status, reason="run_failed", error=error, charge=False)
+    remark = {"level": "notice", "title": None, "message": "m", "file": None, "line": None, "job": "build"}
+    left = moves.Left(summary="# Hi", annotations=[remark])
+    ended(cast, status=status, reason="run_failed", error=error, charge=False, left=left)
     shown = api.get(f"/casts/{cast.pk}").json()
     assert (shown["status"], shown["error"], shown["final"]) == (status, error, True)
+    assert (shown["summary"], shown["annotations"]) == ("# Hi", [remark])
 
 
 @pytest.mark.parametrize("state", Artifact.State.values)
@@ -60,7 +63,7 @@ def test_a_callback_address_that_is_taken_is_as_described(api, spell, url):
 @pytest.mark.django_db(transaction=True)  # streams read in threads of their own
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
 def test_any_event_is_as_described(cast, secret, output):
-    ended(cast, output=output)
+    ended(cast, left=moves.Left(output=output))
 
     async def scene():
         path = f"/api/v1/casts/{cast.pk}/events?after=0"

@@ -10,9 +10,10 @@ import pytest
 from accounts import keys
 from accounts.models import SCOPES, ApiKey
 from casts.callbacks.delivery import message
+from casts.execution import finish
 from casts.lifecycle import moves
 from casts.models import Callback, Cast, CastStatus, Spell
-from casts.runtime import Job, JobStep, Observation
+from casts.runtime import Annotation, Job, JobStep, Observation
 from core import limits
 from core.limits import KIB, MIB
 from tests.casts.client import Api, problem
@@ -45,9 +46,12 @@ def end_as_large_as_can_be(cast_id: str) -> Cast:
     moves.observe(cast.pk, Observation(cast.run_scope, "1" + cast_id, status="in_progress", jobs=jobs))
     told = LONG * limits.VIOLATION_CHARS
     error = {"reason": "output_invalid", "message": "m", "errors": [{"pointer": told, "detail": told}] * 100}
-    output = "é" * (limits.RESULT_BYTES // 2 - 1)
+    said = Annotation(LONG * 1000, "warning", LONG * 200, LONG * 500, 1, LONG * limits.STEP_NAME_CHARS)
+    remarks = [finish.annotation_line(said) | {"job": said.job}] * limits.ANNOTATIONS_SHOWN
+    summary = "é" * (limits.SUMMARY_BYTES // 2)
+    left = moves.Left("é" * (limits.RESULT_BYTES // 2 - 1), summary, remarks)
     moves.end(
-        claim(cast), CastStatus.FAILED, reason="output_invalid", message="m", error=error, output=output, charge=False
+        claim(cast), CastStatus.FAILED, reason="output_invalid", message="m", error=error, left=left, charge=False
     )
     return Cast.objects.select_related("spell").get(pk=cast_id)
 

@@ -372,19 +372,20 @@ def test_artifacts_of_an_installation_that_was_removed_are_given_up(ran, runtime
     assert (row.state, row.error) == ("failed", "The App was uninstalled.")
 
 
-def test_a_result_that_can_not_be_read_again_is_waited_for_and_then_costs_nothing(ran, clock, monkeypatch):
+def test_a_result_that_can_not_be_read_again_is_waited_for_and_then_costs_nothing(ran, runtime, clock, monkeypatch):
     cast = ran([remote(RESULT)], RESULT)
 
     def gone(*_):
         raise FileNotFoundError("the file is gone")
 
-    monkeypatch.setattr(results, "load", gone)
+    monkeypatch.setattr(results, "read_files", gone)
     assert step(cast) is not None
     assert not cast.final
     clock.forward(seconds=121)
     assert step(cast) is None
     assert (cast.status, cast.status_reason) == ("failed", "output_lost")
     assert [kind for kind, _ in ledger(cast)] == ["hold", "release"]
+    assert runtime.count("remarks") == 0  # asked once, when nothing is left to wait for
 
 
 def test_no_list_is_waited_for_of_an_installation_that_was_removed(ran, runtime, settings):

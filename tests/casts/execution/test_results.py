@@ -1,4 +1,4 @@
-"""`result.json` of the artifact `spell-result`: the one thing that is unpacked, with tongs."""
+"""The result and the summary in a spell's artifact: the two things that are unpacked, with tongs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casts.execution import results, unzip
-from casts.models import Artifact
+from casts.models import Artifact, Spell
 from core import limits
 from core.strict_json import storable
 
@@ -43,14 +42,24 @@ def result(content, method=zipfile.ZIP_DEFLATED):
     return zipped(method, **{"result.json": content})
 
 
+def spell(schema=None, **fields):
+    return Spell(key="greet", output_schema=schema, **fields)
+
+
+def handed_back(content, schema=None, *, fields=None, **names):
+    return results.read(cast(Artifact, Stored(content, **names)), spell(schema, **fields or {}))
+
+
 def read(content, schema=None, **names):
-    return results.read(cast(Artifact, Stored(content, **names)), schema)
+    found = handed_back(content, schema, **names)
+    assert found.unreadable == ""
+    return found.output, found.problems
 
 
 def unreadable(content, schema=None):
-    with pytest.raises(results.Unreadable) as told:
-        read(content, schema)
-    return str(told.value)
+    found = handed_back(content, schema)
+    assert (found.output, found.problems) == (None, [{"pointer": "/output", "detail": found.unreadable}])
+    return found.unreadable
 
 
 @pytest.mark.parametrize("value", [{"greeting": "Hello, Ada"}, [], 5, "text", None, {"größe": "🧙"}])
@@ -59,9 +68,50 @@ def test_the_result_is_read_out_of_the_zip(value, method):
     assert read(result(json.dumps(value), method)) == (value, [])
 
 
-@pytest.mark.parametrize("names", [{"file_name": "result.json"}, {"name": "result.json", "file_name": "result.json"}])
-def test_an_unzipped_upload_is_read_as_it_is(names):
-    assert read(b'{"a": 1}', **names) == ({"a": 1}, [])
+@pytest.mark.parametrize("name", ["result.json", "spell-result", "any.txt"])
+def test_an_unzipped_upload_is_the_result_whatever_its_name(name):
+    assert read(b'{"a": 1}', name=name, file_name=name) == ({"a": 1}, [])
+    assert handed_back(b"Hello", name=name).unreadable.startswith(f"{name} is not JSON")
+
+
+def test_a_spell_says_which_file_of_which_artifact_is_its_result():
+    fields = {"result_artifact": "report", "result_file": "out/größe.json"}
+    packed = zipped(
+        **{"out/größe.json": b'{"a": 1}', "result.json": b"{}", "out/summary.md": b"# Hi", "summary.md": b"no"}
+    )
+    found = handed_back(packed, fields=fields)
+    assert (found.output, found.summary) == ({"a": 1}, "# Hi")
+    told = handed_back(zipped(**{"out/größe.json": b"x" * 300 * 1024}), fields=fields).unreadable
+    assert (
+        told == f"out/größe.json is larger than {limits.RESULT_BYTES} bytes. Keep bulk in other files of the artifact."
+    )
+    [broken] = results.read(None, spell({"type": "object"}, **fields)).problems
+    assert broken["detail"] == "The run left no out/größe.json in an artifact named report."
+
+
+@pytest.mark.parametrize(
+    ("content", "summary", "note"),
+    [
+        ("# Größe 🧙\n\n<script>x</script>\n".encode(), "# Größe 🧙\n\n<script>x</script>", ""),
+        ("\ufeff# Hi".encode("utf-16-le"), "# Hi", ""),
+        (b" \n\n", "", ""),
+        (b"x" * limits.SUMMARY_BYTES, "x" * limits.SUMMARY_BYTES, ""),
+        (b"x" * (limits.SUMMARY_BYTES + 1), "", f"summary.md is larger than {limits.SUMMARY_BYTES} bytes."),
+        (b" " * 50_000_000, "", f"summary.md is larger than {limits.SUMMARY_BYTES} bytes."),
+        (b"\xff\xff", "", "summary.md is not UTF-8: invalid start byte at byte 0."),
+        (b"a\0b", "", "summary.md holds a NUL character."),
+    ],
+    ids=["markdown", "utf-16", "blank", "largest", "one byte more", "bomb", "no text", "nul"],
+)
+def test_a_summary_is_read_beside_the_result_and_a_bad_one_breaks_nothing(content, summary, note):
+    found = handed_back(zipped(**{"result.json": b"{}", "summary.md": content}), {"type": "object"})
+    assert (found.output, found.problems, found.summary, found.note) == ({}, [], summary, note)
+
+
+def test_a_bad_result_takes_no_summary_with_it():
+    found = handed_back(zipped(**{"result.json": b"no", "summary.md": b"# Hi"}))
+    assert found.unreadable
+    assert found.summary == "# Hi"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -72,13 +122,12 @@ def test_a_byte_order_mark_as_powershell_writes_it_is_no_part_of_the_text(encodi
 
 def test_other_files_are_not_results():
     assert read(zipped(**{"other.json": b'{"a": 1}', "deep/result.json": b"{}"})) == (None, [])
-    assert read(b'{"a": 1}', file_name="spell-result") == (None, [])
-    assert results.read(None, None) == (None, [])
+    assert results.read(None, spell()) == results.Result()
 
 
 def test_a_missing_result_breaks_a_schema_and_nothing_else():
     for absent in (None, Stored(zipped(other=b""))):
-        [broken] = results.read(cast(Artifact | None, absent), {"type": "object"})[1]
+        [broken] = results.read(cast(Artifact | None, absent), spell({"type": "object"})).problems
         assert "result.json" in broken["detail"]
         assert "spell-result" in broken["detail"]
 
@@ -255,17 +304,16 @@ def test_no_broken_zip_stops_a_cast_from_ending(content, changes, data):
         broken[place % len(broken)] = value
     cut = data.draw(st.integers(0, len(broken)))
     for candidate in (bytes(broken), bytes(broken[:cut])):
-        with suppress(results.Unreadable):
-            assert read(candidate)[1] == []
+        found = handed_back(candidate)
+        assert bool(found.problems) == bool(found.unreadable)
 
 
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_any_bytes_named_result_json_are_read_or_refused(content):
-    with suppress(results.Unreadable):
-        output, problems = read(content, file_name="result.json")
-        assert problems == []
-        storable(output)
+    found = handed_back(content, file_name="result.json")
+    assert bool(found.problems) == bool(found.unreadable)
+    storable(found.output)
 
 
 def test_the_fake_artifact_has_what_the_real_one_has():

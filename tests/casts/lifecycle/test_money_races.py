@@ -249,7 +249,7 @@ def running(cast, runtime):
         lambda: moves.cancel(cast.pk),
         lambda: moves.cancel(cast.pk),
         lambda: moves.observe(cast.pk, done),
-        lambda: finish.finish_success(held, ran=True),
+        lambda: finish.finish_success(held, finish.no_remarks, ran=True),
         lambda: finish.end_cancelled(Cast.objects.select_related("spell").get(pk=cast.pk), "timed_out"),
     ]
 

@@ -144,7 +144,10 @@ def test_an_event_is_the_whole_state_after_it(cast):
     assert (second.data["status"], second.data["status_reason"], second.data["final"]) == ("running", "running", False)
     assert second.data["cast_id"] == str(cast.pk)
     wanted = "cast_id spell_key status status_reason progress message step started_at finished_at duration_ms artifacts"
-    assert {*wanted.split(), "error", "final", "output", "steps", "run_url", "charged_cents"} == set(second.data)
+    assert {
+        *wanted.split(),
+        *["error", "final", "output", "summary", "annotations", "steps", "run_url", "charged_cents"],
+    } == set(second.data)
 
 
 def test_what_changes_nothing_public_makes_no_event(cast):

@@ -59,7 +59,8 @@ def progress(cast, number):
 
 
 def finish(cast):
-    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", output={"a": 1}, charge=True)
+    left = moves.Left(output={"a": 1})
+    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", left=left, charge=True)
 
 
 def rerun(cast):

@@ -85,7 +85,9 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     }
     error["annotations"] = [{"level": "error", "title": evil, "message": evil, "file": evil, "line": 1}]
     held = claim(cast)
-    moves.end(held, CastStatus.FAILED, reason="x", message=evil, error=error, output={evil: evil}, charge=False)
+    remarks = [one | {"job": evil} for one in error["annotations"]]
+    left = moves.Left(output={evil: evil}, summary=f"# {evil}\n[click]({evil})", annotations=remarks)
+    moves.end(held, CastStatus.FAILED, reason="x", message=evil, error=error, left=left, charge=False)
     shown = client.get(path).text
     assert "<script>alert" not in shown
     assert "<img src=x" not in shown
