@@ -1,8 +1,11 @@
 """A working tree with workflows that are quick to run and show one thing each."""
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 SAMPLE = Path(__file__).parents[2] / ".github" / "workflows" / "spell-execution-example.yml"
 
@@ -500,13 +503,65 @@ def git(tree: Path, *arguments: str) -> str:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 
 
+ODD_TEXT = "\"double\" 'single' $(touch pwned) `touch pwned` ${HOME} %25 %0A \\ é 🧙 ::error::no"
+HAND_BACK = {  # by the artifact's name: what the action is given
+    "json": {"output": json.dumps({"text": ODD_TEXT}, ensure_ascii=False), "summary": f"# {ODD_TEXT}\n\n- two\n"},
+    "values": {"values": f"text={ODD_TEXT}\n\n  tab = a\tb\r\nempty="},
+    "file": {
+        "output-file": "made/large.json",
+        "summary-file": "made/a file.md",
+        "files": "made/a file.md\nmade/deep\n-n",
+    },
+    "files": {"files": "made/deep/one.bin"},
+    "summary": {"summary": "x" * 70_000, "output": "1"},
+}
+REFUSED = {  # by what is told
+    "The output is not JSON: line 1": {"output": "{a: 1}"},
+    "The output is not JSON: a bracket": {"output": '{"a": 1,}'},
+    "The output is not JSON: it is empty.": {"output-file": "made/empty"},
+    "The output has 1000003 bytes, and 262144 are read.": {"output-file": "made/huge.json"},
+    "output-file: there is no file $(touch pwned)%25.": {"output-file": "$(touch pwned)%"},
+    "files: there is no nowhere.": {"output": "1", "files": "nowhere"},
+    "files: there are two of the name a file.md.": {"files": "made/a file.md\nmade/a file.md"},
+    "files: name the file or folder itself, not made/deep/..": {"files": "made/deep/.."},
+    "values: line 2 is not name=value.": {"values": "a=1\nb"},
+    "values: a is there twice.": {"values": "a=1\na=2"},
+    "Give one of output, output-file and values, not several.": {"output": "1", "values": "a=1"},
+    "Give summary or summary-file, not both.": {"summary": "a", "summary-file": "b"},
+    "There is nothing to hand back": {},
+}
+MAKE_FILES = """
+import json, pathlib
+pathlib.Path("made/deep").mkdir(parents=True)
+pathlib.Path("made/large.json").write_text(json.dumps(["é" * 100] * 1200, ensure_ascii=False), encoding="utf-8")
+pathlib.Path("made/huge.json").write_text(json.dumps("x" * 1_000_000) + " ")
+pathlib.Path("made/empty").write_text("")
+pathlib.Path("made/a file.md").write_text("# From a file\\n")
+pathlib.Path("made/deep/one.bin").write_bytes(bytes(range(256)) * 4000)
+pathlib.Path("-n").write_text("a dash")
+"""
+
+
+def hand_back() -> str:
+    """Return a workflow that uses the action spell-output in every way, each refused use in a step that may fail."""
+    uses = {"uses": "./.github/actions/spell-output"}
+    steps: list[dict[str, Any]] = [{"uses": "actions/checkout@v4"}, {"shell": "python3 {0}", "run": MAKE_FILES}]
+    steps += [uses | {"with": {"name": name, **given}} for name, given in HAND_BACK.items()]
+    steps += [uses | {"with": {"name": "bad", **given}, "continue-on-error": True} for given in REFUSED.values()]
+    steps.append({"run": 'test ! -e pwned && cat "$GITHUB_STEP_SUMMARY" | wc -c'})
+    jobs = {"one": {"runs-on": "ubuntu-latest", "steps": steps}}
+    return json.dumps({"name": "Hand back", "on": "workflow_dispatch", "jobs": jobs}, ensure_ascii=False)
+
+
 def make_tree(root: Path, sample: Path) -> Path:
     """Fill a directory and make it a git repository with one commit, a tag and an ignored file."""
     directory = root / ".github" / "workflows"
     directory.mkdir(parents=True)
     for name, text in WORKFLOWS.items():
         (directory / name).write_text(text.lstrip())
+    (directory / "hand-back.yml").write_text(hand_back(), encoding="utf-8")
     (directory / sample.name).write_text(sample.read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copytree(sample.parents[1] / "actions", root / ".github" / "actions")
     for name, text in {"action": OWN_ACTION, "nested": NESTED_ACTION, "served": SERVED_ACTION}.items():
         (root / "own" / name).mkdir(parents=True)
         (root / "own" / name / "action.yml").write_text(text.lstrip())

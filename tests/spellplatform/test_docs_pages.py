@@ -31,7 +31,7 @@ LEFT_BEHIND = {"var", "staticfiles"}  # what git ignores
 OURS = ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform", "localgithub", "tests")
 SUFFIXES = {"py", "js", "json"}
 # On the pages below: a file that workflows write, and what stands for the name of any key.
-OTHERS = {"result.json", "metadata.KEY"}
+OTHERS = {"result.json", "summary.md", "metadata.KEY"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
@@ -218,7 +218,9 @@ def test_every_json_block_is_json(page: Path):
 
 
 def test_the_workflow_of_the_page_on_writing_spells_is_castable():
-    [text] = blocks(WRITE, "yaml")
+    text, hands_back = blocks(WRITE, "yaml")
+    action = yaml.safe_load((ROOT / ".github/actions/spell-output/action.yml").read_text())
+    assert yaml.safe_load(hands_back)[0]["with"].keys() <= action["inputs"].keys()
     workflow: dict[Any, Any] = yaml.safe_load(text)
     assert "[cast:${{ inputs.cast_id }}]" in workflow["run-name"]
     on = workflow[True]  # YAML 1.1 reads `on` as a boolean
