@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 
+from accounts.audit import log
+from accounts.principals import Principal
 from core.files import sync_folder, write_whole
 from github_integration import errors
 from github_integration.api import GitHub
@@ -50,6 +52,7 @@ class Exchange:
     def __init__(self, place: Place) -> None:
         self.place, self.journal = place, place.folder / JOURNAL
         self.told: list[str] = []  # what was written where
+        self.asked = Asked()  # what was asked for, by whichever process
 
     def pending(self) -> dict[str, Any]:
         """Return what an earlier process noted and did not end; empty if it did."""
@@ -93,7 +96,7 @@ class Exchange:
         return self._write(asked, answer, secret_key=secret_key)
 
     def _write(self, asked: Asked, answer: Mapping[str, Any], *, secret_key: bool) -> NewApp:
-        app = new_app(answer)
+        app, self.asked = new_app(answer), asked
         try:
             private_key(app.pem)
         except errors.NotConfigured as exc:
@@ -137,6 +140,12 @@ class Exchange:
             f"secret, and write {APP_ID}, {KEY} (the file's path) and GITHUB_WEBHOOK_SECRET into {self.place.path}. "
             "If it is not listed, begin anew."
         )
+
+
+def record(who: Principal, asked: Asked, app: NewApp, place: Place) -> None:
+    """Add to the audit log that a new App's credentials were written, and where."""
+    facts = {"app": app.id, "name": app.name, "owner": asked.organization, "place": str(place.path)}
+    log.record(who, "github.connect", ("github app", app.id), after=facts)
 
 
 def installation_page(asked_github: str, app_url: str, slug: str) -> str:

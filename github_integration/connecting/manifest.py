@@ -91,8 +91,7 @@ class Asked:
             made |= {"setup_url": self.public_url + INSTALLED_PATH, "setup_on_update": True}
         contents = {"contents": "write"} if self.repository_dispatch else {}
         made["default_permissions"] = PERMISSIONS | contents
-        made["default_events"] = EVENTS if self.webhooks else []
-        return made
+        return made | ({"default_events": EVENTS} if self.webhooks else {})
 
     @property
     def homepage(self) -> str:

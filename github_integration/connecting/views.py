@@ -22,12 +22,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from accounts import principals
-from accounts.audit import log
 from accounts.pages.adapters import proved_lately
 from accounts.pages.middleware import confirm_first
 from core.files import alone_in
 from github_integration import errors
-from github_integration.connecting.exchange import CODE_SECONDS, Exchange, Lost, code_of, installation_page
+from github_integration.connecting.exchange import CODE_SECONDS, Exchange, Lost, code_of, installation_page, record
 from github_integration.connecting.manifest import WEBHOOK_PATH, Asked, BadAnswer, github_of
 from github_integration.connecting.places import APP_ID, CantWrite, Place, place_of, refuse_overridden
 from github_integration.details import NewApp
@@ -65,7 +64,7 @@ def connect(request: HttpRequest) -> HttpResponseBase:
             with alone_in(place.folder) as alone:
                 exchange = Exchange(place)
                 if alone and (app := exchange.go_on(secret_key=False)) is not None:
-                    return done(request, exchange, Asked(github=github_of(settings.GITHUB_API_URL)), app)
+                    return done(request, exchange, app)
             return to_github(request, asked_by(request.POST, place))
         except (BadAnswer, CantWrite, Lost, errors.GitHubError) as exc:
             wrong = str(exc)
@@ -146,7 +145,7 @@ def connected(request: HttpRequest) -> HttpResponseBase:
             if not alone:
                 raise CantWrite("Somebody else is connecting at this moment. Have a look what came of it first.")
             asked, exchange = Asked(**sent["asked"]), Exchange(place)
-            return done(request, exchange, asked, exchange.run(asked, code, secret_key=False))
+            return done(request, exchange, exchange.run(asked, code, secret_key=False))
     except (BadAnswer, Lost, CantWrite, errors.GitHubError) as exc:
         return render(request, "github/connected.html", {"wrong": str(exc)}, status=400)
     except OSError as exc:
@@ -154,10 +153,10 @@ def connected(request: HttpRequest) -> HttpResponseBase:
         return render(request, "github/connected.html", {"wrong": wrong}, status=400)
 
 
-def done(request: HttpRequest, exchange: Exchange, asked: Asked, app: NewApp) -> HttpResponse:
+def done(request: HttpRequest, exchange: Exchange, app: NewApp) -> HttpResponse:
     assert isinstance(request.user, User)  # for_superusers
-    facts = {"app": app.id, "name": app.name, "owner": asked.organization, "place": str(exchange.place.path)}
-    log.record(principals.of_user(request.user), "github.connect", ("github app", app.id), after=facts)
+    asked = exchange.asked
+    record(principals.of_user(request.user), asked, app, exchange.place)
     where = installation_page(asked.github, app.url, app.slug)
     context = {"app": app, "told": exchange.told, "install": where, "host": urlsplit(where).netloc}
     return render(request, "github/connected.html", context)

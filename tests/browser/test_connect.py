@@ -55,7 +55,8 @@ class Checkout:
         for command in (("init", "-q", "-b", "main"), ("add", "."), (*who, "commit", "-qm", "first")):
             subprocess.run(["git", "-C", str(self.repository), *command], check=True)
         self.port, self.github_port = free_port(), free_port()
-        self.url, self.github = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.github_port}"
+        # Another name is another site, as GitHub is: what comes from there brings cookies along by Lax's rules alone.
+        self.url, self.github = f"http://127.0.0.1:{self.port}", f"http://localhost:{self.github_port}"
         # None of ours: what is needed comes from .env.
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 

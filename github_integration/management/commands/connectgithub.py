@@ -21,10 +21,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts import principals
 from core.commands import why_unready
 from core.files import alone_in
 from github_integration import errors
-from github_integration.connecting.exchange import Exchange, Lost, code_of, installation_page, printable
+from github_integration.connecting.exchange import Exchange, Lost, code_of, installation_page, printable, record
 from github_integration.connecting.local_page import LocalPage
 from github_integration.connecting.manifest import WEBHOOK_PATH, Asked, BadAnswer, github_of, is_local, origin_of
 from github_integration.connecting.places import (
@@ -148,6 +149,8 @@ class Command(BaseCommand):
         self.say(f"GitHub has made the App “{printable(app.name)}” (App ID {app.id}).")
         for line in exchange.told:
             self.say(line)
+        if not why_unready():  # before the first migrate there is no audit log
+            record(principals.of_command("connectgithub"), exchange.asked, app, exchange.place)
 
     def _browse(self, address: str) -> None:
         shows = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import responses
 from django.core.management import CommandError, call_command
 
+from accounts.audit.models import AuditEntry
 from core.files import alone_in
 from github_integration.connecting.places import APP_ID, INSTALLATION, KEY, EnvFile
 from localgithub.world import World
 from tests.github_integration.doctor.conftest import _doctors_server, _one_proof, world  # noqa: F401
-from tests.github_integration.doubles import DATA, REPO
+from tests.github_integration.doubles import API, DATA, REPO
+
+from .test_exchange import ANSWER, HIDDEN
 
 
 def refused(*arguments: str, **options: Any) -> str:
@@ -58,6 +62,24 @@ def test_what_the_environment_would_win_over_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.django_db
+def test_a_code_that_is_given_by_hand_makes_an_app_and_an_entry_in_the_audit_log(
+    tmp_path: Path, http: responses.RequestsMock, settings: Any
+):
+    settings.GITHUB_API_URL, settings.PUBLIC_URL = API, "https://spells.example.com"
+    http.post(f"{API}/app-manifests/good/conversions", json=ANSWER | HIDDEN, status=201)
+    http.get(f"{API}/app/installations", json=[])
+    http.get(f"{API}/app", json=ANSWER)
+    address = "http://127.0.0.1:8000/github/connected/?code=good&state=lost"
+    said = refused("--env-file", str(tmp_path / ".env"), "--code", address, "--wait", "0", "--organization", "acme")
+    assert "not installed yet" in said
+    assert EnvFile(tmp_path / ".env").read()[APP_ID] == "7"
+    [entry] = AuditEntry.objects.all()
+    assert (entry.action, entry.actor, entry.object_id) == ("github.connect", "connectgithub", "7")
+    assert entry.after == {"app": 7, "name": "Ours", "owner": "acme", "place": str(tmp_path / ".env")}
+
+
+@pytest.mark.django_db
 def test_an_app_that_there_is_is_gone_on_with(
     tmp_path: Path,
     world: World,  # noqa: F811
