@@ -15,8 +15,8 @@ WORDS = Words(
     corrected="GitHub's answer named the cast's run; what another run with its tag had told is dropped.",
     cancelling="Asked GitHub to cancel the run.",
     forcing="Forcing GitHub to cancel the run.",
-    no_run_appeared="GitHub accepted the dispatch, but no run with {run_tag} in its title appeared. Does a "
-    "workflow on the default branch listen for this event, with the tag in its run-name?",
+    no_run_appeared="GitHub accepted the dispatch, but no run with {run_tag} in its title appeared, by which alone it "
+    "could be found. Does a workflow on the default branch start by this, with the tag in its run-name?",
     lost="GitHub's answer to the dispatch was lost, and no run that belongs to this cast was found.",
     deleted="The run no longer exists on GitHub; somebody deleted it.",
     gone="The run has ended and no longer exists on GitHub; what it left can't be had.",

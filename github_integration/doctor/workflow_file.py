@@ -18,6 +18,7 @@ WRITTEN = {
     Spell.Runtime.WORKFLOW_DISPATCH: "[cast:${{ inputs.cast_id }}]",
     Spell.Runtime.REPOSITORY_DISPATCH: "[cast:${{ github.event.client_payload.cast_id }}]",
 }
+UPLOADS = {"/upload-artifact": "artifact", "/spell-output": "spell-result"}  # actions, and what they name artifacts
 SHOWN = 3  # mistakes of a file's jobs
 
 
@@ -112,7 +113,7 @@ def _run_name(about: About, file: WorkflowFile, spell: Spell, check: str) -> Fin
     hint = f'{file.name}: `run-name: "{spell.key} {WRITTEN[runtime]}"`, in double quotes.'
     sent = target.input_mapping != Mapping.NATIVE
     if not sent:
-        hint = _with_cast_id(runtime) + hint
+        hint = f"{_with_cast_id(runtime)}in {hint}"
     tag = file.tag(runtime)
     if tag and sent:
         return about.ok(check, "carries the cast's id")
@@ -138,8 +139,8 @@ def _run_name(about: About, file: WorkflowFile, spell: Spell, check: str) -> Fin
 
 
 def _with_cast_id(runtime: Spell.Runtime) -> str:
-    declare = "" if runtime == Spell.Runtime.REPOSITORY_DISPATCH else "the input `cast_id: {type: string}` and "
-    return f"If that matters: {declare}the spell's input_mapping native+cast_id, and in "
+    declare = "" if runtime == Spell.Runtime.REPOSITORY_DISPATCH else "declare the input `cast_id: {type: string}`, "
+    return f"If that matters: {declare}set the spell's input_mapping to native+cast_id, and write "
 
 
 def _concurrency(about: About, file: WorkflowFile, spell: Spell, check: str) -> Iterator[Finding]:
@@ -192,13 +193,12 @@ def _leaves(file: WorkflowFile, artifact: str) -> bool | None:
             if not isinstance(uses, str):
                 continue
             action, given = uses.partition("@")[0].lower(), step.get("with")
-            name = given.get("name", "artifact") if isinstance(given, dict) else "artifact"
-            if action.endswith("/upload-artifact"):
-                if name == artifact:
-                    return True
-                perhaps = perhaps or "${{" in str(name)
-            elif action.endswith("/spell-output"):
-                return artifact == "spell-result" or None
-            else:
+            default = next((name for last, name in UPLOADS.items() if action.endswith(last)), None)
+            if default is None:
                 perhaps = perhaps or action.startswith("./")  # one of the repository's own
+                continue
+            name = given.get("name", default) if isinstance(given, dict) else default
+            if name == artifact:
+                return True
+            perhaps = perhaps or "${{" in str(name)
     return None if perhaps else False

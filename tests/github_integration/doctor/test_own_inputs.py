@@ -67,7 +67,7 @@ def test_a_spell_that_fits_its_file_has_only_the_lost_answer_to_think_of():
     assert bad(found) == {"run-name": Level.WARNING, "inputs as known": Level.WARNING}
     assert one(found, "inputs").message == "stage, dry, times, note"
     title = one(found, "run-name")
-    is_bad(title, Level.WARNING, "dispatch_lost", hint="input_mapping native+cast_id")
+    is_bad(title, Level.WARNING, "dispatch_lost", hint="input_mapping to native+cast_id")
     assert "matching to exclusive" in title.hint
     known = look(matching="exclusive", declared_inputs=one_known(FILE))
     assert bad(known) == {}
@@ -140,6 +140,12 @@ UPLOAD = "uses: actions/upload-artifact@v4, with: {name: NAME}"
         (UPLOAD.replace("NAME", "report"), {"output_schema": {}}, Level.WARNING, "output_invalid"),
         (UPLOAD.replace("NAME", "'${{ github.job }}'"), {"output_schema": {}}, Level.OK, "can't be told"),
         ("uses: ./own", {"output_schema": {}}, Level.OK, "can't be told"),
+        (
+            "uses: ./.github/actions/spell-output, with: {name: x}",
+            {"output_schema": {}},
+            Level.WARNING,
+            "output_invalid",
+        ),
         ("uses: acme/spells/.github/actions/spell-output@v1", {"output_schema": {}}, Level.OK, "a step uploads"),
     ],
 )
