@@ -40,20 +40,23 @@ def keep(spell: Spell, *, by: str = "", source: str = "") -> int:
         relations = target_relations()
         stored = (rows.select_related(*relations) if relations else rows).get(pk=spell.pk)
         definition = definition_of(stored)
-        latest = SpellVersion.objects.filter(spell=stored, number=stored.version).first() if stored.version else None
+        # Not the one whose number the row has: who saved it may have read it before another's change.
+        latest = SpellVersion.objects.filter(spell=stored).order_by("-number").first()
+        number = latest.number if latest else 0
         if latest is None or written(completed(latest.definition, stored)) != written(definition):
-            stored.version += 1
+            number += 1
             SpellVersion.objects.create(
                 spell=stored,
-                number=stored.version,
+                number=number,
                 definition=definition,
                 by=by[:BY_CHARS],
                 source=source[:SOURCE_CHARS],
                 created_at=timezone.now(),
             )
-            Spell.objects.filter(pk=stored.pk).update(version=stored.version)
-    spell.version = stored.version
-    return spell.version
+        if stored.version != number:
+            Spell.objects.filter(pk=stored.pk).update(version=number)
+    spell.version = number
+    return number
 
 
 def completed(definition: Definition, spell: Spell) -> Definition:

@@ -16,6 +16,7 @@ from accounts.keys import KEY_MARK
 from accounts.models import LedgerEntry
 from casts import casting
 from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
+from casts.admin.versions import of_cast
 from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
@@ -69,7 +70,7 @@ class CastAdmin(ReadOnlyAdmin):
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
         (None, {"fields": ("cast_id", "state", "reason", "message", "progress", "step_name", "links")}),
-        ("Who and what", {"fields": ("spell", "account", "api_key", "cost", "ledger")}),
+        ("Who and what", {"fields": ("spell", "version", "account", "api_key", "cost", "ledger")}),
         ("Timeline", {"fields": ("timeline",)}),
         (
             "Input and output",
@@ -87,7 +88,7 @@ class CastAdmin(ReadOnlyAdmin):
     # Columns that are shown above under another name.
     elsewhere = (
         *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
-        *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch"),
+        *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch", "spell_version"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
@@ -147,6 +148,11 @@ class CastAdmin(ReadOnlyAdmin):
     state = column("status", badge, "status")
     reason = column("status_reason", as_words, "reason")
     cost = column("cost_cents", money, "price")
+
+    @admin.display
+    def version(self, cast: Cast) -> SafeString | str:
+        return of_cast(cast)
+
     callback = column("callback_url", external_link, "callback")
     expires = column("expires_at", utc_time, "must start by")
     dispatched = column("dispatched_at", utc_time, "dispatched")

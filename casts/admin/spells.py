@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.forms.fields import InvalidJSONInput
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.safestring import SafeString
 
 from casts import versions
+from casts.admin import versions as differences
 from casts.attention import SpellTroubles
 from casts.models import Spell, SpellTarget
 from casts.runtime import runtime_for, runtimes, target_relations
@@ -126,7 +130,9 @@ class SpellAdmin(ConsoleAdmin):
     buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
-    readonly_fields = ("tags_runs", "casts_made", "created", "updated", "takes", "gives", "kept_in")
+    readonly_fields = (
+        *("tags_runs", "casts_made", "created", "updated", "takes", "gives", "kept_in", "versions_kept"),
+    )
     fieldsets = (
         (None, {"fields": ("key", "name", "description", "active", "account")}),
         (
@@ -141,7 +147,7 @@ class SpellAdmin(ConsoleAdmin):
         ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
         ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
         ("What callers see", {"fields": ("show_run", "show_input")}),
-        ("History", {"fields": ("casts_made", "created", "updated")}),
+        ("History", {"fields": ("casts_made", "created", "updated", "versions_kept")}),
     )
 
     price = column("price_cents", money, "price", order="price_cents")
@@ -183,7 +189,39 @@ class SpellAdmin(ConsoleAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        versions.keep(form.instance, by=request.user.get_username())
+        before = form.instance.version
+        vars(request)["versions"] = before, versions.keep(form.instance, by=request.user.get_username())
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Note in the audit log which version a change has made."""
+        message = super().construct_change_message(request, form, formsets, add)
+        before, after = getattr(request, "versions", (0, 0))
+        if before != after:
+            told = vars(request)["changed"]
+            told["before"] = (told["before"] or {}) | ({"version": before} if before else {}) or None
+            told["after"] = (told["after"] or {}) | {"version": after}
+        return message
+
+    @admin.display(description="versions")
+    def versions_kept(self, spell: Spell) -> SafeString | str:
+        return NOTHING if spell._state.adding else differences.list_of(spell)
+
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(self.versions_view)
+        return [path("<path:object_id>/versions/", page, name="casts_spell_versions"), *super().get_urls()]
+
+    def versions_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what is different between two versions of a spell."""
+        spell = self.get_object(request, object_id)
+        if not self.has_view_or_change_permission(request, spell):
+            raise PermissionDenied
+        if spell is None:
+            raise Http404("There is no such spell.")
+        shown = differences.page_of(request, spell)
+        title = f"{spell}: from version {shown['than'].number} to {shown['of'].number}"
+        both = (shown["than"], shown["of"])
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "both": both, **shown}
+        return TemplateResponse(request, "admin/casts/spell/versions.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spell]:
         spells: QuerySet[Spell] = super().get_queryset(request)

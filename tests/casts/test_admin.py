@@ -1,12 +1,16 @@
 """The operator's console: spells, casts, artifacts."""
 
+import html
 import json
+import re
 
 import pytest
 from django.contrib.auth.models import Permission
 
 from accounts import keys
+from accounts.audit.models import AuditEntry
 from accounts.models import Account
+from casts import versions
 from casts.models import Artifact, Cast, CastEvent, Spell
 from github_integration.models import WorkflowTarget
 from tests.casts.conftest import accept_cast
@@ -163,6 +167,103 @@ def test_a_spell_that_was_cast_can_not_be_deleted(admin_client, api_key, spell, 
     assert Spell.objects.count() == 2
     assert admin_client.post(f"{SPELLS}{unused.pk}/delete/", {"post": "yes"}).status_code == 302
     assert Spell.objects.get() == spell
+
+
+# --- their versions --------------------------------------------------------------------------------------------------
+
+
+def versions_page(client, spell, query="", status=200):
+    answer = client.get(f"{SPELLS}{spell.pk}/versions/{query}")
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+def lines_shown(text):
+    """Return the signs and texts of a difference's lines."""
+    found = re.findall(r'<tr class="([a-z-]+)"><th scope="row">.*?</th><td>(.*?)</td></tr>', text, re.DOTALL)
+    return [(kind, html.unescape(line)) for kind, line in found]
+
+
+@pytest.fixture
+def thrice(admin_client, spell):
+    """Change a spell twice by its form."""
+    path = f"{SPELLS}{spell.pk}/change/"
+    schema = json.dumps({"properties": {f"p{n:02}": {"type": "string"} for n in range(30)}, "title": HOSTILE})
+    assert admin_client.post(path, posted(input_schema=schema, description="one\ntwo")).status_code == 302
+    schema = schema.replace('"p15": {"type": "string"}', '"p15": {"type": "integer"}')
+    assert admin_client.post(path, posted(input_schema=schema, description="one\n2", ref="v2")).status_code == 302
+    return spell
+
+
+def test_a_spells_page_lists_its_versions_and_what_each_changed(admin_client, admin_user, thrice):
+    text = page(admin_client, f"{SPELLS}{thrice.pk}/change/")
+    assert f'href="{SPELLS}{thrice.pk}/versions/?of=3&amp;than=2"' in text
+    said = re.findall(r"<td>([a-z_, ]+[0-9a-z_ ]*)</td></tr>", text)
+    assert said[0] == "description, ref, input_schema"
+    assert said[-1] == "the first that was kept"
+    assert text.count(f"<td>{admin_user.username}</td>") == 2
+
+
+def test_two_versions_are_compared_line_by_line_with_some_of_what_is_the_same(admin_client, thrice):
+    text = versions_page(admin_client, thrice)
+    assert HOSTILE not in text
+    lines = lines_shown(text)
+    assert [line for kind, line in lines if kind == "went"] == ["two", 'ref = ""', '      "type": "string"']
+    assert [line for kind, line in lines if kind == "came"] == ["2", 'ref = "v2"', '      "type": "integer"']
+    assert ("same", '    "p15": {') in lines
+    assert any(kind == "left-out" for kind, _ in lines)
+    assert len(lines) < 50
+    assert lines_shown(versions_page(admin_client, thrice, "?of=3&than=2")) == lines
+    backwards = lines_shown(versions_page(admin_client, thrice, "?of=2&than=3"))
+    assert [line for kind, line in backwards if kind == "went"] == ["2", 'ref = "v2"', '      "type": "integer"']
+    whole = versions_page(admin_client, thrice, "?of=1")
+    assert {kind for kind, _ in lines_shown(whole)} == {"came"}
+    assert "These two are the same." in versions_page(admin_client, thrice, "?of=2&than=2")
+
+
+@pytest.mark.parametrize("query", ["?of=4", "?of=3&than=9", "?of=x", "?of=-1", "?of=٣", "?than=99999999999999999999"])
+def test_a_version_that_there_never_was_is_not_found(admin_client, thrice, query):
+    versions_page(admin_client, thrice, query, status=404)
+
+
+def test_who_may_look_at_spells_may_compare_them(client, django_user_model, spell):
+    address = f"{SPELLS}{spell.pk}/versions/"
+    assert client.get(address).headers["Location"].startswith("/admin/login/")
+    for permission, status in (("view_cast", 403), ("view_spell", 200), ("change_spell", 200)):
+        staff = django_user_model.objects.create_user(permission, is_staff=True)
+        staff.user_permissions.add(Permission.objects.get(codename=permission))
+        client.force_login(staff)
+        assert client.get(address).status_code == status
+        assert client.get(f"{SPELLS}999/versions/").status_code == (404 if status == 200 else 403)
+
+
+def test_definitions_of_any_size_are_compared(admin_client, spell):
+    """Schemas may come from a repository, whose owner may want the console busy."""
+    for turn in (0, 1):
+        values = [str((n * 7919 + turn) % 5000) for n in range(8000)]
+        Spell.objects.filter(pk=spell.pk).update(input_schema={"enum": values, "$comment": "x" * turn})
+        versions.keep(spell)
+    assert len(lines_shown(versions_page(admin_client, spell))) > 100
+
+
+def test_the_audit_log_names_the_version_that_a_form_made(admin_client, thrice):
+    for _ in range(2):
+        admin_client.post(f"{SPELLS}{thrice.pk}/change/", posted(active="", description="x"))
+    changes = AuditEntry.objects.filter(action="admin.spell.change").order_by("id")
+    noted = [((entry.before or {}).get("version"), (entry.after or {}).get("version")) for entry in changes]
+    assert noted == [(1, 2), (2, 3), (3, 4), (None, None)]
+
+
+def test_a_casts_page_says_under_which_version_it_was_accepted(admin_client, api_key, thrice):
+    thrice.refresh_from_db()
+    cast = accept_cast(api_key=api_key, spell=thrice, input={})
+    address = f"{CASTS}{cast.pk}/change/"
+    assert ">version 3</a>, the latest" in page(admin_client, address)
+    admin_client.post(f"{SPELLS}{thrice.pk}/change/", posted(price_cents="9"))
+    link = f'<a href="{SPELLS}{thrice.pk}/versions/?of=4&amp;than=3">version 3 (the spell is at 4)</a>'
+    assert link in page(admin_client, address)
+    Cast.objects.update(spell_version=None)
+    assert "accepted before versions were kept" in page(admin_client, address)
 
 
 # --- casts -----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from casts.versions import as_accepted
 from github_integration import api, identity
 from github_integration.models import WorkflowTarget
 from tests.casts.conftest import accept_cast, claim, ledger, step
-from tests.casts.test_versions import NOT_DEFINED, WRITTEN_BY_US, other
+from tests.casts.test_versions import defining, other
 
 from .doubles import API, REPO, sent_json
 
@@ -61,9 +61,8 @@ def change_everything() -> None:
     """Change every field of every spell and its target, by saving them."""
     for model in (Spell, WorkflowTarget):
         for row in model.objects.all():
-            for field in model._meta.concrete_fields:
-                if field.name not in WRITTEN_BY_US | NOT_DEFINED:
-                    setattr(row, field.name, other(field, getattr(row, field.name)))
+            for field in defining(model):
+                setattr(row, field.name, other(field, getattr(row, field.name)))
             row.save()
 
 
