@@ -181,6 +181,7 @@ class Platform:
         folder.mkdir(parents=True, exist_ok=True)
         for file in workflows:
             (folder / file.name).write_bytes(file.read_bytes())
+        shutil.copytree(ROOT / ".github" / "actions", folder.parent / "actions", dirs_exist_ok=True)
 
     def command(self, name: str) -> list[str]:
         """Return what starts "github", "web", or a worker of any other name."""

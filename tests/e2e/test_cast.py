@@ -17,7 +17,9 @@ def test_both_kinds_of_spell_succeed_with_output_and_are_paid(here: Platform):
     greeted, counted = (here.ended(cast["cast_id"]) for cast in (greet, count))
     assert greeted["output"] == {"greeting": "Hello, Ada!", "lines": ["Hello, Ada!", "Hello, Ada!"]}
     assert counted["output"] == {"words": 6, "characters": 19, "top": [["be", 2], ["to", 2], ["not", 1]]}
+    assert greeted["summary"].startswith(f"# greet\n\nCast `{greet['cast_id']}` succeeded.")
     for ended, cents in ((greeted, 1), (counted, 2)):
+        assert ended["annotations"] == []
         assert (ended["status"], ended["status_reason"], ended["progress"]) == ("succeeded", "succeeded", 100)
         assert ended["error"] is None
         [run] = here.runs(ended["cast_id"])
@@ -40,6 +42,21 @@ def test_a_workflow_gets_an_input_byte_for_byte_as_its_caller_sees_it(here: Plat
     assert f'"output":{given}' in shown
     streamed = here.call("GET", f"/api/v1/casts/{cast_id}/events?after=0").content.decode()
     assert f'"output":{given}' in streamed
+
+
+def test_what_the_jobs_of_a_run_remarked_is_told_with_its_job_also_if_it_succeeded(here: Platform):
+    ended = here.ended(here.cast("remark", {})["cast_id"])
+    assert (ended["status"], ended["output"]) == ("succeeded", {"read": True})
+    assert ended["summary"] == "# Beside it"
+    facts = [
+        (one["level"], one["title"], one["message"], one["file"], one["line"], one["job"])
+        for one in ended["annotations"]
+    ]
+    assert facts == [
+        ("warning", "Slow", "it took long", "src/a.py", 7, "Loud"),
+        ("notice", None, "one more thing", None, None, "Soft"),
+    ]
+    assert ended["artifact_url"].partition("?")[0].endswith("/artifacts/report")
 
 
 @pytest.mark.parametrize(("spell", "settled"), [("fail", "capture"), ("fail-for-free", "release")])
