@@ -63,6 +63,8 @@ def connect(request: HttpRequest) -> HttpResponseBase:
             place = writable()
             with alone_in(place.folder) as alone:
                 exchange = Exchange(place)
+                if alone and request.POST.get("instead") == ON:
+                    exchange.forget_code()
                 if alone and (app := exchange.go_on(secret_key=False)) is not None:
                     return done(request, exchange, app)
             return to_github(request, asked_by(request.POST, place))

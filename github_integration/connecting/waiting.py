@@ -12,7 +12,7 @@ from github_integration.connecting.places import APP_ID, KEY
 from github_integration.details import InstallationDetails
 
 EVERY = 2.0  # seconds between two looks at the App's installations
-# Passing: GitHub's servers may not all know a new App yet.
+PATIENCE = 15.0  # seconds until all of GitHub's servers know a new App, and its key
 PASSING = (errors.Unavailable, errors.NotSent, errors.RateLimited, errors.AuthFailed, errors.NotFound)
 
 
@@ -32,20 +32,18 @@ def installations(
 ) -> list[InstallationDetails]:
     """Return the App's installations as soon as there are some, none after so many seconds.
 
-    Raise GitHubError if GitHub does not know the App at the end either.
+    Raise GitHubError if GitHub can't be asked, or does not know the App, for longer than that and than PATIENCE.
     """
-    end, told = time.monotonic() + seconds, ""
+    begun, told = time.monotonic(), ""
     while True:
-        failed: errors.GitHubError | None = None
+        waited = time.monotonic() - begun
         try:
-            if found := github.app.installations():
+            found = github.app.installations()
+            if found or waited >= seconds:
                 return found
         except PASSING as exc:
-            failed = exc
+            if waited >= max(seconds, PATIENCE):
+                raise
             if str(exc) != told:
                 tell(told := str(exc))
-        if time.monotonic() >= end:
-            if failed is not None:
-                raise failed
-            return []
         nap(EVERY)

@@ -25,7 +25,7 @@ def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
         yield ABOUT.problem(
             "credentials",
             "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
-            hint="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY: docs/how-to/github-actions-setup.md, steps 1 and 4.",
+            hint="`manage.py connectgithub` makes an App and sets both: docs/how-to/github-actions-setup.md, step 2.",
         )
         return None
     try:

@@ -57,7 +57,7 @@ def broken_off(exc: errors.GitHubError) -> Finding:
     """Say that GitHub could not be asked any further."""
     hint = "See https://www.githubstatus.com, and try again later. If it lasts, see docs/how-to/troubleshooting.md."
     if isinstance(exc, errors.NotConfigured):
-        hint = "See docs/how-to/github-actions-setup.md, step 4."
+        hint = "`manage.py connectgithub` sets them: docs/how-to/github-actions-setup.md, step 2."
     elif isinstance(exc, errors.RateLimited):
         hint = f"Try again after {exc.retry_at:%Y-%m-%d %H:%M:%S} UTC. Casts wait for that by themselves."
     elif isinstance(exc, errors.NotSent):

@@ -86,7 +86,7 @@ class Command(BaseCommand):
                 self._connect(place)
         except (CantWrite, BadAnswer, Lost, errors.GitHubError) as exc:
             kept = " Run the same command again: it goes on from here." if Exchange(place).pending() else ""
-            raise CommandError(f"{printable(str(exc), 2000)}.{kept}".replace("..", ".")) from exc
+            raise CommandError(f"{printable(str(exc), 2000).rstrip('.')}.{kept}") from exc
         except KeyboardInterrupt:
             raise CommandError("Ended. Run the same command again: it goes on from here.") from None
         except OSError as exc:
@@ -98,6 +98,9 @@ class Command(BaseCommand):
     def say(self, text: str = "") -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+    def _hear(self, what: str) -> None:
+        self.say(f"GitHub: {printable(what)}. Trying again.")
 
     def _connect(self, place: Place) -> None:
         exchange = Exchange(place)
@@ -162,8 +165,9 @@ class Command(BaseCommand):
     def _installation(self, place: Place, values: dict[str, str]) -> int:
         """Return the installation that is the settings' now."""
         github = github_with(values)
-        wanted = self.options["installation"] or int(values.get(INSTALLATION) or 0)
-        found = installations(github, seconds=0, tell=self.say)
+        before = values.get(INSTALLATION, "")
+        wanted = self.options["installation"] or (int(before) if re.fullmatch("[0-9]{1,18}", before) else 0)
+        found = installations(github, seconds=0, tell=self._hear)
         if not found:
             app = github.app.details()
             address = installation_page(github_of(github.api_url), app.url, app.slug)
@@ -171,7 +175,7 @@ class Command(BaseCommand):
             if self.page is None:
                 self.page = open_installed_page(values.get("PUBLIC_URL") or settings.PUBLIC_URL)
                 self._browse(address)
-            found = installations(github, seconds=self.options["wait"], tell=self.say)
+            found = installations(github, seconds=self.options["wait"], tell=self._hear)
         if not found:
             raise CommandError("It is not installed yet. Run the same command again: it goes on from here.")
         one = chosen(found, wanted)
