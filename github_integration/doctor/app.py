@@ -25,7 +25,8 @@ def credentials(github: GitHub) -> Generator[Finding, None, AppDetails | None]:
         yield ABOUT.problem(
             "credentials",
             "GITHUB_APP_ID is not set, nor GITHUB_TOKEN.",
-            hint="`manage.py connectgithub` makes an App and sets both: docs/how-to/github-actions-setup.md, step 2.",
+            hint="Set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY; `manage.py connectgithub` makes an App and sets both: "
+            "docs/how-to/github-actions-setup.md, step 2.",
         )
         return None
     try:
