@@ -76,7 +76,7 @@ def read_source(repository: str, ref: str = "", *, files: Collection[str] = (), 
         when = f" Come back after {exc.retry_at:%Y-%m-%d %H:%M:%S} UTC." if exc.retry_at else " Come back in a while."
         raise ImportFailed(f"GitHub takes no more questions for now: {exc}.{when}") from exc
     except (errors.Unavailable, errors.NotSent) as exc:
-        raise ImportFailed(f"{str(exc).rstrip('.')}. Nothing was imported; try again in a while.") from exc
+        raise ImportFailed(f"{str(exc).rstrip('.')}. Try again in a while.") from exc
     except errors.GitHubError as exc:
         raise ImportFailed(f"GitHub: {str(exc).rstrip('.')}. “manage.py doctor” says more.") from exc
 

@@ -25,8 +25,11 @@ MOST_READ = 50  # each is a call, and somebody waits for the page; the command r
 KEY, SEEN = "key:", "seen:"  # before a file's name, in the form
 
 
+WIDE = forms.TextInput(attrs={"class": "vTextField"})
+
+
 class Where(forms.Form):
-    repository = forms.CharField(max_length=300, help_text="owner/name, or its address.")
+    repository = forms.CharField(max_length=300, widget=WIDE, help_text="owner/name, or its address.")
     ref = forms.CharField(
         max_length=200, required=False, help_text="Branch or tag to read and to cast at. Blank: the default branch."
     )

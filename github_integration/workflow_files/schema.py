@@ -38,6 +38,7 @@ NOT_A_DESCRIPTION = re.compile(
     r"|zizmor|generated|do not edit|^[-=*#~\s]*$",
     re.IGNORECASE,
 )
+INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\s*")
 Mapping = WorkflowTarget.Mapping
 
@@ -237,6 +238,8 @@ def _notes(
 
 def _odd(given: Input, environments: list[str] | None) -> Iterator[str]:
     name, default, options = one_line(given.name), default_of(given), _options(given, environments)
+    if not INPUT_NAME.fullmatch(given.name):
+        yield f"No input can be called {name[:40]!r}: GitHub refuses the file."
     if given.type not in TYPES:
         yield f"Input {name} has the type {given.type[:40]!r}, which GitHub does not know: it refuses the file."
     if given.type == "choice" and not options:

@@ -171,7 +171,7 @@ def test_github_failing_in_the_middle_imports_nothing(monkeypatch, write):
         return DEPLOY
 
     monkeypatch.setattr(Repository, "workflow_text", text)
-    with pytest.raises(ImportFailed, match=r"502\. Nothing was imported"):
+    with pytest.raises(ImportFailed, match=r"502\. Try again"):
         preview(REPO)
 
 

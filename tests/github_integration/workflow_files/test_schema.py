@@ -101,6 +101,7 @@ TAGGED = 'run-name: "[cast:${{ inputs.cast_id }}]"'
         ("cast_id: ", f"{TAGGED}\nconcurrency: c-${{{{ github.run_id }}}}", []),
         (", ".join(f"i{n}: " for n in range(25)) + ", cast_id: ", TAGGED, ["declares 26 inputs"]),
         ("cast_id: , x: {type: mystery}", TAGGED, ["type 'mystery'"]),
+        ("cast_id: , 1x: ", TAGGED, ["No input can be called '1x'"]),
         ("cast_id: , x: {type: choice}", TAGGED, ["without options"]),
         ("cast_id: , x: {type: number, default: many}", TAGGED, ["default 'many', which is no number"]),
         ("cast_id: , x: {type: environment, default: moon}", TAGGED, ["'moon', which is none of its options"]),
