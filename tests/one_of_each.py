@@ -80,7 +80,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
             "number": 2**53 + 1,
             "installation": installation,
             "name": "o/n",
-            "problems": [DOCUMENT],
+            "problems": [{"file": ".github/spells.toml", "line": 1, "message": "m"} | DOCUMENT],
             "report": DOCUMENT,
         },
         **dict.fromkeys(("pushed_at", "gone_at", "named_at", "looked_at", "applied_at"), MOMENT),
