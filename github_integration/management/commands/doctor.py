@@ -15,7 +15,7 @@ from django.urls import reverse
 from casts.models import Spell
 from github_integration import errors
 from github_integration.api import github
-from github_integration.doctor import app, findings, hook, installations, workflows
+from github_integration.doctor import app, findings, hook, installations, spell_files, workflows
 from github_integration.doctor.findings import About, Finding, Level
 from github_integration.doctor.once import asking_once
 from github_integration.models import WorkflowTarget
@@ -59,6 +59,8 @@ def examine(key: str | None, *, ping: bool) -> Iterator[Finding]:
         if not spells:
             hint = "manage.py loadspells spells.toml, or the admin. See docs/how-to/write-a-spell.md."
             yield About("Spells").warning("any", "There are no active spells.", hint=hint)
+        if key is None:
+            yield from spell_files.check()
     try:
         yield from on_github(spells, ping=ping, keep=key is not None)
     except errors.GitHubError as exc:

@@ -7,6 +7,7 @@ from django.test import Client
 
 from accounts.models import Account
 from casts.models import Spell
+from github_integration.doctor import spell_files
 from github_integration.models import Installation, RepositoryList, SpellRepository
 from tests.console import HOSTILE, page, queries, refuses_changes, shown
 from tests.spells import stored_spell
@@ -74,3 +75,19 @@ def test_what_files_say_of_a_spell_is_not_changed_in_the_admin(admin_client: Cli
     assert spell.workflowtarget.repository == row.name
     Installation.objects.update(limits_from_repository=False)
     assert 'name="max_running"' in page(admin_client, path)
+
+
+def test_the_doctor_tells_of_each_repository(account: Account) -> None:
+    a_row(5)
+    a_row(6, state="waiting", problems=[])
+    a_row(7, state="nothing", problems=[])
+    a_row(8, state="applied", problems=[], applied_commit="a" * 40, reported="check_run")
+    a_row(9, state="applied", problems=[], trouble="no access")
+    a_row(10, state="applied", problems=[], applied_commit="a" * 40, reported="nowhere")
+    Installation.objects.update(account=account)
+    RepositoryList.objects.create(installation_id=77, error="it needs Contents: read")
+    told = [(one.subject.rpartition("-")[2], one.level.value) for one in spell_files.check()]
+    assert told == [
+        *(("10", "warning"), ("5", "problem"), ("6", "warning"), ("8", "ok"), ("9", "problem")),
+        ("Installation 77", "warning"),
+    ]
