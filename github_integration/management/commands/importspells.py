@@ -76,8 +76,8 @@ class Command(DatabaseCommand):
         self.say_what_next(seen, result)
 
     def tell(self, seen: Preview) -> None:
-        source = seen.source
-        self.stdout.write(f"{source.repository} at {source.ref}: {len(source.workflows)} workflows.")
+        source, number = seen.source, len(seen.source.workflows)
+        self.stdout.write(f"{source.repository} at {source.ref}: {number} workflow{'s' * (number != 1)}.")
         for note in source.notes:
             self.stdout.write(f"Note: {note}")
         self.stdout.write(table_of(seen.found))
