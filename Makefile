@@ -11,7 +11,7 @@ help: ## this list
 demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast, REPOSITORY=FOLDER serves yours too
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once) $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
-test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what starts processes
+test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what takes long
 	@FAST=$(FAST) $(BIN)/python -m tests
 
 coverage: .venv/dev ## what of the code the tests reach, on SQLite and within one process

@@ -1,7 +1,7 @@
 """`python -m tests [pytest arguments]`: the whole suite on SQLite and, beside it, on a real Postgres.
 
 Without arguments both are cut in lanes, one pytest process each: those that compute get the time that is left by those
-that wait for other processes. With FAST=1 only the tests that start no process run, on SQLite.
+that wait for other processes. With FAST=1 only the tests that start no process and are not `thorough` run, on SQLite.
 
 A test that failed runs once more when all lanes have ended. If it passes then, it was the crowd: the suite passes and
 names it as unsteady, which is a fault of the test or of the code, to be found before the next.
@@ -27,7 +27,9 @@ E2E = ["tests/e2e"]
 OTHERS = ["tests", "--ignore=tests/e2e"]
 IN_PROCESS = ["-m", "not processes"]
 ON_POSTGRES = ["--database-only", "-m", "not once"]
-HALF = ["tests/casts", "tests/core"]
+QUICK = ["-m", "not processes and not thorough"]
+HALF = ["tests/casts", "tests/core"]  # of what computes
+REST = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
 CACHES = Path(__file__).resolve().parents[1] / ".pytest_cache"
 TESTS_FAILED = 1  # pytest's exit code
 UNSTEADY_MOST = 3  # more failures in a lane are no bad luck
@@ -101,21 +103,20 @@ def lanes_of(given: list[str], url: str) -> list[Lane]:
     """
     if given:
         return [Lane("SQLite", given, None), Lane("Postgres", given, url)]
-    rest = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
     return [
         Lane("SQLite, whole platforms", E2E, None),
         Lane("Postgres, whole platforms", [*E2E, *ON_POSTGRES], url),
         Lane("SQLite, other processes", [*OTHERS, "-m", "processes"], None),
-        Lane("SQLite", [*OTHERS, *IN_PROCESS], None, computes=True),
+        Lane("SQLite, all else", [*REST, *IN_PROCESS], None, computes=True),
+        Lane("SQLite, casts", [*HALF, *IN_PROCESS], None, computes=True),
+        Lane("Postgres, all else", [*REST, *ON_POSTGRES], url, computes=True),
         Lane("Postgres, casts", [*HALF, *ON_POSTGRES], url, computes=True),
-        Lane("Postgres, all else", [*rest, *ON_POSTGRES], url, computes=True),
     ]
 
 
 def fast_lanes() -> list[Lane]:
     """Return what starts no process, on SQLite, in two halves."""
-    rest = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
-    return [Lane("Casts", [*HALF, *IN_PROCESS], None), Lane("All else", [*rest, *IN_PROCESS], None)]
+    return [Lane("All else", [*REST, *QUICK], None), Lane("Casts", [*HALF, *QUICK], None)]
 
 
 def run(lanes: list[Lane], *, again: bool) -> int:
@@ -151,7 +152,7 @@ def main() -> int:
     """Run what is asked for."""
     if os.environ.get("FAST") and not sys.argv[1:]:
         code = run(fast_lanes(), again=False)
-        print("Left out: Postgres, and what starts processes (whole platforms, browser, act, commands): make test")
+        print("Left out: Postgres, what is thorough, and what starts processes (browser, act, commands …): make test")
         return code
     with a_hasty_postgres() as url:
         return run(lanes_of(sys.argv[1:], url), again=not sys.argv[1:])

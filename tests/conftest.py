@@ -25,8 +25,11 @@ from tests.spells import stored_spell
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
 hypothesis_settings.register_profile("ci", derandomize=True)
+hypothesis_settings.register_profile("fast", max_examples=20)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
+elif os.environ.get("FAST"):
+    hypothesis_settings.load_profile("fast")
 
 # --- what a test needs ---------------------------------------------------------------------------------------------
 

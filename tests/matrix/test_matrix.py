@@ -117,6 +117,7 @@ def ask(world: World, name: str, method: str, who: Identity) -> str:
     return verdict(response)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_who_gets_in_is_who_should(world: World, name: str):
     differences = [
@@ -194,6 +195,7 @@ def staff(db: None) -> Callable[..., Client]:
     return made
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("label", sorted(ADMIN))
 def test_staff_may_do_with_a_model_what_their_permissions_say(
     staff: Callable[..., Client], rows: dict[str, Any], label: str
