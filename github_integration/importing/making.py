@@ -133,6 +133,8 @@ def _found(
     spell, why = _meant(of_it, draft.key, chosen=draft.file in keys)
     if why:
         return replace(found, why=why)
+    if spell is not None and (kept_in := WorkflowTarget.of(spell).kept_in()):
+        return replace(found, state=State.LEFT_OUT, why=f"its spell {spell.key} is kept in {kept_in}")
     if spell is None:
         if draft.key in others:
             why = f"the key {draft.key} is taken by a spell of {described(others[draft.key])}"

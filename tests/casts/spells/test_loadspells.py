@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Account
 from casts.models import Spell
-from github_integration.models import WorkflowTarget
+from github_integration.models import Installation, SpellRepository, WorkflowTarget
 from tests.casts.conftest import accept_cast
 
 GOOD = """
@@ -269,3 +269,12 @@ def test_a_spell_needs_a_repository_from_somewhere(load, settings):
     settings.GITHUB_REPOSITORY = "demo/spells"
     load("[greet]\n")
     assert WorkflowTarget.objects.get().repository_used == "demo/spells"
+
+
+def test_a_spell_that_its_repository_defines_is_refused(load):
+    load(GOOD)
+    row = SpellRepository.objects.create(number=5, installation=Installation.objects.create(pk=1), name="demo/spells")
+    WorkflowTarget.objects.filter(spell__key="greet").update(defined_in=row)
+    with pytest.raises(CommandError, match="greet: is kept in the repository demo/spells"):
+        load(GOOD.replace("Greeting", "Other"))
+    assert Spell.objects.get(key="greet").name == "Greeting"

@@ -19,7 +19,7 @@ from casts.spells import toml
 from github_integration import errors
 from github_integration.api import Repository
 from github_integration.importing import ImportFailed, Preview, State, apply, asking, preview
-from github_integration.models import WorkflowTarget
+from github_integration.models import Installation, SpellRepository, WorkflowTarget
 from localgithub.world import World
 from tests.github_integration.doubles import REPO
 
@@ -105,6 +105,18 @@ def test_a_spell_by_hand_is_found_by_its_workflow_whatever_its_key(write):
     WorkflowTarget.objects.create(spell=spell, repository=REPO.upper(), workflow_file="deploy.yml", ref="main")
     assert (one(preview(REPO)).key, one(preview(REPO)).state) == ("ship-it", State.CHANGED)
     assert one(preview(REPO, "v1", files=["old.yml"]), "old.yml").state == State.LEFT_OUT
+
+
+def test_a_spell_that_its_repository_defines_is_left_alone(write):
+    write("deploy.yml", DEPLOY)
+    spell = imported("deploy.yml")
+    installation = Installation.objects.get_or_create(pk=1)[0]
+    row = SpellRepository.objects.create(number=5, installation=installation, name="octo-org/spells")
+    WorkflowTarget.objects.filter(spell=spell).update(defined_in=row)
+    write("deploy.yml", DEPLOY.replace("required: true", "required: false"))
+    found = one(preview(REPO, files=["deploy.yml"]))
+    assert (found.state, found.usable) == (State.LEFT_OUT, False)
+    assert "is kept in the repository octo-org/spells" in found.why
 
 
 def test_a_key_that_is_taken_asks_for_a_choice_and_nothing_is_made(write):
