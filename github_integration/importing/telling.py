@@ -16,7 +16,7 @@ HEAD = ("workflow", "spell", "", "what it takes")
 
 
 def table_of(found: Sequence[Found]) -> str:
-    rows = [HEAD, *((one.file, one.key or "-", one.state.value, takes(one)) for one in found)]
+    rows = [HEAD, *((one_line(one.file), one.key or "-", one.state.value, takes(one)) for one in found)]
     widths = [min(max(len(row[at]) for row in rows), 40) for at in range(len(HEAD) - 1)]
     lines = []
     for row in rows:
@@ -45,9 +45,9 @@ def details_of(found: Sequence[Found]) -> str:
         told = [told_of(change) for change in one.changes]
         told += [f"note: {note}" for note in one.notes if counts[note] == 1]
         if told:
-            lines += ["", f"{one.file} → {one.key}", *(f"  {line}" for line in told)]
+            lines += ["", f"{one_line(one.file)} → {one.key}", *(f"  {line}" for line in told)]
     for note in [note for note, count in counts.items() if count > 1]:
-        lines += ["", f"note on {', '.join(one.file for one in found if note in one.notes)}:", f"  {note}"]
+        lines += ["", f"note on {', '.join(one_line(one.file) for one in found if note in one.notes)}:", f"  {note}"]
     return "\n".join(lines)
 
 
