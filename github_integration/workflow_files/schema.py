@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -39,7 +40,7 @@ NOT_A_DESCRIPTION = re.compile(
     re.IGNORECASE,
 )
 INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\s*")
+NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?\s*")
 Mapping = WorkflowTarget.Mapping
 
 
@@ -170,6 +171,8 @@ def _number(default: Scalar) -> Scalar | None:
         return int(default)
     except ValueError:
         number = float(default)
+        if not math.isfinite(number):  # too large for JSON
+            return None
         return int(number) if number.is_integer() and abs(number) < 1e16 else number
 
 

@@ -37,6 +37,9 @@ def draft(inputs: str, *, more: str = "", environments: list[EnvironmentDetails]
         ("{type: number, default: '0.10'}", {"type": "number", "default": 0.1}),
         ("{type: number, default: '1e3'}", {"type": "number", "default": 1000}),
         ("{type: number, default: many}", {"type": "number"}),
+        ("{type: number, default: '1e999'}", {"type": "number"}),  # no number of JSON's
+        ("{type: number, default: '" + "9" * 5000 + "'}", {"type": "number"}),
+        ("{type: number, default: '\u0663'}", {"type": "number"}),
         ("{type: choice, options: [a, 1.10, a]}", {"type": "string", "enum": ["a", "1.1"]}),
         ("{type: choice, options: [a, b], default: b}", {"type": "string", "enum": ["a", "b"], "default": "b"}),
         ("{type: choice, options: [a, b], default: c}", {"type": "string", "enum": ["a", "b"]}),
