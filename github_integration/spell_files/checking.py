@@ -70,7 +70,7 @@ class Checker:
         values = dict(table.value)
         for name, message in self._unwritable(values):
             del values[name]
-            problems.append(table.problem(f"{name}: {message}", name))
+            problems.append(table.problem(f"{name[:80]}: {message}", name))
         file = self._workflow(table, values, problems)
         declared = None
         if file is not None:
@@ -90,7 +90,7 @@ class Checker:
             if name in known:
                 continue
             why = why_not(name, self.choices) if name in (*fields_of(WorkflowTarget), "account") else ""
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name[:80], known, n=1)
             guess = f" Is {near[0]} meant?" if near else f" A spell has {', '.join(known)}."
             yield name, why or f"there is no such field.{guess}"
 
@@ -100,11 +100,14 @@ class Checker:
             told = f'workflow_file: name the spell\'s workflow, a file in {WORKFLOWS}, such as "deploy.yml".'
             problems.append(table.problem(told))
             return None
+        if not isinstance(name, str):
+            problems.append(table.problem("workflow_file: Write text in quotes.", "workflow_file"))
+            return None
         there = self.snapshot.folder(WORKFLOWS)
-        if not isinstance(name, str) or name not in there:
-            near = get_close_matches(str(name), there, n=1)
+        if name not in there:
+            near = get_close_matches(name[:200], there, n=1)
             guess = f"; there is {near[0]}" if near else ""
-            told = f"workflow_file: {WORKFLOWS} has no {str(name)[:80]!r} at this commit{guess}."
+            told = f"workflow_file: {WORKFLOWS} has no {name[:80]!r} at this commit{guess}."
             problems.append(table.problem(told, "workflow_file"))
             return None
         if name not in self._files:

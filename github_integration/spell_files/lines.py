@@ -21,6 +21,17 @@ LONG_LITERAL = re.compile(r"'''(?:[^']|'(?!''))*+'{3,5}", re.DOTALL)
 TEXTS = (LONG_BASIC, LONG_LITERAL, BASIC, LITERAL)
 OTHER_VALUE = re.compile(r"[^,\]}#\n]*")
 ERROR_LINE = re.compile(r"\(at line (\d+),")
+# `tomllib` takes time by the square of a key's parts: minutes for a file of one key.
+MOST_PARTS = 32
+PART = r"""(?:(?<![\w-])[\w-]++|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?)"""
+# A text cut into what can't be taken for something else: comments, long texts, keys and values; in one pass, because
+# whatever has no end takes the rest.
+PIECE = re.compile(
+    r'''#[^\n]*+|"""(?:[^"\\]|\\.|"(?!""))*+"{0,5}|\'\'\'(?:[^']|'(?!\'\'))*+'{0,5}'''
+    rf"|({PART}(?:[ \t]*+\.[ \t]*+{PART}){{{MOST_PARTS}}})|{PART}(?:[ \t]*+\.[ \t]*+{PART})*+",
+    re.DOTALL,
+)
+NOTED_DEPTH = 8  # a mistake is told at its field, or near it
 
 
 def lines_of(text: str) -> dict[Path, int]:
@@ -34,6 +45,14 @@ def line_of(lines: dict[Path, int], path: Sequence[str | int]) -> int:
         if (line := lines.get(tuple(path[:end]))) is not None:
             return line
     return 1
+
+
+def too_many_parts(text: str) -> int:
+    """Return the line of the first key with more than MOST_PARTS parts, 0 if there is none. Takes any text."""
+    if text.count(".") < MOST_PARTS:
+        return 0
+    found = next((piece for piece in PIECE.finditer(text) if piece[1]), None)
+    return 0 if found is None else text.count("\n", 0, found.start()) + 1
 
 
 def error_line(text: str, exc: tomllib.TOMLDecodeError) -> int:
@@ -155,5 +174,5 @@ class Scanner:
         """Note where a thing is, and those above it that have no line of their own."""
         self._line += self.text.count("\n", self._counted_to, start)
         self._counted_to = start
-        for end in range(1, len(path) + 1):
+        for end in range(1, min(len(path), NOTED_DEPTH) + 1):
             self.lines.setdefault(path[:end], self._line)

@@ -13,10 +13,12 @@ from core import limits
 from github_integration import errors
 from github_integration.api import Repository
 from github_integration.details import Entry
-from github_integration.spell_files.lines import Path, error_line, line_of, lines_of
+from github_integration.spell_files.lines import MOST_PARTS, Path, error_line, line_of, lines_of, too_many_parts
+from github_integration.workflow_files.schema import cut, one_line
 
 FOLDER, FILE, MORE, WORKFLOWS = ".github", "spells.toml", "spells", ".github/workflows"
 KEPT_FILES = 1_000
+MESSAGE_CHARS = 500  # of a mistake, which may quote the file
 
 
 @dataclass(frozen=True, order=True)
@@ -26,6 +28,9 @@ class Problem:
     file: str
     line: int
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", cut(one_line(self.message), MESSAGE_CHARS))
 
     def stored(self) -> dict[str, Any]:
         return {"file": self.file, "line": self.line, "message": self.message}
@@ -41,7 +46,7 @@ class Table:
     lines: dict[Path, int] = field(repr=False)
 
     def problem(self, message: str, *where: str | int) -> Problem:
-        return Problem(self.file, line_of(self.lines, (self.key, *where)), f"{self.key}: {message}")
+        return Problem(self.file, line_of(self.lines, (self.key, *where)), f"{self.key[:80]}: {message}")
 
 
 class KnownFiles:
@@ -115,7 +120,7 @@ class Snapshot:
     def text_beside(self, file: str, path: str) -> str:
         """Return the file at a path that begins in another file's folder. Raise ValueError."""
         whole = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
-        if path.startswith("/") or whole.startswith("../") or "\\" in path or "\0" in path:
+        if path.startswith("/") or whole.split("/")[0] in (".", "..") or "\\" in path or "\0" in path:
             raise ValueError("the path leads out of the repository")
         return self.text(whole)
 
@@ -162,7 +167,9 @@ def tables_of(snapshot: Snapshot, files: list[str]) -> tuple[list[Table], list[P
 
 
 def tables_in(file: str, text: str) -> list[Table]:
-    """Return the tables of one file. Raise TOMLDecodeError, or ValueError for what is nested too deeply."""
+    """Return the tables of one file. Raise TOMLDecodeError, or ValueError for what would take too long."""
+    if line := too_many_parts(text):
+        raise ValueError(f"a key has more than {MOST_PARTS} parts, in line {line}")
     try:
         data = tomllib.loads(text)
         lines = lines_of(text)

@@ -9,10 +9,11 @@ from typing import Any
 from core.limits import SPELL_FILE_PROBLEMS
 from github_integration.spell_files.applying import Changes
 from github_integration.spell_files.reading import Problem
+from github_integration.workflow_files.schema import cut
 
 NAME = "Spell Platform"
 SHORT_CHARS = 140  # of a status, GitHub's limit
-MESSAGE_CHARS = 1_000
+SUMMARY_CHARS = 60_000  # GitHub refuses a check run with more than 65,535
 SPELLS_TOLD = 100
 
 Report = dict[str, Any]
@@ -27,7 +28,7 @@ def report(
         "commit": commit,
         "conclusion": conclusion,
         "title": title,
-        "summary": "\n".join(summary),
+        "summary": cut("\n".join(summary), SUMMARY_CHARS),
         "short": title if len(title) <= SHORT_CHARS else title[: SHORT_CHARS - 1] + "…",
         "annotations": [annotation(one) for one in problems[:SPELL_FILE_PROBLEMS]],
     }
@@ -39,7 +40,7 @@ def annotation(problem: Problem) -> dict[str, Any]:
         "start_line": problem.line,
         "end_line": problem.line,
         "annotation_level": "failure",
-        "message": problem.message[:MESSAGE_CHARS],
+        "message": problem.message,
     }
 
 

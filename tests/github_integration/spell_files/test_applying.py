@@ -66,6 +66,7 @@ MISTAKES = {
     '[a]\nworkflow_file = "deploy.yml"\n[a.input_schema]\ntype = "strnig"': (3, "input_schema", "2020-12"),
     '[a]\nworkflow_file = "deploy.yml"\ninput_schema = "no.json"': (3, "no.json", "there is no such file"),
     '[a]\nworkflow_file = "deploy.yml"\ninput_schema = "../../x"': (3, "leads out of the repository"),
+    '[a]\nworkflow_file = "deploy.yml"\ninput_schema = "../.."': (3, "leads out of the repository"),
     '[a]\nworkflow_file = "deploy.yml"\ninput_schema = "/etc/passwd"': (3, "leads out of the repository"),
     '[a]\nworkflow_file = "deploy.yml"\nname = 5': (3, "Write text in quotes"),
     '[A]\nworkflow_file = "deploy.yml"': (1, "lower-case"),
@@ -77,13 +78,15 @@ MISTAKES = {
     '[a]\nworkflow_file = "deploy.yml"\nworkflow_fil = "x"': (3, "Is workflow_file meant?"),
     # The workflow.
     "[a]\nname = 'x'": (1, "name the spell's workflow"),
-    '[a]\nworkflow_file = 5': (2, "has no '5'"),
+    '[a]\nworkflow_file = 5': (2, "Write text in quotes"),
+    '[a]\nworkflow_file = 0x' + "F" * 5000: (2, "Write text in quotes"),
     '[a]\nworkflow_file = "../x.yml"': (2, "at this commit"),
     '[a]\nworkflow_file = "deplo.yml"': (2, "there is deploy.yml"),
     # The file.
     "a = 1": (1, "is not a table"),
     "[a]\n\n[a]": (3, "no TOML"),
     "\ufeff[a]\nx = \"\"\"\n": (2, "no TOML"),
+    "a" + ".a" * 100 + " = 1": (1, "more than 32 parts, in line 1"),
     "a = " + "[" * 5000 + "]" * 5000: (1, "nested too deeply"),
 }  # fmt: skip
 
@@ -97,6 +100,18 @@ def test_each_mistake_has_its_line(hub: Hub) -> None:
         told = [one["message"] for one in row.problems if one["line"] == line]
         assert any(all(word in one for word in words) for one in told), (text, row.problems)
     assert not Spell.objects.exists()
+
+
+def test_what_a_file_says_is_told_in_bounds_and_without_what_disturbs(hub: Hub) -> None:
+    wrong = "".join(f'"{number}\\u001b{"x" * 2000}" = 1\n' for number in range(100))
+    hub.push(spells_toml=wrong)
+    work()
+    assert hub.row().reported == "check_run"
+    [check] = hub.checks()
+    assert len(check["summary"]) < 65_535  # GitHub's limit
+    told = [one["message"] for one in check["annotations"]]
+    assert len(told) == 100
+    assert all(len(one) <= 500 and one.isprintable() for one in told)
 
 
 WORKFLOWS = {

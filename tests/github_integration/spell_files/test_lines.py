@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from github_integration.spell_files.lines import error_line, line_of, lines_of
+from github_integration.spell_files.lines import error_line, line_of, lines_of, too_many_parts
 
 TEXT = '''\
 # "a" = 1
@@ -89,3 +89,31 @@ def test_what_is_no_toml_has_a_line(text: str, line: int) -> None:
     with pytest.raises(tomllib.TOMLDecodeError) as caught:
         tomllib.loads(text)
     assert error_line(text, caught.value) == line
+
+
+MANY = ".a" * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"a{MANY} = 1", 1),
+        (f"b = 1\n[ a{MANY} ]", 2),
+        ("b = 1\n" + " . ".join(['"\\""'] * 40) + " = 1", 2),
+        ("'' . " * 40 + "a = 1", 1),
+        ('b = {c = """\n\'""", a' + MANY + " = 1}", 2),  # a mark in a long text begins nothing
+        (f'# a{MANY}\nb = "a{MANY}"\nc = """a{MANY}\n"a{MANY}"""\n', 0),
+        (f"a{'.a' * 31} = 1", 0),
+        (f"b = [{'1.5, ' * 40}]", 0),
+    ],
+)
+def test_a_key_of_too_many_parts_is_found_without_reading_toml(text: str, line: int) -> None:
+    assert too_many_parts(text) == line
+    if not line:
+        tomllib.loads(text)
+
+
+def test_whatever_has_no_end_is_gone_through_once() -> None:
+    for mark in ('"', '\\"', '"""', '\\"""', "'", "a ", "a", " ", ".", "#"):
+        assert too_many_parts('"' + mark * 200_000 + "." * 40) == 0
+        assert too_many_parts(mark * 200_000 + "." * 40) == 0
