@@ -14,6 +14,7 @@ AFTER_TARGET = (
     *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
 )
 UNDEFINED = ("active",)  # whether it can be cast now says nothing of what is cast
+OWNER = "account_id"  # who may see this version; a cast goes by whose the spell is now
 
 
 def fields_of(target: type[SpellTarget] | None) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def definition_of(spell: Spell) -> Definition:
     model = runtime_for(spell.runtime).target
     rows: list[SpellTarget] = [] if model is None else [model.of(spell)]
     learnt = () if model is None else model.learnt
-    names = [name for name in (*fields_of(model), *learnt) if name not in UNDEFINED]
+    names = [name for name in (*fields_of(model), *learnt, OWNER) if name not in UNDEFINED]
     return {name: getattr(row_with(name, spell, *rows), name) for name in names}
 
 

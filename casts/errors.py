@@ -10,7 +10,7 @@ class SpellNotFound(SpellError):
 
 
 class SpellVersionNotFound(SpellError):
-    """The spell never had a version of this number."""
+    """The spell never had a version of this number, or it was another account's then."""
 
     code, status, title = "SPELL_VERSION_NOT_FOUND", 404, "Version of the spell not found"
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from casts.definition import Definition, definition_of, row_with
+from casts.definition import OWNER, Definition, definition_of, row_with
 from casts.models import Cast, Spell, SpellVersion
 from casts.models.spell import saved
 from casts.runtime import runtime_for, target_relations
@@ -105,12 +105,14 @@ def each_as_accepted(casts: Iterable[Cast]) -> list[Cast]:
 
 
 def as_it_was(spell: Spell, number: int) -> Spell | None:
-    """Return a copy of a spell with all that a version of it said, None if it has no such version."""
+    """Return a copy of a spell with all that a version of it said, and whose it was then; None if it has no such."""
     version = SpellVersion.objects.filter(spell=spell, number=number).first()
     if version is None:
         return None
     own = {field.name for field in Spell._meta.concrete_fields}
-    return as_of(spell, number, version.definition, [name for name in version.definition if name in own])
+    was = as_of(spell, number, version.definition, [name for name in version.definition if name in own])
+    was.account_id = version.definition.get(OWNER)
+    return was
 
 
 def as_of(spell: Spell, number: int, definition: Definition, names: Iterable[str] = KEPT) -> Spell:

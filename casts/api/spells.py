@@ -88,7 +88,8 @@ class OneSpell(APIView):
             return Response(spell_out(spell))
         if not A_NUMBER.fullmatch(asked):
             raise BadQuery(f"version is a whole number from 1, such as {spell.version}; not {asked[:40]!r}.")
-        if (was := versions.as_it_was(spell, int(asked))) is None:
+        was = versions.as_it_was(spell, int(asked))
+        if was is None or was.account_id not in (None, request.auth.account_id):
             raise SpellVersionNotFound(
                 f"The spell {spell_key!r} has no version {asked}; its latest is {spell.version}."
             )

@@ -60,13 +60,13 @@ def test_each_field_that_a_file_may_name_makes_a_version_and_is_in_it(spell, mod
         assert {key for key in after.definition if after.definition[key] != before.definition[key]} == {name}
 
 
-def test_what_a_spell_is_not_decided_by_makes_none(spell, account):
-    for changes in ({"active": False}, {"account": account}, {"tags_runs": True}, {}):
+def test_what_a_spell_is_not_decided_by_makes_none(spell):
+    for changes in ({"active": False}, {"tags_runs": True}, {}):
         for name, value in changes.items():
             setattr(spell, name, value)
         spell.save()
         WorkflowTarget.of(spell).save()
-    assert [row.definition.keys() & {"active", "account", "tags_runs"} for row in kept(spell)] == [set()]
+    assert [row.definition.keys() & {"active", "tags_runs"} for row in kept(spell)] == [set()]
 
 
 def test_a_field_that_came_later_had_its_default_before(spell):

@@ -98,4 +98,16 @@ def test_operators_name_the_owner_in_a_file(spell, account, tmp_path):
         with pytest.raises(CommandError, match=why):
             load(wrong)
     assert load('account = ""') is None
-    assert Spell.objects.get().version == 2  # whose it is says nothing of what it is
+    assert Spell.objects.get().version == 4
+
+
+def test_a_version_is_shown_to_those_alone_who_could_see_it_then(spell, account, others, api):
+    theirs = Api(others[0][1])
+    spell.account, spell.description = account, "Our secret plan"
+    spell.save()
+    spell.account, spell.description = None, "For all"
+    spell.save()
+    assert [api.get(f"/spells/greet?version={number}").status_code for number in (1, 2, 3)] == [200] * 3
+    seen = [theirs.get(f"/spells/greet?version={number}") for number in (1, 2, 3)]
+    assert [answer.status_code for answer in seen] == [200, 404, 200]
+    assert seen[1].json()["code"] == "SPELL_VERSION_NOT_FOUND"
