@@ -26,10 +26,10 @@ from casts.models import Spell
 from github_integration import errors
 from github_integration.api import github
 from github_integration.details import InstallationDetails
-from github_integration.importing import ImportFailed, Preview, apply, preview
+from github_integration.importing import Found, ImportFailed, Preview, apply, preview
 from github_integration.importing.telling import example_of, takes
 
-MAY = "casts.add_spell"
+MAY, MAY_CHANGE = "casts.add_spell", "casts.change_spell"
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 MOST_FILES = 60  # of one repository that are read for a page, one call each
 ACCOUNTS_SHOWN = 200
@@ -82,7 +82,7 @@ def for_operators(request: HttpRequest) -> HttpResponse:
         raise Problem(f"{name} belongs to another installation.", 404)
     if request.method == "POST":
         return make(request, seen, context)
-    return render(request, "github/installed.html", context | rows_of(seen))
+    return render(request, "github/installed.html", context | rows_of(request, seen))
 
 
 def ours(number: int) -> InstallationDetails:
@@ -107,14 +107,22 @@ def repositories_of(found: InstallationDetails) -> list[str]:
     return sorted((one.full_name for one in listed), key=str.lower)
 
 
-def rows_of(seen: Preview) -> dict[str, Any]:
-    rows = [{"found": one, "takes": takes(one), "value": f"{one.file}:{one.fingerprint}"} for one in seen.found]
+def rows_of(request: HttpRequest, seen: Preview) -> dict[str, Any]:
+    rows = [
+        {"found": one, "takes": takes(one), "value": f"{one.file}:{one.fingerprint}", "barred": barred(request, one)}
+        for one in seen.found
+    ]
     return {
         "seen": seen,
         "rows": rows,
         "usable": any(one.usable for one in seen.found),
         "accounts": Account.objects.order_by("name")[:ACCOUNTS_SHOWN],
     }
+
+
+def barred(request: HttpRequest, found: Found) -> bool:
+    """Whether a workflow has a spell already, which somebody may not change who may make new ones."""
+    return found.spell is not None and not request.user.has_perm(MAY_CHANGE)
 
 
 def make(request: HttpRequest, seen: Preview, context: Mapping[str, Any]) -> HttpResponse:
@@ -126,6 +134,8 @@ def make(request: HttpRequest, seen: Preview, context: Mapping[str, Any]) -> Htt
         raise Problem("No workflow was ticked.")
     if other := [file for file, mark in ticked.items() if today.get(file) != mark]:
         raise Problem(f"Changed meanwhile: {', '.join(other)[:300]}. Load the page again and have another look.", 409)
+    if any(barred(request, one) for one in seen.found if one.file in ticked):
+        raise PermissionDenied
     number = request.POST.get("account", "")
     account = Account.objects.filter(pk=number).first() if number.isdecimal() and len(number) < 19 else None
     if number and account is None:

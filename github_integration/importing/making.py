@@ -110,10 +110,13 @@ def compared(source: Source, *, keys: Mapping[str, str], prefix: str = "", lock:
 def _spells_of(source: Source, *, lock: bool) -> list[Spell]:
     """Return the spells whose workflow is in the repository, whatever its name was."""
     spells = Spell.objects.filter(runtime=Spell.Runtime.WORKFLOW_DISPATCH).select_related("workflowtarget")
-    if lock:
-        spells = spells.select_for_update(of=("self",))
     names = {source.repository.lower(), source.asked.lower()}
-    return [spell for spell in spells if WorkflowTarget.of(spell).repository_used.lower() in names]
+    found = [spell for spell in spells if WorkflowTarget.of(spell).repository_used.lower() in names]
+    if not lock:
+        return found
+    # NO KEY: casts that are accepted don't wait. In the order in which all lock spells.
+    locked = spells.filter(pk__in=[spell.pk for spell in found]).order_by("pk")
+    return sorted(locked.select_for_update(of=("self",), no_key=True), key=lambda spell: spell.key)
 
 
 def _found(

@@ -103,6 +103,16 @@ def test_an_operator_makes_spells_of_what_is_shown_and_gets_a_first_cast(
     assert "to" in Spell.objects.get().input_schema["properties"]
 
 
+def test_who_may_only_make_spells_changes_none(db: None):
+    spell = Spell.objects.create(key="good", name="Mine")
+    WorkflowTarget.objects.create(spell=spell, repository=REPO, workflow_file="good.yml", ref="main")
+    client = staff("add_spell")
+    shown = client.get(PAGE, OURS).content.decode()
+    [value] = re.findall(r'name="workflow" value="(good.yml:\w+)" disabled', shown)
+    assert client.post(PAGE, {**OURS, "repository": REPO, "workflow": value}).status_code == 403
+    assert [one.name for one in Spell.objects.all()] == ["Mine"]
+
+
 @pytest.mark.parametrize(
     ("query", "status", "said"),
     [
