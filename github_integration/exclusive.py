@@ -23,6 +23,8 @@ from github_integration.models import ExclusiveStart, WorkflowTarget
 from github_integration.targets import installation_of
 
 LATEST_START = dt.timedelta(minutes=15)  # how long after the request a run may come to be
+CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
+HELD = LATEST_START + CLOCK_SLACK  # then a run that is taken for a later cast's can't be an earlier one's
 ASK_AGAIN = dt.timedelta(seconds=5)
 REASON = "waiting_for_turn"
 MESSAGE = "Waiting its turn: casts of this workflow are started one at a time."
@@ -67,7 +69,7 @@ def held_until(holder: Cast | None) -> dt.datetime | None:
         return None
     if holder.status_reason == "dispatch_refused":
         return None
-    soon, over = timezone.now() + ASK_AGAIN, holder.dispatch_started_at + LATEST_START
+    soon, over = timezone.now() + ASK_AGAIN, holder.dispatch_started_at + HELD
     return soon if not holder.final else max(over, soon) if over > timezone.now() else None
 
 
@@ -80,9 +82,11 @@ def only_new_run(cast: Cast, event: str, runs: Iterable[Observation]) -> Observa
     assert cast.dispatch_started_at is not None
     if github().personal_token:  # its user starts runs by hand, too
         return None
-    ours = identity.name_of(installation_of(cast)).lower()
+    ours, earliest = identity.name_of(installation_of(cast)).lower(), cast.dispatch_started_at - CLOCK_SLACK
     # Titles with another cast's tag are that cast's.
     new = [seen for seen in runs if ours and seen.actor.lower() == ours and not moves.RUN_TAG.search(seen.title)]
+    # Of several dispatches the last one: others' runs may have come since the first.
+    new = [seen for seen in new if seen.made_at is None or seen.made_at >= earliest]
     taken = Cast.objects.filter(run_scope__iexact=cast.run_scope, run_key__in=[seen.run_key for seen in new])
     others = set(taken.exclude(pk=cast.pk).values_list("run_key", flat=True))
     new = [seen for seen in new if seen.run_key not in others]
@@ -105,7 +109,7 @@ def rival_of(cast: Cast, event: str) -> Cast | None:
     """
     same = workflow_of(cast, event)
     relation = WorkflowTarget.relation()
-    since = timezone.now() - LATEST_START
+    since = timezone.now() - HELD
     unknown = Cast.objects.filter(run_scope__iexact=cast.run_scope, run_key=None, dispatch_started_at__gte=since)
     unknown |= Cast.objects.filter(moves.RUNLESS, run_scope__iexact=cast.run_scope)
     others = unknown.exclude(pk=cast.pk).exclude(status_reason="dispatch_refused")

@@ -27,7 +27,7 @@ from casts.runtime import (
 )
 from github_integration import errors, exclusive, identity, recent, remarks, turns, wire
 from github_integration.api import Repository, github
-from github_integration.exclusive import LATEST_START
+from github_integration.exclusive import CLOCK_SLACK, LATEST_START
 from github_integration.inputs import inputs_of, payload_of
 from github_integration.models import WorkflowTarget
 from github_integration.outcomes import dispatch_outcome, require_not_paused, translate_errors
@@ -43,7 +43,6 @@ LOG_LINES = 20
 LOG_BYTES = 256 * 1024  # of a log's end, to find its last error in
 LOG_WAIT = dt.timedelta(seconds=20)  # logs appear a little after the run's end, and sometimes never
 MOST_PAGES = 10  # GitHub gives a thousand at most
-CLOCK_SLACK = dt.timedelta(minutes=2)  # between GitHub's clock and ours
 STOPPED = ("cancelled", "timed_out")  # how jobs end that were not allowed to go on
 MOST_STOPPED = 3  # of these are asked why
 MOST_ANNOTATIONS = 20

@@ -107,6 +107,11 @@ def test_whatever_else_there_is_is_nobodys(alone: Any, listed: Any, runs: list[A
     assert not steps.found_run(cast)
 
 
+def test_a_run_from_before_the_last_dispatch_is_nobodys(alone: Any, listed: Any) -> None:
+    listed(run(5, seconds=600))
+    assert found(alone(dispatch_attempts=2, created_at=ago(1200))) is None
+
+
 def test_a_second_run_is_waited_for_before_the_first_is_taken(alone: Any, listed: Any, settings: Any) -> None:
     settings.CAST_EXCLUSIVE_SECONDS = 60
     listed(run(6))
@@ -177,7 +182,13 @@ def test_after_a_lost_one_the_next_waits_until_its_run_can_no_longer_come(alone:
         exclusive.take(following, event)
     assert caught.value.retry_at is not None
     assert caught.value.retry_at > timezone.now() + dt.timedelta(minutes=14)
+    # Its run may come after a quarter of an hour, and be taken for one that was made two minutes later.
     Cast.objects.filter(pk=lost.pk).update(dispatch_started_at=ago(16 * 60))
+    for refuses in (exclusive.take, exclusive.require_free):
+        with pytest.raises(NotNow):
+            refuses(following, event)
+    Cast.objects.filter(pk=lost.pk).update(dispatch_started_at=ago(17 * 60 + 1))
+    exclusive.require_free(following, event)
     exclusive.take(following, event)
 
 
