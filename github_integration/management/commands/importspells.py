@@ -96,7 +96,7 @@ class Command(DatabaseCommand):
                 "\nCast it (KEY: manage.py createapikey ACCOUNT; the rest of its input: GET /api/v1/spells/"
                 f"{first.key}):\n\ncurl -sS {settings.PUBLIC_URL}/api/v1/cast -H 'Authorization: Bearer KEY' "
                 f"-H 'Content-Type: application/json' -H 'Prefer: wait=60' "
-                f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+                f"-d {shlex.quote(json.dumps(body, ensure_ascii=True))}"
             )
 
 

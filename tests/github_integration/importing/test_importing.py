@@ -236,6 +236,7 @@ on:
       "a\\nb<i>": {description: "x\\ny", type: "<b>"}
       "": {}
       ".": {default: [1]}
+      must: {required: true, type: choice, options: ["a'\\x9b31m\\u202e"]}
 """
 
 
@@ -246,8 +247,12 @@ def test_hostile_names_are_only_text(write, capsys):
     assert "\n" not in spell.name
     call_command("importspells", REPO, "--dry-run")
     shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert "\u202e" not in shown
+    Spell.objects.all().delete()
+    call_command("importspells", REPO, "--workflow", "deploy.yml")  # says how to cast it
+    shown += capsys.readouterr().out
+    assert "curl" in shown
+    for sign in ("\x1b", "\x9b", "\u202e"):
+        assert sign not in shown
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
