@@ -100,10 +100,11 @@ def rows_of(spell: Spell, table: dict[str, Any]) -> list[Spell | SpellTarget]:
     return [spell] if target is None else [spell, target]
 
 
-def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False) -> list[Mistake]:
+def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False, checked: bool = False) -> list[Mistake]:
     """Set a spell's fields from its table; return all that is wrong with it.
 
-    `read`: reads the files that hold schemas.
+    `read`: reads the files that hold schemas. `checked`: the same table was found right before, so the spell as a
+    whole, which takes long, is not looked at again.
     """
     if not isinstance(table, dict):
         return [Mistake("", "is not a table; write [greet] and below it the spell's fields")]
@@ -130,6 +131,8 @@ def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False) -> lis
         else:
             setattr(row, name, value)
     spell.name = spell.name or spell.key
+    if checked and not problems:
+        return []
     # A field whose value was refused above still has its old value: what is wrong with that, nobody wrote.
     found = {name: told for name, told in mistakes(rows, ("key", *fields)).items() if name not in wrong}
     return problems + [Mistake(name, " ".join(told)) for name, told in found.items()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts import principals
@@ -65,6 +66,7 @@ def apply(row: SpellRepository, choices: Installation, ready: list[Ready], outco
 
     Values of `outcome` may be functions of what has changed. Raise Refused, or LostClaim.
     """
+    check(row, choices, ready)
     try:
         with transaction.atomic():
             if not row.mine().update(looked_at=timezone.now()):  # locks the row until the end
@@ -80,6 +82,36 @@ def apply(row: SpellRepository, choices: Installation, ready: list[Ready], outco
         raise Refused(problems) from exc
 
 
+def check(row: SpellRepository, choices: Installation, ready: list[Ready]) -> None:
+    """Raise Refused for what is wrong with the spells. Before the transaction: of hundreds it takes seconds."""
+    before, _ = spells_of(row, Spell.objects.all())
+    taken = keys_of_others(row, [one.table.key for one in ready])
+    problems: list[Problem] = []
+    for one in ready:
+        if one.table.key in taken:
+            problems.append(one.table.problem(KEY_TAKEN))
+        else:
+            spell = before.get(one.table.key) or new_spell(one, choices)
+            begin_anew(row, choices, (spell, WorkflowTarget.of(spell)), one)
+            wrong = toml.fill(spell, one.values, one.read)
+            problems += [one.table.problem(str(mistake), *[mistake.field] * bool(mistake.field)) for mistake in wrong]
+    if problems:
+        raise Refused(problems)
+
+
+def spells_of(row: SpellRepository, spells: QuerySet[Spell]) -> tuple[dict[str, Spell], dict[int, WorkflowTarget]]:
+    """Return which of the spells the repository defines, by key, and their targets by the spells' ids."""
+    found = {spell.key: spell for spell in spells.filter(workflowtarget__defined_in=row)}
+    targets = {target.spell_id: target for target in WorkflowTarget.objects.filter(defined_in=row)}
+    for spell in found.values():
+        targets[spell.pk].spell = spell  # which knows its target by this
+    return found, targets
+
+
+def new_spell(one: Ready, choices: Installation) -> Spell:
+    return Spell(key=one.table.key, price_cents=choices.new_spell_price_cents)
+
+
 def keys_of_others(row: SpellRepository, keys: list[str]) -> set[str]:
     """Return which of the keys belong to spells that the repository did not define."""
     ours = WorkflowTarget.objects.filter(defined_in=row).values("spell_id")
@@ -88,21 +120,14 @@ def keys_of_others(row: SpellRepository, keys: list[str]) -> set[str]:
 
 def _apply(row: SpellRepository, choices: Installation, ready: list[Ready], commit: str) -> Changes:
     keys = [one.table.key for one in ready]
-    taken = keys_of_others(row, keys)
+    if taken := keys_of_others(row, keys):
+        raise Refused([one.table.problem(KEY_TAKEN) for one in ready if one.table.key in taken])
     # Locked: whoever changes one of them at this moment is waited for. NO KEY: casts that are accepted don't wait.
-    spells = Spell.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
-    before = {spell.key: spell for spell in spells.filter(workflowtarget__defined_in=row)}
-    targets = {target.spell_id: target for target in WorkflowTarget.objects.filter(defined_in=row)}
-    for spell in before.values():
-        targets[spell.pk].spell = spell  # which knows its target by this
-    changes, problems = Changes(), list[Problem]()
+    locked = Spell.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+    before, targets = spells_of(row, locked)
+    changes = Changes()
     for one in ready:
-        if one.table.key in taken:
-            problems.append(one.table.problem(KEY_TAKEN))
-        else:
-            problems += _one(row, choices, one, before.get(one.table.key), changes, commit)
-    if problems:
-        raise Refused(problems)
+        _one(row, choices, one, before.get(one.table.key), changes, commit)
     gone = [spell for key, spell in before.items() if key not in keys and targets[spell.pk].left_at is None]
     leave(gone, changes)
     if changes:
@@ -113,18 +138,16 @@ def _apply(row: SpellRepository, choices: Installation, ready: list[Ready], comm
 
 def _one(
     row: SpellRepository, choices: Installation, one: Ready, spell: Spell | None, changes: Changes, commit: str
-) -> list[Problem]:
+) -> None:
     """Make one spell what its table says, and what follows from where that is."""
     new = spell is None
-    spell = spell or Spell(key=one.table.key, price_cents=choices.new_spell_price_cents)
+    spell = spell or new_spell(one, choices)
     target = WorkflowTarget.of(spell)
     rows = (spell, target)
     names = [*set_by_files(choices), "declared_inputs"]
     was = values_of(rows, names)
     begin_anew(row, choices, rows, one)
-    wrong = toml.fill(spell, one.values, one.read)
-    if wrong:
-        return [one.table.problem(str(mistake), *[mistake.field] * bool(mistake.field)) for mistake in wrong]
+    toml.fill(spell, one.values, one.read, checked=True)
     differs = [name for name, value in values_of(rows, names).items() if value != was[name]]
     returns = target.left_at is not None
     if returns:
@@ -137,7 +160,6 @@ def _one(
         changes.back.append(spell.key)
     elif differs:
         changes.changed[spell.key] = differs
-    return []
 
 
 def begin_anew(row: SpellRepository, choices: Installation, rows: tuple[Spell, WorkflowTarget], one: Ready) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.db import connection
 
 from accounts.models import Account
 from casts.models import Spell
+from casts.spells import toml
 from github_integration.models import Installation, SpellRepository, WorkflowTarget
 
 from .conftest import INSTALLATION, Hub, deliver, skip_waits, the_spell, work
@@ -294,3 +298,21 @@ def test_two_hundred_spells_cost_as_many_requests_as_files_have_changed(hub: Hub
     deliver("push", hub.told())
     work()
     assert "262,144 are read at most" in hub.row().problems[0]["message"]
+
+
+def test_spells_are_checked_before_the_transaction_that_all_writers_wait_for(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths: list[int] = []
+    checked = toml.mistakes
+
+    def noted(*given: Any) -> Any:
+        depths.append(len(connection.savepoint_ids))
+        return checked(*given)
+
+    monkeypatch.setattr(toml, "mistakes", noted)
+    outside = len(connection.savepoint_ids)
+    hub.push(spells_toml=PLAIN, spells__more_toml='[second]\nworkflow_file = "deploy.yml"\n')
+    work()
+    assert hub.row().state == State.APPLIED
+    assert depths == [outside, outside]
