@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.utils.safestring import SafeString
 
+from casts.admin.spells import SpellAdmin
+from casts.models import Spell
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -25,6 +27,7 @@ from github_integration.api import github
 from github_integration.models import RepositoryList, SpellRepository
 from github_integration.spell_files import work
 from github_integration.spell_files.attention import RepositoryTroubles
+from github_integration.spell_files.handing_over import hand_over
 
 PROBLEMS_SHOWN = 100
 State = SpellRepository.State
@@ -121,3 +124,16 @@ class RepositoryListAdmin(ReadOnlyAdmin):
 
     listed = column("listed_at", utc_time, "last listed")
     next_at = column("due_at", utc_time, "listed again")
+
+
+@admin.action(description="Hand over to the files of its repository", permissions=["change"])
+def hand_over_to_files(where: SpellAdmin, request: HttpRequest, queryset: QuerySet[Spell]) -> HttpResponse | None:
+    spells = list(queryset.order_by("pk"))
+    done = [spell.pk for spell in spells if hand_over(spell)]
+    where.record(request, done, "Handed over to the files of its repository.")
+    others = "are not waited for: files of their repository must have been refused because of their keys"
+    where.report(request, "Spells handed over", done=len(done), of=len(spells), others=others)
+    return None
+
+
+SpellAdmin.runtime_actions.append(hand_over_to_files)

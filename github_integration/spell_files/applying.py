@@ -23,7 +23,8 @@ from github_integration.spell_files.reading import Problem
 
 KEY_TAKEN = (
     "this key is taken. Spells of all repositories share their keys here: choose another one, "
-    "such as one that begins with the repository's name."
+    "such as one that begins with the repository's name. If that spell runs in this repository already, the operator "
+    "can hand it over to this file."
 )
 
 

@@ -8,9 +8,11 @@ from django.test import Client
 from accounts.models import Account
 from casts.models import Spell
 from github_integration.doctor import spell_files
-from github_integration.models import Installation, RepositoryList, SpellRepository
+from github_integration.models import Installation, RepositoryList, SpellRepository, WorkflowTarget
 from tests.console import HOSTILE, page, queries, refuses_changes, shown
 from tests.spells import stored_spell
+
+from .conftest import Hub, work
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/github_integration/spellrepository/"
@@ -91,3 +93,26 @@ def test_the_doctor_tells_of_each_repository(account: Account) -> None:
         *(("10", "warning"), ("5", "problem"), ("6", "warning"), ("8", "ok"), ("9", "problem")),
         ("Installation 77", "warning"),
     ]
+
+
+def test_a_spell_is_handed_over_to_the_files_that_name_it(hub: Hub, other: Hub, admin_client: Client) -> None:
+    mine = stored_spell(key="deploy", name="Mine", repository=hub.name, workflow_file="deploy.yml", price_cents=7)
+    theirs = stored_spell(key="theirs", name="Theirs", repository=other.name, workflow_file="deploy.yml")
+    owned = stored_spell(key="owned", repository=hub.name, account=Account.objects.create(name="Another"))
+    act = {"action": "hand_over_to_files", "_selected_action": [mine.pk, theirs.pk, owned.pk]}
+    admin_client.post("/admin/casts/spell/", act)  # nobody waits for them
+    assert not WorkflowTarget.objects.exclude(defined_in=None).exists()
+    hub.push(spells_toml="".join(f'[{key}]\nworkflow_file = "deploy.yml"\n' for key in ("deploy", "theirs", "owned")))
+    work()
+    told = shown(admin_client.post("/admin/casts/spell/", act, follow=True).content.decode())
+    assert "Spells handed over: 1 of 3." in told
+    work()
+    assert hub.row().state == "refused"
+    assert [problem["message"].split(":")[0] for problem in hub.row().problems] == ["theirs", "owned"]
+    hub.push(spells_toml='[deploy]\nworkflow_file = "deploy.yml"\n')
+    work()
+    mine.refresh_from_db()
+    assert (hub.row().state, mine.name, mine.price_cents, mine.active) == ("applied", "Deploy", 7, True)
+    assert mine.account == hub.row().installation.account
+    theirs.refresh_from_db()
+    assert (theirs.name, theirs.active) == ("Theirs", True)
