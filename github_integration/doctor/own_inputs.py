@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
+from casts import versions
 from casts.models import Spell
 from core.limits import EVENT_NAMES
 from github_integration.doctor.findings import About, Finding
@@ -217,7 +219,10 @@ def news_of(known: dict[str, JSON] | None, now: dict[str, JSON]) -> str:
 def kept(target: WorkflowTarget, now: dict[str, JSON]) -> bool:
     """Keep what a file declares, unless the spell has meanwhile moved to another."""
     same = {name: getattr(target, name) for name in target.decisive}
-    if not WorkflowTarget.objects.filter(pk=target.pk, **same).update(declared_inputs=now):
-        return False
+    with transaction.atomic():
+        Spell.objects.select_for_update(no_key=True).filter(pk=target.spell_id).first()  # before its target, as always
+        if not WorkflowTarget.objects.filter(pk=target.pk, **same).update(declared_inputs=now):
+            return False
+        versions.keep(target.spell, source=f"{target.workflow_used}, as the doctor read it")
     target.declared_inputs = now
     return True
