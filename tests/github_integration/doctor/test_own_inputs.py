@@ -216,7 +216,7 @@ def test_what_a_file_declares_is_kept_only_if_that_was_asked_for(hub, write):
     spell.workflowtarget.refresh_from_db()
     assert known()[1]["stage"] == {"type": "choice", "required": True, "options": ["staging", "production"]}
     assert known()[0].level == Level.OK
-    latest = spell.versions.order_by("number").last()
+    latest = spell.versions.latest("number")
     assert (latest.definition["declared_inputs"], latest.source) == (known()[1], f"{name}, as the doctor read it")
     # Not kept where the spell has moved on meanwhile.
     retarget(spell, declared_inputs=None)
