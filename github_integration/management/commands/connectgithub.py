@@ -96,7 +96,7 @@ class Command(BaseCommand):
                 self.page.close()
 
     def say(self, text: str = "") -> None:
-        self.stdout.write(text)
+        self.stdout.write(text + "\n")
         self.stdout.flush()
 
     def _hear(self, what: str) -> None:
@@ -189,6 +189,7 @@ class Command(BaseCommand):
     def _next(self, values: dict[str, str], number: int) -> None:
         """Make spells of what the installation opens, if that is wanted; say what is to be done next."""
         names = [one.full_name for one in next(iter(github_with(values).repositories(number)), [])]
+        commands: list[list[str]] = []
         if not names:
             self.say("It opens no repository yet: add some on its page on GitHub. Then run this again.")
         elif not self.options["no_spells"]:
@@ -196,8 +197,10 @@ class Command(BaseCommand):
             commands = [["importspells", name] for name in names if NAME.fullmatch(name)][:SHOWN]
             if self._agreed():
                 commands = [command for command in commands if not self._run(values, *command)]
-            for command in commands:
-                self.say(f"To make spells of its workflows: {sys.executable} manage.py {' '.join(command)}")
+        if why_unready():
+            self.say(f"Make the tables of the database first: {sys.executable} manage.py migrate")
+        for command in commands:
+            self.say(f"To make spells of its workflows: {sys.executable} manage.py {' '.join(command)}")
         beside = Path(sys.executable).parent
         self.say(
             "\nRestart web and workers, if they run: settings are read at their start. If not, start them, each in a "

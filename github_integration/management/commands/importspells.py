@@ -93,8 +93,9 @@ class Command(DatabaseCommand):
         if first is not None and first.values is not None:
             body = {"spell_key": first.key, "input": example_of(first.values["input_schema"])}
             self.stdout.write(
-                "\nCast it (KEY: manage.py createapikey ACCOUNT; the rest of its input: GET /api/v1/spells/"
-                f"{first.key}):\n\ncurl -sS {settings.PUBLIC_URL}/api/v1/cast -H 'Authorization: Bearer KEY' "
+                "\nCast it, with your API key for KEY (createapikey ACCOUNT makes one; the rest of its input: GET "
+                f"/api/v1/spells/{first.key}):\n\n"
+                f"curl -sS {settings.PUBLIC_URL}/api/v1/cast -H 'Authorization: Bearer KEY' "
                 f"-H 'Content-Type: application/json' -H 'Prefer: wait=60' "
                 f"-d {shlex.quote(json.dumps(body, ensure_ascii=True))}"
             )

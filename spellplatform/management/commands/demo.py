@@ -119,7 +119,7 @@ class Command(BaseCommand):
         if settings.VAR_DIR.name != "demo":
             manage = f"VAR_DIR={shlex.quote(str(settings.VAR_DIR))} {manage}"
         self.stdout.write(
-            f"Progress page  {progress_url}\n"
+            f"\nProgress page  {progress_url}\n"
             f"Admin          {base}/admin/   user {ADMIN}, password {password}\n"
             f"API            {base}/api/v1/docs\n"
             f"Logs           {settings.VAR_DIR}/logs\n\n"

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from accounts.audit.models import AuditEntry
 from core.files import alone_in
 from github_integration.connecting.places import APP_ID, INSTALLATION, KEY, EnvFile
+from github_integration.management.commands import connectgithub
 from localgithub.world import World
 from tests.github_integration.doctor.conftest import _doctors_server, _one_proof, world  # noqa: F401
 from tests.github_integration.doubles import API, DATA, REPO
@@ -84,6 +85,7 @@ def test_an_app_that_there_is_is_gone_on_with(
     tmp_path: Path,
     world: World,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     place = EnvFile(tmp_path / ".env")
     place.write({APP_ID: "1", KEY: (DATA / "app.pem").read_text(), "GITHUB_API_URL": world.config.base_url})
@@ -93,6 +95,11 @@ def test_an_app_that_there_is_is_gone_on_with(
     assert f"It opens {REPO}" in told
     assert f"manage.py importspells {REPO}" in told  # nobody is there to be asked
     assert "BEGIN" not in told
+    assert "migrate" not in told
+    monkeypatch.setattr(connectgithub, "why_unready", lambda: "The database is empty")
+    call_command("connectgithub", "--no-browser", "--env-file", str(place.path), "--wait", "0")
+    told = capsys.readouterr().out
+    assert 0 < told.find("manage.py migrate") < told.find("manage.py importspells")
     world.remove(True)
     try:
         assert "not installed yet" in refused("--env-file", str(place.path), "--wait", "0")
