@@ -80,3 +80,8 @@ class Conflict(GitHubError):
 
 class Refused(GitHubError):
     """400, 422 and other 4xx: GitHub understood and refuses."""
+
+
+def lacks_permission(exc: GitHubError) -> bool:
+    """Whether the App may not do this at all; GitHub says so of a call, or when the token for it is asked for."""
+    return isinstance(exc, PermissionMissing) or "permissions requested" in str(exc).lower()

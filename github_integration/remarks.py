@@ -86,12 +86,7 @@ def allowed(cast: Cast, call: Callable[[], T]) -> T | None:
             return call()
     except NotNow as exc:
         if isinstance(exc.__cause__, errors.NotFound | errors.Gone | errors.PermissionMissing | errors.Refused):
-            if lacks_permission(exc.__cause__):
+            if errors.lacks_permission(exc.__cause__):
                 refused[installation] = time.monotonic() + REFUSED_FOR
             return None
         raise
-
-
-def lacks_permission(error: errors.GitHubError) -> bool:
-    """Whether it is the permission, or a token with it, that was refused: not this one job, or this repository."""
-    return isinstance(error, errors.PermissionMissing) or "permissions requested" in str(error)

@@ -49,7 +49,6 @@ class LocalPage:
     def __init__(self, asked: Asked | None, port: int) -> None:
         self.asked = asked  # None: there is an App already, and only its installation is waited for
         self.answers: queue.Queue[Answer] = queue.Queue()
-        self.installed = threading.Event()  # the browser came from GitHub's page for that
         self._token, self._state = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._lock = threading.Lock()
         page = self
@@ -132,7 +131,6 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path == CONNECTED_PATH:
             self._connected(parts.query)
         elif parts.path == INSTALLED_PATH:
-            self.owner.installed.set()
             self._show(200, "<h1>Installed</h1><p>The command in your terminal goes on from here.</p>")
         else:
             self._show(404, "<h1>Nothing here</h1><p>Open the address that the command prints.</p>")

@@ -41,7 +41,7 @@ def tell(row: SpellRepository, repository: Repository) -> None:
                 state = STATES[report["conclusion"]]
                 repository.set_status(report["commit"], state=state, context=NAME, description=report["short"])
         except REFUSALS as exc:
-            closed = lacks_permission(exc)
+            closed = errors.lacks_permission(exc)
             logger.info("commit not told so", extra={"repository": row.name, "way": way.value, "why": str(exc)})
             if closed:  # for all repositories of the installation, until the next list of them
                 following = ways[ways.index(way) + 1]
@@ -74,11 +74,6 @@ def _check_run(row: SpellRepository, repository: Repository, report: Report) -> 
     for start in range(told, len(annotations), AT_ONCE):
         repository.annotate(number, output | {"annotations": annotations[start : start + AT_ONCE]})
     return number
-
-
-def lacks_permission(exc: errors.GitHubError) -> bool:
-    """Whether the App may not do this at all; GitHub says so of a call, or when the token for it is asked for."""
-    return isinstance(exc, errors.PermissionMissing) or "permissions requested" in str(exc).lower()
 
 
 def _note(row: SpellRepository, reported: str, **more: Any) -> None:

@@ -186,7 +186,7 @@ def head_of(row: SpellRepository, repository: Repository) -> str:
     except (errors.Conflict, errors.NotFound):
         return ""
     except errors.Refused as exc:
-        if reporting.lacks_permission(exc):
+        if errors.lacks_permission(exc):
             raise
         return ""
 
