@@ -136,4 +136,7 @@ SPELLS_IN_FILES = limit(500, "spells", "GitHub", "spells that a repository's fil
 SPELL_FILE_READS = limit(
     600, "files", "GitHub", "schema and workflow files that a repository's spells name", "none of them is applied"
 )
+SPELL_FILES_BYTES = limit(
+    16 * MIB, "bytes", "GitHub", "all files that a repository's spells need, together", "none of them is applied"
+)
 SPELL_FILE_PROBLEMS = limit(200, "mistakes", "GitHub", "mistakes that are told of a commit", "left out, and counted")

@@ -81,6 +81,7 @@ class Snapshot:
         self.repository, self.commit = repository, commit
         self._folders: dict[str, dict[str, Entry]] = {}
         self._texts: dict[str, str | ValueError] = {}
+        self._size = 0  # of all that was read
 
     def folder(self, path: str) -> dict[str, Entry]:
         """Return what a folder holds, by name; nothing if it isn't there."""
@@ -93,8 +94,12 @@ class Snapshot:
         if path not in self._texts:
             if len(self._texts) >= limits.SPELL_FILE_READS:
                 raise ValueError(f"{limits.SPELL_FILE_READS} files are read at most")
+            if self._size > limits.SPELL_FILES_BYTES:
+                raise ValueError(f"together the files have more than {limits.SPELL_FILES_BYTES:,} bytes")
             try:
-                self._texts[path] = self._bytes(path).decode("utf-8-sig")
+                content = self._bytes(path)
+                self._size += len(content)
+                self._texts[path] = content.decode("utf-8-sig")
             except errors.NotFound:
                 self._texts[path] = ValueError("there is no such file at this commit")
             except UnicodeDecodeError:

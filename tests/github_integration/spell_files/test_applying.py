@@ -10,6 +10,7 @@ from django.db import connection
 from accounts.models import Account
 from casts.models import Spell
 from casts.spells import toml
+from core import limits
 from github_integration.models import Installation, SpellRepository, WorkflowTarget
 
 from .conftest import INSTALLATION, Hub, deliver, skip_waits, the_spell, work
@@ -104,6 +105,14 @@ def test_each_mistake_has_its_line(hub: Hub) -> None:
         told = [one["message"] for one in row.problems if one["line"] == line]
         assert any(all(word in one for word in words) for one in told), (text, row.problems)
     assert not Spell.objects.exists()
+
+
+def test_files_are_read_up_to_a_size_together(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SPELL_FILES_BYTES", 30)
+    hub.push(spells_toml=PLAIN)
+    work()
+    told = "This workflow, which a spell names, can't be read: together the files have more than 30 bytes."
+    assert [problem["message"] for problem in hub.row().problems] == [told]
 
 
 def test_what_a_file_says_is_told_in_bounds_and_without_what_disturbs(hub: Hub) -> None:
