@@ -89,6 +89,7 @@ def test_an_app_that_there_is_is_gone_on_with(
 ):
     place = EnvFile(tmp_path / ".env")
     place.write({APP_ID: "1", KEY: (DATA / "app.pem").read_text(), "GITHUB_API_URL": world.config.base_url})
+    place.write({INSTALLATION: "no number"})
     call_command("connectgithub", "--no-browser", "--env-file", str(place.path), "--wait", "0")
     told = capsys.readouterr().out
     assert place.read()[INSTALLATION] == "77"
