@@ -31,6 +31,14 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read what we print wants no more of it, as with `… | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        raise  # another connection's
     except ImproperlyConfigured as exc:
         sys.exit(f"{exc}")  # a setting; where in our code it was read helps nobody
     except DatabaseError as exc:

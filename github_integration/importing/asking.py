@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from core.db.documents import written
 from github_integration import errors
 from github_integration.api import GitHub, Repository, github
-from github_integration.details import EnvironmentDetails, RepositoryDetails, WorkflowDetails
+from github_integration.details import EnvironmentDetails, InstallationDetails, RepositoryDetails, WorkflowDetails
 from github_integration.models import PERSONAL
 from github_integration.workflow_files.reading import Unreadable, WorkflowFile, read
 from github_integration.workflow_files.schema import Draft, draft_of, one_line
@@ -19,6 +19,7 @@ FOLDER = ".github/workflows/"
 FULL_NAME = re.compile(r"(?:(?:https?://|git@)[^/\s:]+[/:])?([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 COMMIT = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
 FILE = re.compile(r"[\w.-]+\.ya?ml")  # what a spell's workflow_file can be
+LISTED = 10  # names in a message
 STATES = {
     "disabled_inactivity": "GitHub disabled it after 60 days without activity",
     "disabled_manually": "somebody disabled it",
@@ -132,10 +133,12 @@ def _installation(hub: GitHub, name: str) -> int:
     try:
         found = hub.app.installation_of(name)
     except errors.NotFound as exc:
-        known = ", ".join(one.account or str(one.id) for one in hub.app.installations()) or "nobody's account"
+        known = hub.app.installations()
+        accounts = ", ".join(one.account or str(one.id) for one in known) or "nobody's account"
         raise ImportFailed(
-            f"The App is not installed on {name}, or there is no such repository. It is installed on: {known}. Compare "
-            f"the name; then add the repository on the installation's page, “Repository access”."
+            f"The App is not installed on {name}, or there is no such repository. It is installed on: {accounts}."
+            f"{_beside(hub, name, known)} Compare the name; then add the repository on the installation's page, "
+            "“Repository access”."
         ) from exc
     if found.suspended_at:
         raise ImportFailed(
@@ -143,6 +146,19 @@ def _installation(hub: GitHub, name: str) -> int:
             f"“Unsuspend” at the end of {found.url or 'its page'}."
         )
     return found.id
+
+
+def _beside(hub: GitHub, name: str, known: list[InstallationDetails]) -> str:
+    """Say which repositories of the same owner the App is installed on, if it is on any."""
+    owner = name.partition("/")[0].lower()
+    one = next((one for one in known if one.account.lower() == owner and not one.suspended_at), None)
+    if one is None:
+        return ""
+    try:
+        names = [listed.full_name for listed in next(iter(hub.repositories(one.id)), [])]
+    except errors.GitHubError:
+        return ""  # only a help
+    return f" There it opens {', '.join(names[:LISTED])}{' and more' if names[LISTED:] else ''}." if names else ""
 
 
 def _details(hub: GitHub, repository: Repository) -> RepositoryDetails:

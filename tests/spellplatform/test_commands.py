@@ -56,6 +56,17 @@ def test_what_needs_no_secret_key_runs_without(tmp_path, arguments):
     assert done.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path):
+    """As `manage.py importspells … | head -3`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "manage.py", "--help"]
+    env = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize("argument", ["version", "--version"])
 def test_the_version_is_ours_beside_djangos_and_needs_no_sound_setting(tmp_path, argument):
     done = manage(tmp_path, argument, DATABASE_URL="nonsense", LOG_LEVEL="LOUD")

@@ -157,7 +157,8 @@ def test_several_spells_of_one_workflow_ask_which_is_meant(write):
     ("repository", "how", "said"),
     [
         ("nonsense", {}, "write owner/name"),
-        ("demo/nowhere", {}, "The App is not installed on demo/nowhere"),
+        ("demo/nowhere", {}, f"The App is not installed on demo/nowhere.*on: demo. There it opens .*{REPO}.*Compare"),
+        ("nobody/nowhere", {}, "It is installed on: demo. Compare"),
         (REPO, {"ref": "nowhere"}, "no branch or tag 'nowhere'"),
         (REPO, {"ref": "a" * 40}, "is a commit"),
         (REPO, {"files": ["none.yml"]}, "has no workflow none.yml that GitHub knows of. It has: good.yml, heard.yml"),
