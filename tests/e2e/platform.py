@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -40,10 +41,15 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port that nobody has, and that the system gives nobody who asks for any: those begin at 32768."""
+    for port in random.sample(range(15_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def until(what: Callable[[], T | Literal[False] | None], *, seconds: float = 60.0, every: float = 0.05) -> T:
@@ -240,6 +246,8 @@ class Platform:
         """Wait until web and the local GitHub answer."""
         until(lambda: self.answers(self.github + "/versions"))
         until(lambda: self.answers(self.url + "/api/v1/budget"))
+        ended = {name: self.log(name) for name, process in self.running.items() if process.poll() is not None}
+        assert not ended, ended
 
     def log(self, name: str) -> str:
         """Return what a process wrote so far; blank if it was never started."""

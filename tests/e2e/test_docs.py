@@ -26,12 +26,14 @@ from tests.pages import PAGES, name_of
 pytestmark = pytest.mark.skipif(bool(server()), reason="The demo has a SQLite database of its own; once is enough.")
 
 LEFT_BEHIND = (".git", ".venv", "var", "tests", "staticfiles", "*_cache", ".hypothesis", "__pycache__")
+FIRST_SPELL = "docs/tutorial/your-first-spell.md"
 KEY_LINE = "export BASE=http://127.0.0.1:8000 KEY=sk_live_spl_...\n"  # for the reader to fill in
 # What an example can't know. Of these only the kind of the value is compared, of all others the value.
 VOLATILE = {
     *("cast_id", "created_at", "expires_at", "request_id", "progress_url", "events_url", "url", "id", "prefix"),
     *("secret", "digest", "size_bytes", "next_try_at", "next", "retry_of", "captured_cents", "held_cents"),
     *("remaining_cents", "month", "resets_at", "total_cents", "tries", "day", "casts", "open_casts"),
+    *("version", "spell_version"),  # the documentation's other examples change spells too
 }
 
 
@@ -86,6 +88,27 @@ class Demo:
         return done.stdout, [(int(re.findall(r"^HTTP/\S+ (\d+)", text, re.M)[-1]), text) for text in headers]
 
 
+def letters(parent: Path) -> Path:
+    """Make the repository of the tutorial about the first spell."""
+    tree = parent / "letters"
+    workflow = tree / ".github" / "workflows" / "letter.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text(yaml_of(FIRST_SPELL)[0])
+    subprocess.run(["git", "-C", str(tree), "init", "-q", "-b", "main"], check=True)
+    commit(tree)
+    return tree
+
+
+def commit(tree: Path) -> None:
+    who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(tree), "add", "-A"], check=True)
+    subprocess.run(["git", "-C", str(tree), *who, "commit", "-qm", "change"], check=True)
+
+
+def yaml_of(doc: str) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```$", (ROOT / doc).read_text(), re.MULTILINE | re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     for tool in ("curl", "openssl"):
@@ -101,7 +124,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     environment = {n: os.environ[n] for n in ("PATH", "HOME", "LANG", "XDG_CACHE_HOME") if n in os.environ}
     environment |= {"CALLBACK_ALLOWED_HOSTS": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [str(folder / ".venv" / "bin" / "python"), "manage.py", "demo"],
+        [str(folder / ".venv" / "bin" / "python"), "manage.py", "demo", "--repository", str(letters(folder.parent))],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -278,6 +301,27 @@ def with_the_webhooks_secret(demo: Demo, _: contextlib.ExitStack) -> None:
 README, API, TUTORIAL = "README.md", "docs/reference/api.md", "docs/tutorial/first-cast.md"
 SETUP, WRITE = "docs/how-to/github-actions-setup.md", "docs/how-to/write-a-spell.md"
 TROUBLESHOOTING = "docs/how-to/troubleshooting.md"
+IMPORT = ".venv/bin/python manage.py demo importspells demo/letters"
+
+
+def with_letters_imported(demo: Demo, cleaning: contextlib.ExitStack) -> None:
+    demo.shell(IMPORT)
+
+
+def with_letters_own_spells(demo: Demo, cleaning: contextlib.ExitStack) -> None:
+    """Say whose the installation's spells are, as an operator does in the admin, and commit the tutorial's file."""
+    choose = (
+        "from accounts.models import Account; from github_integration.models import Installation; "
+        "Installation.objects.filter(pk=1).update(account=Account.objects.get(name='demo'))"
+    )
+    demo.shell(f'.venv/bin/python manage.py demo shell -v0 -c "{choose}"')
+    [file] = re.findall(r"^```toml\n(.*?)^```$", text_of(FIRST_SPELL), re.MULTILINE | re.DOTALL)
+    tree = demo.folder.parent / "letters"
+    (tree / ".github" / "spells.toml").write_text(file)
+    commit(tree)
+    until(lambda: "letters-write" in str(demo.call("GET", "/spells")))
+
+
 SNIPPETS = [
     Snippet(README, '"name": "Merlin"', (201,), prints='"final":true'),
     Snippet(TUTORIAL, "/spells/greet", (200,), prints='"price_cents":1,'),
@@ -308,6 +352,10 @@ SNIPPETS = [
     Snippet(API, '"nightly report"', (201,)),
     Snippet(API, "DELETE $BASE/api/v1/keys/10", (204,), with_ten_keys),
     Snippet(API, "/audit?page_size=5", (200,)),
+    Snippet(FIRST_SPELL, '"copies": 2', (201,), with_letters_imported),
+    Snippet(FIRST_SPELL, '"tone": "rude"', (422,), with_letters_imported),
+    Snippet(FIRST_SPELL, '"copies": 9', (201,), with_letters_imported),
+    Snippet(FIRST_SPELL, "/spells/letters-write", (200,), with_letters_own_spells, prints="Write letters"),
     Snippet(SETUP, "Prefer: wait=60", (201,), prints=r'"greeting": ?"Hello, Ada!"'),
     Snippet(
         SETUP,
@@ -378,6 +426,28 @@ def test_a_curl_of_the_documentation_does_what_it_says(everything: Demo, snippet
         if "results" in real and "results" not in block.shown:  # a line of a list
             real = real["results"][0]
         assert list(differences(block.shown, real)) == []
+
+
+def test_the_first_spell_hands_back_a_result_and_follows_its_workflow(everything: Demo) -> None:
+    with contextlib.ExitStack() as cleaning:
+        with_letters_imported(everything, cleaning)
+    tree = everything.folder.parent / "letters"
+    workflow = tree / ".github" / "workflows" / "letter.yml"
+    workflow.write_text(workflow.read_text() + yaml_of(FIRST_SPELL)[1])
+    commit(tree)
+    cast = everything.cast(spell_key="letter", input={"to": "Merlin", "copies": 2})
+    [shown] = re.findall(r'^\{\n  "status": "succeeded",\n  "output".*?^\}$', text_of(FIRST_SPELL), re.M | re.S)
+    assert list(differences(json.loads(shown), everything.call("GET", f"/casts/{cast}"))) == []
+
+    workflow.write_text(workflow.read_text().replace("[friendly, formal]", "[friendly, formal, royal]"))
+    printed, _ = everything.shell(IMPORT)
+    [said] = re.findall(r"^letter.yml → letter\n.*?$", text_of(FIRST_SPELL), re.M | re.S)
+    assert said in printed
+    everything.cast(spell_key="letter", input={"to": "Merlin", "tone": "royal"})
+
+
+def text_of(doc: str) -> str:
+    return (ROOT / doc).read_text()
 
 
 def test_the_shown_event_has_the_fields_of_real_ones(everything: Demo) -> None:

@@ -15,6 +15,9 @@ DUE, MOVES = "tests/core/test_due.py", "tests/casts/lifecycle/test_moves.py"
 SCOPES, LEDGER = "tests/accounts/test_scopes_of_budget.py", "tests/accounts/test_ledger.py"
 ACCESS_OF = "casts.access:"
 READERS, CONTENTS = "tests/casts/test_readers.py", "tests/casts/callbacks/test_contents.py"
+OWNERSHIP, AS_ACCEPTED = "tests/casts/spells/test_ownership.py", "tests/github_integration/test_as_accepted.py"
+EXCLUSIVE = "tests/github_integration/test_exclusive.py"
+FILES = "tests/github_integration/spell_files/test_applying.py"
 ONCE, LINE = "tests/casts/lifecycle/test_idempotency.py", "tests/casts/lifecycle/test_slots.py"
 
 
@@ -61,7 +64,7 @@ MUTATIONS = [
     Mutation(
         "find_cast: a run that can't be ours",
         MOVES_OF + "find_cast",
-        swap("runtime_of(_cast).may_own(_cast, _seen)", "True"),
+        swap("runtime_of(as_accepted(_cast)).may_own(_cast, _seen)", "True"),
         (MOVES,),
     ),
     Mutation(
@@ -253,5 +256,42 @@ MUTATIONS = [
         "casts.models.callback:CallbackEndpoint.wants",
         swap("_kind in _kinds and _spell", "_kind in _kinds"),
         (CONTENTS,),
+    ),
+    # Spells that people bring.
+    Mutation(
+        "castable: another account's spell",
+        "casts.casting:castable",
+        swap("_spell.account_id in (None, _key.account_id)", "True"),
+        (OWNERSHIP,),
+    ),
+    Mutation(
+        "claimed: the spell as it is now",
+        "casts.execution.steps:claimed",
+        swap("as_accepted(_cast)", "_cast"),
+        (AS_ACCEPTED,),
+    ),
+    Mutation(
+        "exclusive: whatever others may have started",
+        "github_integration.exclusive:only_new_run",
+        swap("rival_of(_cast, _event)", "None"),
+        (EXCLUSIVE,),
+    ),
+    Mutation(
+        "exclusive: runs that other casts have",
+        "github_integration.exclusive:only_new_run",
+        swap("_seen.run_key not in others", "True"),
+        (EXCLUSIVE,),
+    ),
+    Mutation(
+        "spell files: keys of others",
+        "github_integration.spell_files.applying:check",
+        swap("one.table.key in taken", "False"),
+        (FILES,),
+    ),
+    Mutation(
+        "spell files: without the claim",
+        "github_integration.spell_files.applying:apply",
+        swap("not _row.mine().update(looked_at=_now)", "False"),
+        (FILES,),
     ),
 ]

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from accounts.models import Account
 from casts.models import Spell
 from casts.spells import toml
 from core import limits
 from github_integration.models import Installation, SpellRepository, WorkflowTarget
+from github_integration.spell_files import applying
 
 from .conftest import INSTALLATION, Hub, deliver, skip_waits, the_spell, work
 
@@ -325,3 +327,17 @@ def test_spells_are_checked_before_the_transaction_that_all_writers_wait_for(
     work()
     assert hub.row().state == State.APPLIED
     assert depths == [outside, outside]
+
+
+def test_a_worker_that_was_given_up_applies_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = applying.check
+
+    def taken_over(row: SpellRepository, *given: Any) -> None:
+        SpellRepository.objects.filter(pk=row.pk).update(claim_number=F("claim_number") + 1)
+        checked(row, *given)
+
+    monkeypatch.setattr(applying, "check", taken_over)
+    hub.push(spells_toml=PLAIN)
+    work()
+    assert not Spell.objects.exists()
+    assert hub.row().applied_commit == ""
