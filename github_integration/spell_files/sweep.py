@@ -135,7 +135,7 @@ def lost(installation: int, numbers: Iterable[int] | None) -> int:
     with transaction.atomic():
         keys = list(rows.values_list("pk", flat=True))
         if keys:
-            gone = SpellRepository.due_rows().filter(pk__in=keys)
+            gone = SpellRepository.due_rows().locked(keys)
             gone.update(gone_at=timezone.now())
             gone.wake()
             transaction.on_commit(wakeups.work_is_due)

@@ -164,7 +164,8 @@ def write(row: SpellRepository, **changes: Any) -> None:
 def basis_of(row: SpellRepository, choices: Installation, head: str) -> str:
     """Return all that what is made of the files depends on; as long as it stays, there is nothing to do."""
     told = (head, row.default_branch, row.name, choices.pk, choices.account_id)
-    return " ".join(map(str, (*told, choices.prices_from_repository, choices.limits_from_repository)))[:500]
+    chosen = (choices.prices_from_repository, choices.limits_from_repository, choices.new_spell_price_cents)
+    return " ".join(map(str, (*told, *chosen)))[:500]
 
 
 def head_of(row: SpellRepository, repository: Repository) -> str:
