@@ -26,7 +26,7 @@ from casts.models import Spell
 from github_integration import errors
 from github_integration.api import github
 from github_integration.details import InstallationDetails
-from github_integration.importing import Found, ImportFailed, Preview, apply, preview
+from github_integration.importing import Found, ImportFailed, Preview, State, apply, preview
 from github_integration.importing.telling import example_of, takes
 
 MAY, MAY_CHANGE = "casts.add_spell", "casts.change_spell"
@@ -116,6 +116,7 @@ def rows_of(request: HttpRequest, seen: Preview) -> dict[str, Any]:
         "seen": seen,
         "rows": rows,
         "usable": any(one.usable for one in seen.found),
+        "unclear": any(one.state == State.UNCLEAR for one in seen.found),
         "accounts": Account.objects.order_by("name")[:ACCOUNTS_SHOWN],
     }
 

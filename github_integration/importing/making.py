@@ -141,6 +141,8 @@ def _found(
     if spell is None:
         if draft.key in others:
             why = f"the key {draft.key} is taken by a spell of {described(others[draft.key])}"
+            if _may_be_renamed(others[draft.key], draft.file, source):
+                why += f"; if that was renamed to {source.repository}, write this name into that spell"
         elif draft.key in twice:
             why = f"the key {draft.key} is chosen for two workflows"
         values = written_by(draft)
@@ -163,6 +165,13 @@ def _found(
 def _is_of(spell: Spell, file: str, ref: str) -> bool:
     target = WorkflowTarget.of(spell)
     return target.workflow_used == file and _short(target.ref_used) == _short(ref)
+
+
+def _may_be_renamed(spell: Spell, file: str, source: Source) -> bool:
+    """Whether a spell is of the same file in a repository that differs by its owner or by its name alone."""
+    target = WorkflowTarget.of(spell)
+    before, now = target.repository_used.lower().split("/"), source.repository.lower().split("/")
+    return target.workflow_used == file and any(one == other for one, other in zip(before, now, strict=False))
 
 
 def _short(ref: str) -> str:

@@ -103,6 +103,24 @@ def test_an_operator_makes_spells_of_what_is_shown_and_gets_a_first_cast(
     assert "to" in Spell.objects.get().input_schema["properties"]
 
 
+def test_where_a_key_is_taken_it_leads_on_to_where_another_is_chosen(
+    operator: Client,
+    world: World,  # noqa: F811
+    write: Any,  # noqa: F811
+):
+    link = f"/admin/import/?repository={REPO}"
+    assert link not in operator.get(PAGE, OURS).content.decode()
+    write("deploy.yml", DEPLOY)
+    old = f"before/{REPO.split('/')[1]}"
+    for key in ("good", "deploy"):
+        spell = Spell.objects.create(key=key, name=key)
+        WorkflowTarget.objects.create(spell=spell, repository=old, workflow_file=f"{key}.yml", ref="main")
+    shown = html.unescape(operator.get(PAGE, OURS).content.decode())
+    assert f"deploy.yml in {old} at main; if that was renamed to {REPO}, write this name" in shown
+    assert link in shown
+    assert "None of them has" not in shown
+
+
 def test_who_may_only_make_spells_changes_none(db: None):
     spell = Spell.objects.create(key="good", name="Mine")
     WorkflowTarget.objects.create(spell=spell, repository=REPO, workflow_file="good.yml", ref="main")
