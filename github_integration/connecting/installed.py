@@ -27,7 +27,7 @@ from github_integration import errors
 from github_integration.api import github
 from github_integration.details import InstallationDetails
 from github_integration.importing import Found, ImportFailed, Preview, State, apply, preview
-from github_integration.importing.telling import example_of, takes
+from github_integration.importing.telling import example_of, shared_notes, takes
 
 MAY, MAY_CHANGE = "casts.add_spell", "casts.change_spell"
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
@@ -108,13 +108,16 @@ def repositories_of(found: InstallationDetails) -> list[str]:
 
 
 def rows_of(request: HttpRequest, seen: Preview) -> dict[str, Any]:
+    shared = shared_notes([one for one in seen.found if one.usable])
     rows = [
         {"found": one, "takes": takes(one), "value": f"{one.file}:{one.fingerprint}", "barred": barred(request, one)}
+        | {"notes": [note for note in one.notes if note not in shared]}
         for one in seen.found
     ]
     return {
         "seen": seen,
         "rows": rows,
+        "shared": shared,
         "usable": any(one.usable for one in seen.found),
         "unclear": any(one.state == State.UNCLEAR for one in seen.found),
         "accounts": Account.objects.order_by("name")[:ACCOUNTS_SHOWN],

@@ -40,15 +40,22 @@ def takes(found: Found) -> str:
 def details_of(found: Sequence[Found]) -> str:
     """Return what would change, what stays although the file says otherwise, and what is worth knowing."""
     lines = []
-    counts = Counter(note for one in found for note in one.notes)
+    shared = shared_notes(found)
     for one in found:
         told = [told_of(change) for change in one.changes]
-        told += [f"note: {note}" for note in one.notes if counts[note] == 1]
+        told += [f"note: {note}" for note in one.notes if note not in shared]
         if told:
             lines += ["", f"{one_line(one.file)} → {one.key}", *(f"  {line}" for line in told)]
-    for note in [note for note, count in counts.items() if count > 1]:
-        lines += ["", f"note on {', '.join(one_line(one.file) for one in found if note in one.notes)}:", f"  {note}"]
+    for note, files in shared.items():
+        lines += ["", f"note on {files}:", f"  {note}"]
     return "\n".join(lines)
+
+
+def shared_notes(found: Sequence[Found]) -> dict[str, str]:
+    """Return the notes that several workflows have, each with the names of their files."""
+    counts = Counter(note for one in found for note in one.notes)
+    several = [note for note, count in counts.items() if count > 1]
+    return {note: ", ".join(one_line(one.file) for one in found if note in one.notes) for note in several}
 
 
 def told_of(change: Change) -> str:

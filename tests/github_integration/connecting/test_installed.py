@@ -86,6 +86,8 @@ def test_an_operator_makes_spells_of_what_is_shown_and_gets_a_first_cast(
     values = dict(one.rsplit(":", 1) for one in re.findall(r'name="workflow" value="([^"]+)"', html.unescape(shown)))
     assert {"deploy.yml", "good.yml"} <= values.keys()
     assert "heard.yml" in shown
+    [note] = re.findall(r"<p[^>]*>([^<]*titles don't carry[^<]*)", html.unescape(shown))
+    assert note.startswith("deploy.yml, good.yml: ")  # once, not at each
     form = {**OURS, "repository": REPO, "workflow": f"deploy.yml:{values['deploy.yml']}", "account": str(account.pk)}
     made = operator.post(PAGE, form)
     assert made.status_code == 200, made.content
