@@ -80,6 +80,7 @@ def test_an_operator_makes_spells_of_what_is_shown_and_gets_a_first_cast(
     write: Any,  # noqa: F811
 ):
     write("deploy.yml", DEPLOY)
+    write("ship.yml", DEPLOY)
     account = Account.objects.create(name="shop")
     shown = operator.get(PAGE, OURS).content.decode()
     assert "<script>hurt" not in shown
@@ -87,7 +88,7 @@ def test_an_operator_makes_spells_of_what_is_shown_and_gets_a_first_cast(
     assert {"deploy.yml", "good.yml"} <= values.keys()
     assert "heard.yml" in shown
     [note] = re.findall(r"<p[^>]*>([^<]*titles don't carry[^<]*)", html.unescape(shown))
-    assert note.startswith("deploy.yml, good.yml: ")  # once, not at each
+    assert note.startswith("deploy.yml, ship.yml: ")  # once, not at each
     form = {**OURS, "repository": REPO, "workflow": f"deploy.yml:{values['deploy.yml']}", "account": str(account.pk)}
     made = operator.post(PAGE, form)
     assert made.status_code == 200, made.content
