@@ -27,6 +27,9 @@ from github_integration.spell_files.work import WAITS, possible
 
 logger = logging.getLogger(__name__)
 
+# GitHub tells the second of a push. After a look so soon behind it there may have been another push in the same second;
+# and clocks differ.
+TOO_SOON = dt.timedelta(minutes=2)
 # Of many repositories that are found at once: each costs a few requests, and an installation has 5,000 an hour.
 AT_ONCE, APART = 20, dt.timedelta(seconds=5)
 NO_CONTENTS = (
@@ -114,7 +117,7 @@ def as_row(installation: int, seen: ListedRepository, due: dt.datetime) -> Spell
 
 
 def update(row: SpellRepository, installation: int, seen: ListedRepository, *, moves: bool) -> bool:
-    """Write what has changed of a repository; return whether that is anything."""
+    """Write what has changed of a repository; return whether to look at it, which it is also if it may have changed."""
     changes: dict[str, object] = {}
     if row.installation_id != installation:
         if not (moves or row.gone_at):
@@ -124,7 +127,9 @@ def update(row: SpellRepository, installation: int, seen: ListedRepository, *, m
         changes["gone_at"] = None
     told = {"name": seen.full_name, "default_branch": seen.default_branch, "pushed_at": seen.pushed_at}
     changes |= {name: value for name, value in told.items() if value and value != getattr(row, name)}
-    return bool(changes and SpellRepository.objects.filter(pk=row.pk).update(**changes))
+    if changes:
+        return bool(SpellRepository.objects.filter(pk=row.pk).update(**changes))
+    return bool(row.looked_at and row.pushed_at and row.looked_at < row.pushed_at + TOO_SOON)
 
 
 def lost(installation: int, numbers: Iterable[int] | None) -> int:

@@ -105,6 +105,7 @@ def judge(row: SpellRepository, choices: Installation, repository: Repository) -
         write(row, trouble="", failures=0)
     basis = basis_of(row, choices, head)
     if basis == row.basis:
+        write(row, looked_at=timezone.now())
         return again
     outcome = {"commit": head, "basis": basis, "looked_at": timezone.now()}
     snapshot = Snapshot(repository, head)

@@ -195,6 +195,7 @@ ACTIONS: dict[str, str] = {
     "casts.cast cast_again": "casts.change_cast",
     "casts.cast look_now": "casts.change_cast",
     "casts.spell check_on_github": "casts.change_spell",
+    "casts.spell hand_over_to_files": "casts.change_spell",
     "github_integration.installation resume": "github_integration.change_installation",
     "github_integration.spellrepository look_now": "github_integration.change_spellrepository",
     "webhooks.deliverysweep sweep_again": "webhooks.change_deliverysweep",

@@ -6,11 +6,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import Account, ApiKey
 from casts.models import Cast, Spell
+from github_integration.details import ListedRepository
 from github_integration.models import Installation, RepositoryList, SpellRepository, WorkflowTarget
-from github_integration.spell_files.sweep import ensure
+from github_integration.spell_files.sweep import TOO_SOON, ensure, update
 from tests.casts.conftest import accept_cast
 
 from .conftest import INSTALLATION, Hub, deliver, sweep, the_spell, work
@@ -32,10 +34,35 @@ def test_a_push_without_its_webhook_is_found(hub: Hub, other: Hub) -> None:
     work()
     assert (hub.row().state, hub.row().commit) == ("applied", commit)
     assert (other.row().state, other.row().default_branch) == ("nothing", "main")
+    SpellRepository.objects.update(looked_at=timezone.now() + TOO_SOON)
     with mock.patch("github_integration.spell_files.work.look") as looked:
         sweep()
         work()
     assert not looked.called  # nothing was pushed
+
+
+def test_a_push_in_the_same_second_as_the_one_before_is_found(hub: Hub) -> None:
+    hub.push(spells_toml=PLAIN)
+    work()
+    commit = hub.commit(spells_toml=PLAIN + 'name = "Second"\n')  # of which no webhook tells, nor the list another time
+    before = hub.row()
+    assert update(before, INSTALLATION, as_listed(before), moves=True)
+    SpellRepository.due_rows().wake(pk=before.pk)
+    work()
+    assert (hub.row().commit, the_spell().name) == (commit, "Second")
+    assert not update(settled(hub), INSTALLATION, as_listed(settled(hub)), moves=True)
+
+
+def settled(hub: Hub) -> SpellRepository:
+    """Return the repository as it is some minutes after its last push."""
+    row = hub.row()
+    assert row.looked_at is not None
+    row.pushed_at = row.looked_at - TOO_SOON
+    return row
+
+
+def as_listed(row: SpellRepository) -> ListedRepository:
+    return ListedRepository(row.number, row.name, row.default_branch, row.pushed_at)
 
 
 def test_a_repository_out_of_reach_loses_its_spells_and_gets_them_back(hub: Hub, api_key: ApiKey) -> None:
