@@ -77,10 +77,11 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
         with transaction.atomic():
             if once is not None:
                 idempotency.claim(once, body)
-            moves.accept(cast)
             if order.principal is not None:
+                # Before the account's counters are locked, for which its other casts wait.
                 action = "cast.retry" if order.retry_of else "cast.create"
                 log.record(order.principal, action, cast, after=facts_of(cast, order))
+            moves.accept(cast)
     except IntegrityError:
         twin = idempotency.find_answer(once) if once is not None else None
         if twin is None:
