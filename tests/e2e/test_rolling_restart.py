@@ -113,7 +113,8 @@ def test_nobody_misses_an_event_while_both_processes_are_restarted(tmp_path: Pat
         following = [asyncio.create_task(watcher.follow(key, last)) for watcher in watchers]
         while not all(watcher.ids for watcher in watchers):
             await asyncio.sleep(0.1)
-        arguments = [sys.executable, "-m", "tests.e2e.ticker", str(ROUNDS), str(EVERY), *casts]
+        restarted = tmp_path / "restarted"  # or, on a busy machine, all would be over before the second one stops
+        arguments = [sys.executable, "-m", "tests.e2e.ticker", str(ROUNDS), str(EVERY), str(restarted), *casts]
         ticker = await asyncio.to_thread(warm.Popen, arguments, cwd=ROOT, env=environment(where))
         for name in ("web-1", "web-2"):
             while not all(len(watcher.ids) > (2 if name == "web-1" else 8) for watcher in watchers):
@@ -122,6 +123,7 @@ def test_nobody_misses_an_event_while_both_processes_are_restarted(tmp_path: Pat
             await asyncio.to_thread(where.stop, name)
             took[name] = time.monotonic() - began
             await asyncio.to_thread(where.launch, name)
+        restarted.touch()
         await asyncio.wait_for(asyncio.gather(*following), 120)
         assert await asyncio.to_thread(ticker.wait, 30) == 0
         return watchers

@@ -1,9 +1,13 @@
-"""`python -m tests.e2e.ticker ROUNDS SECONDS CAST…`: moves casts on by one step a round, as webhooks would."""
+"""`python -m tests.e2e.ticker ROUNDS SECONDS FILE CAST…`: moves casts on by one step a round, as webhooks would.
+
+The last round is when the file is there.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import django
 
@@ -14,10 +18,12 @@ from casts.models import Cast  # noqa: E402
 from casts.runtime import Job, JobStep, Observation  # noqa: E402
 
 
-def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
+def main(rounds: int, seconds: float, until: Path, cast_ids: list[str]) -> None:
     """Every round gives each cast one event."""
     casts = list(Cast.objects.filter(pk__in=cast_ids))
     for number in range(1, rounds + 1):
+        while number == rounds and not until.exists():
+            time.sleep(0.05)
         began = time.monotonic()
         steps = tuple(
             JobStep(f"step {n}", n, "completed" if n < number else "in_progress") for n in range(1, number + 1)
@@ -30,4 +36,4 @@ def main(rounds: int, seconds: float, cast_ids: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])
+    main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
