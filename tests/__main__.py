@@ -28,7 +28,7 @@ OTHERS = ["tests", "--ignore=tests/e2e"]
 IN_PROCESS = ["-m", "not processes"]
 ON_POSTGRES = ["--database-only", "-m", "not once"]
 QUICK = ["-m", "not processes and not thorough"]
-HALF = ["tests/casts", "tests/core"]  # of what computes
+HALF = ["tests/casts", "tests/core", "tests/webhooks"]  # of what computes
 REST = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
 CACHES = Path(__file__).resolve().parents[1] / ".pytest_cache"
 TESTS_FAILED = 1  # pytest's exit code
