@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.test import Client
 
 from accounts.audit.models import AuditEntry
+from casts.models import Cast, IdempotencyRecord
 from tests.casts.client import asked, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,3 +29,18 @@ def test_an_entry_holds_the_whole_address_of_whoever_asked(secret, spell, settin
     number = run(scene())
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.address, entry.request_id) == ("cast.create", address, number)
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"), [({"monthly_cap_cents": 4}, 402), ({"max_open": 0}, 429)], ids=["no money", "too many open"]
+)
+def test_a_cast_that_is_refused_leaves_nothing_not_even_its_entry(account, secret, spell, limits, status):
+    """The entry is written first, before the counters that other casts wait for."""
+    type(account).objects.filter(pk=account.pk).update(**limits)
+    body = {"spell_key": spell.key, "input": {}}
+    headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "once"}
+    answer = Client().post("/api/v1/cast", body, "application/json", headers=headers)
+    assert answer.status_code == status, answer.content
+    assert not AuditEntry.objects.filter(action="cast.create").exists()
+    assert not Cast.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
