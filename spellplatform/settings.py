@@ -206,6 +206,16 @@ DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 CALLBACK_ALLOWED_HOSTS: list[str] = env.list("CALLBACK_ALLOWED_HOSTS", default=[])
 CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
 
+# --- Money -----------------------------------------------------------------------------------------------
+# Blank: no billing. Accounts are limited by their caps alone, and nothing of `payments` runs.
+STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", default="").strip()
+BILLING = bool(STRIPE_SECRET_KEY)
+# Several while a secret is changed. An empty entry would let anyone sign: dropped.
+STRIPE_WEBHOOK_SECRETS: list[str] = env.list("STRIPE_WEBHOOK_SECRET", default=[])
+STRIPE_API_URL: str = env.str("STRIPE_API_URL", default="https://api.stripe.com").strip().rstrip("/")
+# One for the installation, in which the ledger counts: "cents" are its smallest unit.
+BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
+
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))
 # How long a password or second factor that was shown is enough for what needs one: keys, caps, permissions.
@@ -260,6 +270,7 @@ INSTALLED_APPS = [
     "core",
     "accounts",
     "casts",
+    "payments",
     "github_integration",
     "webhooks",
 ]

@@ -45,9 +45,20 @@ from github_integration.models import (
     SpellRepository,
     WorkflowTarget,
 )
+from payments.models import (
+    CardSetup,
+    Customer,
+    Dispute,
+    EventSweep,
+    Invoice,
+    MeterReport,
+    Refund,
+    StripeEvent,
+    TopUp,
+)
 from webhooks.models import Delivery, DeliverySweep
 
-OURS = ("core", "accounts", "casts", "github_integration", "webhooks")
+OURS = ("core", "accounts", "casts", "payments", "github_integration", "webhooks")
 # A zone that is not UTC, and microseconds.
 MOMENT = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
 TEXT = 'it\'s 100 % "so" \\ ☃ %s'
@@ -116,6 +127,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
         make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),
         make(DeliverySweep, swept_to=MOMENT, progress={"page": 1}, **due),
+        *payments_of(account, due),
     ]
     found = {type(row): row for row in rows}
     assert set(found) == set(every_model()), "a model is missing here, or is no longer there"
@@ -136,6 +148,28 @@ def cast_fields(account: Account, api_key: ApiKey, spell: Spell) -> dict[str, An
         },
         **{"jobs": [{"id": 1}], "output": [1e22, "x"], "error": {"z": 1, "a": 2}, "observation": {}},
     }
+
+
+def payments_of(account: Account, due: dict[str, Any]) -> list[Any]:
+    customer = make(
+        Customer, account=account, stripe_id="cus_1", auto_topup_below_cents=0, auto_topup_cents=2**40, **due
+    )
+    topup = make(TopUp, customer=customer, cents=2**53 + 1, origin="auto", intent_id="pi_1", message=TEXT, **due)
+    after = {"after_entry": 2**40, "upto_entry": 2**41}
+    return [
+        *(customer, topup),
+        make(CardSetup, customer=customer, session_id="cs_1", return_url=TEXT, expires_at=MOMENT),
+        make(Refund, topup=topup, cents=1, reason=TEXT, by=TEXT, refund_id="re_1", **due),
+        make(Dispute, id="du_1", topup=topup, cents=2**40, reason=TEXT, status="won", opened_at=MOMENT),
+        make(MeterReport, customer=customer, hour=MOMENT, cents=2**53 + 1, first_sent_at=MOMENT, **after, **due),
+        make(
+            Invoice,
+            **{"id": "in_1", "customer": customer, "status": "paid", "usage_cents": 2**53 + 1, "page_url": TEXT},
+            **dict.fromkeys(("period_start", "period_end", "paid_at", "created_at"), MOMENT),
+        ),
+        make(StripeEvent, id="evt_1", type="ping", created=MOMENT, received_at=MOMENT, error=TEXT, **due),
+        make(EventSweep, read_upto=MOMENT, **due),
+    ]
 
 
 def make(model: Any, **fields: Any) -> Any:

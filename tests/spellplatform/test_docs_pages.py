@@ -28,7 +28,17 @@ API = DOCS / "reference" / "api.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 LEFT_BEHIND = {"var", "staticfiles"}  # what git ignores
-OURS = ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform", "localgithub", "tests")
+OURS = (
+    "core",
+    "accounts",
+    "casts",
+    "payments",
+    "github_integration",
+    "webhooks",
+    "spellplatform",
+    "localgithub",
+    "tests",
+)
 SUFFIXES = {"py", "js", "json"}
 # On the pages below: a file that workflows write, and what stands for the name of any key.
 OTHERS = {"result.json", "summary.md", "metadata.KEY"}

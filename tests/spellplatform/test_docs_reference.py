@@ -37,7 +37,7 @@ SPELLS, OPERATIONS = page("reference/spells-toml.md"), page("how-to/operations.m
 HOW_TO = "".join(page.read_text() for page in PAGES if page.parent.name == "how-to")
 SOURCES = [
     file
-    for folder in ("core", "accounts", "casts", "github_integration", "webhooks", "spellplatform")
+    for folder in ("core", "accounts", "casts", "payments", "github_integration", "webhooks", "spellplatform")
     for file in (ROOT / folder).rglob("*.py")
     if not {"local", "demo", "migrations"} & set(file.relative_to(ROOT).parts)
 ]

@@ -1,0 +1,119 @@
+"""Stripe's client, and what its errors mean. The library is imported only where it is used: it is large.
+
+Every call is tried once by the library: what is not known to be done is asked for again by the row's next step, under
+the same idempotency key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from stripe import StripeClient
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = (5.0, 20.0)  # seconds: to connect, and between two bytes of the answer
+# For how long the same request may be repeated under its idempotency key. Stripe keeps keys for 24 hours at least
+# (https://docs.stripe.com/api/idempotent_requests); an hour is left for clocks and slow answers.
+KEY_LASTS = dt.timedelta(hours=23)
+
+
+class StripeTrouble(Exception):
+    """A call to Stripe did not come to what was asked for. `str` may be shown to operators."""
+
+    def __init__(self, message: str, *, code: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.code, self.request_id = code, request_id
+
+
+class Unavailable(StripeTrouble):
+    """Stripe did not answer, failed, or limits us. It may have acted all the same: ask again under the same key."""
+
+
+class Declined(StripeTrouble):
+    """The card was declined. `intent_id` is the PaymentIntent that says so, blank if the answer named none."""
+
+    def __init__(
+        self, message: str, *, code: str = "", decline_code: str = "", intent_id: str = "", request_id: str = ""
+    ) -> None:
+        super().__init__(message, code=code, request_id=request_id)
+        self.decline_code, self.intent_id = decline_code, intent_id
+
+
+class Refused(StripeTrouble):
+    """Stripe refused the request as it is; asking again changes nothing."""
+
+
+class Missing(Refused):
+    """Stripe has no such object."""
+
+
+class KeyReused(Refused):
+    """The idempotency key was used for another request: a bug of ours, never to be asked again under a new key."""
+
+
+class Unauthorized(Refused):
+    """STRIPE_SECRET_KEY is wrong, revoked, or lacks a permission. It may be corrected: worth asking again later."""
+
+
+@cache
+def _client(secret_key: str, url: str) -> StripeClient:
+    import stripe
+
+    return stripe.StripeClient(
+        secret_key,
+        base_addresses={"api": url},
+        max_network_retries=0,
+        http_client=stripe.RequestsClient(timeout=TIMEOUT),
+    )
+
+
+def client() -> StripeClient:
+    """Return the client for STRIPE_SECRET_KEY. Use it within `errors`."""
+    return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Raise our errors in place of Stripe's."""
+    import stripe
+
+    try:
+        yield
+    except stripe.CardError as exc:
+        error = exc.error
+        intent = getattr(error, "payment_intent", None) if error is not None else None
+        raise Declined(
+            exc.user_message or "The card was declined.",
+            code=exc.code or "",
+            decline_code=str(getattr(error, "decline_code", None) or ""),
+            intent_id=str(intent.id) if intent is not None else "",
+            request_id=exc.request_id or "",
+        ) from exc
+    except stripe.IdempotencyError as exc:
+        raise KeyReused(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+    except (stripe.AuthenticationError, stripe.PermissionError) as exc:
+        raise Unauthorized(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+    except (stripe.APIConnectionError, stripe.RateLimitError) as exc:
+        raise Unavailable(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+    except stripe.StripeError as exc:
+        # 409: another request with the same key is under way; 429 also comes without its own class.
+        unknown = exc.http_status is None or exc.http_status >= 500 or exc.http_status in (409, 429)
+        kind = (
+            Unavailable if unknown else Missing if exc.http_status == 404 or exc.code == "resource_missing" else Refused
+        )
+        raise kind(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+
+
+def told(exc: Exception) -> str:
+    """Return what Stripe said, in one line. It quotes parameters, of which none of ours is secret."""
+    message = getattr(exc, "user_message", None) or type(exc).__name__
+    return " ".join(str(message).split())[:300]

@@ -1,0 +1,304 @@
+"""What is known of Stripe, and what is owed to it. All amounts are in the smallest unit of BILLING_CURRENCY.
+
+A row is stored before Stripe is asked for anything, and its id is the request's idempotency key: whoever is killed in
+between, or gets no answer, asks for the same thing again.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Account
+from core.ids import uuid7
+from core.queue.due import DueRow
+
+STRIPE_ID_CHARS = 255  # Source: https://docs.stripe.com/upgrades, "object IDs"
+MESSAGE_CHARS = 500
+
+
+class Customer(DueRow):
+    """An account as Stripe knows it, and how it pays."""
+
+    class Mode(models.TextChoices):
+        PREPAID = "prepaid", "prepaid: it tops up, and casts what it has"
+        METERED = "metered", "metered: it casts up to its credit limit, and pays an invoice each month"
+
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, primary_key=True, related_name="customer")
+    # Null until Stripe has answered.
+    stripe_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True, editable=False)
+    mode = models.CharField(max_length=7, choices=Mode, default=Mode.PREPAID)
+    email = models.EmailField(blank=True, help_text="Where Stripe sends receipts and invoices.")
+    # The saved card, as far as people are shown it. Stripe alone has its number.
+    payment_method_id = models.CharField(max_length=STRIPE_ID_CHARS, blank=True, editable=False)
+    card_brand = models.CharField(max_length=40, blank=True, editable=False)
+    card_last4 = models.CharField(max_length=4, blank=True, editable=False)
+    card_exp_month = models.PositiveSmallIntegerField(null=True, editable=False)
+    card_exp_year = models.PositiveSmallIntegerField(null=True, editable=False)
+    # Both or neither: top up by itself when the remaining credit falls below.
+    auto_topup_below_cents = models.PositiveBigIntegerField(null=True, blank=True)
+    auto_topup_cents = models.PositiveBigIntegerField(null=True, blank=True)
+    auto_topup_failures = models.PositiveSmallIntegerField(default=0, editable=False)  # in a row; off after three
+    auto_topup_off_reason = models.CharField(max_length=MESSAGE_CHARS, blank=True, editable=False)
+    # Of a metered customer.
+    credit_limit_cents = models.PositiveBigIntegerField(null=True, blank=True)
+    subscription_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True, editable=False)
+    subscription_state = models.CharField(max_length=40, blank=True, editable=False)
+    sealed_upto_entry = models.PositiveBigIntegerField(default=0, editable=False)  # of the ledger; reported up to here
+    deleted_at = models.DateTimeField(null=True, editable=False)  # at Stripe
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("account",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(auto_topup_below_cents=None, auto_topup_cents=None)
+                | Q(auto_topup_below_cents__isnull=False, auto_topup_cents__gt=0),
+                name="auto_topup_whole_or_off",
+            ),
+            models.CheckConstraint(
+                condition=~Q(mode="metered") | Q(credit_limit_cents__isnull=False), name="metered_has_a_limit"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} ({self.stripe_id or 'not at Stripe yet'})"
+
+
+class CardSetup(models.Model):
+    """A page of Stripe's on which a member saves a card: a Checkout session."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="card_setups")
+    session_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
+    url = models.TextField(blank=True)
+    return_url = models.CharField(max_length=2000)
+    completed_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.id} of {self.customer_id}"
+
+
+class TopUp(DueRow):
+    """Money to be taken from a card, once, and credited, once."""
+
+    class State(models.TextChoices):
+        NEW = "new"  # Stripe has not answered yet
+        PROCESSING = "processing"
+        REQUIRES_ACTION = "requires_action"  # a member must go to `action_url`
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Origin(models.TextChoices):
+        MEMBER = "member"  # with the saved card, or on Stripe's page
+        AUTO = "auto"
+        OPERATOR = "operator"
+
+    OPEN = (State.NEW, State.PROCESSING, State.REQUIRES_ACTION)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="topups")
+    cents = models.PositiveBigIntegerField()
+    refunded_cents = models.PositiveBigIntegerField(default=0)
+    origin = models.CharField(max_length=8, choices=Origin)
+    hosted = models.BooleanField(default=False)  # paid on a page of Stripe's; else with the saved card
+    state = models.CharField(max_length=15, choices=State, default=State.NEW)
+    intent_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
+    session_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)  # of a hosted one
+    action_url = models.TextField(blank=True)
+    return_url = models.CharField(max_length=2000, blank=True)
+    receipt_url = models.TextField(blank=True)
+    code = models.CharField(max_length=100, blank=True)  # Stripe's, of a decline
+    decline_code = models.CharField(max_length=100, blank=True)
+    message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    by = models.CharField(max_length=150, blank=True)
+    # A request's own Idempotency-Key; see payments.api.
+    request_key = models.CharField(max_length=255, blank=True)
+    request_digest = models.CharField(max_length=64, blank=True)
+    first_sent_at = models.DateTimeField(null=True)  # from then on Stripe keeps the idempotency key for a day
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        verbose_name = "top-up"
+        ordering = ("-id",)
+        indexes = [*DueRow.Meta.indexes, models.Index(fields=["customer", "-id"], name="topup_by_customer")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "request_key"], condition=~Q(request_key=""), name="one_topup_per_request_key"
+            ),
+            models.UniqueConstraint(
+                fields=["customer"],
+                condition=Q(origin="auto", state__in=["new", "processing", "requires_action"]),
+                name="one_automatic_topup_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_cents__lte=models.F("cents")), name="no_more_refunded_than_paid"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cents} by {self.customer_id}, {self.state}"
+
+
+class Refund(DueRow):
+    """Money of a top-up to be given back, as an operator decided."""
+
+    class State(models.TextChoices):
+        NEW = "new"
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")
+    cents = models.PositiveBigIntegerField()
+    reason = models.CharField(max_length=MESSAGE_CHARS)
+    by = models.CharField(max_length=150)
+    state = models.CharField(max_length=9, choices=State, default=State.NEW)
+    refund_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
+    message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    first_sent_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.cents} of {self.topup_id}, {self.state}"
+
+
+class Dispute(models.Model):
+    """A cardholder's objection to a payment, as Stripe tells of it."""
+
+    id = models.CharField(max_length=STRIPE_ID_CHARS, primary_key=True)
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="disputes")
+    cents = models.PositiveBigIntegerField()
+    reason = models.CharField(max_length=100)
+    status = models.CharField(max_length=40)  # Stripe's word
+    due_by = models.DateTimeField(null=True)  # for evidence
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-opened_at",)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+
+class MeterReport(DueRow):
+    """What an account's casts came to in one hour, as reported to Stripe's meter, once."""
+
+    class State(models.TextChoices):
+        NEW = "new"
+        SENT = "sent"  # accepted; it may still turn out to be wrong
+        DOUBTFUL = "doubtful"  # whether Stripe counted it must be looked up: see payments.metering
+        FAILED = "failed"  # for an operator
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # also Stripe's `identifier`
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="reports")
+    after_entry = models.PositiveBigIntegerField()  # of the ledger: it covers what comes after this one,
+    upto_entry = models.PositiveBigIntegerField()  # up to this one, as far as it was captured in `hour`
+    hour = models.DateTimeField()
+    cents = models.PositiveBigIntegerField()
+    state = models.CharField(max_length=8, choices=State, default=State.NEW)
+    message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    first_sent_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+        indexes = [*DueRow.Meta.indexes, models.Index(fields=["customer", "hour"], name="report_by_customer")]
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "upto_entry", "hour"], name="one_report_per_range_and_hour")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cents} of {self.customer_id} in {self.hour:%Y-%m-%d %H:00}"
+
+
+class Invoice(models.Model):
+    """An invoice of a metered customer, as Stripe tells of it."""
+
+    id = models.CharField(max_length=STRIPE_ID_CHARS, primary_key=True)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="invoices")
+    number = models.CharField(max_length=100, blank=True)
+    status = models.CharField(max_length=20)  # Stripe's word
+    usage_cents = models.PositiveBigIntegerField(default=0)  # of our meter, without taxes: what is credited when paid
+    total_cents = models.BigIntegerField(default=0)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+    paid_at = models.DateTimeField(null=True)
+    page_url = models.TextField(blank=True)
+    pdf_url = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = [models.Index(fields=["customer", "-created_at"], name="invoice_by_customer")]
+
+    def __str__(self) -> str:
+        return self.number or self.id
+
+
+class StripeEvent(DueRow):
+    """An event that Stripe told us of, by webhook or when asked. Only its object's id counts: that is looked up."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        APPLIED = "applied"
+        NOT_OURS = "not_ours"
+        FAILED = "failed"
+
+    id = models.CharField(max_length=STRIPE_ID_CHARS, primary_key=True)
+    type = models.CharField(max_length=100)
+    object_type = models.CharField(max_length=60, blank=True)
+    object_id = models.CharField(max_length=STRIPE_ID_CHARS, blank=True)
+    created = models.DateTimeField()  # at Stripe
+    received_at = models.DateTimeField()
+    swept = models.BooleanField(default=False)  # found by asking: no webhook brought it
+    repeats = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=8, choices=State, default=State.PENDING)
+    applied_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+
+    class Meta(DueRow.Meta):
+        verbose_name = "Stripe event"
+        ordering = ("-created",)
+        indexes = [*DueRow.Meta.indexes, models.Index("created", name="stripe_event_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class EventSweep(DueRow):
+    """How far Stripe's list of events has been read for what no webhook brought. There is one row."""
+
+    SINGLETON_PK = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK)
+    read_upto = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        verbose_name = "sweep of Stripe's events"
+
+    def __str__(self) -> str:
+        return f"Stripe's events up to {self.read_upto}"
+
+
+def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer) -> str:
+    """Return the key under which Stripe does a row's request once: the same whenever it is asked again."""
+    return f"{row._meta.model_name}-{uuid.UUID(str(row.pk)) if not isinstance(row, Customer) else row.pk}"
