@@ -10,8 +10,6 @@ from django.conf import settings
 ZERO_DECIMAL = frozenset(
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
 )
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
-)
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 # Three-decimal amounts must end in 0. ISK and UGX have no cents any more, but are written with two of them.
 MULTIPLE_OF = {**dict.fromkeys(THREE_DECIMAL, 10), "isk": 100, "ugx": 100}
