@@ -1,0 +1,4 @@
+from .checks import answer, exchange, form_of, notification, request
+from .judge import Judge
+
+__all__ = ["Judge", "answer", "exchange", "form_of", "notification", "request"]
