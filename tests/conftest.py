@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
-from tests import described, warm
+from tests import described, stripes, warm
 from tests.spells import stored_spell
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
@@ -36,7 +36,7 @@ elif os.environ.get("FAST"):
 Function = TypeVar("Function", bound=Callable[..., Any])
 HERE = Path(__file__).parent
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
-HARMLESS = {"git", "node", "docker"}  # over in milliseconds; the last two only say which they are
+HARMLESS = {"git", "node", "docker", "uname"}  # over in milliseconds; all but the first only say which they are
 # The test that runs now, and what it started without saying so.
 _now: dict[str, Any] = {"item": None, "started": []}
 
@@ -255,6 +255,18 @@ def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
 
     yield run
     drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def stripe_process() -> Iterator[Any]:
+    yield from stripes.serve()
+
+
+@pytest.fixture
+def stripe_server(stripe_process: Any) -> stripes.Stripe:
+    """A local Stripe that knows nothing yet; its webhooks go to endpoints that the test adds."""
+    stripe_process.begin_anew()
+    return stripes.Stripe(stripe_process.config.base_url)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,102 @@
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from .app import App
+from .config import Config
+from .world import World
+
+logger = logging.getLogger("localstripe")
+
+
+class Handler(WSGIRequestHandler):
+    """Keeps connections open and logs one short line a request."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 120  # seconds an idle connection is kept
+
+    def version_string(self) -> str:
+        return "localstripe"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log method, path and status; never the query or the body."""
+        logger.info("%s %s %s", getattr(self, "command", "-"), getattr(self, "path", "-").split("?")[0], code)
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        logger.log(logging.ERROR if type == "error" else logging.DEBUG, message, *args)
+
+
+class LocalStripe:
+    """The server and the world behind it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._app = App(World(config))
+        self._server: BaseWSGIServer = make_server(
+            config.host, config.port, self._app, threaded=True, request_handler=Handler
+        )
+        config.port = self._server.server_port  # port 0 asks for a free one, which is known only now
+
+    @property
+    def world(self) -> World:
+        return self._app.world
+
+    def begin_anew(self) -> World:
+        """Forget everything: a new world at the same address."""
+        old, self._app.world = self.world, World(self.config)
+        self.world.start()
+        old.stop()
+        return self.world
+
+    def start(self) -> None:
+        self.world.start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self.world.stop()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8082)
+    parser.add_argument("--secret-key", default=os.environ.get("STRIPE_SECRET_KEY") or Config.secret_key)
+    parser.add_argument("--webhook-url", default="", help="gets every event; none sends only to endpoints made later")
+    parser.add_argument(
+        "--webhook-secret",
+        default=os.environ.get("STRIPE_WEBHOOK_SECRET", "").partition(",")[0].strip() or Config.webhook_secret,
+        help="signs webhooks; STRIPE_WEBHOOK_SECRET from the environment without",
+    )
+    parser.add_argument("--currency", default="usd", help="what the account's balance is in")
+    parser.add_argument("--search-lag", type=int, default=Config.search_lag, help="seconds until a search finds news")
+
+
+def serve(options: dict[str, Any]) -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    names = ("host", "port", "secret_key", "webhook_url", "webhook_secret", "currency", "search_lag")
+    stripe = LocalStripe(Config(**{name: options[name] for name in names}))
+    stripe.start()
+    print(f"local Stripe at {stripe.config.base_url}", flush=True)
+    ended.wait()
+    stripe.stop()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="localstripe", description="Stripe on your own machine")
+    add_arguments(parser)
+    serve(vars(parser.parse_args(arguments)))

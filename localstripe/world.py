@@ -1,0 +1,103 @@
+import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from . import ids
+from .clock import Clock
+from .config import API_VERSION, Config
+from .faults import Faults
+from .hooks import Hooks
+from .idempotency import Idempotency
+from .routing import Call
+from .store import Obj, Store, public
+
+MAX_RECORD = 50_000  # requests
+
+
+class World:
+    """All that the server knows. Whoever reads or changes it holds `lock`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.lock = threading.RLock()
+        self.clock, self.store, self.faults = Clock(), Store(), Faults()
+        self.idempotency = Idempotency(self.clock.time)
+        self.hooks = Hooks(self)
+        self.record: list[dict[str, Any]] = []
+        self.calls: list[Call] = []  # the request that is carried out, for the events it causes
+        if config.webhook_url:
+            self.add_endpoint(config.webhook_url, ["*"], secret=config.webhook_secret)
+
+    def start(self) -> None:
+        self.clock.start()
+        self.hooks.start()
+
+    def stop(self) -> None:
+        self.clock.stop()
+        self.hooks.stop()
+
+    def new(self, kind: str, prefix: str, length: int = 24, **fields: Any) -> Obj:
+        """Return a new object with what all have; it is in the store."""
+        usual = {"id": ids.new(prefix, length), "object": kind, "created": self.clock.now(), "livemode": False}
+        return self.store.add({**usual, **fields})
+
+    def add_endpoint(self, url: str, enabled_events: list[str], *, secret: str = "", **fields: Any) -> Obj:
+        usual: Obj = {
+            "api_version": None,
+            "application": None,
+            "description": None,
+            "enabled_events": enabled_events,
+            "metadata": {},
+            "status": "enabled",
+            "url": url,
+            "_secret": secret or "whsec_" + ids.random_part(32),
+        }
+        return self.new("webhook_endpoint", "we", 24, **{**usual, **fields})
+
+    def emit(self, type: str, obj: Obj, previous: Obj | None = None) -> Obj:
+        """Make an event about an object as it is now, and send it to the endpoints."""
+        call = self.calls[-1] if self.calls else Call(self)
+        data: Obj = {"object": public(obj)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event = self.new(
+            "event",
+            "evt",
+            api_version=API_VERSION,
+            data=data,
+            pending_webhooks=0,
+            request={"id": call.request_id, "idempotency_key": call.idempotency_key},
+            type=type,
+        )
+        self.hooks.send(event)
+        return event
+
+    @contextmanager
+    def updating(self, obj: Obj, event: str | None) -> Iterator[Obj]:
+        """Change an object inside; `event`, such as customer.updated, then tells what was there before.
+
+        Nothing is told if nothing has changed, and the object is as it was if an error is raised.
+        """
+        before = copy.deepcopy(obj)
+        try:
+            yield obj
+        except BaseException:
+            obj.clear()
+            obj.update(before)
+            raise
+        old, new = public(before), public(obj)
+        previous = {name: old.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
+        if previous and event:
+            self.emit(event, obj, previous)
+
+    def indexed(self, obj: Obj) -> Obj:
+        """Note for searches that an object is new or has changed; they find it a little later."""
+        self.store.index(obj, self.clock.time() + self.config.search_lag)
+        return obj
+
+    def note(self, **entry: Any) -> dict[str, Any]:
+        self.record.append(entry)
+        del self.record[:-MAX_RECORD]
+        return entry

@@ -1,0 +1,112 @@
+"""The local Stripe for tests: one server for the session, a new and empty world for each test."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+
+SECRET_KEY = "sk_test_local"
+WEBHOOK_SECRET = "whsec_local"
+
+
+class Stripe:
+    """Steers a local Stripe over HTTP, whether it runs in this process or not."""
+
+    def __init__(self, url: str, key: str = SECRET_KEY) -> None:
+        self.url, self.key, self.webhook_secret = url, key, WEBHOOK_SECRET
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {key}"
+
+    def client(self, **options: Any) -> Any:
+        """Return the official SDK's client; it repeats nothing unless asked (`max_network_retries`)."""
+        import stripe
+
+        http = stripe.RequestsClient()
+        usual = {"max_network_retries": 0, "http_client": http, "base_addresses": {"api": self.url}}
+        return stripe.StripeClient(self.key, **{**usual, **options})
+
+    def local(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.session.request(method, f"{self.url}/_local/{path}", json=body, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def record(self, path: str = "", method: str = "") -> list[dict[str, Any]]:
+        """Return what was asked of the API, oldest first."""
+        found = self.local("GET", "record")["requests"]
+        return [one for one in found if path in one["path"] and method in ("", one["method"])]
+
+    def faults(self, **wanted: Any) -> None:
+        self.local("POST", "faults", wanted)
+
+    def advance(self, seconds: float) -> int:
+        """Set its clock forward; return its time."""
+        return self.local("POST", "clock", {"advance_seconds": seconds})["now"]
+
+    def add_endpoint(self, url: str, *, secret: str = WEBHOOK_SECRET, events: tuple[str, ...] = ("*",)) -> str:
+        """Have events sent to an address; return the endpoint's id."""
+        return self.local("POST", "endpoints", {"url": url, "secret": secret, "enabled_events": list(events)})["id"]
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """Return all objects of a type, such as payment_intent, newest first."""
+        return self.local("GET", f"state?kind={kind}")["objects"][kind]
+
+    def events(self, prefix: str = "") -> list[str]:
+        """Return the types of all events, oldest first."""
+        types = [event["type"] for event in reversed(self.objects("event"))]
+        return [one for one in types if one.startswith(prefix)]
+
+
+class Receiver:
+    """A webhook's other end; gives the listed answers first, then 200, and keeps what came in the order of arrival."""
+
+    def __init__(self, answers: list[int] | None = None) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        answers, receiver = answers or [], self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(answers.pop(0) if answers else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, raw))
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+
+    def __enter__(self) -> Receiver:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.got]
+
+    def wait_for(self, count: int) -> None:
+        end = time.monotonic() + 20
+        while len(self.got) < count:
+            assert time.monotonic() < end, f"only {len(self.got)} of {count} came"
+            time.sleep(0.01)
+
+
+def serve() -> Iterator[Any]:
+    from localstripe.config import Config
+    from localstripe.server import LocalStripe
+
+    server = LocalStripe(Config(port=0, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET))
+    server.start()
+    yield server
+    server.stop()
