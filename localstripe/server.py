@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -13,6 +14,10 @@ from .app import App
 from .config import Config
 from .world import World
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Around = TypeVar("Around", bound="WSGIApplication")
 logger = logging.getLogger("localstripe")
 
 
@@ -47,6 +52,11 @@ class LocalStripe:
     @property
     def world(self) -> World:
         return self._app.world
+
+    def wrap(self, around: "Callable[[WSGIApplication], Around]") -> Around:
+        """Serve what `around` makes of the application, and return it."""
+        self._server.app = wrapped = around(self._server.app)
+        return wrapped
 
     def begin_anew(self) -> World:
         """Forget everything: a new world at the same address."""

@@ -258,15 +258,18 @@ def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="session")
-def stripe_process() -> Iterator[Any]:
+def stripe_process() -> Iterator[stripes.Judged]:
     yield from stripes.serve()
 
 
 @pytest.fixture
-def stripe_server(stripe_process: Any) -> stripes.Stripe:
-    """A local Stripe that knows nothing yet; its webhooks go to endpoints that the test adds."""
-    stripe_process.begin_anew()
-    return stripes.Stripe(stripe_process.config.base_url)
+def stripe_server(stripe_process: stripes.Judged) -> Iterator[stripes.Stripe]:
+    """A local Stripe that knows nothing yet; its webhooks go to endpoints that the test adds.
+
+    The test fails if a request, an answer or an event is none of Stripe's by the types of its SDK.
+    """
+    yield stripe_process.begin_anew()
+    assert stripe_process.found() == []
 
 
 @pytest.fixture(scope="session")

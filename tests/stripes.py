@@ -11,6 +11,8 @@ from typing import Any
 
 import requests
 
+from localstripe.store import public
+
 SECRET_KEY = "sk_test_local"
 WEBHOOK_SECRET = "whsec_local"
 
@@ -102,11 +104,35 @@ class Receiver:
             time.sleep(0.01)
 
 
-def serve() -> Iterator[Any]:
-    from localstripe.config import Config
-    from localstripe.server import LocalStripe
+class Judged:
+    """A local Stripe in this process. All that goes in and out of its API is held against the SDK's types."""
 
-    server = LocalStripe(Config(port=0, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET))
-    server.start()
-    yield server
-    server.stop()
+    def __init__(self) -> None:
+        from localstripe.config import Config
+        from localstripe.server import LocalStripe
+
+        from . import stripetypes
+
+        self.server = LocalStripe(Config(port=0, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET))
+        self.judge = self.server.wrap(stripetypes.Judge)
+
+    def begin_anew(self) -> Stripe:
+        self.server.begin_anew()
+        self.judge.problems.clear()
+        return Stripe(self.server.config.base_url)
+
+    def found(self) -> list[str]:
+        """Return what fits not Stripe's types, in requests, answers and events, since it began anew."""
+        world = self.server.world
+        with world.lock:
+            for kind in ("event", "v2.core.event"):
+                for event in world.store.all(kind):
+                    self.judge.hear(public(event))
+        return self.judge.problems
+
+
+def serve() -> Iterator[Judged]:
+    judged = Judged()
+    judged.server.start()
+    yield judged
+    judged.server.stop()

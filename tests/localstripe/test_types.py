@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests import stripetypes
+from tests.stripes import Judged, Stripe
 
 METER: dict[str, Any] = {
     "id": "mtr_1",
@@ -240,4 +241,24 @@ def test_a_judge_hears_all_that_goes_in_and_out_of_a_stand_in() -> None:
     judge.hear(THIN)
     assert judge.judged == 7  # not the control plane
     judge.hear(changed(EVENT, id=3))
-    assert judge.problems[-1] == "webhook billing.meter.updated: event.id: 3 is no str"
+    assert judge.problems[-1] == "event billing.meter.updated: event.id: 3 is no str"
+
+
+def test_the_local_stripe_is_judged_in_every_test(stripe_process: Judged, stripe_server: Stripe) -> None:
+    client = stripe_server.client()
+    made = client.v1.customers.create({"name": "Rincewind"})
+    assert stripe_process.judge.judged
+    assert stripe_process.found() == []
+    with stripe_process.server.world.lock:
+        stripe_process.server.world.store.get("customer", made.id)["created"] = "yesterday"
+    client.v1.customers.retrieve(made.id)
+    client.v1.customers.update(made.id, {"name": "Twoflower"})
+    found = stripe_process.found()
+    assert {one.partition(":")[0] for one in found} == {
+        f"GET /v1/customers/{made.id} 200",
+        f"POST /v1/customers/{made.id} 200",
+        "event customer.updated",
+    }
+    stripe_process.judge.problems.clear()
+    with stripe_process.server.world.lock:
+        next(stripe_process.server.world.store.all("event"))["data"]["object"]["created"] = 1

@@ -38,9 +38,10 @@ class Judge:
         return given
 
     def hear(self, event: dict[str, Any]) -> None:
-        """Judge what a webhook brought."""
-        thin = event.get("object") == "v2.core.event"
-        self._keep(f"webhook {event.get('type')}", notification(event) if thin else answer(event))
+        """Judge an event, or what a webhook brought of it."""
+        v2 = event.get("object") == "v2.core.event"
+        thin = v2 and "data" not in event
+        self._keep(f"event {event.get('type')}", notification(event) if thin else answer(event, v2=v2))
 
     def _keep(self, about: str, found: Iterable[str]) -> None:
         self.judged += 1
