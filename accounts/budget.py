@@ -2,7 +2,7 @@
 
 Every function that moves money runs inside its caller's transaction, so that a cast and its money move together or
 not at all. The account's counter of open casts is always written first, then its own of the month: their row locks make
-everything else of the account wait, and the other scopes follow in a fixed order.
+everything else of the account wait, and the other scopes follow in a fixed order, the credit of a billed account last.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
-from accounts import open_casts
+from accounts import credit, events, open_casts
 from accounts.errors import BudgetExceeded
-from accounts.models import Account, AccountEvent, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
+from accounts.models import Account, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
 from core.db.compiled import Insert, Param, Select, Update
 
 Kind = LedgerEntry.Kind
@@ -64,8 +64,8 @@ def hold(
 ) -> LedgerEntry:
     """Reserve `cents` for a cast accepted `at`, and count it as open.
 
-    Raise TooManyOpenCasts, or BudgetExceeded if a cap of any scope would be passed. One conditional UPDATE per counter
-    decides, so two casts can never both take the last cents.
+    Raise TooManyOpenCasts, or BudgetExceeded if a cap of any scope would be passed, or a billed account's credit. One
+    conditional UPDATE per counter decides, so two casts can never both take the last cents.
     """
     at = at or timezone.now()
     month = month_of(at)
@@ -85,6 +85,9 @@ def hold(
                 raise _exceeded(period, cents)
             period.held_cents += cents
         _tell_thresholds(period, before=period.used_cents - cents)
+    # What costs nothing needs no credit, also where there is less than none.
+    if on_credit := account.billed and cents > 0:
+        credit.take(account.pk, cents)
     entry = LedgerEntry(
         period=own,
         cast_id=cast_id,
@@ -94,6 +97,7 @@ def hold(
         api_key_id=str(api_key_id),
         spell_key=spell_key,
         booked_on=at.astimezone(dt.UTC).date(),
+        on_credit=on_credit,
     )
     ADD_ENTRY.run(entry)
     return entry
@@ -118,6 +122,8 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
         # The account's row is locked by now, so no other transaction writes these.
         within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
         SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
+    if held.on_credit:
+        credit.settle(period.account_id, held=held.cents, captured=capture_cents)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
     # Also of nothing, if nothing was held: every hold has a settlement.
     if capture_cents < held.cents or not moves:
@@ -134,6 +140,7 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
                 api_key_id=held.api_key_id,
                 spell_key=held.spell_key,
                 booked_on=held.booked_on,
+                on_credit=held.on_credit,
             )
         )
 
@@ -245,20 +252,18 @@ def _tell_thresholds(period: BudgetPeriod, *, before: int) -> None:
         limit = period.cap_cents * percent
         # Only the hold that passes a threshold records it; the unique key makes it once a month.
         if before * 100 < limit <= period.used_cents * 100:
-            AccountEvent.objects.get_or_create(
-                account_id=period.account_id,
-                dedupe=f"budget:{period.month:%Y-%m}:{period.scope}:{period.ref}:{percent}",
-                defaults={
-                    "kind": "budget_threshold",
-                    "data": {
-                        "percent": percent,
-                        "month": f"{period.month:%Y-%m}",
-                        "scope": period.scope,
-                        "ref": period.ref,
-                        "cap_cents": period.cap_cents,
-                        "held_cents": period.held_cents,
-                        "captured_cents": period.captured_cents,
-                    },
+            events.tell(
+                period.account_id,
+                "budget_threshold",
+                f"budget:{period.month:%Y-%m}:{period.scope}:{period.ref}:{percent}",
+                {
+                    "percent": percent,
+                    "month": f"{period.month:%Y-%m}",
+                    "scope": period.scope,
+                    "ref": period.ref,
+                    "cap_cents": period.cap_cents,
+                    "held_cents": period.held_cents,
+                    "captured_cents": period.captured_cents,
                 },
             )
 

@@ -63,6 +63,11 @@ class Account(models.Model):
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
+    # Set by credit.begin_billing alone. With a default in the database, so that processes of the release before can go
+    # on while an update is under way.
+    billed = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Whether its casts are paid for from its credit."
+    )
     # What calls to a cast's own callback_url are signed with, newest first; made when first asked for.
     sealed_callback_secrets = models.TextField(default="", editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="accounts")
@@ -219,13 +224,14 @@ class BudgetScope(models.TextChoices):
     ACCOUNT = "account"
     KEY = "key"
     SPELL = "spell"
+    CREDIT = "credit"  # of a billed account, what it has paid for; no month's, and no cap that anybody sets
 
 
 class BudgetCap(models.Model):
     """A cap within an account: for one of its API keys, or for what it spends on one spell."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="caps")
-    scope = models.CharField(max_length=7, choices=[c for c in BudgetScope.choices if c[0] != "account"])
+    scope = models.CharField(max_length=7, choices=[c for c in BudgetScope.choices if c[0] in ("key", "spell")])
     ref = models.CharField(max_length=64, help_text="The API key's id, or the spell's key.")
     cap_cents = models.PositiveBigIntegerField(help_text="Cents per calendar month (UTC). 0: nothing may be cast.")
 
@@ -240,14 +246,19 @@ class BudgetCap(models.Model):
 class BudgetPeriod(models.Model):
     """Money of one month: the counters that the ledger's entries add up to. All in cents.
 
-    Every account has one for itself; for a key or a spell there is one only while a cap is set for it.
+    Every account has one for itself; for a key or a spell there is one only while a cap is set for it. A billed account
+    has one more for its credit, which is of all months and kept under the first of 1970: see `accounts.credit`.
     """
+
+    ALL_MONTHS = dt.date(1970, 1, 1)
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="budget_periods")
     month = models.DateField(help_text="The first day of the month (UTC).")
     scope = models.CharField(max_length=7, choices=BudgetScope, default=BudgetScope.ACCOUNT)
     ref = models.CharField(max_length=64, blank=True, help_text="The API key's id or the spell's key; blank: all.")
-    cap_cents = models.PositiveBigIntegerField(null=True)
+    # Of credit: what was booked, which falls below zero when money that was spent is taken back.
+    cap_cents = models.BigIntegerField(null=True)
+    low_cents = models.PositiveBigIntegerField(null=True)  # of credit: below how many cents to tell, and to top up
     held_cents = models.PositiveBigIntegerField(default=0)
     captured_cents = models.PositiveBigIntegerField(default=0)
     # Of an account's own counter: whether counters of keys or spells within it may exist.
@@ -256,10 +267,18 @@ class BudgetPeriod(models.Model):
     class Meta:
         ordering = ("-month", "scope", "ref")
         constraints = [
-            models.UniqueConstraint(fields=["account", "month", "scope", "ref"], name="one_period_per_month")
+            models.UniqueConstraint(fields=["account", "month", "scope", "ref"], name="one_period_per_month"),
+            models.CheckConstraint(
+                condition=Q(scope="credit") | Q(cap_cents=None) | Q(cap_cents__gte=0), name="cap_is_no_debt"
+            ),
+            models.CheckConstraint(
+                condition=~Q(scope="credit") | Q(cap_cents__isnull=False), name="credit_is_a_number"
+            ),
         ]
 
     def __str__(self) -> str:
+        if self.scope == BudgetScope.CREDIT:
+            return f"{self.account} credit"
         return " ".join([str(self.account), f"{self.month:%Y-%m}", *([self.scope, self.ref] if self.ref else [])])
 
     @property
@@ -299,13 +318,19 @@ class LedgerEntry(History):
     api_key_id = models.CharField(max_length=64, blank=True)
     spell_key = models.CharField(max_length=64, blank=True)
     booked_on = models.DateField()  # the day (UTC) on which the cast was accepted
+    # Whether the hold was taken from the account's credit; what settles it is booked there as well.
+    on_credit = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta(History.Meta):
         abstract = False
         verbose_name_plural = "ledger entries"
         ordering = ("-id",)
-        indexes = [models.Index(fields=["period", "booked_on"], name="entry_by_day")]
+        indexes = [
+            models.Index(fields=["period", "booked_on"], name="entry_by_day"),
+            # What is to be reported of a billed account.
+            models.Index(fields=["period", "id"], condition=Q(kind="capture", on_credit=True), name="entry_to_bill"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["cast_id", "kind"], name="one_entry_per_cast_and_kind"),
             models.UniqueConstraint(fields=["cast_id"], condition=Q(settles=True), name="one_settlement_per_cast"),
@@ -317,6 +342,45 @@ class LedgerEntry(History):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.cents} for {self.cast_id}"
+
+
+class Credit(History):
+    """One change of what an account may spend: what it paid, was given, or was paid back. Append-only as the ledger is.
+
+    Their sum is the cap of the account's credit.
+    """
+
+    class Kind(models.TextChoices):
+        GRANT = "grant"  # given by an operator; negative when it is taken back
+        TOPUP = "topup", "top-up"
+        PAID = "paid"  # an invoice
+        REFUND = "refund"  # positive if it failed, and the money came back
+        DISPUTE = "dispute"
+        WON = "won", "dispute won"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credits")
+    kind = models.CharField(max_length=7, choices=Kind)
+    cents = models.BigIntegerField(help_text="Negative: taken back.")
+    source = models.CharField(
+        max_length=255, unique=True, help_text="What it is booked for, such as a payment's id: nothing is booked twice."
+    )
+    note = models.CharField(max_length=500, blank=True)
+    by = models.CharField(max_length=200, blank=True, help_text="Who granted it.")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(History.Meta):
+        abstract = False
+        ordering = ("-id",)
+        constraints = [
+            models.CheckConstraint(condition=~Q(cents=0), name="credit_changes_something"),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["topup", "paid", "won"]) | Q(cents__gt=0), name="credit_paid"
+            ),
+            models.CheckConstraint(condition=~Q(kind="dispute") | Q(cents__lt=0), name="credit_disputed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.cents:+} for {self.account_id}"
 
 
 class AccountEvent(models.Model):

@@ -134,6 +134,14 @@ RUN_KNOWN = ["webhooks.inbox.run_known"]
 # What else happens in the transaction that ends a cast: functions of the cast.
 CAST_ENDED = ["casts.callbacks.outbox.enqueue"]
 
+# What else happens in the transaction that tells an account's owner something: functions of the AccountEvent.
+ACCOUNT_TOLD: list[str] = []
+
+# What else happens in the transaction in which an account's credit falls below its mark, or is found below it when
+# credit is booked or the mark is set: functions of (account's id, remaining cents). They are called with the credit's
+# counter locked, which is locked last of all: they may add rows, and lock none that others lock before they book.
+CREDIT_LOW: list[str] = []
+
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = [
     "casts.lifecycle.idempotency.purge",

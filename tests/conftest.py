@@ -282,5 +282,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         if connection.vendor == "sqlite":
             connection.cursor().execute("DROP TRIGGER accounts_ledger_no_delete")
             connection.cursor().execute("DROP TRIGGER accounts_audit_no_delete")
+            connection.cursor().execute("DROP TRIGGER accounts_credit_no_delete")
     with mock.patch.object(TransactionTestCase, "_fixture_teardown", _empty_what_is_not):
         yield

@@ -279,6 +279,17 @@ def test_nobody_changes_or_deletes_an_entry_not_even_by_hand(own, change):
     assert own.sql("SELECT * FROM accounts_ledgerentry ORDER BY id") == before
 
 
+def test_nor_what_was_booked_as_credit(own):
+    own.sql(
+        "INSERT INTO accounts_credit (id, account_id, kind, cents, source, note, by, at)"
+        " VALUES (1, 1, 'grant', 5, 'grant:1', '', '', '2026-05-01 00:00:00+00:00')"
+    )
+    for change in ("UPDATE accounts_credit SET cents = 6", "DELETE FROM accounts_credit"):
+        with pytest.raises(refused_by_the_database(), match="append-only: book another one"):
+            own.sql(change)
+    assert own.sql("SELECT cents FROM accounts_credit") == [("5",)]
+
+
 def test_the_ledger_is_verified_by_a_command_that_a_script_can_ask(own):
     fine = own.run("manage.py", "verifyledger")
     assert (fine.returncode, fine.stdout.strip()) == (0, "2 counters agree with the ledger.")

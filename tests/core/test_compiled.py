@@ -183,6 +183,7 @@ def test_what_modules_write_by_compiled_statements_is_written_as_by_the_orm(acco
     rows = one_of_each(account, api_key, spell)
     for scope in ("account", "spell"):
         BudgetPeriod.objects.create(account=account, month=rows[BudgetPeriod].month, scope=scope, ref="7")
+    BudgetPeriod.objects.create(account=account, month=BudgetPeriod.ALL_MONTHS, scope="credit", cap_cents=2**62)
 
     def written(row, write, *, times):
         """What there is after it, and how many rows it says it wrote to: to a row with all its times, or with none."""
