@@ -38,6 +38,7 @@ def limit(most: int, unit: str, section: str, what: str, beyond: str, *, setting
 TARGET_BYTES = limit(32 * KIB, "bytes", "Requests", "path and query", "414 `URI_TOO_LONG`")
 BODY_BYTES = limit(MIB, "bytes", "Requests", "body of a request to the API", "413 `INPUT_TOO_LARGE`")
 WEBHOOK_BYTES = limit(25 * MIB, "bytes", "Requests", "body of a webhook of GitHub's", "413 `INPUT_TOO_LARGE`")
+STRIPE_BYTES = limit(MIB, "bytes", "Requests", "body of a webhook of Stripe's", "413 `INPUT_TOO_LARGE`")
 # A spell's form has two schemas, of which urlencoding makes up to three times as many bytes.
 ADMIN_FORM_BYTES = limit(2 * MIB, "bytes", "Requests", "form of the admin", "413 `INPUT_TOO_LARGE`")
 FORM_BYTES = limit(64 * KIB, "bytes", "Requests", "any other body, such as a login", "413 `INPUT_TOO_LARGE`")

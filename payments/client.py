@@ -81,6 +81,11 @@ def client() -> StripeClient:
     return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL)
 
 
+def live() -> bool:
+    """Whether the key moves real money. Stripe keeps what is made in test mode apart."""
+    return settings.STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+
+
 @contextmanager
 def errors() -> Iterator[None]:
     """Raise our errors in place of Stripe's."""

@@ -57,13 +57,15 @@ BODIES = {
     "/admin/login/": limits.FORM_BYTES,
     "/api/": limits.BODY_BYTES,
     "/api/webhooks/": limits.WEBHOOK_BYTES,
+    "/api/webhooks/stripe": limits.STRIPE_BYTES,
 }
+SIGNED = {"/api/webhooks/github": b"x-hub-signature-256", "/api/webhooks/stripe": b"stripe-signature"}
 api = ApiHandler()
 application = behind(
     lifespan,
     http_only,
     access_log,
-    gate(signed={"/api/webhooks/github": b"x-hub-signature-256"}, page=too_many),
+    gate(signed=SIGNED, page=too_many),
     short_targets,
     bounded_bodies(BODIES),
     under("/api/", behind(streams, app=api)),

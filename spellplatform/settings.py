@@ -223,6 +223,9 @@ STRIPE_WEBHOOK_SECRETS: list[str] = env.list("STRIPE_WEBHOOK_SECRET", default=[]
 STRIPE_API_URL: str = env.str("STRIPE_API_URL", default="https://api.stripe.com").strip().rstrip("/")
 # One for the installation, in which the ledger counts: "cents" are its smallest unit.
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
+if BILLING:
+    WORK += ["payments.inbox.StripeEventWork"]
+    SWEEPS += ["payments.inbox.purge"]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))

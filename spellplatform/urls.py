@@ -10,6 +10,7 @@ from core.admin import attention
 from core.api import problems
 from core.db.threads import offloaded
 from github_integration.importing.page import page as importing
+from payments.views import stripe
 from webhooks.views import github
 
 urlpatterns = [
@@ -22,6 +23,7 @@ urlpatterns = [
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
     path("api/webhooks/github", offloaded(github, apart="webhooks"), name="github-webhook"),
+    path("api/webhooks/stripe", offloaded(stripe, apart="webhooks"), name="stripe-webhook"),
     re_path(r"^api/", problems.not_found),
 ]
 

@@ -3,7 +3,8 @@
 What shows nothing is counted by its address, before all else. What shows something (a key, a link, a webhook's
 signature) is let through to whoever checks it, unless its address has to wait after bad ones; a credential that was
 good in the last hour is let through all the same, so that nobody's stale key shuts out a neighbour's good one. A
-checker says that it is good with `visits.prove` and spends its allowances; what is answered 401 counts as a failed try.
+checker says that it is good with `visits.prove` and spends its allowances; what is answered 401, or said to have failed
+(`visits.fail`), counts as a failed try.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ class Passage:
         if visit.credential is None or visit.proven:
             return
         free = settings.RATION_BAD_KEYS if penalty is BAD_KEYS else settings.RATION_BAD_SIGNATURES
-        if status in (401, 403) and free:  # pages answer 403, or a browser would ask for a password
+        # Pages answer 403, or a browser would ask for a password.
+        if (status in (401, 403) or visit.failed) and free:
             if penalty is BAD_KEYS:
                 disprove(visit)
             with counting_or_not():

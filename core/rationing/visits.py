@@ -25,6 +25,7 @@ class Visit:
     client: str = ""  # the whole address
     credential: bytes | None = None
     proven: bool = False  # it showed something good
+    failed: bool = False  # it showed something bad, whatever it is answered
     standings: list[Standing] = field(default_factory=list)
 
 
@@ -42,6 +43,12 @@ def prove(of: Visit | None) -> None:
             if len(_good) >= MOST_KNOWN:
                 _good.clear()
             _good[of.credential] = rationing.now() + GOOD_FOR
+
+
+def fail(of: Visit | None) -> None:
+    """Have a request counted as a failed try, for those who are not answered 401: some senders know other statuses."""
+    if of is not None:
+        of.failed = True
 
 
 def disprove(of: Visit | None) -> None:

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "reset_confirm": "guarded by the token in a mail (tests/accounts)",
     "^api/": "answers 404 to everything below /api/ that is not there",
     "github-webhook": "guarded by its signature (tests/webhooks)",
+    "stripe-webhook": "guarded by its signature (tests/payments)",
 }
 
 
