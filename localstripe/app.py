@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from . import control, customers, errors, events, ids, routing
+from . import billing, control, customers, errors, events, ids, routing
 from .config import API_VERSION
 from .errors import ApiError
 from .idempotency import Kept
@@ -23,7 +23,7 @@ from .routing import Api, Call, Page
 from .world import World
 
 logger = logging.getLogger(__name__)
-MODULES = (control, customers, events)  # importing them filled the table of routes
+MODULES = (control, customers, events, *billing.MODULES)  # importing them filled the table of routes
 MAX_BODY = 1_000_000  # bytes
 SECRET_PARAMS = {"number", "cvc"}  # of a card: in no record and no log
 NO_KEY = (

@@ -14,6 +14,8 @@ class Config:
     country: str = "US"
     currency: str = "usd"  # what the account is paid out in: the currency of its balance
     search_lag: int = 20  # seconds until a search finds what has changed
+    meter_lag: float = 1.0  # seconds until sums have a meter event, and until what is wrong with it is reported
+    invoice_grace: int = 3600  # seconds that an invoice of a period stays a draft
     webhook_retries: tuple[int, ...] = WEBHOOK_RETRIES
 
     @property

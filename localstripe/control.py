@@ -57,10 +57,10 @@ def advance_clock(world: World, request: Request) -> Response:
 
 @page("GET", "/_local/state")
 def state(world: World, request: Request) -> Response:
-    """All objects of the types asked for with ?kind=…, and how many there are of each type."""
+    """All objects of the types asked for with ?kind=…, and how many there are of each type; and what meters got."""
     with world.lock:
         asked = {kind: [public(obj) for obj in world.store.all(kind)] for kind in request.args.getlist("kind")}
-        return answer({"counts": world.store.counts(), "objects": asked})
+        return answer({"counts": world.store.counts(), "objects": asked, "usage": world.usage.show()})
 
 
 @page("POST", "/_local/events/<id>/resend")
@@ -81,5 +81,7 @@ def add_endpoint(world: World, request: Request) -> Response:
         return answer({"error": "url is an http:// or https:// address"}, 422)
     with world.lock:
         events = asked.get("enabled_events") or ["*"]
-        endpoint = world.add_endpoint(asked["url"], events, secret=asked.get("secret", ""))
+        url, secret = asked["url"], asked.get("secret", "")
+        everything = "*" in events
+        endpoint = world.send_all(url, secret=secret) if everything else world.add_endpoint(url, events, secret=secret)
         return answer({**public(endpoint), "secret": endpoint["_secret"]})

@@ -32,6 +32,7 @@ CARDS: dict[str, Any] = {
 }
 METERS: dict[str, Any] = {
     "async_errors": 0.0,  # a meter event is answered 200 and refused afterwards
+    "refuse_later": False,  # no meter and a wrong time are answered 200, too, and refused afterwards
 }
 GROUPS = {"webhooks": WEBHOOKS, "api": API, "cards": CARDS, "meter": METERS}
 

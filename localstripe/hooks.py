@@ -55,6 +55,14 @@ class Hooks:
             if faults.befalls("webhooks", "duplicate"):
                 self._queue(event, endpoint["id"])
 
+    def send_thin(self, event: Obj) -> None:
+        """Queue an event of API v2 for each destination that wants it; under the world's lock."""
+        for destination in list(self.world.store.all("v2.core.event_destination", status="enabled")):
+            if event["type"] in destination["enabled_events"] and not self.world.faults.befalls("webhooks", "drop"):
+                self._queue(event, destination["id"])
+                if self.world.faults.befalls("webhooks", "duplicate"):
+                    self._queue(event, destination["id"])
+
     def resend(self, event: Obj, endpoint_id: str) -> None:
         self._queue(event, endpoint_id)
 
@@ -86,8 +94,9 @@ class Hooks:
             event, endpoint = self.world.store.find(event_id), self.world.store.find(endpoint_id)
             if event is None or endpoint is None:
                 return  # the endpoint was deleted
-            body = json.dumps(public(event), indent=2).encode()
-            url, secret, now = endpoint["url"], endpoint["_secret"], self.world.clock.now()
+            body = json.dumps(_sent(event), indent=2).encode()
+            url = endpoint.get("url") or endpoint["_url"]
+            secret, now = endpoint["_secret"], self.world.clock.now()
         headers = {
             "Accept": "*/*; q=0.5, application/xml",
             "Cache-Control": "no-cache",
@@ -104,7 +113,8 @@ class Hooks:
         with self.world.lock:
             self.attempts.append({"event": event_id, "type": event["type"], "endpoint": endpoint_id, "status": status})
             if 200 <= status < 300:
-                event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
+                if "pending_webhooks" in event:
+                    event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
                 return
         retries = self.world.config.webhook_retries
         if tries < len(retries):
@@ -113,6 +123,14 @@ class Hooks:
             self.world.clock.after(retries[tries], lambda: lane.put(again))
 
 
+def _sent(event: Obj) -> Obj:
+    """Return what a delivery brings: of an event of API v2 all but its data."""
+    found: Obj = public(event)
+    if event["object"] == "v2.core.event":
+        found = {name: value for name, value in found.items() if name not in ("data", "changes")}
+    return found
+
+
 def _about(event: Obj) -> object:
-    about = event["data"]["object"]
+    about = event["data"].get("object") or event.get("related_object") or {}
     return about.get("payment_intent") or about.get("id")

@@ -87,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--currency", default="usd", help="what the account's balance is in")
     parser.add_argument("--search-lag", type=int, default=Config.search_lag, help="seconds until a search finds news")
+    parser.add_argument(
+        "--meter-lag", type=float, default=Config.meter_lag, help="seconds until a meter's sums have what it was told"
+    )
+    parser.add_argument(
+        "--invoice-grace", type=int, default=Config.invoice_grace, help="seconds that a period's invoice is a draft"
+    )
 
 
 def serve(options: dict[str, Any]) -> None:
@@ -98,8 +104,9 @@ def serve(options: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    names = ("host", "port", "secret_key", "webhook_url", "webhook_secret", "currency", "search_lag")
-    stripe = LocalStripe(Config(**{name: options[name] for name in names}))
+    names = ("host", "port", "secret_key", "webhook_url", "webhook_secret", "currency")
+    paces = ("search_lag", "meter_lag", "invoice_grace")
+    stripe = LocalStripe(Config(**{name: options[name] for name in names + paces}))
     stripe.start()
     print(f"local Stripe at {stripe.config.base_url}", flush=True)
     ended.wait()

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import ids
+from .billing import thin
+from .billing.usage import Usage
 from .clock import Clock
 from .config import API_VERSION, Config
 from .faults import Faults
@@ -26,9 +28,11 @@ class World:
         self.idempotency = Idempotency(self.clock.time)
         self.hooks = Hooks(self)
         self.record: list[dict[str, Any]] = []
+        self.usage = Usage()
+        self.meter_errors: dict[str, list[tuple[str, str, str]]] = {}  # code, message, identifier; by meter, to report
         self.calls: list[Call] = []  # the request that is carried out, for the events it causes
         if config.webhook_url:
-            self.add_endpoint(config.webhook_url, ["*"], secret=config.webhook_secret)
+            self.send_all(config.webhook_url, secret=config.webhook_secret)
 
     def start(self) -> None:
         self.clock.start()
@@ -55,6 +59,12 @@ class World:
             "_secret": secret or "whsec_" + ids.random_part(32),
         }
         return self.new("webhook_endpoint", "we", 24, **{**usual, **fields})
+
+    def send_all(self, url: str, *, secret: str) -> Obj:
+        """Send every event to one address, thin ones as well, which at Stripe takes an endpoint and a destination."""
+        secret = secret or "whsec_" + ids.random_part(32)
+        thin.add_destination(self, url, list(thin.SENT_THIN), name="all thin events", secret=secret)
+        return self.add_endpoint(url, ["*"], secret=secret)
 
     def emit(self, type: str, obj: Obj, previous: Obj | None = None) -> Obj:
         """Make an event about an object as it is now, and send it to the endpoints."""

@@ -113,8 +113,10 @@ def class_of(name: str, *, v2: bool = False) -> type[StripeObject] | None:
     return getattr(import_module(module), title) if module else None
 
 
-def class_for(value: dict[str, Any], *, v2: bool = False) -> type[StripeObject] | None:
+def class_for(value: Any, *, v2: bool = False) -> type[StripeObject] | None:
     """Return the class of an object, which for an event of API v2 depends on its type."""
+    if not isinstance(value, dict):
+        return None
     kind = class_of(str(value.get("object")), v2=v2)
     if kind is ThinEvent:
         found: type[StripeObject] = get_v2_event_class(str(value.get("type")))
