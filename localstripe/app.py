@@ -13,17 +13,19 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from . import billing, control, customers, errors, events, ids, routing
+from . import billing, control, customers, errors, events, ids, payments, routing
 from .config import API_VERSION
 from .errors import ApiError
 from .idempotency import Kept
 from .lists import expanded
 from .params import nest, parse
 from .routing import Api, Call, Page
+from .store import public
 from .world import World
 
 logger = logging.getLogger(__name__)
-MODULES = (control, customers, events, *billing.MODULES)  # importing them filled the table of routes
+# Importing them filled the table of routes.
+MODULES = (control, customers, events, *billing.MODULES, *payments.MODULES)
 MAX_BODY = 1_000_000  # bytes
 SECRET_PARAMS = {"number", "cvc"}  # of a card: in no record and no log
 NO_KEY = (
@@ -168,8 +170,7 @@ class App:
             try:
                 return expanded(self.world, route.handler(call, **values), expand)
             except ApiError as error:
-                if "payment_intent" in error.error or "setup_intent" in error.error:
-                    error.error = expanded(self.world, error.error, [])
+                error.error = public(error.error)  # it may hold objects, which go on changing
                 raise
             except Exception:
                 logger.exception("%s", call.path)

@@ -2,16 +2,21 @@
 
 from typing import Any
 
-from .errors import no_such
+from .errors import invalid
 from .ids import random_part
 from .lists import paged
-from .params import CREATED, LISTED, Enum, Hash, Kind, List, Metadata, Text, merged_metadata
+from .params import ADDRESS, CREATED, LISTED, Enum, Hash, Kind, List, Metadata, Text, merged_metadata
+from .payments.payment_methods import attach_to, check_attachable, find
 from .routing import Call, api
+from .searching import SEARCHED, search
 from .store import Obj
+from .world import World
 
-ADDRESS = {name: Text(clear=True) for name in ("city", "country", "line1", "line2", "postal_code", "state")}
+NOT_ATTACHED = (
+    "The customer does not have a payment method with this ID. The payment method must be attached to the customer."
+)
 FIELDS: dict[str, Kind] = {
-    "address": Hash(ADDRESS, clear=True),
+    "address": Hash({name: Text(clear=True) for name in ADDRESS}, clear=True),
     "description": Text(clear=True),
     "email": Text(clear=True, most=512),
     "name": Text(clear=True, most=256),
@@ -23,39 +28,50 @@ FIELDS: dict[str, Kind] = {
 }
 
 
-@api("POST", "/v1/customers", {**FIELDS, "payment_method": Text()})
-def create_customer(call: Call) -> Obj:
-    world = call.world
-    address = call.get("address")
-    customer = world.new(
-        "customer",
-        "cus",
-        14,
-        address={name: (address or {}).get(name) for name in ADDRESS} if address else None,
-        balance=0,
-        currency=None,
-        default_source=None,
-        delinquent=False,
-        description=call.get("description"),
-        email=call.get("email"),
-        invoice_prefix=random_part(8).upper(),
-        invoice_settings={
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
-        metadata=merged_metadata({}, call.get("metadata", {})),
-        name=call.get("name"),
-        next_invoice_sequence=1,
-        phone=call.get("phone"),
-        preferred_locales=call.get("preferred_locales", []),
-        shipping=None,
-        tax_exempt=call.get("tax_exempt") or "none",
-        test_clock=None,
-    )
+def make(world: World, **fields: Any) -> Obj:
+    address = fields.pop("address", None)
+    usual: Obj = {
+        "address": {name: address.get(name) for name in ADDRESS} if address else None,
+        "balance": 0,
+        "currency": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "email": None,
+        "invoice_prefix": random_part(8).upper(),
+        "invoice_settings": dict.fromkeys(["custom_fields", "default_payment_method", "footer", "rendering_options"]),
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+    customer = world.new("customer", "cus", 14, **{**usual, **fields})
     world.indexed(customer)
     world.emit("customer.created", customer)
+    return customer
+
+
+@api("POST", "/v1/customers", {**FIELDS, "payment_method": Text()})
+def create_customer(call: Call) -> Obj:
+    given = dict(call.params)
+    method, settings = given.pop("payment_method", None), given.pop("invoice_settings", {})
+    if settings.get("default_payment_method") not in (None, method):
+        raise invalid(NOT_ATTACHED, "invoice_settings[default_payment_method]", "resource_missing")
+    given["metadata"] = merged_metadata({}, given.get("metadata", {}))
+    given["tax_exempt"] = given.get("tax_exempt") or "none"
+    if method is not None:
+        card = find(call.world, method, "payment_method")
+        check_attachable(card)
+    customer = make(call.world, **given)
+    if method is not None:
+        attach_to(call.world, card, customer["id"])
+        if settings.get("default_payment_method"):
+            settings["default_payment_method"] = card["id"]
+    customer["invoice_settings"] = {**customer["invoice_settings"], **settings}
     return customer
 
 
@@ -64,12 +80,9 @@ def list_customers(call: Call) -> Obj:
     return paged(call, call.world.store.all("customer", email=call.get("email")))
 
 
-def living(call: Call, id: str, param: str = "id") -> Obj:
-    """Return a customer that was not deleted. Raise Stripe's error if there is none."""
-    customer = call.world.store.get("customer", id, param)
-    if customer.get("deleted"):
-        raise no_such("customer", id, param)
-    return customer
+@api("GET", "/v1/customers/search", SEARCHED)
+def search_customers(call: Call) -> Obj:
+    return search(call, "customer", {"created", "email", "name", "phone"})
 
 
 @api("GET", "/v1/customers/<id>")
@@ -79,28 +92,36 @@ def retrieve_customer(call: Call, id: str) -> Obj:
 
 @api("POST", "/v1/customers/<id>", FIELDS)
 def update_customer(call: Call, id: str) -> Obj:
-    customer = living(call, id)
+    customer = call.world.store.customer(id)
     with call.world.updating(customer, "customer.updated"):
         for name, value in call.params.items():
-            _set(customer, name, value)
+            _set(call.world, customer, name, value)
     return call.world.indexed(customer)
 
 
-def _set(customer: Obj, name: str, value: Any) -> None:
+def _set(world: World, customer: Obj, name: str, value: Any) -> None:
     if name == "metadata":
         customer["metadata"] = merged_metadata(customer["metadata"], value)
     elif name == "address" and value is not None:
         customer["address"] = {part: value.get(part) for part in ADDRESS}
     elif name == "invoice_settings":
+        method_id = value.get("default_payment_method")
+        method = world.store.find(method_id)
+        if method_id is not None and (method is None or method.get("customer") != customer["id"]):
+            raise invalid(NOT_ATTACHED, "invoice_settings[default_payment_method]", "resource_missing")
         customer["invoice_settings"] = {**customer["invoice_settings"], **value}
+    elif name == "tax_exempt":
+        customer[name] = value or "none"
     else:
         customer[name] = value
 
 
 @api("DELETE", "/v1/customers/<id>")
 def delete_customer(call: Call, id: str) -> Obj:
-    customer = living(call, id)
+    customer = call.world.store.customer(id)
     call.world.emit("customer.deleted", customer)
+    for method in call.world.store.all("payment_method", customer=id):
+        method["customer"], method["_used_up"] = None, True
     customer.clear()
     customer.update({"id": id, "object": "customer", "deleted": True})
     return customer

@@ -233,6 +233,7 @@ def parse(raw: Mapping[str, Raw], fields: Mapping[str, Kind], within: str = "") 
     return {name: fields[name].parse(value, full(name)) for name, value in raw.items()}
 
 
+ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
 RANGE = OneOf(Hash({name: Int() for name in ("gt", "gte", "lt", "lte")}), Int())
 LISTED: dict[str, Kind] = {  # what every list takes
     "limit": Int(least=1, most=100),

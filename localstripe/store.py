@@ -37,6 +37,13 @@ class Store:
             raise no_such(NAMES.get(kind, kind), id, param)
         return obj
 
+    def customer(self, id: str, param: str = "id") -> Obj:
+        """Return a customer that was not deleted. Raise Stripe's error if there is none."""
+        customer = self.get("customer", id, param)
+        if customer.get("deleted"):
+            raise no_such("customer", id, param)
+        return customer
+
     def all(self, kind: str, **equal: Any) -> Iterator[Obj]:
         """Yield the objects of a type, newest first; a filter that is None filters nothing."""
         wanted = {name: value for name, value in equal.items() if value is not None}

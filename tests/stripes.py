@@ -6,8 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import requests
 
@@ -15,6 +17,13 @@ from localstripe.store import public
 
 SECRET_KEY = "sk_test_local"
 WEBHOOK_SECRET = "whsec_local"
+# Numbers that the hosted pages take; https://docs.stripe.com/testing has what they do.
+VISA = "4242424242424242"
+DECLINED, INSUFFICIENT_FUNDS, EXPIRED = "4000000000000002", "4000000000009995", "4000000000000069"
+FAILS_WHEN_CHARGED = "4000000000000341"  # can be saved
+ALWAYS_AUTHENTICATES = "4000002760003184"
+AUTHENTICATES_UNLESS_SET_UP = "4000002500003155"  # once saved, off-session payments pass
+DISPUTED, REFUND_FAILS = "4000000000000259", "4000000000005126"
 
 
 class Stripe:
@@ -54,6 +63,34 @@ class Stripe:
         """Have events sent to an address; return the endpoint's id."""
         return self.local("POST", "endpoints", {"url": url, "secret": secret, "enabled_events": list(events)})["id"]
 
+    def checkout(self, url: str, number: str = VISA, *, authenticate: bool = True, **typed: str) -> Visit:
+        """Fill in a hosted page as a browser without JavaScript does, and pass the bank's page if it asks."""
+        form = {"number": number, "expiry": "12/34", "cvc": "123", "name": "Test Person", "email": "test@example.com"}
+        return self.follow(*Page.get(url).send(**{**form, **typed}), authenticate=authenticate)
+
+    def authenticate(self, url: str, *, passes: bool = True) -> Visit:
+        """Answer the bank's page of a `next_action`."""
+        return self.follow(url, "", authenticate=passes)
+
+    def follow(self, url: str, text: str, *, authenticate: bool) -> Visit:
+        while url.startswith(self.url):
+            page = Page.get(url)
+            if page.location:
+                url = page.location
+            elif "/3ds/" in page.url and page.action:
+                url, text = page.send(outcome="complete" if authenticate else "fail")
+            else:
+                return Visit(page.url, page.alert or page.text)
+        return Visit(url, text)
+
+    def dispute(self, payment_intent: str, **more: Any) -> dict[str, Any]:
+        """Have the cardholder object to a payment; `amount`, `reason` and `inquiry` may be given."""
+        return self.local("POST", "disputes", {"payment_intent": payment_intent, **more})
+
+    def decide(self, dispute: str, status: str) -> dict[str, Any]:
+        """Have the bank decide a dispute: won or lost."""
+        return self.local("POST", f"disputes/{dispute}", {"status": status})
+
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a type, such as payment_intent, newest first."""
         return self.local("GET", f"state?kind={kind}")["objects"][kind]
@@ -62,6 +99,51 @@ class Stripe:
         """Return the types of all events, oldest first."""
         types = [event["type"] for event in reversed(self.objects("event"))]
         return [one for one in types if one.startswith(prefix)]
+
+
+class Visit(NamedTuple):
+    """Where a visit of hosted pages ended, and what the last one said: the problem, if it was one."""
+
+    url: str
+    text: str
+
+
+class Page(HTMLParser):
+    """A hosted page, as far as a form needs it."""
+
+    def __init__(self, url: str, answer: requests.Response) -> None:
+        super().__init__()
+        self.url, self.location = url, urljoin(url, answer.headers.get("Location", "")) if answer.is_redirect else ""
+        self.action, self.fields, self.alert, self.text = "", dict[str, str](), "", ""
+        self._alerting = False
+        self.feed(answer.text)
+
+    @classmethod
+    def get(cls, url: str) -> Page:
+        return cls(url, requests.get(url, allow_redirects=False, timeout=10))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        known = dict(attributes)
+        if tag == "form":
+            self.action = urljoin(self.url, known.get("action") or "")
+        # Of radio buttons, the one that is checked; a checkbox is left out until it is given.
+        elif tag == "input" and (known.get("type") not in ("radio", "checkbox") or "checked" in known):
+            self.fields[known.get("name") or ""] = known.get("value") or ""
+        self._alerting = known.get("role") == "alert"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._alerting = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        self.alert += data if self._alerting else ""
+
+    def send(self, **typed: str) -> tuple[str, str]:
+        """Send the form, with what was typed in; return where it leads, if anywhere, and what is said there."""
+        assert self.action, f"no form at {self.url}: {self.text}"
+        answer = requests.post(self.action, {**self.fields, **typed}, allow_redirects=False, timeout=10)
+        page = Page(self.action, answer)
+        return page.location, page.alert or page.text
 
 
 class Receiver:

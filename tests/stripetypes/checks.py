@@ -111,6 +111,8 @@ class Checker:
             yield f"{where}: no thin event is of type {value.get('type')!r}"
             return
         hints = schema.hints_of(kind) | (known or {})
+        if kind is SearchResultObject:
+            hints |= {"url": str, "next_page": str | None}  # which this one class, written by hand, leaves out
         if name := getattr(kind, "OBJECT_NAME", ""):
             hints["object"] = Literal[name]
         gone = value.get("deleted") is True  # little more than the id is left of it
