@@ -291,6 +291,13 @@ class EventSweep(DueRow):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK)
     read_upto = models.DateTimeField(null=True)
+    # Of the round under way, if there is one: from its beginning back to `since`, and `cursor` is read by now.
+    began_at = models.DateTimeField(null=True)
+    since = models.DateTimeField(null=True)
+    cursor = models.CharField(max_length=STRIPE_ID_CHARS, blank=True)
+    recovered = models.PositiveBigIntegerField(default=0)  # in all
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    error = models.CharField(max_length=MESSAGE_CHARS, blank=True)  # Stripe's, the last time
 
     class Meta(DueRow.Meta):
         verbose_name = "sweep of Stripe's events"

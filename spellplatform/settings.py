@@ -221,11 +221,13 @@ BILLING = bool(STRIPE_SECRET_KEY)
 # Several while a secret is changed. An empty entry would let anyone sign: dropped.
 STRIPE_WEBHOOK_SECRETS: list[str] = env.list("STRIPE_WEBHOOK_SECRET", default=[])
 STRIPE_API_URL: str = env.str("STRIPE_API_URL", default="https://api.stripe.com").strip().rstrip("/")
+# Between two readings of Stripe's list of events for what no webhook brought; 0: never.
+STRIPE_SWEEP_SECONDS: float = env.float("STRIPE_SWEEP_SECONDS", default=300.0)
 # One for the installation, in which the ledger counts: "cents" are its smallest unit.
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
 if BILLING:
-    WORK += ["payments.inbox.StripeEventWork"]
-    SWEEPS += ["payments.inbox.purge"]
+    WORK += ["payments.inbox.StripeEventWork", "payments.sweep.SweepWork"]
+    SWEEPS += ["payments.inbox.purge", "payments.sweep.ensure"]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))
