@@ -13,7 +13,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from . import billing, control, customers, errors, events, ids, payments, routing
+from . import control, customers, errors, events, ids, payments, routing
+from .billing import routes as billing
 from .config import API_VERSION
 from .errors import ApiError
 from .idempotency import Kept

@@ -91,6 +91,10 @@ class Stripe:
         """Have the bank decide a dispute: won or lost."""
         return self.local("POST", f"disputes/{dispute}", {"status": status})
 
+    def close_period(self, subscription: str, *, finalize: bool = True) -> dict[str, Any]:
+        """End a subscription's period now; return its invoice, which is final and paid or a draft."""
+        return self.local("POST", "invoices/close", {"subscription": subscription, "finalize": finalize})
+
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a type, such as payment_intent, newest first."""
         return self.local("GET", f"state?kind={kind}")["objects"][kind]

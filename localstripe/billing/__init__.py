@@ -1,5 +1,1 @@
-"""Usage, what it costs, and what is sent where."""
-
-from . import endpoints, meter_events, meters, prices, products, thin
-
-MODULES = (endpoints, meter_events, meters, prices, products, thin)
+"""Usage, what it costs, and what is sent where. `routes` imports all that answers requests."""

@@ -207,13 +207,18 @@ def detach(call: Call, id: str) -> Obj:
     if method["customer"] is None:
         text = "The payment method you provided is not attached to a customer so detachment is impossible."
         raise ApiError(400, text, code="payment_method_unexpected_state")
-    customer = call.world.store.get("customer", method["customer"])
-    with call.world.updating(method, "payment_method.detached"):
-        method["customer"], method["_used_up"] = None, True
-    if not customer.get("deleted") and customer["invoice_settings"]["default_payment_method"] == id:
-        with call.world.updating(customer, "customer.updated"):
-            customer["invoice_settings"] = {**customer["invoice_settings"], "default_payment_method": None}
+    detach_from(call.world, method)
     return method
+
+
+def detach_from(world: World, method: Obj) -> None:
+    """Take a card from its customer; it can't be used again."""
+    customer = world.store.get("customer", method["customer"])
+    with world.updating(method, "payment_method.detached"):
+        method["customer"], method["_used_up"] = None, True
+    if not customer.get("deleted") and customer["invoice_settings"]["default_payment_method"] == method["id"]:
+        with world.updating(customer, "customer.updated"):
+            customer["invoice_settings"] = {**customer["invoice_settings"], "default_payment_method": None}
 
 
 def _of(call: Call, customer_id: str) -> Obj:
