@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from . import control, customers, errors, events, ids, payments, routing
+from . import control, errors, events, ids, payments, routing
 from .billing import routes as billing
 from .config import API_VERSION
 from .errors import ApiError
@@ -26,7 +26,7 @@ from .world import World
 
 logger = logging.getLogger(__name__)
 # Importing them filled the table of routes.
-MODULES = (control, customers, events, *billing.MODULES, *payments.MODULES)
+MODULES = (control, events, *billing.MODULES, *payments.MODULES)
 MAX_BODY = 1_000_000  # bytes
 SECRET_PARAMS = {"number", "cvc"}  # of a card: in no record and no log
 NO_KEY = (
@@ -56,7 +56,8 @@ class App:
             else:
                 answer = self._page(request)
         except HTTPException as error:
-            answer = Response(f"{error.name}\n", error.code or 500)
+            refusal = ApiError(error.code or 500, error.name)
+            answer = _json(refusal.body("req_unread"), refusal.status)
         return answer(environ, start_response)
 
     # --- the control plane, and pages ------------------------------------------------------------------------------
@@ -108,6 +109,8 @@ class App:
         except ApiError as error:
             answer = _json(error.body(request_id), error.status, error.headers)
             entry["code"] = error.code or error.type
+        if faults["webhooks"]["before_answer"]:
+            self.world.hooks.wait()
         if touched:
             if faults.strikes("reset_after"):
                 _drop(request)
@@ -206,9 +209,10 @@ def _sent(request: Request) -> Any:
         body = request.get_data()
         if request.path.startswith("/v2/"):
             try:
-                return json.loads(body or b"{}")
+                found = json.loads(body or b"{}")
             except ValueError:
                 return {}
+            return found if isinstance(found, dict) else {}
         text = body.decode(errors="replace")
     return nest(parse_qsl(text, keep_blank_values=True))
 

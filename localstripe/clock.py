@@ -17,6 +17,7 @@ class Clock:
         self._number = itertools.count()
         self._changed = threading.Condition()
         self._ended = False
+        self._running = threading.Lock()  # whoever sets the clock forward waits for what is being done
         self._thread = threading.Thread(target=self._run, daemon=True, name="localstripe-clock")
 
     def time(self) -> float:
@@ -42,11 +43,12 @@ class Clock:
         self.at(self.time() + seconds, act)
 
     def run_due(self) -> None:
-        while (act := self._next()) is not None:
-            try:
-                act()
-            except Exception:
-                logger.exception("what was due failed")
+        with self._running:
+            while (act := self._next()) is not None:
+                try:
+                    act()
+                except Exception:
+                    logger.exception("what was due failed")
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

@@ -1,3 +1,4 @@
+from .errors import no_such
 from .lists import paged
 from .params import CREATED, LISTED, Bool, List, Text
 from .routing import Call, api
@@ -30,4 +31,7 @@ def _is(kind: str, wanted: str) -> bool:
 
 @api("GET", "/v1/events/<id>")
 def retrieve_event(call: Call, id: str) -> Obj:
-    return call.world.store.get("event", id)
+    event = call.world.store.get("event", id)
+    if event["created"] < call.world.clock.now() - KEPT:
+        raise no_such("event", id)
+    return event

@@ -11,6 +11,7 @@ WEBHOOKS: dict[str, Any] = {
     "duplicate": 0.0,
     "delay_ms": [0, 0],
     "reorder": False,
+    "before_answer": False,  # an answer waits until the webhooks that it caused are delivered, or refused
 }
 API: dict[str, Any] = {
     "error_5xx": 0.0,  # 503 before the request is carried out; nothing is kept under its idempotency key

@@ -31,6 +31,8 @@ class Hooks:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.attempts: list[dict[str, object]] = []  # for the record
+        self._under_way = 0  # first tries that were not answered yet
+        self._moved = threading.Condition()
         self._lanes: list[queue.SimpleQueue[tuple[str, str, int] | None]] = [queue.SimpleQueue() for _ in range(LANES)]
         self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in self._lanes]
 
@@ -71,14 +73,24 @@ class Hooks:
         delay = self.world.faults.between(wanted["delay_ms"])
         if wanted["reorder"]:
             delay += self.world.faults.between(REORDER_MS)
-        lane = self._lanes[zlib.crc32(str(_about(event)).encode()) % LANES]
+        lane = self._lane(event)
         item = (event["id"], endpoint_id, 0)
+        with self._moved:
+            self._under_way += 1
         if delay:
             timer = threading.Timer(delay, lane.put, (item,))
             timer.daemon = True
             timer.start()
         else:
             lane.put(item)
+
+    def _lane(self, event: Obj) -> "queue.SimpleQueue[tuple[str, str, int] | None]":
+        return self._lanes[zlib.crc32(str(_about(event)).encode()) % LANES]
+
+    def wait(self) -> None:
+        """Wait until every event was tried once at each endpoint, a few seconds at most."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._under_way == 0, TIMEOUT)
 
     def _work(self, lane: "queue.SimpleQueue[tuple[str, str, int] | None]") -> None:
         with requests.Session() as session:
@@ -88,6 +100,10 @@ class Hooks:
                     self._send(session, *item)
                 except Exception:
                     logger.exception("event %s", item[0])
+                if item[2] == 0:
+                    with self._moved:
+                        self._under_way -= 1
+                        self._moved.notify_all()
 
     def _send(self, session: requests.Session, event_id: str, endpoint_id: str, tries: int) -> None:
         with self.world.lock:
@@ -118,8 +134,7 @@ class Hooks:
                 return
         retries = self.world.config.webhook_retries
         if tries < len(retries):
-            lane = self._lanes[zlib.crc32(str(_about(event)).encode()) % LANES]
-            again = (event_id, endpoint_id, tries + 1)
+            lane, again = self._lane(event), (event_id, endpoint_id, tries + 1)
             self.world.clock.after(retries[tries], lambda: lane.put(again))
 
 

@@ -1,6 +1,7 @@
 """Lists and what `expand` does. Source: https://docs.stripe.com/api/pagination, https://docs.stripe.com/expand"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .errors import invalid
@@ -35,20 +36,28 @@ def listed(objects: Iterable[Obj], url: str, *, has_more: bool = False) -> Obj:
 
 def paged(call: Call, objects: Iterable[Obj], url: str | None = None) -> Obj:
     """Return one page of objects that come newest first, as limit, starting_after, ending_before and created say."""
-    found = [obj for obj in objects if in_range(obj.get("created", 0), call.get("created"))]
+    found = (obj for obj in objects if in_range(obj.get("created", 0), call.get("created")))
     limit = call.get("limit", 10)
     after, before = call.get("starting_after"), call.get("ending_before")
     if after is not None and before is not None:
         raise invalid("You can only specify one of these parameters: starting_after, ending_before.", "ending_before")
-    places = {obj["id"]: place for place, obj in enumerate(found)}
-    for name, given in (("starting_after", after), ("ending_before", before)):
-        if given is not None and given not in places:
-            raise invalid(f"No such object: '{given}'", name, "resource_missing")
     if before is not None:
-        start = max(0, places[before] - limit)
-        return listed(found[start : places[before]], url or call.path, has_more=start > 0)
-    start = places[after] + 1 if after is not None else 0
-    return listed(found[start : start + limit], url or call.path, has_more=len(found) > start + limit)
+        newer = _until(found, before, "ending_before")
+        return listed(newer[-limit:], url or call.path, has_more=len(newer) > limit)
+    if after is not None:
+        _until(found, after, "starting_after")
+    page = list(islice(found, limit + 1))
+    return listed(page[:limit], url or call.path, has_more=len(page) > limit)
+
+
+def _until(found: Iterator[Obj], id: str, param: str) -> list[Obj]:
+    """Take what comes before an object, and the object itself. Raise Stripe's error if it doesn't come."""
+    passed: list[Obj] = []
+    for obj in found:
+        if obj["id"] == id:
+            return passed
+        passed.append(obj)
+    raise invalid(f"No such object: '{id}'", param, "resource_missing")
 
 
 def expanded(world: "World", obj: Obj, paths: Iterable[str]) -> Obj:

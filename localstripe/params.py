@@ -13,6 +13,7 @@ from typing import Any
 from .errors import ApiError, invalid, missing, unknown
 
 Raw = Any  # str, or a list or dict of Raw
+DEEPEST = 10  # levels of nesting; none of Stripe's parameters has as many
 _PART = re.compile(r"\[([^\]]*)\]")
 
 
@@ -21,7 +22,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Raw]:
     root: dict[str, Raw] = {}
     for name, value in pairs:
         head, bracket, _ = name.partition("[")
-        path = [head, *(_PART.findall(name[len(head) :]) if bracket else [])]
+        path = [head, *(_PART.findall(name[len(head) :])[:DEEPEST] if bracket else [])]
         place = root
         for part, following in zip(path, [*path[1:], None], strict=True):
             key = str(len(place)) if part == "" else part

@@ -45,10 +45,10 @@ class Store:
         return customer
 
     def all(self, kind: str, **equal: Any) -> Iterator[Obj]:
-        """Yield the objects of a type, newest first; a filter that is None filters nothing."""
+        """Yield the objects of a type that were not deleted, newest first; a filter that is None filters nothing."""
         wanted = {name: value for name, value in equal.items() if value is not None}
-        for obj in reversed(list(self._kinds.get(kind, {}).values())):
-            if all(obj.get(name) == value for name, value in wanted.items()):
+        for obj in reversed(self._kinds.get(kind, {}).values()):
+            if not obj.get("deleted") and all(obj.get(name) == value for name, value in wanted.items()):
                 yield obj
 
     def index(self, obj: Obj, at: float) -> None:

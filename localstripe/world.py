@@ -97,8 +97,7 @@ class World:
             obj.clear()
             obj.update(before)
             raise
-        old, new = public(before), public(obj)
-        previous = {name: old.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
+        previous = _changed(public(before), public(obj))
         if previous and event:
             self.emit(event, obj, previous)
 
@@ -111,3 +110,16 @@ class World:
         self.record.append(entry)
         del self.record[:-MAX_RECORD]
         return entry
+
+
+def _changed(old: Obj, new: Obj) -> Obj:
+    """Return what was there before, of the fields that have changed; of objects within, only their changed fields."""
+    found: Obj = {}
+    for name in {**old, **new}:
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            if inner := _changed(before, after):
+                found[name] = inner
+        elif before != after:
+            found[name] = before
+    return found

@@ -6,6 +6,7 @@ from . import (
     charges,
     checkout,
     checkout_pages,
+    customers,
     disputes,
     payment_intents,
     payment_methods,
@@ -15,6 +16,6 @@ from . import (
 )
 
 MODULES = (
-    *(balance, bank_page, charges, checkout, checkout_pages, disputes, payment_intents, payment_methods, receipts),
-    *(refunds, setup_intents),
+    *(balance, bank_page, charges, checkout, checkout_pages, customers, disputes, payment_intents, payment_methods),
+    *(receipts, refunds, setup_intents),
 )

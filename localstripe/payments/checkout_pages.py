@@ -5,14 +5,13 @@ from typing import Any
 from markupsafe import Markup
 from werkzeug.wrappers import Request, Response
 
-from localstripe import customers
 from localstripe.errors import ApiError
 from localstripe.pages import alert, foreign, html, message, redirect
 from localstripe.routing import page
 from localstripe.store import Obj
 from localstripe.world import World
 
-from . import cards, intents, payment_methods, setup_intents
+from . import cards, customers, intents, payment_methods, setup_intents
 from .checkout import expire
 from .currencies import written
 

@@ -20,11 +20,11 @@ from localstripe.params import (
     merged_metadata,
 )
 from localstripe.routing import Call, api
-from localstripe.searching import SEARCHED, search
 from localstripe.store import Obj
 
 from . import currencies, intents
 from .payment_methods import usable
+from .searching import SEARCHED, search
 
 METHOD_OPTIONS = Hash({"card": Hash({"request_three_d_secure": Enum("any", "automatic", "challenge")})})
 AUTOMATIC = Hash({"enabled": Bool(required=True), "allow_redirects": Enum("always", "never")})

@@ -149,13 +149,13 @@ def test_a_twin_of_a_request_under_way_is_409(stripe_server: Stripe) -> None:
 
 def test_events_tell_what_was_and_who_asked(stripe_server: Stripe, client: stripe.StripeClient) -> None:
     made = client.v1.customers.create({"name": "Rincewind"}, {"idempotency_key": "k1"})
-    client.v1.customers.update(made.id, {"name": "Twoflower"})
+    client.v1.customers.update(made.id, {"name": "Twoflower", "metadata": {"a": "1"}})
     client.v1.customers.update(made.id, {"name": "Twoflower"})
     updated, created = client.v1.events.list({"types": ["customer.created", "customer.updated"]}).data
     assert created.request
     assert created.request.idempotency_key == "k1"
     assert created.data.object["name"] == "Rincewind"
-    assert updated.to_dict()["data"]["previous_attributes"] == {"name": "Rincewind"}
+    assert updated.to_dict()["data"]["previous_attributes"] == {"name": "Rincewind", "metadata": {"a": None}}
     assert client.v1.events.retrieve(updated.id).data.object["name"] == "Twoflower"
     assert [one.type for one in client.v1.events.list({"type": "customer.*"}).data] == [updated.type, created.type]
 
@@ -199,3 +199,41 @@ def test_a_webhook_may_be_lost_or_doubled(
         receiver.wait_for(times + 1)
         kinds = [event["type"] for event in receiver.events()]
     assert sorted(kinds) == ["customer.created"] * times + ["customer.updated"]
+
+
+def test_webhooks_may_be_there_before_the_answer(stripe_server: Stripe, client: stripe.StripeClient) -> None:
+    stripe_server.faults(webhooks={"before_answer": True, "delay_ms": [50, 50]})
+    with Receiver() as receiver:
+        stripe_server.add_endpoint(receiver.url)
+        client.v1.customers.create({})
+        assert [event["type"] for event in receiver.events()] == ["customer.created"]
+
+
+def test_a_deleted_customer_is_gone_but_known(stripe_server: Stripe, client: stripe.StripeClient) -> None:
+    made = client.v1.customers.create({"metadata": {"account": "7"}})
+    client.v1.customers.delete(made.id)
+    assert client.v1.customers.retrieve(made.id).deleted
+    assert client.v1.customers.list().data == []
+    stripe_server.advance(60)
+    assert client.v1.customers.search({"query": "metadata['account']:'7'"}).data == []
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer") as caught:
+        client.v1.payment_intents.create({"amount": 100, "currency": "usd", "customer": made.id})
+    assert (caught.value.http_status, caught.value.param) == (400, "customer")
+
+
+def test_events_can_be_read_for_30_days(stripe_server: Stripe, client: stripe.StripeClient) -> None:
+    client.v1.customers.create({})
+    (event,) = client.v1.events.list().data
+    stripe_server.advance(30 * 24 * 3600 + 1)
+    assert client.v1.events.list().data == []
+    with pytest.raises(stripe.InvalidRequestError, match="No such event"):
+        client.v1.events.retrieve(event.id)
+
+
+def test_what_is_unreadable_is_refused_and_breaks_nothing(stripe_server: Stripe) -> None:
+    for body in ("a[b" + "[c]" * 100_000, "a[=1", "%ff%fe=%00", "metadata=x", "name[]=a", "=", "metadata[a][b]=c"):
+        answer = stripe_server.session.post(f"{stripe_server.url}/v1/customers", body, timeout=10)
+        assert answer.status_code == 400, body[:20]
+    answer = stripe_server.session.post(f"{stripe_server.url}/v1/customers", "a" * 1_100_000, timeout=10)
+    assert answer.status_code == 413
+    assert stripe_server.objects("customer") == []

@@ -89,7 +89,8 @@ class Checker:
             yield f"{where}: {value!r} is no object"
             return
         for name, each in value.items():
-            yield from self.check(each, item, f"{where}.{name}")
+            if not (self.partial and each is None):  # what was not there before
+                yield from self.check(each, item, f"{where}.{name}")
 
     def _params(self, value: Any, kind: Any, where: str) -> Problems:
         if not isinstance(value, dict):

@@ -5,7 +5,7 @@ from typing import Any
 from .checks import answer, exchange, notification
 
 # What is refused as a bad request is the sender's fault, which is what a test of refusals sends.
-REFUSED = (400, 401, 404)
+REFUSED = (400, 401, 404, 413)
 
 
 class Judge:

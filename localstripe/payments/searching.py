@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .errors import invalid
-from .params import Int, Kind, Text
-from .routing import Call
-from .store import Obj
+from localstripe.errors import invalid
+from localstripe.params import Int, Kind, Text
+from localstripe.routing import Call
+from localstripe.store import Obj
 
 SEARCHED: dict[str, Kind] = {
     "query": Text(required=True),

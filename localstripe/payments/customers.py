@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from .errors import invalid
-from .ids import random_part
-from .lists import paged
-from .params import ADDRESS, CREATED, LISTED, Enum, Hash, Kind, List, Metadata, Text, merged_metadata
-from .payments.payment_methods import attach_to, check_attachable, find
-from .routing import Call, api
+from localstripe.errors import invalid
+from localstripe.ids import random_part
+from localstripe.lists import paged
+from localstripe.params import ADDRESS, CREATED, LISTED, Enum, Hash, Kind, List, Metadata, Text, merged_metadata
+from localstripe.routing import Call, api
+from localstripe.store import Obj
+from localstripe.world import World
+
+from .payment_methods import attach_to, check_attachable, find
 from .searching import SEARCHED, search
-from .store import Obj
-from .world import World
 
 NOT_ATTACHED = (
     "The customer does not have a payment method with this ID. The payment method must be attached to the customer."
