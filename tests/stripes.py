@@ -99,6 +99,19 @@ class Stripe:
         """Return all objects of a type, such as payment_intent, newest first."""
         return self.local("GET", f"state?kind={kind}")["objects"][kind]
 
+    def misfits(self) -> list[str]:
+        """Return what fits not the types of Stripe's SDK: in what was asked of it, and in the objects that it has.
+
+        For a server in a process of its own; in this one, each answer is judged as it goes out.
+        """
+        from . import stripetypes
+
+        found = list(stripetypes.recorded(self.record()))
+        for kind in self.local("GET", "state")["counts"]:
+            for one in self.objects(kind):
+                found += [f"{kind}: {problem}" for problem in stripetypes.answer(one, v2=kind.startswith("v2."))]
+        return found
+
     def events(self, prefix: str = "") -> list[str]:
         """Return the types of all events, oldest first."""
         types = [event["type"] for event in reversed(self.objects("event"))]

@@ -269,12 +269,11 @@ def card_for(world: World, invoice: Obj) -> str | None:
 
 def collect(world: World, invoice: Obj, method: str | None = None, *, off_session: bool = True) -> None:
     """Try to be paid. Nothing is raised: the invoice, and `intent_of` it, say what came of it."""
-    method = method or card_for(world, invoice)
-    if method is None:
+    found = _card(world, invoice, method or card_for(world, invoice))
+    if found is None:
         _attempt_failed(world, invoice)
         return
     intent = intent_of(world, invoice)
-    found = usable(world, method, invoice["customer"])
     if intents.needs_authentication(found, off_session=off_session):
         intent["payment_method"] = found["id"]
         intents.ask_for_action(world, intent, invoice["hosted_invoice_url"])
@@ -282,10 +281,17 @@ def collect(world: World, invoice: Obj, method: str | None = None, *, off_sessio
         _attempt_failed(world, invoice)
         return
     try:
-        intents.confirm(world, intent, method, off_session=off_session)
+        intents.confirm(world, intent, found["id"], off_session=off_session)
     except ApiError as error:
         if error.type != "card_error":
             raise
+
+
+def _card(world: World, invoice: Obj, id: str | None) -> Obj | None:
+    try:
+        return usable(world, id, invoice["customer"]) if id else None
+    except ApiError:
+        return None  # it was removed since
 
 
 def _after_payment(world: World, intent: Obj) -> None:

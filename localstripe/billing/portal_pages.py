@@ -111,19 +111,19 @@ def _cards(world: World, session: Obj) -> Markup:
         mark = " (default)" if method["id"] == default else ""
         rows += Markup("<p>{}{}</p>").format(name_of(method), mark)
         if not mark:
-            rows += _button(session, "default", method["id"], "Make default")
-        rows += _button(session, "remove", method["id"], "Remove")
+            rows += _button(session, "default", method, "Make default")
+        rows += _button(session, "remove", method, "Remove")
     return Markup(
         "<h2>Cards</h2>{}<h2>Add a card</h2>"
         '<form method="post" action="/p/session/{}">{}<button name="action" value="add">Add card</button></form>'
     ).format(rows or Markup("<p>No card is saved.</p>"), session["id"], card_inputs())
 
 
-def _button(session: Obj, action: str, card: str, text: str) -> Markup:
+def _button(session: Obj, action: str, method: Obj, text: str) -> Markup:
     return Markup(
         '<form method="post" action="/p/session/{}"><input type="hidden" name="card" value="{}">'
-        '<button class="second" name="action" value="{}">{}</button></form>'
-    ).format(session["id"], card, action, text)
+        '<button class="second" name="action" value="{}" aria-label="{}">{}</button></form>'
+    ).format(session["id"], method["id"], action, f"{text}: {name_of(method)}", text)
 
 
 def _invoices(world: World, session: Obj) -> Markup:

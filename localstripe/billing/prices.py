@@ -80,6 +80,7 @@ def create_price(call: Call) -> Obj:
     if (new is None) == ("product" not in given):
         raise missing("product") if new is None else invalid("Send product or product_data, not both.", "product")
     checked(call.world, given)
+    _taken(call.world, given, "")  # before there is a product
     if new is not None:
         given["product"] = products.make(call, new)["id"]
     return make(call, given)

@@ -40,8 +40,11 @@ INLINE: dict[str, Kind] = {  # the product of a price that is made with it
     },
 )
 def create_product(call: Call) -> Obj:
+    wanted = call.get("default_price_data")
+    if wanted is not None:
+        prices.checked(call.world, wanted)
     product = make(call, call.params)
-    if (wanted := call.get("default_price_data")) is not None:
+    if wanted is not None:
         price = prices.make(call, {**wanted, "product": product["id"]})
         product["default_price"] = price["id"]
     return call.world.indexed(product)

@@ -4,6 +4,7 @@ from localstripe.errors import ApiError, invalid
 from localstripe.ids import new as new_id
 from localstripe.lists import EXPANDERS, listed, paged
 from localstripe.params import CREATED, LISTED, Bool, Enum, Hash, Int, Kind, List, Metadata, Text, merged_metadata
+from localstripe.payments import customers
 from localstripe.payments.payment_methods import usable
 from localstripe.routing import Call, api
 from localstripe.store import Obj
@@ -325,6 +326,18 @@ def cancel_subscription(call: Call, id: str) -> Obj:
         world.clock.at(invoice["automatically_finalizes_at"], lambda: _finalize_due(world, invoice))
     _end(world, subscription)
     return subscription
+
+
+def end_all(world: World, customer_id: str) -> None:
+    """Have a customer's subscriptions end with it; what was not invoiced never is."""
+    for subscription in list(world.store.all("subscription", customer=customer_id)):
+        if subscription["status"] != "canceled":
+            _end(world, subscription)
+    for invoice in world.store.all("invoice", customer=customer_id, status="draft"):
+        invoice["auto_advance"], invoice["automatically_finalizes_at"] = False, None
+
+
+customers.WITH_CUSTOMER.append(end_all)
 
 
 def _end(world: World, subscription: Obj) -> None:

@@ -1,5 +1,6 @@
 """Customers. Source: https://docs.stripe.com/api/customers"""
 
+from collections.abc import Callable
 from typing import Any
 
 from localstripe.errors import invalid
@@ -16,6 +17,8 @@ from .searching import SEARCHED, search
 NOT_ATTACHED = (
     "The customer does not have a payment method with this ID. The payment method must be attached to the customer."
 )
+# Called with the id of a customer that is deleted: what it has elsewhere ends with it.
+WITH_CUSTOMER: list[Callable[[World, str], None]] = []
 FIELDS: dict[str, Kind] = {
     "address": Hash({name: Text(clear=True) for name in ADDRESS}, clear=True),
     "description": Text(clear=True),
@@ -120,6 +123,8 @@ def _set(world: World, customer: Obj, name: str, value: Any) -> None:
 @api("DELETE", "/v1/customers/<id>")
 def delete_customer(call: Call, id: str) -> Obj:
     customer = call.world.store.customer(id)
+    for act in WITH_CUSTOMER:
+        act(call.world, id)
     call.world.emit("customer.deleted", customer)
     for method in call.world.store.all("payment_method", customer=id):
         method["customer"], method["_used_up"] = None, True

@@ -248,6 +248,32 @@ def test_a_subscription_ends_at_once_or_with_its_period(billing: Billing) -> Non
     assert billing.server.events("customer.subscription.").count("customer.subscription.deleted") == 3
 
 
+def test_a_deleted_customer_is_billed_no_more(billing: Billing) -> None:
+    subscription = billing.subscribe()
+    billing.use(1000)
+    billing.close(subscription, finalize=False)
+    billing.use(1000)
+    billing.client.v1.customers.delete(billing.customer)
+    billing.server.advance(2 * MONTH)
+    assert billing.client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+    assert [one["status"] for one in billing.server.objects("invoice")] == ["draft"]
+
+
+def test_a_clock_that_jumps_over_periods_invoices_each(billing: Billing) -> None:
+    subscription = billing.subscribe()
+    billing.use(100)
+    end = subscription["items"].data[0].current_period_end
+    billing.server.advance(end - billing.server.advance(0) + 5)
+    billing.use(200)
+    billing.server.advance(3 * MONTH)
+    billing.server.advance(2 * HOUR)
+    invoices = billing.invoices()
+    assert [one.total for one in invoices][::-1][:3] == [100, 200, 0]
+    assert {one.status for one in invoices} == {"paid"}
+    spans = sorted((one.period_start, one.period_end) for one in invoices)
+    assert all(earlier[1] == later[0] for earlier, later in pairwise(spans))
+
+
 def test_periods_follow_their_anchor(billing: Billing) -> None:
     midnight = {"day_of_month": 1, "hour": 0, "minute": 0, "second": 0}
     subscription = billing.subscribe(billing_cycle_anchor_config=midnight)

@@ -262,3 +262,20 @@ def test_the_local_stripe_is_judged_in_every_test(stripe_process: Judged, stripe
     stripe_process.judge.problems.clear()
     with stripe_process.server.world.lock:
         next(stripe_process.server.world.store.all("event"))["data"]["object"]["created"] = 1
+
+
+def test_a_local_stripe_elsewhere_is_judged_by_its_record_and_objects(
+    stripe_process: Judged, stripe_server: Stripe
+) -> None:
+    client = stripe_server.client()
+    made = client.v1.customers.create({"name": "Rincewind", "metadata": {"a": "b"}, "expand": ["subscriptions"]})
+    client.v2.core.events.list({"types": ["v1.billing.meter.no_meter_found"]})
+    assert stripe_server.misfits() == []
+    world = stripe_process.server.world
+    with world.lock:
+        world.record[0]["params"]["colour"] = "red"
+        world.store.get("customer", made.id)["balance"] = "much"
+    assert stripe_server.misfits() == [
+        "POST /v1/customers: params.colour: no such parameter",
+        "customer: customer.balance: 'much' is no int",
+    ]

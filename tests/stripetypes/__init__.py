@@ -1,4 +1,4 @@
-from .checks import answer, exchange, form_of, notification, request
+from .checks import answer, exchange, form_of, notification, recorded, request
 from .judge import Judge
 
-__all__ = ["Judge", "answer", "exchange", "form_of", "notification", "request"]
+__all__ = ["Judge", "answer", "exchange", "form_of", "notification", "recorded", "request"]

@@ -6,7 +6,7 @@ field that the SDK doesn't know, are wrong, for nothing that is judged here is n
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -23,6 +23,8 @@ from typing_extensions import is_typeddict
 from . import schema
 
 Problems = Iterator[str]
+# What is refused as a bad request is the sender's fault, which is what a test of refusals sends.
+REFUSED = (400, 401, 404, 413)
 NUMBER = re.compile(r"-?\d+(\.\d{1,12})?")
 
 
@@ -201,6 +203,16 @@ def request(method: str, path: str, params: Any, *, form: bool) -> Problems:
         yield from Checker(form=form).check(params, called.params, "params")
     elif params:
         yield f"{method} {path} takes no parameters, but {sorted(params)} came"
+
+
+def recorded(entries: Iterable[dict[str, Any]]) -> Problems:
+    """Check the requests of a stand-in's record, but for those that it refused as bad."""
+    for one in entries:
+        if one["status"] not in REFUSED:
+            json_sent = one["path"].startswith("/v2/") and one["method"] == "POST"
+            params = {name: value for name, value in one["params"].items() if json_sent or name != "page"}
+            found = request(one["method"], one["path"], params, form=not json_sent)
+            yield from (f"{one['method']} {one['path']}: {problem}" for problem in found)
 
 
 def exchange(method: str, target: str, body: bytes, status: int, given: bytes, *, refused: bool = False) -> Problems:

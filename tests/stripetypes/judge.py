@@ -2,10 +2,7 @@ import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .checks import answer, exchange, notification
-
-# What is refused as a bad request is the sender's fault, which is what a test of refusals sends.
-REFUSED = (400, 401, 404, 413)
+from .checks import REFUSED, answer, exchange, notification
 
 
 class Judge:
