@@ -306,6 +306,23 @@ class EventSweep(DueRow):
         return f"Stripe's events up to {self.read_upto}"
 
 
+class Books(models.Model):
+    """In what money all amounts here are; see payments.books. There is one row."""
+
+    SINGLETON_PK = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK)
+    currency = models.CharField(max_length=3)
+    livemode = models.BooleanField()
+    noted_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "books"
+
+    def __str__(self) -> str:
+        return f"{self.currency}, {'live' if self.livemode else 'test'} mode"
+
+
 def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer) -> str:
     """Return the key under which Stripe does a row's request once: the same whenever it is asked again."""
     return f"{row._meta.model_name}-{uuid.UUID(str(row.pk)) if not isinstance(row, Customer) else row.pk}"

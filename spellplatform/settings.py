@@ -227,7 +227,7 @@ STRIPE_SWEEP_SECONDS: float = env.float("STRIPE_SWEEP_SECONDS", default=300.0)
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
 if BILLING:
     WORK += ["payments.inbox.StripeEventWork", "payments.sweep.SweepWork"]
-    SWEEPS += ["payments.inbox.purge", "payments.sweep.ensure"]
+    SWEEPS += ["payments.books.ensure", "payments.inbox.purge", "payments.sweep.ensure"]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))

@@ -47,6 +47,7 @@ from github_integration.models import (
     WorkflowTarget,
 )
 from payments.models import (
+    Books,
     CardSetup,
     Customer,
     Dispute,
@@ -171,6 +172,7 @@ def payments_of(account: Account, due: dict[str, Any]) -> list[Any]:
         ),
         make(StripeEvent, id="evt_1", type="ping", created=MOMENT, received_at=MOMENT, error=TEXT, **due),
         make(EventSweep, read_upto=MOMENT, **due),
+        make(Books, currency="kwd", livemode=True),
     ]
 
 

@@ -40,4 +40,16 @@ class Migration(migrations.Migration):
             name='since',
             field=models.DateTimeField(null=True),
         ),
+        migrations.CreateModel(
+            name='Books',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('currency', models.CharField(max_length=3)),
+                ('livemode', models.BooleanField()),
+                ('noted_at', models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                'verbose_name_plural': 'books',
+            },
+        ),
     ]
