@@ -45,6 +45,7 @@ def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
         ("--help",),
         ("version",),
         ("localgithub", "--help"),
+        ("localstripe", "--help"),
         ("runworker", "--help"),
         ("loadspells", "--help"),
     ],

@@ -37,6 +37,7 @@ OURS = (
     "webhooks",
     "spellplatform",
     "localgithub",
+    "localstripe",
     "tests",
 )
 SUFFIXES = {"py", "js", "json"}

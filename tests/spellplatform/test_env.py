@@ -298,7 +298,17 @@ def copy(tmp_path: Path) -> Path:
     """The project in a folder of its own, where a `.env` may be written."""
     shutil.copytree(ROOT / "spellplatform", tmp_path / "spellplatform", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", tmp_path)
-    for name in ("core", "accounts", "casts", "payments", "github_integration", "webhooks", "localgithub", "templates"):
+    for name in (
+        "core",
+        "accounts",
+        "casts",
+        "payments",
+        "github_integration",
+        "webhooks",
+        "localgithub",
+        "localstripe",
+        "templates",
+    ):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
