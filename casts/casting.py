@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import FilteredRelation, Q, QuerySet
 
 from accounts.audit import log
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
 from accounts.principals import Principal
 from casts.errors import SpellNotFound
 from casts.lifecycle import idempotency, moves
@@ -29,7 +29,19 @@ def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
     return spells.select_related(*relations) if relations else spells
 
 
-SPELL = Select(lambda: with_target(Spell.objects.filter(key=Param(Spell, "key")).order_by()))
+def priced_for(account: int | Param, spells: QuerySet[Spell]) -> QuerySet[Spell]:
+    """Have spells be read with what they cost an account, where that is not their own price."""
+    own = FilteredRelation("account_prices", condition=Q(account_prices__account=account))
+    found: Any = spells.annotate(**{"own_price": own})
+    priced: QuerySet[Spell] = found.select_related("own_price")
+    return priced
+
+
+SPELL = Select(
+    lambda: priced_for(
+        Param(Account, "id", "account_id"), with_target(Spell.objects.filter(key=Param(Spell, "key")).order_by())
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +148,7 @@ def repeated(once: Once | None, key: ApiKey) -> Accepted | None:
 
 def castable(key: ApiKey, spell_key: str) -> Spell:
     """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
-    spell = SPELL.first(key=spell_key)
+    spell = SPELL.first(key=spell_key, account_id=key.account_id)
     if spell is not None and spell.active and spell.account_id in (None, key.account_id):
         if key.allows_spell(spell_key):
             return spell

@@ -10,7 +10,8 @@ from casts.runtime import runtime_for
 Definition = dict[str, Any]
 BEFORE_TARGET = ("name", "description", "active", "runtime")
 AFTER_TARGET = (
-    *("input_schema", "output_schema", "result_artifact", "result_file", "price_cents", "charge_failed_runs"),
+    *("input_schema", "output_schema", "result_artifact", "result_file"),
+    *("price_cents", "price_kind", "per_minute_cents", "charge_failed_runs"),
     *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
 )
 UNDEFINED = ("active",)  # whether it can be cast now says nothing of what is cast

@@ -103,7 +103,8 @@ def without_run(data: Data, mask: Mask) -> Data:
 
 def status_only(data: Data) -> Data:
     """Return a cast's state, or what an event holds of it, without anything that is in the cast."""
-    return {name: data[name] for name in STATUS} | {"message": SAID[data["status"]]} | BLANK
+    shown = {name: data[name] for name in STATUS} | {"charge": data.get("charge")}  # which older events lack
+    return shown | {"message": SAID[data["status"]]} | BLANK
 
 
 def said(reason: str, message: str, mask: Mask) -> str:

@@ -15,6 +15,7 @@ from casts.access import About, Reach, may_read
 from casts.lifecycle import events, slots
 from casts.links import with_links
 from casts.models import Artifact, Cast
+from casts.pricing import Price
 from core.api.etags import etag_of, is_current
 from core.db.compiled import OneOf, Params, Select
 from core.db.documents import StoredBytes
@@ -34,6 +35,7 @@ def cast_out(
         "spell_name": cast.spell.name,
         "spell_version": cast.spell_version,
         "cost_cents": cast.cost_cents,
+        "price": Price.of_cast(cast).shown,
         "created_at": stamp(cast.created_at),
         "expires_at": stamp(cast.expires_at),
         **shown,
@@ -87,7 +89,7 @@ def status_of(shown: dict[str, Any]) -> dict[str, Any]:
 
 # What is not in a cast's state, and says nothing of what is in the cast.
 OUTSIDE = (
-    *("spell_name", "spell_version", "cost_cents", "created_at", "expires_at", "retry_of", "queue_position"),
+    *("spell_name", "spell_version", "cost_cents", "price", "created_at", "expires_at", "retry_of", "queue_position"),
     *("progress_url", "events_url"),
 )
 
@@ -114,7 +116,9 @@ SHOWN = (
         "callback_url",
         "cost_cents",
         "spell_version",
+        "price",
         "charged_cents",
+        "charge",
         "run_scope",
         "links_epoch",
     ),

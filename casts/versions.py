@@ -24,7 +24,7 @@ BY_CHARS, SOURCE_CHARS = 150, 300
 # shown, count as they are now.
 KEPT = (
     *("runtime", "input_schema", "output_schema", "result_artifact", "result_file"),
-    *("price_cents", "charge_failed_runs"),
+    *("price_cents", "price_kind", "per_minute_cents", "charge_failed_runs"),
 )
 
 
@@ -118,7 +118,7 @@ def as_it_was(spell: Spell, number: int) -> Spell | None:
 def as_of(spell: Spell, number: int, definition: Definition, names: Iterable[str] = KEPT) -> Spell:
     """Return a copy of a spell, with a copy of its target, that says what an older version said. It can't be saved."""
     was = copy(spell)
-    was.original, was.version = spell, number
+    was.original, was.version, was.own_price = spell, number, None
     for name in names:
         setattr(was, name, definition.get(name, default_of(spell, name)))
     if (model := runtime_for(was.runtime).target) is None:

@@ -70,7 +70,7 @@ class Installation(models.Model):
     prices_from_repository = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="The files may set price_cents and charge_failed_runs. Otherwise these are yours.",
+        help_text="The files may set price_cents or price, and charge_failed_runs. Otherwise these are yours.",
     )
     limits_from_repository = models.BooleanField(
         default=True,

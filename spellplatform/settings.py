@@ -427,6 +427,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CallbackStateEnum": "casts.models.Callback.State",
         "CallbackTypeEnum": "casts.models.CallbackType",
+        "PriceKindEnum": "casts.models.PriceKind",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

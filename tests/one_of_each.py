@@ -24,6 +24,7 @@ from accounts.models import (
 )
 from accounts.rationing.models import FailedTries, Ration, Refusal
 from casts.models import (
+    AccountPrice,
     Artifact,
     Callback,
     CallbackAttempt,
@@ -117,6 +118,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(Refusal, allowance="address", subject=TEXT, first_at=MOMENT, last_at=MOMENT),
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
         make(ExclusiveStart, repository=TEXT, event="e", workflow_file=TEXT, cast=cast),
+        make(AccountPrice, spell=spell, account=account, price_cents=2**31 - 1, note=TEXT),
         make(SpellVersion, spell=spell, number=2**31 - 1, definition=DOCUMENT, created_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
-from casts.models import CastStatus
+from casts.models import CastStatus, PriceKind
 from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer, valid_callback_url
 from core.limits import METADATA_CHARS, METADATA_ENTRIES, METADATA_KEY_CHARS, SPELL_KEY_CHARS, URL_CHARS
 
@@ -128,6 +128,31 @@ class StepOut(serializers.Serializer[Any]):
     completed_at = serializers.DateTimeField(allow_null=True)
 
 
+class PriceOut(serializers.Serializer[Any]):
+    """How a price is put together."""
+
+    kind = serializers.ChoiceField(choices=PriceKind.choices)
+    per_minute_cents = serializers.IntegerField(
+        allow_null=True, help_text="For each started minute of run time; with kind per_minute."
+    )
+    max_cents = serializers.IntegerField(help_text="What is held when a cast is accepted: it costs no more.")
+    for_account = serializers.BooleanField(help_text="Whether it was set for this account alone.")
+
+
+class ChargeOut(serializers.Serializer[Any]):
+    """How what a cast cost was computed."""
+
+    kind = serializers.ChoiceField(choices=PriceKind.choices)
+    run_seconds = serializers.IntegerField(
+        allow_null=True, help_text="For how long the run worked, without its waits; with kind per_minute."
+    )
+    minutes = serializers.IntegerField(allow_null=True, help_text="Started ones, which were counted.")
+    per_minute_cents = serializers.IntegerField(allow_null=True)
+    max_cents = serializers.IntegerField()
+    reported_cents = serializers.IntegerField(allow_null=True, help_text="By the run itself; with kind reported.")
+    note = serializers.CharField(allow_null=True, help_text="Why it is not what the price alone would make it.")
+
+
 class CastOut(serializers.Serializer[Any]):
     """One cast."""
 
@@ -137,8 +162,10 @@ class CastOut(serializers.Serializer[Any]):
     spell_version = serializers.IntegerField(
         allow_null=True, help_text="Of the spell, which it was accepted under; null for casts from before versions."
     )
-    cost_cents = serializers.IntegerField()
+    cost_cents = serializers.IntegerField(help_text="What is held for it: it costs no more.")
+    price = PriceOut(help_text="Which it was accepted at.")
     charged_cents = serializers.IntegerField(allow_null=True, help_text="What it cost in the end; null before.")
+    charge = ChargeOut(allow_null=True, help_text="How that was computed; null before the end.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
     status = serializers.ChoiceField(choices=CastStatus.choices)

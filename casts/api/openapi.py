@@ -57,7 +57,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 # The fields of a cast that its events leave out: what never changes, and what depends on other casts.
 NOT_IN_EVENTS = (
-    *("spell_name", "spell_version", "cost_cents", "created_at", "expires_at", "queue_position", "retry_of"),
+    *("spell_name", "spell_version", "cost_cents", "price", "created_at", "expires_at", "queue_position", "retry_of"),
     *("input", "metadata", "callback_url", "progress_url", "events_url"),
 )
 CAST_ID = {"in": "path", "name": "cast_id", "required": True, "schema": {"type": "string", "format": "uuid"}}

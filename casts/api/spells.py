@@ -12,9 +12,11 @@ from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest
 from casts import versions
-from casts.casting import castable
+from casts.api.cast_serializers import PriceOut
+from casts.casting import castable, priced_for
 from casts.errors import SpellVersionNotFound
 from casts.models import Spell
+from casts.pricing import Price
 from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
@@ -31,7 +33,8 @@ class SpellOut(serializers.Serializer[Any]):
     description = serializers.CharField()
     input_schema = serializers.DictField()
     output_schema = serializers.DictField(allow_null=True)
-    price_cents = serializers.IntegerField()
+    price_cents = serializers.IntegerField(help_text="The most that a cast can cost; with a flat price just that.")
+    price = PriceOut()
     ttl_seconds = serializers.IntegerField()
     timeout_seconds = serializers.IntegerField()
     artifact_retention_days = serializers.IntegerField()
@@ -45,6 +48,7 @@ class SpellList(serializers.Serializer[Any]):
 
 def spell_out(spell: Spell) -> dict[str, Any]:
     # What a caller needs, and not where it runs.
+    price = Price.of(spell)
     return {
         "spell_key": spell.key,
         "version": spell.version,
@@ -52,7 +56,8 @@ def spell_out(spell: Spell) -> dict[str, Any]:
         "description": spell.description,
         "input_schema": spell.input_schema,
         "output_schema": spell.output_schema,
-        "price_cents": spell.price_cents,
+        "price_cents": price.max_cents,
+        "price": price.shown,
         "ttl_seconds": spell.ttl_seconds,
         "timeout_seconds": spell.timeout_seconds,
         "artifact_retention_days": spell.artifact_retention_days,
@@ -65,7 +70,8 @@ class Spells(APIView):
     @extend_schema(operation_id="list_spells", responses={200: SpellList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
         """What this key may cast, with schemas and prices."""
-        spells = sorted(Spell.objects.castable_by(request.auth), key=lambda spell: spell.key)  # see events.snapshot
+        found = priced_for(request.auth.account_id, Spell.objects.castable_by(request.auth))
+        spells = sorted(found, key=lambda spell: spell.key)  # see events.snapshot
         return Response({"results": [spell_out(spell) for spell in spells]})
 
 

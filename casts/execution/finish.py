@@ -11,9 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from casts import pricing
 from casts.execution import artifacts, results
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast, CastStatus
+from casts.models import Artifact, Cast, CastStatus, PriceKind
 from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, Words, runtime_of, words_of
 from core.limits import ANNOTATIONS_SHOWN
 
@@ -166,7 +167,7 @@ def finish(cast: Cast, failure: Failure, remarks: Callable[[], Remarks], *, ran:
     if conclusion in SUCCESS:
         finish_success(cast, remarks, ran=ran is not False)
         return
-    left = moves.Left(summary=summary_of(cast), annotations=remarks())
+    left = left_by_failed(cast, remarks)
     if conclusion == "cancelled" and not own_limit:
         end_cancelled(cast, cast.cancel_reason or "cancelled_on_github", said(failure), left=left)
     else:
@@ -180,16 +181,25 @@ def finish(cast: Cast, failure: Failure, remarks: Callable[[], Remarks], *, ran:
         moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge, left=left)
 
 
-def summary_of(cast: Cast) -> str:
-    """Return what a run that did not succeed says for people; blank if it left nothing, or nothing that can be read."""
-    kept = result_artifact(cast)
-    if kept is None or kept.state != Artifact.State.STORED:
-        return ""
-    try:
-        return results.read(kept, cast.spell).summary
-    except OSError:
-        logger.exception("the stored summary can't be read", extra={"cast_id": str(cast.pk)})
-        return ""
+def left_by_failed(cast: Cast, remarks: Callable[[], Remarks]) -> moves.Left:
+    """Return what a run that did not succeed says for people, as far as it can be read, and that it costs.
+
+    Of such a run no result is expected, so nothing is said of one that is missing.
+    """
+    kept, found = result_artifact(cast), results.Result()
+    if kept is not None and kept.state == Artifact.State.STORED:
+        try:
+            found = results.read(kept, cast.spell, takes_report=pricing.takes_report(cast))
+        except OSError:
+            logger.exception("the stored summary can't be read", extra={"cast_id": str(cast.pk)})
+    report = found.report if found.output is not None else None
+    return moves.Left(summary=found.summary, annotations=remarks(), report=report)
+
+
+def not_copied(artifact: Artifact) -> str:
+    if artifact.state == Artifact.State.PENDING:
+        return f"The artifact {artifact.name} was still being copied."
+    return f"The artifact {artifact.name} could not be copied: {artifact.error}"
 
 
 def result_artifact(cast: Cast) -> Artifact | None:
@@ -238,11 +248,13 @@ def finish_success(cast: Cast, remarks: Callable[[], Remarks], *, ran: bool) -> 
     kept = result_artifact(cast)
     stored = kept if kept is not None and kept.state == Artifact.State.STORED else None
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
-    result = results.read(stored, cast.spell)
+    result = results.read(stored, cast.spell, takes_report=pricing.takes_report(cast))
+    if result.report is not None and stored is None and kept is not None:
+        result.report = pricing.Report(None, not_copied(kept))
     if result.problems and stored is None and kept is not None:
-        result.unreadable = f"The artifact {kept.name} could not be copied: {kept.error}"
+        result.unreadable = not_copied(kept)
         result.problems = [{"pointer": "/output", "detail": result.unreadable}]
-    left = moves.Left(output=result.output, summary=result.summary, annotations=remarks())
+    left = moves.Left(output=result.output, summary=result.summary, annotations=remarks(), report=result.report)
     # A result that is still being copied is not held against the run.
     if result.problems and not (stored is None and still_coming):
         message = "The run succeeded, but its result does not keep to the spell's output schema."
@@ -271,11 +283,14 @@ ENDED_BY_US = {
 def end_cancelled(cast: Cast, reason: str, own: str = "", *, left: moves.Left = moves.NOTHING_LEFT) -> None:
     """End a cast whose run was cancelled, or never came, for `reason`; `own` is what the runtime said about it.
 
-    A run that took too long is its own fault, if it had begun.
+    A run that took too long is its own fault, if it had begun. Minutes that its caller had it work are paid for by who
+    cancels it, too.
     """
     status, message = ENDED_BY_US[reason]
     message = message or words_of(cast).cancelled
     message = f"{message.removesuffix('.')}: {own}" if own else message
-    charge = reason == "timed_out" and cast.started_at is not None and cast.spell.charge_failed_runs
+    by_minutes = pricing.Price.of_cast(cast).kind == PriceKind.PER_MINUTE
+    paid = cast.spell.charge_failed_runs if reason == "timed_out" else by_minutes and reason == "cancelled_by_caller"
+    charge = cast.started_at is not None and paid
     error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
     moves.end(cast, status, reason=reason, message=message, error=error, charge=charge, left=left)

@@ -11,6 +11,7 @@ from typing import Any
 
 from casts.execution import unzip
 from casts.models import Artifact, Spell
+from casts.pricing import Report, report_in
 from core import json_schema
 from core.limits import RESULT_BYTES, SUMMARY_BYTES
 from core.strict_json import storable
@@ -33,22 +34,33 @@ class Result:
     unreadable: str = ""  # why there is no output, though there is a file for it
     summary: str = ""
     note: str = ""  # why there is no summary, though there is a file for it
+    report: Report | None = None  # of what it costs, which was taken out of the output
 
 
-def read(artifact: Artifact | None, spell: Spell) -> Result:
-    """Return what the stored artifact holds for this spell; None: the run left no such artifact."""
+def read(artifact: Artifact | None, spell: Spell, *, takes_report: bool = False) -> Result:
+    """Return what the stored artifact holds for this spell; None: the run left no such artifact.
+
+    `takes_report`: whether the result says what it costs, too (`casts.pricing`).
+    """
     found = Result()
     if artifact is not None:
         read_files(artifact, spell, found)
+    if takes_report and found.output is not None:
+        found.output, found.report = report_in(found.output)
+    elif takes_report:
+        found.report = Report(None, found.unreadable or no_result(spell))
     schema = spell.output_schema
     if found.unreadable:
         found.problems = [{"pointer": "/output", "detail": found.unreadable}]
     elif schema is not None and found.output is None:
-        detail = f"The run left no {spell.result_file} in an artifact named {spell.result_artifact}."
-        found.problems = [{"pointer": "/output", "detail": detail}]
+        found.problems = [{"pointer": "/output", "detail": no_result(spell)}]
     elif schema is not None:
         found.problems = json_schema.violations(schema, found.output, at="/output")
     return found
+
+
+def no_result(spell: Spell) -> str:
+    return f"The run left no {spell.result_file} in an artifact named {spell.result_artifact}."
 
 
 def read_files(artifact: Artifact, spell: Spell, found: Result) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
+from casts import pricing
 from casts.models import Artifact, Cast, CastEvent
 from core.db.compiled import Insert, Param, Select
 from core.limits import STEPS_SHOWN
@@ -45,6 +46,7 @@ def snapshot(cast: Cast, artifacts: Iterable[Artifact] | None = None) -> dict[st
         # Sorted here, by code points: databases differ in how they order text.
         "artifacts": [artifact_line(a) for a in sorted(artifacts, key=lambda artifact: artifact.name)],
         "charged_cents": cast.charged_cents,
+        "charge": pricing.how_charged(cast),
         "output": cast.output,
         "summary": cast.summary or None,
         "annotations": cast.annotations,

@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import ApiKey
+from casts import pricing
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
@@ -114,7 +115,7 @@ def new_cast(
     retry_of: Cast | None = None,
 ) -> Cast:
     """Return a cast as it will be once it is accepted; nothing is stored yet."""
-    now = timezone.now()
+    now, price = timezone.now(), pricing.Price.of(spell)
     return Cast(
         id=uuid7(),
         account=api_key.account,
@@ -124,7 +125,8 @@ def new_cast(
         input=input,
         metadata=metadata or {},
         callback_url=callback_url,
-        cost_cents=spell.price_cents,
+        cost_cents=price.max_cents,
+        price=price.kept,
         spell_version=spell.version or None,
         run_scope=runtime_for(spell.runtime).scope(spell),
         created_at=now,
@@ -559,7 +561,7 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
                 CastStatus.CANCELLED,
                 reason=reason,
                 message="Cancelled by the operator." if by else "Cancelled, as asked.",
-                charged_cents=0,
+                charge=pricing.Charge(0),
                 by=by,
             )
             if not ended:
@@ -577,11 +579,15 @@ def cancel(cast_id: uuid.UUID, *, by: str = "") -> Cast:
 
 @dataclass(frozen=True)
 class Left:
-    """What a run left behind that its cast keeps; see the columns of these names."""
+    """What a run left behind that its cast keeps; see the columns of these names.
+
+    `report`: what its result says that it costs; None: nothing was to be expected of it.
+    """
 
     output: Any = None
     summary: str = ""
     annotations: list[dict[str, Any]] | None = None
+    report: pricing.Report | None = None
 
 
 NOTHING_LEFT = Left()
@@ -597,7 +603,10 @@ def end(
     charge: bool,
     left: Left = NOTHING_LEFT,
 ) -> bool:
-    """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended."""
+    """End a claimed cast for good and settle its money; False if the claim no longer holds or it has already ended.
+
+    `charge`: whether an end like this is paid for; what it comes to, the cast's price says.
+    """
     with transaction.atomic():
         return _end(
             END_CLAIMED,
@@ -608,7 +617,7 @@ def end(
             message=message,
             error=error,
             left=left,
-            charged_cents=cast.cost_cents if charge else 0,
+            charge=pricing.charge(cast, due=charge, report=left.report),
         )
 
 
@@ -621,7 +630,7 @@ def _end(
     message: str,
     error: dict[str, Any] | None = None,
     left: Left = NOTHING_LEFT,
-    charged_cents: int,
+    charge: pricing.Charge,
     by: str = "",
     read: Cast | None = None,
 ) -> bool:
@@ -638,7 +647,9 @@ def _end(
         "output": left.output,
         "summary": left.summary,
         "annotations": left.annotations,
-        "charged_cents": charged_cents,
+        "charged_cents": charge.cents,
+        "charge": charge.how,
+        "charge_unknown": charge.unknown,
     }
     ended = next(iter(guarded.rows(changes, now=now, **which)), None)
     if ended is None:
@@ -646,7 +657,7 @@ def _end(
     if read is not None:
         ended.spell, ended.account = read.spell, read.account
     events.append(ended, events.ENDED_BY, at=now, by=by)
-    budget.settle(ended.pk, capture_cents=charged_cents)
+    budget.settle(ended.pk, capture_cents=charge.cents)
     # In this transaction: whoever is owed news of the end is owed it exactly if the cast has ended.
     for path in settings.CAST_ENDED:
         import_string(path)(ended)

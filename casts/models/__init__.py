@@ -20,7 +20,9 @@ from casts.models.cast import (
     SlotOrder,
 )
 from casts.models.metadata import MetadataMark, mark_of
+from casts.models.price import REPORT, Priced, PriceKind
 from casts.models.spell import (
+    AccountPrice,
     Spell,
     SpellTarget,
     SpellVersion,
@@ -33,6 +35,8 @@ from casts.models.spell import (
 __all__ = [
     "FINAL",
     "OPEN",
+    "REPORT",
+    "AccountPrice",
     "Artifact",
     "Callback",
     "CallbackAttempt",
@@ -43,6 +47,8 @@ __all__ = [
     "CastStatus",
     "IdempotencyRecord",
     "MetadataMark",
+    "PriceKind",
+    "Priced",
     "SlotOrder",
     "Spell",
     "SpellTarget",

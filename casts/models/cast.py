@@ -39,7 +39,8 @@ class Cast(DueRow):
     input = DocumentField()
     metadata = DocumentField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
-    cost_cents = models.PositiveIntegerField()
+    cost_cents = models.PositiveIntegerField()  # what is held: it costs no more
+    price = DocumentField(null=True)  # which it was accepted at, see casts.pricing; NULL: the spell's own, a flat one
     spell_version = models.PositiveIntegerField(null=True)  # which it was accepted under; NULL: versions came later
 
     status = models.CharField(max_length=10, choices=CastStatus, default=CastStatus.QUEUED)
@@ -86,6 +87,9 @@ class Cast(DueRow):
     summary = models.TextField(blank=True, default="", db_default="")  # Markdown, for people
     annotations = DocumentField(null=True)  # what its jobs remarked; NULL: not asked, or never told
     charged_cents = models.PositiveIntegerField(null=True)  # what was captured, once it has ended
+    charge = DocumentField(null=True)  # how that was computed; NULL: before the end, and for flat prices
+    # Its run should have reported what it costs, and did not, so it cost nothing.
+    charge_unknown = models.BooleanField(default=False, db_default=False)
 
     class Meta(DueRow.Meta):
         ordering = ("-id",)
@@ -97,6 +101,7 @@ class Cast(DueRow):
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),
             models.Index("id", name="cast_links_revoked", condition=Q(links_epoch__gt=0)),
             models.Index("finished_at", name="cast_given_up", condition=Q(status_reason="internal_error")),
+            models.Index("finished_at", name="cast_charge_unknown", condition=Q(charge_unknown=True)),
             models.Index("spell", name="cast_refused", condition=Q(status_reason="dispatch_refused")),
         ]
         constraints = [

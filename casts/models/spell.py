@@ -6,12 +6,13 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import EMPTY_VALUES, MaxValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
 from accounts.models import Account, ApiKey
+from casts.models.price import AT_LEAST_ONE, AT_MOST, REPORT, Priced, PriceKind
 from core import json_schema
 from core.db.append_only import History
 from core.db.documents import DocumentField
@@ -38,9 +39,6 @@ class SpellQuerySet(models.QuerySet["Spell"]):
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
-AT_LEAST_ONE = MinValueValidator(1)
-# What Postgres' integer holds; with more, which SQLite would take, dates would overflow. As seconds it is 68 years.
-AT_MOST = MaxValueValidator(2**31 - 1)
 CENTURY = MaxValueValidator(36_500)  # days
 
 
@@ -57,7 +55,7 @@ def standard_retention() -> int:
     return settings.ARTIFACT_RETENTION_DAYS
 
 
-class Spell(models.Model):
+class Spell(Priced):
     """Something castable: a workflow, what it takes and gives, what it costs, and its limits."""
 
     class Runtime(models.TextChoices):
@@ -101,7 +99,6 @@ class Spell(models.Model):
         db_default="result.json",
         help_text="The file of it that becomes the output: JSON.",
     )
-    price_cents = models.PositiveIntegerField(default=0, validators=[AT_MOST])
     # Whether its runs' titles carry [cast:<id>]; learnt by seeing one. Only then can absence of a run be proved.
     tags_runs = models.BooleanField(default=False, editable=False)
     charge_failed_runs = models.BooleanField(
@@ -141,6 +138,8 @@ class Spell(models.Model):
 
     # Of a copy that says what a cast was accepted under (casts.versions): the spell as it is now.
     original: Spell | None = None
+    # What it costs one account, where that was read with it for that account; see `AccountPrice`.
+    own_price: AccountPrice | None = None
 
     objects = SpellQuerySet.as_manager()
 
@@ -176,6 +175,14 @@ class Spell(models.Model):
                     wrong[name] = exc.messages
         if any(char in NOT_IN_ARTIFACTS or not char.isprintable() for char in self.result_artifact):
             wrong["result_artifact"] = f"No artifact's name has one of {' '.join(NOT_IN_ARTIFACTS)} in it."
+        wrong |= self.wrong_in_price()
+        if self.price_kind == PriceKind.REPORTED and not self.result_artifact:
+            wrong["price_kind"] = NO_RESULT
+        elif self.price_kind == PriceKind.REPORTED and names(self.output_schema, REPORT):
+            wrong["output_schema"] = (
+                f"{REPORT}, with which runs report what they cost, is taken out of the result before the schema is "
+                "asked: leave it out of the schema."
+            )
         if self.output_schema is not None and not self.result_artifact:
             wrong["output_schema"] = "Without a result artifact there is no output that a schema could be held against."
         if not is_inside(self.result_file):
@@ -185,6 +192,17 @@ class Spell(models.Model):
             )
         if wrong:
             raise ValidationError(wrong)
+
+
+NO_RESULT = "Without a result artifact there is no result in which a run could report what it costs."
+
+
+def names(schema: Any, name: str) -> bool:
+    """Whether a schema says something of the property of this name."""
+    if not isinstance(schema, dict):
+        return False
+    properties, required = schema.get("properties"), schema.get("required")
+    return (isinstance(properties, dict) and name in properties) or (isinstance(required, list) and name in required)
 
 
 def refuse_copies(spell: Spell) -> None:
@@ -258,6 +276,32 @@ class SpellTarget(models.Model):
     @classmethod
     def names(cls) -> tuple[str, ...]:
         return tuple(field.name for field in cls._meta.fields if field.editable and field.name not in ("id", "spell"))
+
+
+class AccountPrice(Priced):
+    """What a spell costs one account, in place of its own price; set by operators.
+
+    It counts for casts that are accepted from then on: each keeps the price that it was accepted at (`Cast.price`).
+    """
+
+    spell = models.ForeignKey(Spell, on_delete=models.CASCADE, related_name="account_prices", db_index=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="spell_prices")
+    note = models.CharField(max_length=200, blank=True, help_text="Why, for operators.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("spell_id", "account_id")
+        constraints = [models.UniqueConstraint(fields=["spell", "account"], name="one_price_per_account")]
+
+    def __str__(self) -> str:
+        return f"price of {self.spell} for {self.account}"
+
+    def clean(self) -> None:
+        wrong = self.wrong_in_price()
+        if self.price_kind == PriceKind.REPORTED and not self.spell.result_artifact:
+            wrong["price_kind"] = NO_RESULT
+        if wrong:
+            raise ValidationError(wrong)
 
 
 class SpellVersion(History):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.utils.dateparse import parse_datetime
 
+from casts.models import PriceKind
 from casts.runtime import Words
 
 # How the step in which a run ended is described; one that its job's time limit cut off did not fail by itself.
@@ -26,7 +27,8 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
         "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
         "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
         "progress_shown": progress_shown(shown),
-        "price": price(shown["cost_cents"], shown["charged_cents"], final=final),
+        "price": price(shown),
+        "charge_note": (shown["charge"] or {}).get("note"),
         "times": [
             {"label": label, "name": name, "iso": shown[name], "text": time_text(shown[name])}
             for label, name in (("Created", "created_at"), ("Started", "started_at"), ("Finished", "finished_at"))
@@ -57,13 +59,24 @@ def progress_shown(shown: dict[str, Any]) -> bool:
     return not shown["final"] or shown["status"] == "succeeded"
 
 
-def price(cost_cents: int, charged_cents: int | None, *, final: bool) -> str:
-    if not cost_cents:
+def price(shown: dict[str, Any]) -> str:
+    """Return what a cast costs, and what became of that."""
+    cost, charged, minutes = shown["cost_cents"], shown["charged_cents"], (shown["charge"] or {}).get("minutes")
+    if not cost:
         return "free"
-    cents = f"{cost_cents} cent{'' if cost_cents == 1 else 's'}"
-    if charged_cents is None:  # also for casts that ended before releases stored what they were charged
-        return cents if final else f"{cents}, held"
-    return f"{cents}, {'charged' if charged_cents else 'given back'}"
+    held = counted(cost, "cent")
+    if charged is None:  # also for casts that ended before releases stored what they were charged
+        up_to = "" if shown["price"]["kind"] == PriceKind.FLAT else "up to "
+        return held if shown["final"] else f"{up_to}{held}, held"
+    if not charged:
+        return f"{held}, given back"
+    time = f" for {counted(minutes, 'minute')}" if minutes else ""
+    rest = f"; {cost - charged} given back" if charged < cost else ""
+    return f"{counted(charged, 'cent')}, charged{time}{rest}"
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def pretty(value: Any) -> str:
@@ -167,7 +180,7 @@ def size(count: int | None) -> str:
         if count >= unit:
             tenths = count * 10 // unit
             return f"{tenths // 10}.{tenths % 10} {name}"
-    return f"{count} byte{'' if count == 1 else 's'}"
+    return counted(count, "byte")
 
 
 def log_level(line: str) -> str:

@@ -14,7 +14,7 @@ from django.db import models, transaction
 from accounts.models import Account
 from casts import versions
 from casts.definition import fields_of
-from casts.models import Spell, SpellTarget
+from casts.models import PriceKind, Spell, SpellTarget
 from casts.runtime import runtime_for
 from core.db.documents import DocumentField
 from core.strict_json import storable
@@ -110,12 +110,14 @@ def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False, checke
         return [Mistake("", "is not a table; write [greet] and below it the spell's fields")]
     target = target_of(spell, table)
     rows = rows_of(spell, table)
-    fields = (*fields_of(type(target) if target is not None else None), *(["account"] if owners else []))
+    own = written_fields(type(target) if target is not None else None)
+    fields = (*own, *(["account"] if owners else []))
     problems: list[Mistake] = []
     if unknown := [name for name in table if name not in fields]:
         problems.append(Mistake("", f"does not know {', '.join(unknown)}; a spell has {', '.join(fields)}"))
-    wrong = set()
-    for name in [name for name in table if name in fields]:
+    problems += (wrong_price := set_price(spell, table))
+    wrong = set(PRICE_PARTS if wrong_price else ())
+    for name in [name for name in table if name in fields and name not in ("price", "price_cents")]:
         row = target if target is not None and name in target.names() else spell
         field, value = row._meta.get_field(name), table[name]
         try:
@@ -134,8 +136,62 @@ def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False, checke
     if checked and not problems:
         return []
     # A field whose value was refused above still has its old value: what is wrong with that, nobody wrote.
-    found = {name: told for name, told in mistakes(rows, ("key", *fields)).items() if name not in wrong}
-    return problems + [Mistake(name, " ".join(told)) for name, told in found.items()]
+    names = ("key", *fields_of(type(target) if target is not None else None))
+    found = {name: told for name, told in mistakes(rows, names).items() if name not in wrong}
+    return problems + [Mistake(as_written(name, table), " ".join(told)) for name, told in found.items()]
+
+
+# The columns of a price. A table writes them as one: as price_cents, for a flat one, or as price.
+PRICE_PARTS = ("price_cents", "price_kind", "per_minute_cents")
+PRICE_SHAPES = (
+    "Write {per_minute_cents = 5, max_cents = 100} for a price per started minute, or {reported = true, max_cents = "
+    "100} for one that the run reports. A flat price is price_cents = 5, without price."
+)
+
+
+def written_fields(target: type[SpellTarget] | None) -> tuple[str, ...]:
+    """Return the fields that a table may have."""
+    return tuple("price" if name == "price_kind" else name for name in fields_of(target) if name != "per_minute_cents")
+
+
+def as_written(field: str, table: dict[str, Any]) -> str:
+    """Return under which name a table has what a field of the spell says."""
+    return "price" if field in PRICE_PARTS and (field != "price_cents" or "price" in table) else field
+
+
+def set_price(spell: Spell, table: dict[str, Any]) -> list[Mistake]:
+    """Set the columns of a spell's price, if its table has one; return what is wrong with it."""
+    written = [name for name in ("price", "price_cents") if name in table]
+    try:
+        for name, value in price_in(table).items() if written else ():
+            setattr(spell, name, value)
+    except ValueError as exc:
+        return [Mistake(written[0], str(exc))]
+    return []
+
+
+def price_in(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the price that a table sets; raise ValueError."""
+    flat: dict[str, Any] = {"price_kind": PriceKind.FLAT, "per_minute_cents": None}
+    if "price" not in table:
+        if why := misfit(Spell._meta.get_field("price_cents"), table["price_cents"]):
+            raise ValueError(why)
+        return flat | {"price_cents": table["price_cents"]}
+    if "price_cents" in table:
+        raise ValueError("A spell has one price: write price or price_cents, not both.")
+    price = table["price"]
+    if not isinstance(price, dict) or price.keys() not in (
+        {"per_minute_cents", "max_cents"},
+        {"reported", "max_cents"},
+    ):
+        raise ValueError(PRICE_SHAPES)
+    for name in ("per_minute_cents", "max_cents"):
+        if why := misfit(Spell._meta.get_field("price_cents"), price.get(name, 0)):
+            raise ValueError(f"{name}: {why}")
+    if price.get("reported", True) is not True:
+        raise ValueError(f"reported: Write true, or another price. {PRICE_SHAPES}")
+    kind = PriceKind.REPORTED if "reported" in price else PriceKind.PER_MINUTE
+    return {"price_kind": kind, "per_minute_cents": price.get("per_minute_cents"), "price_cents": price["max_cents"]}
 
 
 def mistakes(rows: list[Spell | SpellTarget], fields: Sequence[str]) -> dict[str, list[str]]:

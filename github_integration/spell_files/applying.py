@@ -18,7 +18,7 @@ from casts.spells import toml
 from core.db.documents import DocumentField, written
 from github_integration.models import Installation, SpellRepository, WorkflowTarget
 from github_integration.spell_files.checking import Ready
-from github_integration.spell_files.ownership import set_by_files, written_in_files
+from github_integration.spell_files.ownership import columns_of, set_by_files
 from github_integration.spell_files.reading import Problem
 
 KEY_TAKEN = (
@@ -166,11 +166,11 @@ def _one(
 def begin_anew(row: SpellRepository, choices: Installation, rows: tuple[Spell, WorkflowTarget], one: Ready) -> None:
     """Give a spell's fields what they are where a table says nothing of them."""
     spell, target = rows
-    for name in written_in_files(choices):
+    for name in columns_of(choices):
         if name not in one.values:
             own, model_field = field_of(rows, name)
             setattr(own, name, model_field.get_default())
-    if choices.prices_from_repository and "price_cents" not in one.values:
+    if choices.prices_from_repository and not {"price_cents", "price"} & one.values.keys():
         spell.price_cents = choices.new_spell_price_cents
     spell.account = choices.account
     target.repository, target.installation_id = row.name, row.installation_id

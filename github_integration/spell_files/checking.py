@@ -13,9 +13,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from casts.definition import fields_of
 from casts.models import Spell
-from casts.spells.toml import Reader
+from casts.spells.toml import Reader, written_fields
 from github_integration import errors
 from github_integration.models import Installation, WorkflowTarget
 from github_integration.spell_files.ownership import why_not, written_in_files
@@ -89,7 +88,7 @@ class Checker:
         for name in list(values):
             if name in known:
                 continue
-            why = why_not(name, self.choices) if name in (*fields_of(WorkflowTarget), "account") else ""
+            why = why_not(name, self.choices) if name in (*written_fields(WorkflowTarget), "account") else ""
             near = get_close_matches(name[:80], known, n=1)
             guess = f" Is {near[0]} meant?" if near else f" A spell has {', '.join(known)}."
             yield name, why or f"there is no such field.{guess}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-PRICES = ("price_cents", "charge_failed_runs")
+PRICES = ("price_cents", "price", "charge_failed_runs")
+PRICE_PARTS = ("price_kind", "per_minute_cents")  # which files write as `price`
 LIMITS = ("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days")
 # By which fields a file says something; all of them are set anew each time, to their defaults where it says nothing.
 ALWAYS = (
@@ -28,7 +29,7 @@ class Choices(Protocol):
 
 
 def written_in_files(choices: Choices) -> tuple[str, ...]:
-    """Return the fields that files may write."""
+    """Return the fields that files may write, by the names that they have there."""
     prices = PRICES if choices.prices_from_repository else ()
     limits = LIMITS if choices.limits_from_repository else ()
     return (*ALWAYS, *prices, *limits)
@@ -36,7 +37,13 @@ def written_in_files(choices: Choices) -> tuple[str, ...]:
 
 def set_by_files(choices: Choices) -> tuple[str, ...]:
     """Return the fields that nobody else may change."""
-    return ("key", "account", "repository", "installation_id", *written_in_files(choices))
+    return ("key", "account", "repository", "installation_id", *columns_of(choices))
+
+
+def columns_of(choices: Choices) -> tuple[str, ...]:
+    """Return the fields of a spell, and of its target, that files set."""
+    parts = PRICE_PARTS if choices.prices_from_repository else ()
+    return (*(name for name in written_in_files(choices) if name != "price"), *parts)
 
 
 def why_not(field: str, choices: Choices) -> str:

@@ -27,6 +27,31 @@ def test_both_kinds_of_spell_succeed_with_output_and_are_paid(here: Platform):
         assert here.ledger(ended["cast_id"]) == [("hold", cents), ("capture", cents)]
 
 
+def test_a_run_is_paid_by_its_minutes_or_by_what_it_reports_and_the_rest_of_the_hold_is_given_back(here: Platform):
+    gate = here.cast("gate-by-the-minute", {"gate": str(here.gate())})["cast_id"]
+    wanted: list[tuple[str, dict[str, object], int, int, tuple[object, ...]]] = [
+        # spell, input, captured of what was held, what the charge says
+        ("echo-by-the-minute", {}, 5, 100, ("per_minute", 1, None, False)),
+        ("echo-with-a-bill", {"charge_cents": 7, "fine": True}, 7, 50, ("reported", None, 7, False)),
+        ("echo-with-a-bill", {"charge_cents": 70}, 50, 50, ("reported", None, 70, True)),
+        ("echo-with-a-bill", {"fine": True}, 0, 50, ("reported", None, None, True)),
+    ]
+    casts = [here.cast(spell, given)["cast_id"] for spell, given, *_ in wanted]
+    here.at_gate(gate)
+    here.call("POST", f"/api/v1/casts/{gate}/cancel")
+    for cast_id, (_, given, captured, held, charge) in zip(casts, wanted, strict=True):
+        ended = here.ended(cast_id)
+        assert (ended["status"], ended["charged_cents"], ended["cost_cents"]) == ("succeeded", captured, held), ended
+        assert ended["output"] == {name: given[name] for name in given if name != "charge_cents"}
+        how = ended["charge"]
+        assert (how["kind"], how["minutes"], how["reported_cents"], bool(how["note"])) == charge
+        moves = [("hold", held), ("capture", captured), ("release", held - captured)]
+        assert here.ledger(cast_id) == [(kind, cents) for kind, cents in moves if cents]
+    ended = here.ended(gate)
+    assert (ended["status"], ended["charged_cents"]) == ("cancelled", 5)
+    assert here.ledger(gate) == [("hold", 100), ("capture", 5), ("release", 95)]
+
+
 def test_a_workflow_gets_an_input_byte_for_byte_as_its_caller_sees_it(here: Platform):
     given = '{"zeta":1,"b":2,"aa":3,"a":1e+22,"n":[1.5,-0.0,123456789012345678901234567890],"Ä":"进入 ✅ \\\\ \\"q\\""}'
     body = '{"spell_key": "echo", "input": ' + given.replace(",", " , ").replace("1e+22", "1E22") + "}"

@@ -17,9 +17,9 @@ from casts.api import (
 )
 from casts.api import cast_serializers as s
 from casts.callbacks import serializers as c
-from casts.definition import fields_of
 from casts.execution.finish import ENDED_BY_US
 from casts.models import Cast, CastStatus
+from casts.spells.toml import written_fields
 from core.errors import SpellError
 from github_integration.models import Installation, WorkflowTarget
 from github_integration.words import WORDS
@@ -130,7 +130,7 @@ def test_the_how_to_pages_name_real_settings_only():
 
 def test_every_field_of_a_spell_file_is_documented_and_no_other():
     assert [row[0].strip("`") for row in rows(section(SPELLS, "Spells as TOML"))] == [
-        *fields_of(WorkflowTarget),
+        *written_fields(WorkflowTarget),
         "account",
     ]
 

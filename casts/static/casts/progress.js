@@ -50,15 +50,22 @@ function size(count) {
   for (const [name, unit] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
     if (count >= unit) return `${(Math.floor((count * 10) / unit) / 10).toFixed(1)} ${name}`;
   }
-  return `${count} byte${count === 1 ? "" : "s"}`;
+  return counted(count, "byte");
 }
 
 // What a cast costs, and what became of that.
-function price(cost, charged, final) {
-  if (!cost) return "free";
-  const cents = `${cost} cent${cost === 1 ? "" : "s"}`;
-  if (charged === null) return final ? cents : `${cents}, held`;
-  return `${cents}, ${charged ? "charged" : "given back"}`;
+function price({ cost, priceKind }, { charged_cents: charged, charge, final }) {
+  if (!Number(cost)) return "free";
+  const held = counted(cost, "cent");
+  if (charged === null) return final ? held : `${priceKind === "flat" ? "" : "up to "}${held}, held`;
+  if (!charged) return `${held}, given back`;
+  const time = charge?.minutes ? ` for ${counted(charge.minutes, "minute")}` : "";
+  const rest = charged < cost ? `; ${cost - charged} given back` : "";
+  return `${counted(charged, "cent")}, charged${time}${rest}`;
+}
+
+function counted(number, word) {
+  return `${number} ${word}${Number(number) === 1 ? "" : "s"}`;
 }
 
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
@@ -221,7 +228,9 @@ function write(cast, text) {
   const shown = !cast.final || cast.status === "succeeded";
   show(page, "progress", shown);
   show(page, "percent", shown);
-  say(page, "price", price(Number(page.dataset.cost), cast.charged_cents, cast.final));
+  say(page, "price", price(page.dataset, cast));
+  show(page, "charge_note_line", cast.charge?.note);
+  say(page, "charge_note", cast.charge?.note ?? "");
   part(page, "arc").setAttribute("stroke-dasharray", `${cast.progress} 100`);
 
   const [ended, going] = cast.started_at ? ["Took", "Running for"] : ["Ended after", "Waiting for"];

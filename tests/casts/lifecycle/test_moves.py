@@ -146,7 +146,7 @@ def test_an_event_is_the_whole_state_after_it(cast):
     wanted = "cast_id spell_key status status_reason progress message step started_at finished_at duration_ms artifacts"
     assert {
         *wanted.split(),
-        *["error", "final", "output", "summary", "annotations", "steps", "run_url", "charged_cents"],
+        *["error", "final", "output", "summary", "annotations", "steps", "run_url", "charged_cents", "charge"],
     } == set(second.data)
 
 

@@ -36,19 +36,29 @@ def test_sizes_are_cut_off_after_one_decimal(count: int | None, text: str):
 
 
 @pytest.mark.parametrize(
-    ("cost", "charged", "final", "text"),
+    ("kind", "cost", "charged", "minutes", "text"),
     [
-        (0, None, False, "free"),
-        (0, 0, True, "free"),
-        (5, None, False, "5 cents, held"),
-        (5, 5, True, "5 cents, charged"),
-        (5, 0, True, "5 cents, given back"),
-        (1, 0, True, "1 cent, given back"),
-        (5, None, True, "5 cents"),  # it ended before there was a column for it
+        ("flat", 0, None, None, "free"),
+        ("flat", 0, 0, None, "free"),
+        ("flat", 5, None, None, "5 cents, held"),
+        ("flat", 5, 5, None, "5 cents, charged"),
+        ("flat", 5, 0, None, "5 cents, given back"),
+        ("flat", 1, 0, None, "1 cent, given back"),
+        ("per_minute", 100, None, None, "up to 100 cents, held"),
+        ("per_minute", 100, 1, 1, "1 cent, charged for 1 minute; 99 given back"),
+        ("per_minute", 100, 100, 40, "100 cents, charged for 40 minutes"),
+        ("per_minute", 100, 0, None, "100 cents, given back"),
+        ("reported", 50, 7, None, "7 cents, charged; 43 given back"),
     ],
 )
-def test_the_price_says_what_became_of_it(cost: int, charged: int | None, final: bool, text: str):
-    assert presenter.price(cost, charged, final=final) == text
+def test_the_price_says_what_became_of_it(kind: str, cost: int, charged: int | None, minutes: int | None, text: str):
+    shown = {"cost_cents": cost, "charged_cents": charged, "final": charged is not None, "price": {"kind": kind}}
+    assert presenter.price({**shown, "charge": None if charged is None else {"minutes": minutes}}) == text
+
+
+def test_a_cast_that_ended_before_there_was_a_column_for_its_charge_says_its_price():
+    shown = {"cost_cents": 5, "charged_cents": None, "final": True, "price": {"kind": "flat"}, "charge": None}
+    assert presenter.price(shown) == "5 cents"
 
 
 @pytest.mark.parametrize(
