@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -122,3 +122,8 @@ def told(exc: Exception) -> str:
     """Return what Stripe said, in one line. It quotes parameters, of which none of ours is secret."""
     message = getattr(exc, "user_message", None) or type(exc).__name__
     return " ".join(str(message).split())[:300]
+
+
+def plain(found: Any) -> dict[str, Any]:
+    """Return a part of an answer, such as its metadata, as a dict; an empty one if there is none."""
+    return dict(found.to_dict()) if found is not None else {}

@@ -63,7 +63,7 @@ FOLDS: dict[str, Folding] = {
     "dispute": Folding("payments.disputes.fold_dispute", lambda stripe, id: stripe.v1.disputes.retrieve(id)),
     "invoice": Folding("payments.invoices.fold_invoice", lambda stripe, id: stripe.v1.invoices.retrieve(id)),
     "subscription": Folding(
-        "payments.invoices.fold_subscription", lambda stripe, id: stripe.v1.subscriptions.retrieve(id)
+        "payments.subscriptions.fold_subscription", lambda stripe, id: stripe.v1.subscriptions.retrieve(id)
     ),
     # Of events without a snapshot ("thin"), the event itself is what is to be read.
     "v2.core.event": Folding(

@@ -44,9 +44,6 @@ class Customer(DueRow):
     auto_topup_off_reason = models.CharField(max_length=MESSAGE_CHARS, blank=True, editable=False)
     # Of a metered customer.
     credit_limit_cents = models.PositiveBigIntegerField(null=True, blank=True)
-    subscription_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True, editable=False)
-    subscription_state = models.CharField(max_length=40, blank=True, editable=False)
-    sealed_upto_entry = models.PositiveBigIntegerField(default=0, editable=False)  # of the ledger; reported up to here
     deleted_at = models.DateTimeField(null=True, editable=False)  # at Stripe
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -197,25 +194,75 @@ class Dispute(models.Model):
         return f"{self.id} {self.status}"
 
 
+class Subscription(DueRow):
+    """A time in which a customer is metered: what is captured in it is reported to Stripe, and invoiced each month."""
+
+    class State(models.TextChoices):
+        NEW = "new"  # Stripe has not answered yet; nothing is reported, and no limit granted
+        ACTIVE = "active"
+        ENDING = "ending"  # what was captured in its time is still to be reported, and invoiced
+        ENDED = "ended"
+
+    OPEN = (State.NEW, State.ACTIVE, State.ENDING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="subscriptions")
+    stripe_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
+    state = models.CharField(max_length=6, choices=State, default=State.NEW)
+    status = models.CharField(max_length=40, blank=True)  # Stripe's word
+    mails_invoices = models.BooleanField(default=False)  # else they are taken from the saved card
+    message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    # Of the ledger: what was captured before is not its matter, up to here it is in reports, up to here it is to be.
+    after_entry = models.PositiveBigIntegerField(default=0)
+    sealed_upto_entry = models.PositiveBigIntegerField(default=0)
+    upto_entry = models.PositiveBigIntegerField(null=True)
+    refusals = models.PositiveSmallIntegerField(default=0)  # certain ones: each is followed by another key
+    first_sent_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)  # at Stripe
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(DueRow.Meta):
+        ordering = ("-id",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer"],
+                condition=Q(state__in=["new", "active", "ending"]),
+                name="one_subscription_at_a_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id or self.id} of {self.customer_id}, {self.state}"
+
+
 class MeterReport(DueRow):
     """What an account's casts came to in one hour, as reported to Stripe's meter, once."""
 
     class State(models.TextChoices):
         NEW = "new"
         SENT = "sent"  # accepted; it may still turn out to be wrong
+        COUNTED = "counted"  # it is in what Stripe adds up
         DOUBTFUL = "doubtful"  # whether Stripe counted it must be looked up: see payments.metering
         FAILED = "failed"  # for an operator
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # also Stripe's `identifier`
+    OPEN = (State.NEW, State.SENT, State.DOUBTFUL)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # also Stripe's `identifier`: see `name`
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="reports")
     after_entry = models.PositiveBigIntegerField()  # of the ledger: it covers what comes after this one,
     upto_entry = models.PositiveBigIntegerField()  # up to this one, as far as it was captured in `hour`
     hour = models.DateTimeField()
+    happened_at = models.DateTimeField()  # the last of its captures, in `hour`: what Stripe is told as its time
     cents = models.PositiveBigIntegerField()
     state = models.CharField(max_length=8, choices=State, default=State.NEW)
     message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    # How often it is certain that what was sent does not count: each time it gets another name.
+    refusals = models.PositiveSmallIntegerField(default=0)
+    # Under its present name. From the first on Stripe may have counted it.
     first_sent_at = models.DateTimeField(null=True)
-    sent_at = models.DateTimeField(null=True)
+    last_sent_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)  # when Stripe said yes
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(DueRow.Meta):
@@ -227,6 +274,11 @@ class MeterReport(DueRow):
 
     def __str__(self) -> str:
         return f"{self.cents} of {self.customer_id} in {self.hour:%Y-%m-%d %H:00}"
+
+    @property
+    def name(self) -> str:
+        """What Stripe knows it by, and counts once."""
+        return f"{self.id}-{self.refusals}" if self.refusals else str(self.id)
 
 
 class Invoice(models.Model):
@@ -252,6 +304,24 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return self.number or self.id
+
+
+class Verification(models.Model):
+    """What `verifybilling` found when it was last run. There is one row."""
+
+    SINGLETON_PK = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK)
+    at = models.DateTimeField()
+    months = models.CharField(max_length=200)
+    differences = models.TextField(blank=True)  # a line for each
+    under_way = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "verification"
+
+    def __str__(self) -> str:
+        return f"{len(self.differences.splitlines())} differences, {self.at:%Y-%m-%d %H:%M}"
 
 
 class StripeEvent(DueRow):
@@ -323,6 +393,12 @@ class Books(models.Model):
         return f"{self.currency}, {'live' if self.livemode else 'test'} mode"
 
 
-def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer) -> str:
-    """Return the key under which Stripe does a row's request once: the same whenever it is asked again."""
-    return f"{row._meta.model_name}-{uuid.UUID(str(row.pk)) if not isinstance(row, Customer) else row.pk}"
+def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer | Subscription) -> str:
+    """Return the key under which Stripe does a row's request once: the same whenever it is asked again.
+
+    What was certainly refused is asked for under another key: Stripe may have kept the refusal.
+    """
+    if isinstance(row, Customer):
+        return f"customer-{row.pk}"
+    refusals = row.refusals if isinstance(row, MeterReport | Subscription) else 0
+    return f"{row._meta.model_name}-{uuid.UUID(str(row.pk))}{f'-{refusals}' if refusals else ''}"

@@ -226,8 +226,18 @@ STRIPE_SWEEP_SECONDS: float = env.float("STRIPE_SWEEP_SECONDS", default=300.0)
 # One for the installation, in which the ledger counts: "cents" are its smallest unit.
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
 if BILLING:
-    WORK += ["payments.inbox.StripeEventWork", "payments.sweep.SweepWork"]
-    SWEEPS += ["payments.books.ensure", "payments.inbox.purge", "payments.sweep.ensure"]
+    WORK += [
+        "payments.inbox.StripeEventWork",
+        "payments.sweep.SweepWork",
+        "payments.metering.ReportWork",
+        "payments.subscriptions.SubscriptionWork",
+    ]
+    SWEEPS += [
+        "payments.books.ensure",
+        "payments.inbox.purge",
+        "payments.sweep.ensure",
+        "payments.subscriptions.ensure",
+    ]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))

@@ -57,7 +57,9 @@ from payments.models import (
     MeterReport,
     Refund,
     StripeEvent,
+    Subscription,
     TopUp,
+    Verification,
 )
 from webhooks.models import Delivery, DeliverySweep
 
@@ -166,7 +168,9 @@ def payments_of(account: Account, due: dict[str, Any]) -> list[Any]:
         make(CardSetup, customer=customer, session_id="cs_1", return_url=TEXT, expires_at=MOMENT),
         make(Refund, topup=topup, cents=1, reason=TEXT, by=TEXT, refund_id="re_1", **due),
         make(Dispute, id="du_1", topup=topup, cents=2**40, reason=TEXT, status="won", opened_at=MOMENT),
-        make(MeterReport, customer=customer, hour=MOMENT, cents=2**53 + 1, first_sent_at=MOMENT, **after, **due),
+        make(Subscription, customer=customer, stripe_id="sub_1", message=TEXT, started_at=MOMENT, **due),
+        make(MeterReport, customer=customer, hour=MOMENT, happened_at=MOMENT, cents=2**53 + 1, **after, **due),
+        make(Verification, at=MOMENT, months="2026-03", differences=TEXT, under_way=TEXT),
         make(
             Invoice,
             **{"id": "in_1", "customer": customer, "status": "paid", "usage_cents": 2**53 + 1, "page_url": TEXT},

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from payments.inbox import StripeEventWork
 from payments.models import StripeEvent
+from tests.payments.metered import Clock
 from tests.stripes import Stripe
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def stripe(stripe_server: Stripe, settings: Any) -> Stripe:
     """The local Stripe, anew and empty, as the one that the platform uses."""
     turn_on(settings, stripe_server.url, stripe_server.key)
     return stripe_server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Our clock, to be moved; Stripe has its own."""
+    clock = Clock()
+    monkeypatch.setattr(timezone, "now", clock.now)
+    return clock
 
 
 @pytest.fixture
