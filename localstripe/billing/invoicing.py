@@ -122,7 +122,7 @@ def count_up(world: World, invoice: Obj) -> None:
     for item in subscription["items"]["data"]:
         meter = world.store.get("billing.meter", item["price"]["recurring"]["meter"])
         used = world.usage.total(meter, invoice["customer"], start, end, now=world.clock.time())
-        line = _line(invoice, item, max(used or Decimal(0), Decimal(0)), start, end)
+        line = _line(invoice, item, max(used, Decimal(0)), start, end)
         line["id"] = known.get(item["id"], line["id"])
         lines.append(line)
     invoice["lines"]["data"] = lines

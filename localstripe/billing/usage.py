@@ -53,19 +53,24 @@ class Usage:
     def find(self, identifier: str) -> Used | None:
         return self._last.get(identifier)
 
-    def total(self, meter: Obj, customer: str, start: int, end: int, *, now: float) -> Decimal | None:
-        """Return the aggregate of what was used from `start` until before `end`; None if there was nothing."""
+    def total(self, meter: Obj, customer: str, start: int, end: int, *, now: float) -> Decimal:
+        """Return the aggregate of what was used from `start` until before `end`."""
+        totals = self.totals(meter, customer, start, end, end - start, now=now)
+        return totals.get(start, Decimal(0))
+
+    def totals(self, meter: Obj, customer: str, start: int, end: int, step: int, *, now: float) -> dict[int, Decimal]:
+        """Return the aggregate of each `step` seconds from `start` until before `end` that has events."""
+        parts: dict[int, list[Used]] = defaultdict(list)
         with self._lock:
-            found = [
-                one
-                for one in self._by.get((meter["id"], customer), ())
-                if start <= one.timestamp < end and one.counts_at <= now and not one.cancelled
-            ]
+            for one in self._by.get((meter["id"], customer), ()):
+                if start <= one.timestamp < end and one.counts_at <= now and not one.cancelled:
+                    parts[one.timestamp - (one.timestamp - start) % step].append(one)
+        return {at: self._aggregate(meter, found) for at, found in parts.items()}
+
+    def _aggregate(self, meter: Obj, found: list[Used]) -> Decimal:
         window = WINDOWS.get(meter["event_time_window"] or "")
         if window:  # sums that the sender made: the latest sent for an hour or a day stands for all of it
             found = list({one.timestamp // window: one for one in found}.values())
-        if not found:
-            return None
         formula = meter["default_aggregation"]["formula"]
         if formula == "count":
             return Decimal(len(found))

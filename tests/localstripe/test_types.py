@@ -138,6 +138,7 @@ def test_what_stripe_gives_is_taken(good: dict[str, Any]) -> None:
         (changed(PRICE, product=METER), "price.product.object: 'billing.meter' is none of 'product'"),
         (changed(LIST, has_more=...), "list.has_more: missing"),
         (changed(LIST, data__0__id=3), "list.data[0]: billing.meter.id: 3 is no str"),
+        (changed(EVENT, data=3), "event.data: 3 is no object"),
         (changed(EVENT, type="billing.meter.met"), "event.type: 'billing.meter.met' is none of"),
         (changed(EVENT, data__object__id=None), "event.data: billing.meter.id: None is no str"),
         (

@@ -181,10 +181,13 @@ def _class_for(value: dict[str, Any], *, v2: bool) -> type[StripeObject] | None:
 
 
 def _event(value: dict[str, Any]) -> Problems:
-    about = value["data"]["object"]
+    data = value.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or about is None:
+        return  # which has been said already
     yield from (f"event.data: {problem}" for problem in answer(about))
     if (kind := schema.class_for(about)) is not None:
-        before = value["data"].get("previous_attributes")
+        before = data.get("previous_attributes")
         yield from Checker(partial=True).check(before or {}, kind, "event.data.previous_attributes")
 
 
