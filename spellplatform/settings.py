@@ -135,7 +135,7 @@ RUN_KNOWN = ["webhooks.inbox.run_known"]
 CAST_ENDED = ["casts.callbacks.outbox.enqueue"]
 
 # What else happens in the transaction that tells an account's owner something: functions of the AccountEvent.
-ACCOUNT_TOLD: list[str] = []
+ACCOUNT_TOLD = ["casts.callbacks.outbox.enqueue_event"]
 
 # What else happens in the transaction in which an account's credit falls below its mark, or is found below it when
 # credit is booked or the mark is set: functions of (account's id, remaining cents). They are called with the credit's

@@ -56,10 +56,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         return 'Bearer realm="spell-platform"'
 
 
-def require(key: ApiKey, scope: str) -> None:
+def require(key: ApiKey, scope: str, why: str = "") -> None:
     """Raise Forbidden unless the key has this scope."""
     if scope not in key.scopes:
-        raise Forbidden(f"This API key lacks the scope {scope}; it has {', '.join(key.scopes)}.", required_scope=scope)
+        lacks = f"This API key lacks the scope {scope}; it has {', '.join(key.scopes)}."
+        raise Forbidden(f"{why} {lacks}".strip(), required_scope=scope)
 
 
 class HasScope(BasePermission):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import budget, open_casts
+from accounts import budget, credit, open_casts
 from accounts.api.authentication import ApiRequest
 from accounts.audit import log
 from accounts.errors import KeyNotFound
@@ -66,10 +66,21 @@ class InnerPeriodOut(PeriodOut):
     ref = serializers.CharField()
 
 
+class CreditOut(serializers.Serializer[Any]):
+    """What a billed account has paid for or was given, of all months together, in cents."""
+
+    cap_cents = serializers.IntegerField(help_text="All that was booked: paid and granted, less what was taken back.")
+    held_cents = serializers.IntegerField()
+    captured_cents = serializers.IntegerField()
+    remaining_cents = serializers.IntegerField(help_text="Below zero if money that was spent was taken back.")
+    low_cents = serializers.IntegerField(allow_null=True, help_text="Below how many cents `credit.low` is told.")
+
+
 class BudgetOut(PeriodOut):
     """This month's money of the account, the caps within it, and how many of its casts are open."""
 
     caps = InnerPeriodOut(many=True)
+    credit = CreditOut(allow_null=True, help_text="null: the account is not billed, and limited by its caps alone.")
     open_casts = serializers.IntegerField(help_text="Casts that have not ended.")
     max_open = serializers.IntegerField(help_text="How many may be open; one more is answered with 429.")
 
@@ -112,7 +123,8 @@ class Budget(APIView):
 
 def budget_out(key: ApiKey) -> dict[str, Any]:
     period = budget.current(key.account)
-    inner = list(key.account.budget_periods.filter(month=period.month).exclude(scope="account"))
+    has = credit.state(key.account)
+    inner = list(key.account.budget_periods.filter(month=period.month).exclude(scope__in=["account", "credit"]))
     if key.spell_keys is not None:
         shown = {("key", str(key.pk)), *(("spell", spell_key) for spell_key in key.spell_keys)}
         inner = [cap for cap in inner if (cap.scope, cap.ref) in shown]
@@ -120,6 +132,7 @@ def budget_out(key: ApiKey) -> dict[str, Any]:
     return {
         **PeriodOut(period).data,
         "caps": InnerPeriodOut(inner, many=True).data,
+        "credit": None if has is None else CreditOut(has).data,
         "open_casts": open_casts.of(key.account),
         "max_open": open_casts.most(key.account),
     }

@@ -43,12 +43,12 @@ class Tries(TriesInline):
 class CallbackAdmin(ReadOnlyAdmin):
     list_display = ("id", "type", "account", "cast", "url", "state", "attempts", "last_status", "last_error", "due_at")
     list_filter = ("state", CallbackTroubles, "type", "last_status", "account")
-    list_select_related = ("account", "cast", "endpoint")
+    list_select_related = ("account", "cast", "event", "endpoint")
     search_fields = ("id", "url", "cast__id__startswith")
     search_help_text = "A webhook-id (msg_...), a cast's id, or a part of an address."
     fields = (
         ("id", "type", "state"),
-        ("account", "cast", "endpoint", "url"),
+        ("account", "cast", "event", "endpoint", "url"),
         ("attempts", "due_at", "lease_until"),
         ("last_status", "last_error"),
         ("created_at", "delivered_at"),
@@ -108,10 +108,11 @@ class CallbackEndpointAdmin(ReadOnlyAdmin):
 
 
 def send_again(callback: Callback, *, by: str) -> None:
-    """Have one callback sent again, and note that in its cast's history; raise SpellError if it is refused."""
+    """Have one callback sent again, and note that in its cast's history if it has one; raise SpellError if refused."""
     with transaction.atomic():
         outbox.send_again(callback)
-        moves.note_operator([callback.cast_id], "callback_sent_again", by=by)
+        if callback.cast_id is not None:
+            moves.note_operator([callback.cast_id], "callback_sent_again", by=by)
 
 
 def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> dict[Any, str]:

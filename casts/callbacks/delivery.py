@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.principals import of_key
 from casts.access import Reach, may_read
 from casts.callbacks import endpoints, outbox, schedule, signing
-from casts.models import Callback, CallbackAttempt
+from casts.models import Callback, CallbackAttempt, CallbackEndpoint, Cast
 from casts.representation import cast_out, receipt
 from core import safe_http
 from core.queue.due import DueQuerySet
@@ -56,7 +56,7 @@ class CallbackWork:
         return outbox.CallbackQueue(Callback)
 
     def step(self, row: Callback) -> dt.datetime | None:
-        callback = row.mine().select_related("account", "endpoint", "cast__spell", "cast__api_key").first()
+        callback = row.mine().select_related("account", "endpoint", "event", "cast__spell", "cast__api_key").first()
         if callback is None or callback.state != State.PENDING:
             return None
         if callback.endpoint is not None and not callback.endpoint.active:
@@ -85,22 +85,28 @@ class CallbackWork:
 
 
 def message(callback: Callback) -> bytes:
-    """Return the body: the cast as the API shows it, without its input; or its receipt."""
-    if holds_contents(callback):
-        shown = cast_out(callback.cast)  # made anew for each try: the links in it expire
-        del shown["input"]
+    """Return the body: what happened to the account, or what became of the cast."""
+    at: dt.datetime | None
+    if callback.cast is None:
+        assert callback.event is not None  # a constraint of the database
+        at, shown = callback.event.at, callback.event.data
     else:
-        shown = receipt(callback.cast)
-    body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(callback.cast.finished_at), "data": shown}
+        at, shown = callback.cast.finished_at, ended(callback.cast, callback.endpoint)
+    body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(at), "data": shown}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def holds_contents(callback: Callback) -> bool:
-    """Return whether a message holds all of its cast: if who said where it goes could read that."""
-    if callback.endpoint is not None:
-        return callback.endpoint.contents
-    placed_by = callback.cast.api_key
-    return placed_by is not None and may_read(of_key(placed_by), callback.cast) == Reach.ALL
+def ended(cast: Cast, endpoint: CallbackEndpoint | None) -> dict[str, Any]:
+    """Return what a message says of a cast: all of it if who said where it goes could read that."""
+    if endpoint is not None:
+        whole = endpoint.contents
+    else:
+        whole = cast.api_key is not None and may_read(of_key(cast.api_key), cast) == Reach.ALL
+    if not whole:
+        return receipt(cast)
+    shown = cast_out(cast)  # made anew for each try: the links in it expire
+    del shown["input"]
+    return shown
 
 
 def send(callback: Callback, url: str) -> Outcome:
@@ -162,7 +168,8 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
         attempt.save()
         if outcome.status == GONE and callback.endpoint is not None:
             endpoints.disable(callback.endpoint, why=endpoints.ANSWERED_GONE)
-    facts = {"callback": callback.id, "cast_id": str(callback.cast_id), "state": state, "status": outcome.status}
+    facts = {"callback": callback.id, "type": callback.type, "state": state, "status": outcome.status}
+    facts |= {"cast_id": str(callback.cast_id)} if callback.cast_id else {"account": callback.account_id}
     if state in (State.FAILED, State.DISABLED):
         logger.warning("callback given up", extra=facts | {"why": attempt.error})
     else:

@@ -1,7 +1,8 @@
-"""Telling receivers that a cast has ended: what is owed to whom.
+"""Telling receivers that a cast has ended, or what happened to their account: what is owed to whom.
 
 The form is that of Standard Webhooks (https://www.standardwebhooks.com). A callback is a row, made in the transaction
-that ends the cast; `delivery` sends it, once at least: receivers drop repetitions by `webhook-id`.
+that ends the cast or keeps the account's event; `delivery` sends it, once at least: receivers drop repetitions by
+`webhook-id`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from django.db import transaction
 from django.db.models import Count, F
 from django.utils import timezone
 
+from accounts.models import AccountEvent
 from casts.errors import CallbackInFlight, EndpointDisabled
-from casts.models import Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
+from casts.models import ABOUT_ACCOUNTS, Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
 from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
@@ -62,6 +64,20 @@ def enqueue(cast: Cast) -> None:
     for endpoint, url in receivers:
         about: dict[str, Any] = {"account_id": cast.account_id, "cast": cast, "endpoint": endpoint, "url": url}
         ADD_CALLBACK.run(Callback(**about, type=kind, created_at=now, due_at=now))
+    if receivers:
+        transaction.on_commit(wakeups.work_is_due)
+
+
+def enqueue_event(event: AccountEvent) -> None:
+    """Note whom to tell of what happened to an account: each endpoint that names it. For its transaction."""
+    if event.kind not in ABOUT_ACCOUNTS:
+        return
+    now = timezone.now()
+    # Whatever spells it is for: this is about none.
+    receivers = [one for one in ENDPOINTS.all(account_id=event.account_id) if event.kind in one.types]
+    for endpoint in receivers:
+        about: dict[str, Any] = {"account_id": event.account_id, "event": event, "endpoint": endpoint}
+        ADD_CALLBACK.run(Callback(**about, url=endpoint.url, type=event.kind, created_at=now, due_at=now))
     if receivers:
         transaction.on_commit(wakeups.work_is_due)
 

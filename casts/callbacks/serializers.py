@@ -27,7 +27,7 @@ class EndpointFields(StrictSerializer):
         required=False,
         min_length=1,
         max_length=len(CallbackType),
-        help_text="Which messages it gets; all if left out.",
+        help_text="Which messages it gets; those about casts if left out. What begins otherwise is about the account.",
     )
 
 
@@ -95,7 +95,7 @@ class CallbackState(serializers.Serializer[Any]):
 
     id = serializers.CharField(help_text="The webhook-id that the receiver sees.")
     type = serializers.ChoiceField(choices=CallbackType.choices)
-    cast_id = serializers.UUIDField()
+    cast_id = serializers.UUIDField(allow_null=True, help_text="null: it is about the account.")
     endpoint_id = serializers.CharField(allow_null=True, help_text="null: the cast's own callback_url.")
     state = serializers.ChoiceField(choices=Callback.State.choices)
     tries = serializers.IntegerField(help_text="Since it was made, or last sent again.")
@@ -198,7 +198,7 @@ def callback_out(callback: Callback) -> dict[str, Any]:
     return {
         "id": callback.id,
         "type": callback.type,
-        "cast_id": str(callback.cast_id),
+        "cast_id": str(callback.cast_id) if callback.cast_id else None,
         "endpoint_id": callback.endpoint_id,
         "url": callback.url,
         "state": callback.state,

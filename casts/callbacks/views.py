@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api.authentication import ApiRequest
+from accounts.api.authentication import ApiRequest, require
 from accounts.audit import log
 from accounts.models import ApiKey
 from casts.access import served_by
@@ -36,7 +36,7 @@ from casts.callbacks.serializers import (
     secrets_out,
 )
 from casts.errors import CallbackNotFound, EndpointNotFound
-from casts.models import Callback, CallbackEndpoint, CallbackType
+from casts.models import ABOUT_ACCOUNTS, READS_ACCOUNTS, Callback, CallbackEndpoint, CallbackType, usual_types
 from core.api.filters import Filter, filtered, parameters_of
 from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
@@ -69,8 +69,19 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
 
 
 def log_of(key: ApiKey) -> QuerySet[Any]:
-    """Return the messages about casts of the spells that this key is for."""
-    return served_by(key, Callback.objects.all(), spell="cast__spell__key")
+    """Return the messages about casts of this key's spells, and those about the account if it may read of that."""
+    about_casts = served_by(key, Callback.objects.filter(event=None), spell="cast__spell__key")
+    if READS_ACCOUNTS not in key.scopes:
+        return about_casts
+    if key.spell_keys is None:
+        return Callback.objects.filter(account=key.account_id)
+    return about_casts | Callback.objects.filter(account=key.account_id, cast=None)
+
+
+def check_types(key: ApiKey, types: list[str]) -> None:
+    """Raise Forbidden unless the key may read what messages of these types hold."""
+    if named := sorted(set(types) & set(ABOUT_ACCOUNTS)):
+        require(key, READS_ACCOUNTS, f"Messages of the type {named[0]} tell of the account's money.")
 
 
 def callback_of(key: ApiKey, callback_id: str) -> Callback:
@@ -86,7 +97,7 @@ class Endpoints(APIView):
 
     @extend_schema(operation_id="list_callback_endpoints", responses={200: EndpointList, **PROBLEMS})
     def get(self, request: ApiRequest) -> Response:
-        """The addresses that are called when a cast of the account ends."""
+        """The addresses that are called when a cast of the account ends, or something happens to the account."""
         endpoints = request.auth.account.callback_endpoints.filter(deleted_at=None)
         return Response({"results": [endpoint_out(endpoint) for endpoint in endpoints]})
 
@@ -94,10 +105,11 @@ class Endpoints(APIView):
         operation_id="create_callback_endpoint", request=NewEndpoint, responses={201: EndpointMade, **PROBLEMS}
     )
     def post(self, request: ApiRequest) -> Response:
-        """Have an address called when a cast of the account ends. Keep the secret: it verifies the calls."""
+        """Have an address called when casts end, or of what happens to the account. The secret verifies the calls."""
         body = NewEndpoint(data=request.data)
         body.is_valid(raise_exception=True)
-        wanted = {"types": list(CallbackType.values), **body.validated_data}
+        wanted = {"types": usual_types(), **body.validated_data}
+        check_types(request.auth, wanted["types"])
         # Whoever says where messages go gets no more from them than the key may read.
         wanted |= {"contents": "casts:read" in request.auth.scopes, "spell_keys": request.auth.spell_keys}
         with transaction.atomic():
@@ -123,10 +135,12 @@ class OneEndpoint(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = EndpointChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
+        check_types(request.auth, list(set(body.validated_data.get("types", ())) - set(endpoint.types)))
         if body.validated_data.get("url", endpoint.url) != endpoint.url and not endpoint.may_be_led_by(request.auth):
             raise Forbidden(
                 "This endpoint is sent what your key may not read, so your key can't change its url. Use one that has "
-                "the scope casts:read and is for the endpoint's spells, or make another endpoint."
+                "the scope casts:read, and budget:read where it is told of the account, and is for the endpoint's "
+                "spells; or make another endpoint."
             )
         with transaction.atomic():
             endpoints.change_endpoint(endpoint, **body.validated_data)
@@ -215,10 +229,17 @@ def by_state(name: str, value: str) -> Q:
     return Q(state=value)
 
 
+def by_type(name: str, value: str) -> Q:
+    if value not in CallbackType.values:
+        raise BadQuery(f"type is one of {', '.join(CallbackType.values)}; not {value[:64]!r}.")
+    return Q(type=value)
+
+
 FILTERS = [
     Filter(OpenApiParameter("cast", uuid.UUID), by_cast),
     Filter(OpenApiParameter("endpoint", str), by_endpoint),
     Filter(OpenApiParameter("state", str, enum=Callback.State.values), by_state),
+    Filter(OpenApiParameter("type", str, enum=CallbackType.values), by_type),
 ]
 
 

@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=casts.models.endpoint_id, editable=False, max_length=40, primary_key=True, serialize=False)),
                 ('url', models.CharField(max_length=2000)),
                 ('description', models.CharField(blank=True, max_length=200)),
-                ('types', models.JSONField(default=casts.models.every_callback_type, help_text='Which messages it gets.')),
+                ('types', models.JSONField(default=casts.models.usual_types, help_text='Which messages it gets.')),
                 ('secrets', models.JSONField(editable=False)),
                 ('active', models.BooleanField(default=True)),
                 ('disabled_at', models.DateTimeField(blank=True, null=True)),

@@ -2,13 +2,15 @@
 
 from casts.models.artifact import Artifact
 from casts.models.callback import (
+    ABOUT_ACCOUNTS,
+    READS_ACCOUNTS,
     Callback,
     CallbackAttempt,
     CallbackEndpoint,
     CallbackType,
     endpoint_id,
-    every_callback_type,
     message_id,
+    usual_types,
 )
 from casts.models.cast import (
     FINAL,
@@ -33,8 +35,10 @@ from casts.models.spell import (
 )
 
 __all__ = [
+    "ABOUT_ACCOUNTS",
     "FINAL",
     "OPEN",
+    "READS_ACCOUNTS",
     "REPORT",
     "AccountPrice",
     "Artifact",
@@ -54,11 +58,11 @@ __all__ = [
     "SpellTarget",
     "SpellVersion",
     "endpoint_id",
-    "every_callback_type",
     "mark_of",
     "message_id",
     "standard_retention",
     "standard_timeout",
     "standard_ttl",
+    "usual_types",
     "valid_schema",
 ]

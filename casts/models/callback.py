@@ -1,11 +1,11 @@
-"""Who is called when a cast ends, and what is owed to them."""
+"""Who is called when a cast ends or something happens to an account, and what is owed to them."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Account, ApiKey, valid_spell_keys
+from accounts.models import Account, AccountEvent, ApiKey, valid_spell_keys
 from casts.models.cast import Cast
 from core import sealing
 from core.ids import uuid7
@@ -18,6 +18,16 @@ class CallbackType(models.TextChoices):
     SUCCEEDED = "cast.succeeded"
     FAILED = "cast.failed"
     CANCELLED = "cast.cancelled"
+    TOPUP_SUCCEEDED = "topup.succeeded"
+    TOPUP_FAILED = "topup.failed"
+    CREDIT_LOW = "credit.low"
+    DISPUTE_OPENED = "dispute.opened"
+
+
+ABOUT_CASTS = (CallbackType.SUCCEEDED, CallbackType.FAILED, CallbackType.CANCELLED)
+# Kinds of AccountEvent. They go to endpoints that name them, and no others.
+ABOUT_ACCOUNTS = tuple(kind for kind in CallbackType if kind not in ABOUT_CASTS)
+READS_ACCOUNTS = "budget:read"  # the scope of keys that may read what these messages hold
 
 
 def endpoint_id() -> str:
@@ -29,18 +39,18 @@ def message_id() -> str:
     return f"msg_{uuid7().hex}"
 
 
-def every_callback_type() -> list[str]:
-    return list(CallbackType.values)
+def usual_types() -> list[str]:
+    return [str(kind) for kind in ABOUT_CASTS]
 
 
 class CallbackEndpoint(models.Model):
-    """An address that an account wants called when its casts end. Deleted ones stay, for the log."""
+    """An address that an account wants called. Deleted ones stay, for the log."""
 
     id = models.CharField(max_length=40, primary_key=True, default=endpoint_id, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="callback_endpoints")
     url = models.CharField(max_length=2000)
     description = models.CharField(max_length=200, blank=True)
-    types = models.JSONField(default=every_callback_type, help_text="Which messages it gets.")
+    types = models.JSONField(default=usual_types, help_text="Which messages it gets.")
     # What the key could read that made it: whoever says where messages go must not learn more from them. The first with
     # a default in the database, so that processes of the release before can go on while an update is under way.
     contents = models.BooleanField(
@@ -72,15 +82,21 @@ class CallbackEndpoint(models.Model):
     def wants(self, kind: CallbackType, spell_key: str) -> bool:
         return kind in self.types and (self.spell_keys is None or spell_key in self.spell_keys)
 
+    @property
+    def hears_of_the_account(self) -> bool:
+        return not set(ABOUT_ACCOUNTS).isdisjoint(self.types)
+
     def may_be_led_by(self, key: ApiKey) -> bool:
         """Return whether a key may say where this endpoint's messages go: it could read itself what they hold."""
         if self.contents and "casts:read" not in key.scopes:
+            return False
+        if self.hears_of_the_account and READS_ACCOUNTS not in key.scopes:
             return False
         return key.spell_keys is None or (self.spell_keys is not None and set(self.spell_keys) <= set(key.spell_keys))
 
 
 class Callback(DueRow):
-    """One message owed to one receiver: that a cast has ended. See casts.callbacks.outbox."""
+    """One message owed to one receiver: that a cast has ended, or what happened to an account. See callbacks.outbox."""
 
     class State(models.TextChoices):
         PENDING = "pending"  # to be tried at due_at
@@ -90,7 +106,9 @@ class Callback(DueRow):
 
     id = models.CharField(max_length=40, primary_key=True, default=message_id, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="callbacks")
-    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, related_name="callbacks")
+    # What it is about: one of the two.
+    cast = models.ForeignKey(Cast, on_delete=models.CASCADE, null=True, related_name="callbacks")
+    event = models.ForeignKey(AccountEvent, on_delete=models.CASCADE, null=True, related_name="callbacks")
     # Null: the cast's own callback_url, signed with the account's secret.
     endpoint = models.ForeignKey(CallbackEndpoint, on_delete=models.CASCADE, null=True, related_name="callbacks")
     url = models.CharField(max_length=2000)  # where the last try went, or the first will go
@@ -111,6 +129,11 @@ class Callback(DueRow):
         constraints = [
             models.UniqueConstraint(fields=["cast", "endpoint"], name="one_callback_per_endpoint"),
             models.UniqueConstraint(fields=["cast"], condition=Q(endpoint=None), name="one_callback_to_its_own_url"),
+            models.UniqueConstraint(fields=["event", "endpoint"], name="one_callback_per_event"),
+            models.CheckConstraint(
+                condition=Q(cast__isnull=False, event=None) | Q(cast=None, event__isnull=False, endpoint__isnull=False),
+                name="callback_is_about_one",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import keys
+from accounts import credit, events, keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
 from casts.execution.artifacts import ArtifactWork
 from casts.lifecycle import moves
-from casts.models import Artifact, Callback, Cast, CastStatus, Spell
+from casts.models import ABOUT_ACCOUNTS, Artifact, Callback, Cast, CastStatus, Spell
 from casts.runtime import (
     AccessLost,
     Annotation,
@@ -523,6 +523,30 @@ class Story:
         Account.objects.filter(pk=caller.account_id).update(max_open=None)
         self.ask("GET", "/budget", what="the caps")
 
+    def pay_with_credit(self) -> None:
+        """An account that is billed: what it may spend, how it is told, and the end of it."""
+        account = Account.objects.create(name="Billed")
+        _, theirs = keys.create(account, name="billed", scopes=list(SCOPES))
+        _, poor = keys.create(account, name="poor", scopes=["callbacks"])
+        credit.begin_billing(account)
+        credit.book(account.pk, "topup", 8, "pi_1")
+        credit.set_low(account.pk, 5)
+        wanted = {"url": self.inbox.url, "types": [str(kind) for kind in ABOUT_ACCOUNTS]}
+        self.ask("POST", "/callbacks/endpoints", wanted, key=poor, what="no money for a key that can't read it")
+        self.ask("POST", "/callbacks/endpoints", wanted, key=theirs, what="an endpoint to be told of money")
+        self.ask("GET", "/budget", key=theirs, what="the credit of a billed account")
+        body = {"spell_key": "speak", "input": {"word": "abra"}}
+        self.ask("POST", "/cast", body, key=theirs, what="paid for from credit")
+        for kind in ABOUT_ACCOUNTS:
+            if kind != credit.LOW:
+                events.tell(account.pk, kind, kind, {"cents": 8})
+        work_off()
+        for got in sorted(self.inbox.got, key=lambda got: str(got.body)):
+            self.recorder.keep("POST", "", 0, got.headers, got.body, "told of the account", template="callback")
+        self.inbox.got.clear()
+        self.ask("GET", "/callbacks?type=credit.low", key=theirs, what="the log of what is about the account")
+        self.ask("POST", "/cast", body, key=theirs, what="more than the credit pays for")
+
     def make_keys(self) -> None:
         """Keys, and what they may not."""
         body = {"name": "für später ✅", "scopes": ["spells:read", "casts:read"], "spell_keys": ["speak", "alone"]}
@@ -576,6 +600,7 @@ class Story:
         self.pay()
         self.make_keys()
         self.list_all()
+        self.pay_with_credit()
 
 
 def setting(make_spell: Any) -> tuple[str, Spell]:

@@ -6,6 +6,7 @@ import sys
 import uuid
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -108,11 +109,13 @@ def test_every_column_of_every_model_is_read_as_the_orm_reads_it(account, api_ke
         for field in foreign_keys(model):
             one, several = Param(model, field.name, "one"), Params(model, field.name, "several")
             value = getattr(row, field.attname)
-            for queryset, values in (
+            asked: list[tuple[Any, dict[str, Any]]] = [
                 (rows.select_related(field.name).filter(pk=key(model)), {"id": row.pk}),
                 (rows.filter(**{field.name: one}), {"one": value}),
                 (rows.filter(OneOf(field.attname, several)), {"several": [value]}),
-            ):
+            ]
+            # A callback is about a cast or an event; nothing equals NULL.
+            for queryset, values in asked if value is not None else asked[:1]:
                 with given(values):
                     theirs = list(queryset.all())
                 assert row in theirs, field
