@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -125,5 +126,28 @@ def told(exc: Exception) -> str:
 
 
 def plain(found: Any) -> dict[str, Any]:
-    """Return a part of an answer, such as its metadata, as a dict; an empty one if there is none."""
-    return dict(found.to_dict()) if found is not None else {}
+    """Return an object of Stripe's, or a part of one, as a dict, all the way down; an empty one if there is none."""
+    if found is None or isinstance(found, dict):
+        return found or {}
+    return dict(found.to_dict())
+
+
+def id_of(value: Any) -> str:
+    """Return the id in a field that Stripe may have expanded; blank for none."""
+    return str(value["id"]) if isinstance(value, dict) else str(value or "")
+
+
+def of_our_mode(facts: dict[str, Any]) -> bool:
+    """Whether an object is of our key's mode; one of the other is nobody's, and logged: test money buys nothing."""
+    if facts.get("livemode", live()) == live():
+        return True
+    logger.error("object of the other mode", extra={"type": facts.get("object"), "id": facts.get("id")})
+    return False
+
+
+def named_in(facts: dict[str, Any], name: str) -> uuid.UUID | None:
+    """Return which row of ours an object's metadata names, None if it names none."""
+    try:
+        return uuid.UUID((facts.get("metadata") or {}).get(name, ""))
+    except (ValueError, AttributeError):
+        return None

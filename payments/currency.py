@@ -23,6 +23,14 @@ OTHERS = (
 )
 # In which Stripe charges cards. Source: https://docs.stripe.com/currencies#presentment-currencies
 CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | frozenset(OTHERS.split())
+# What a card is charged at least, where Stripe says so; elsewhere its answer does.
+# Source: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+LEAST = {
+    **dict.fromkeys(["usd", "eur", "chf", "cad", "aud", "nzd", "sgd", "brl", "inr"], 50),
+    **{"gbp": 30, "jpy": 50, "dkk": 250, "nok": 300, "sek": 300, "pln": 200, "ron": 200, "aed": 200, "bgn": 100},
+    **{"czk": 1500, "hkd": 400, "huf": 17500, "mxn": 1000, "myr": 200, "thb": 1000},
+}
+MOST = 99_999_999  # eight digits
 
 
 def decimals(currency: str) -> int:

@@ -27,6 +27,7 @@ class Customer(DueRow):
         METERED = "metered", "metered: it casts up to its credit limit, and pays an invoice each month"
 
     account = models.OneToOneField(Account, on_delete=models.PROTECT, primary_key=True, related_name="customer")
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)  # by which Stripe's customer is found again
     # Null until Stripe has answered.
     stripe_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True, editable=False)
     mode = models.CharField(max_length=7, choices=Mode, default=Mode.PREPAID)
@@ -37,6 +38,9 @@ class Customer(DueRow):
     card_last4 = models.CharField(max_length=4, blank=True, editable=False)
     card_exp_month = models.PositiveSmallIntegerField(null=True, editable=False)
     card_exp_year = models.PositiveSmallIntegerField(null=True, editable=False)
+    card_version = models.PositiveIntegerField(default=0, editable=False)  # grows with every look at Stripe
+    livemode = models.BooleanField(null=True, editable=False)  # of the key that made it: real money, or Stripe's test
+    first_sent_at = models.DateTimeField(null=True, editable=False)  # when Stripe was first asked to make it
     # Both or neither: top up by itself when the remaining credit falls below.
     auto_topup_below_cents = models.PositiveBigIntegerField(null=True, blank=True)
     auto_topup_cents = models.PositiveBigIntegerField(null=True, blank=True)
@@ -107,9 +111,13 @@ class TopUp(DueRow):
     refunded_cents = models.PositiveBigIntegerField(default=0)
     origin = models.CharField(max_length=8, choices=Origin)
     hosted = models.BooleanField(default=False)  # paid on a page of Stripe's; else with the saved card
+    payment_method_id = models.CharField(max_length=STRIPE_ID_CHARS, blank=True)  # the card as it was saved then
+    save_card = models.BooleanField(default=False)  # that it is paid with, for later; false once that is done
     state = models.CharField(max_length=15, choices=State, default=State.NEW)
     intent_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
     session_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)  # of a hosted one
+    # The card's bank wanted its holder, so this one is cancelled, and a page of Stripe's takes its place.
+    replaced_intent_id = models.CharField(max_length=STRIPE_ID_CHARS, blank=True)
     action_url = models.TextField(blank=True)
     return_url = models.CharField(max_length=2000, blank=True)
     receipt_url = models.TextField(blank=True)
@@ -393,12 +401,13 @@ class Books(models.Model):
         return f"{self.currency}, {'live' if self.livemode else 'test'} mode"
 
 
-def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer | Subscription) -> str:
+def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer | Subscription, of: str = "") -> str:
     """Return the key under which Stripe does a row's request once: the same whenever it is asked again.
 
-    What was certainly refused is asked for under another key: Stripe may have kept the refusal.
+    What was certainly refused is asked for under another key: Stripe may have kept the refusal. `of`: which request,
+    where a row has several.
     """
-    if isinstance(row, Customer):
-        return f"customer-{row.pk}"
+    # Accounts are numbered from 1 in every installation, and two may share a Stripe account.
+    own = row.key if isinstance(row, Customer) else uuid.UUID(str(row.pk))
     refusals = row.refusals if isinstance(row, MeterReport | Subscription) else 0
-    return f"{row._meta.model_name}-{uuid.UUID(str(row.pk))}{f'-{refusals}' if refusals else ''}"
+    return "-".join(filter(None, [row._meta.model_name, str(own), str(refusals or ""), of]))

@@ -229,6 +229,8 @@ if BILLING:
     WORK += [
         "payments.inbox.StripeEventWork",
         "payments.sweep.SweepWork",
+        "payments.topup_work.TopUpWork",
+        "payments.refunds.RefundWork",
         "payments.metering.ReportWork",
         "payments.subscriptions.SubscriptionWork",
     ]
@@ -236,8 +238,10 @@ if BILLING:
         "payments.books.ensure",
         "payments.inbox.purge",
         "payments.sweep.ensure",
+        "payments.autotopup.sweep",
         "payments.subscriptions.ensure",
     ]
+    CREDIT_LOW += ["payments.autotopup.credit_low"]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))
