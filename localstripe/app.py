@@ -224,7 +224,7 @@ def _masked(raw: Any) -> Any:
 
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(body, indent=2), status, headers=headers, content_type="application/json")
+    return Response(json.dumps(body), status, headers=headers, content_type="application/json")
 
 
 def _replayed(kept: Kept) -> Response:

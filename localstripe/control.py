@@ -11,7 +11,7 @@ from .world import World
 
 
 def answer(body: Any, status: int = 200) -> Response:
-    return Response(json.dumps(body, indent=2), status, content_type="application/json")
+    return Response(json.dumps(body), status, content_type="application/json")
 
 
 def body_of(request: Request) -> dict[str, Any]:
