@@ -46,6 +46,7 @@ class App:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         request.max_content_length = MAX_BODY
+        self.world.happened += 1
         if not _ours(request, self.world.config.host):
             return Response("The local Stripe is not called by this Host.", 421)(environ, start_response)
         try:

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 API_VERSION = "2026-10-28.endive"
 WEBHOOK_RETRIES = (1, 5, 30, 300, 1800, 7200)  # seconds of the server's own clock after each failed try
@@ -17,6 +18,8 @@ class Config:
     meter_lag: float = 1.0  # seconds until sums have a meter event, and until what is wrong with it is reported
     invoice_grace: int = 3600  # seconds that an invoice of a period stays a draft
     webhook_retries: tuple[int, ...] = WEBHOOK_RETRIES
+
+    state_dir: Path | None = None  # nothing outlives the process without
 
     @property
     def base_url(self) -> str:

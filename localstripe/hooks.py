@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from .clock import job
 from .store import Obj, public
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Hooks:
             status = 0
             logger.warning("event %s not delivered: %s", event_id, type(error).__name__)
         with self.world.lock:
+            self.world.happened += 1
             self.attempts.append({"event": event_id, "type": event["type"], "endpoint": endpoint_id, "status": status})
             if 200 <= status < 300:
                 if "pending_webhooks" in event:
@@ -134,8 +136,17 @@ class Hooks:
                 return
         retries = self.world.config.webhook_retries
         if tries < len(retries):
-            lane, again = self._lane(event), (event_id, endpoint_id, tries + 1)
-            self.world.clock.after(retries[tries], lambda: lane.put(again))
+            self.world.after(retries[tries], send_again, event_id, endpoint_id, tries + 1)
+
+    def send_again(self, event_id: str, endpoint_id: str, tries: int) -> None:
+        event = self.world.store.find(event_id)
+        if event is not None:
+            self._lane(event).put((event_id, endpoint_id, tries))
+
+
+@job
+def send_again(world: "World", event_id: str, endpoint_id: str, tries: int) -> None:
+    world.hooks.send_again(event_id, endpoint_id, tries)
 
 
 def _sent(event: Obj) -> Obj:

@@ -7,7 +7,7 @@ before that (parameters that don't fit, another request of the same key under wa
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import ApiError
@@ -64,6 +64,14 @@ class Idempotency:
                     kept=False,
                 )
             return known
+
+    def dump(self) -> dict[str, Any]:
+        """Return what is kept; what is under way ends with the process, and may be asked for again."""
+        with self._lock:
+            return {key: asdict(kept) for key, kept in self._kept.items() if kept.status is not None}
+
+    def load(self, kept: dict[str, Any]) -> None:
+        self._kept = {key: Kept(**one) for key, one in kept.items()}
 
     def keep(self, key: str, status: int, body: Any) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from .app import App
 from .config import Config
+from .state import Keeper
 from .world import World
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ class LocalStripe:
     """The server and the world behind it."""
 
     def __init__(self, config: Config) -> None:
+        """Raise SystemExit if what an earlier process has left can't be read."""
         self.config = config
         self._app = App(World(config))
+        self._keeper = Keeper(self.world, config.state_dir) if config.state_dir else None
+        if self._keeper:
+            self._keeper.load()
         self._server: BaseWSGIServer = make_server(
             config.host, config.port, self._app, threaded=True, request_handler=Handler
         )
@@ -66,6 +72,8 @@ class LocalStripe:
         return self.world
 
     def start(self) -> None:
+        if self._keeper:
+            self._keeper.start()
         self.world.start()
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
@@ -73,6 +81,8 @@ class LocalStripe:
         self._server.shutdown()
         self._server.server_close()
         self.world.stop()
+        if self._keeper:
+            self._keeper.stop()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("STRIPE_WEBHOOK_SECRET", "").partition(",")[0].strip() or Config.webhook_secret,
         help="signs webhooks; STRIPE_WEBHOOK_SECRET from the environment without",
     )
+    parser.add_argument("--state-dir", metavar="DIR", help="where all of it outlives the process; forgotten without")
     parser.add_argument("--currency", default="usd", help="what the account's balance is in")
     parser.add_argument("--search-lag", type=int, default=Config.search_lag, help="seconds until a search finds news")
     parser.add_argument(
@@ -106,7 +117,8 @@ def serve(options: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, end)
     names = ("host", "port", "secret_key", "webhook_url", "webhook_secret", "currency")
     paces = ("search_lag", "meter_lag", "invoice_grace")
-    stripe = LocalStripe(Config(**{name: options[name] for name in names + paces}))
+    folder = Path(options["state_dir"]) if options["state_dir"] else None
+    stripe = LocalStripe(Config(**{name: options[name] for name in names + paces}, state_dir=folder))
     stripe.start()
     print(f"local Stripe at {stripe.config.base_url}", flush=True)
     ended.wait()

@@ -55,6 +55,14 @@ class Store:
         """Remember what a search may find of `obj` from `at` on."""
         self.versions.setdefault(obj["id"], []).append((at, copy.deepcopy(obj)))
 
+    def dump(self) -> Obj:
+        return {"objects": list(self._by_id.values()), "versions": self.versions}
+
+    def load(self, kept: Obj) -> None:
+        for obj in kept["objects"]:
+            self.add(obj)
+        self.versions = {id: [(at, obj) for at, obj in versions] for id, versions in kept["versions"].items()}
+
     def counts(self) -> dict[str, int]:
         return {kind: len(objects) for kind, objects in self._kinds.items()}
 

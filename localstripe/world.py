@@ -1,6 +1,6 @@
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,23 +24,36 @@ class World:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.lock = threading.RLock()
-        self.clock, self.store, self.faults = Clock(), Store(), Faults()
+        self.clock, self.store, self.faults = Clock(self._perform), Store(), Faults()
         self.idempotency = Idempotency(self.clock.time)
         self.hooks = Hooks(self)
         self.record: list[dict[str, Any]] = []
         self.usage = Usage()
         self.meter_errors: dict[str, list[tuple[str, str, str]]] = {}  # code, message, identifier; by meter, to report
         self.calls: list[Call] = []  # the request that is carried out, for the events it causes
-        if config.webhook_url:
-            self.send_all(config.webhook_url, secret=config.webhook_secret)
+        self.happened = 0  # requests and jobs, so far
 
     def start(self) -> None:
+        if self.config.webhook_url:
+            self._send_to_the_configured()
         self.clock.start()
         self.hooks.start()
 
     def stop(self) -> None:
         self.clock.stop()
         self.hooks.stop()
+
+    def at(self, moment: float, act: Callable[..., None], *arguments: Any) -> None:
+        """Have a `job` called once its time has come."""
+        self.clock.at(moment, act, list(arguments))
+
+    def after(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
+        self.at(self.clock.time() + seconds, act, *arguments)
+
+    def _perform(self, act: Callable[..., None], arguments: list[Any]) -> None:
+        with self.lock:
+            self.happened += 1
+            act(self, *arguments)
 
     def new(self, kind: str, prefix: str, length: int = 24, **fields: Any) -> Obj:
         """Return a new object with what all have; it is in the store."""
@@ -65,6 +78,33 @@ class World:
         secret = secret or "whsec_" + ids.random_part(32)
         thin.add_destination(self, url, list(thin.SENT_THIN), name="all thin events", secret=secret)
         return self.add_endpoint(url, ["*"], secret=secret)
+
+    def _send_to_the_configured(self) -> None:
+        """Have what the command line named get everything, with the secret it named now."""
+        url, secret = self.config.webhook_url, self.config.webhook_secret
+        known = [*self.store.all("webhook_endpoint", url=url), *self.store.all("v2.core.event_destination", _url=url)]
+        for one in known:
+            one["_secret"] = secret
+        if not known:
+            self.send_all(url, secret=secret)
+
+    def dump(self) -> Obj:
+        """Return all that must outlive the process, as JSON can have it; under the lock."""
+        return {
+            "clock": self.clock.dump(),
+            "store": self.store.dump(),
+            "idempotency": self.idempotency.dump(),
+            "usage": self.usage.dump(),
+            "meter_errors": self.meter_errors,
+        }
+
+    def load(self, kept: Obj) -> None:
+        self.store.load(kept["store"])
+        self.idempotency.load(kept["idempotency"])
+        self.usage.load(kept["usage"])
+        for key, found in kept["meter_errors"].items():
+            self.meter_errors[key] = [(code, message, identifier) for code, message, identifier in found]
+        self.clock.load(kept["clock"])
 
     def emit(self, type: str, obj: Obj, previous: Obj | None = None) -> Obj:
         """Make an event about an object as it is now, and send it to the endpoints."""

@@ -227,6 +227,7 @@ class Judged:
             for kind in ("event", "v2.core.event"):
                 for event in world.store.all(kind):
                     self.judge.hear(public(event))
+            json.dumps(world.dump())  # raises for what would not outlive the process
         return self.judge.problems
 
 

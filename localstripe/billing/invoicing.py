@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from localstripe import ids
+from localstripe.clock import job
 from localstripe.errors import ApiError
 from localstripe.lists import EXPANDERS, listed
 from localstripe.payments import currencies, intents
@@ -346,14 +347,15 @@ def _attempt_failed(world: World, invoice: Obj) -> None:
         invoice["next_payment_attempt"] = now + wait if wait else None
     world.emit("invoice.payment_failed", invoice)
     if wait:
-        world.clock.at(now + wait, lambda: _retry(world, invoice, tries))
+        world.at(now + wait, _retry, invoice["id"], tries)
     _standing(world, invoice)
 
 
-def _retry(world: World, invoice: Obj, tries: int) -> None:
-    with world.lock:
-        if invoice["status"] == "open" and invoice["attempt_count"] == tries and invoice["auto_advance"]:
-            collect(world, invoice)
+@job
+def _retry(world: World, invoice_id: str, tries: int) -> None:
+    invoice = world.store.get("invoice", invoice_id)
+    if invoice["status"] == "open" and invoice["attempt_count"] == tries and invoice["auto_advance"]:
+        collect(world, invoice)
 
 
 def void(world: World, invoice: Obj) -> None:

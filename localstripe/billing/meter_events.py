@@ -5,10 +5,10 @@ https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#ha
 what is refused at once are those that users of the real service quote; the refusal of a known identifier has no code.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from localstripe.clock import job
 from localstripe.errors import ApiError, invalid, no_such
 from localstripe.ids import random_part
 from localstripe.params import Enum, Hash, Int, Kind, Raw, Text
@@ -158,24 +158,21 @@ def _report(world: "World", meter: Obj | None, identifier: str, code: str, messa
     collected = world.meter_errors.setdefault(key, [])
     collected.append((code, message, identifier))
     if len(collected) == 1:
-        world.clock.after(world.config.meter_lag, _sender(world, key))
+        world.after(world.config.meter_lag, _send_errors, key)
 
 
-def _sender(world: "World", key: str) -> Callable[[], None]:
-    def send() -> None:
-        with world.lock:
-            collected = world.meter_errors.pop(key, [])
-            end = (world.clock.now() // REPORT_WINDOW) * REPORT_WINDOW
-            data = {
-                "developer_message_summary": _summary(len(collected)),
-                "reason": {"error_count": len(collected), "error_types": _grouped(collected)},
-                "validation_end": thin.stamp(end),
-                "validation_start": thin.stamp(end - REPORT_WINDOW),
-            }
-            related = {"id": key, "type": "billing.meter", "url": f"/v1/billing/meters/{key}"} if key else None
-            thin.emit(world, ERROR_REPORT if key else NO_METER, data, related)
-
-    return send
+@job
+def _send_errors(world: "World", key: str) -> None:
+    collected = world.meter_errors.pop(key, [])
+    end = (world.clock.now() // REPORT_WINDOW) * REPORT_WINDOW
+    data = {
+        "developer_message_summary": _summary(len(collected)),
+        "reason": {"error_count": len(collected), "error_types": _grouped(collected)},
+        "validation_end": thin.stamp(end),
+        "validation_start": thin.stamp(end - REPORT_WINDOW),
+    }
+    related = {"id": key, "type": "billing.meter", "url": f"/v1/billing/meters/{key}"} if key else None
+    thin.emit(world, ERROR_REPORT if key else NO_METER, data, related)
 
 
 def _summary(count: int) -> str:

@@ -1,5 +1,6 @@
 """Subscriptions to metered prices, billed at the end of each period. Source: https://docs.stripe.com/api/subscriptions"""
 
+from localstripe.clock import job
 from localstripe.errors import ApiError, invalid
 from localstripe.ids import new as new_id
 from localstripe.lists import EXPANDERS, listed, paged
@@ -199,12 +200,14 @@ def period_of(subscription: Obj) -> tuple[int, int]:
 
 
 def _schedule(world: World, subscription: Obj, end: int) -> None:
-    def due() -> None:
-        with world.lock:
-            if subscription["status"] != "canceled" and period_of(subscription)[1] == end:
-                close(world, subscription, end)
+    world.at(end, _period_due, subscription["id"], end)
 
-    world.clock.at(end, due)
+
+@job
+def _period_due(world: World, subscription_id: str, end: int) -> None:
+    subscription = world.store.get("subscription", subscription_id)
+    if subscription["status"] != "canceled" and period_of(subscription)[1] == end:
+        close(world, subscription, end)
 
 
 def close(world: World, subscription: Obj, end: int) -> Obj:
@@ -217,7 +220,7 @@ def close(world: World, subscription: Obj, end: int) -> Obj:
         if not subscription["cancel_at_period_end"]:
             for item in subscription["items"]["data"]:
                 item["current_period_start"], item["current_period_end"] = end, following
-    world.clock.at(invoice["automatically_finalizes_at"], lambda: _finalize_due(world, invoice))
+    world.at(invoice["automatically_finalizes_at"], _finalize_due, invoice["id"])
     if subscription["cancel_at_period_end"]:
         _end(world, subscription)
     else:
@@ -230,10 +233,11 @@ def _recurring(subscription: Obj) -> Obj:
     return found
 
 
-def _finalize_due(world: World, invoice: Obj) -> None:
-    with world.lock:
-        if invoice["status"] == "draft" and invoice["auto_advance"]:
-            invoicing.finalize(world, invoice)
+@job
+def _finalize_due(world: World, invoice_id: str) -> None:
+    invoice = world.store.find(invoice_id)
+    if invoice is not None and invoice["status"] == "draft" and invoice["auto_advance"]:
+        invoicing.finalize(world, invoice)
 
 
 @api(
@@ -323,7 +327,7 @@ def cancel_subscription(call: Call, id: str) -> Obj:
             world, subscription, "subscription_update", period_of(subscription)[0], world.clock.now() + 1
         )
         subscription["latest_invoice"] = invoice["id"]
-        world.clock.at(invoice["automatically_finalizes_at"], lambda: _finalize_due(world, invoice))
+        world.at(invoice["automatically_finalizes_at"], _finalize_due, invoice["id"])
     _end(world, subscription)
     return subscription
 

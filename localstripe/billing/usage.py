@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from localstripe.store import Obj
@@ -77,6 +77,16 @@ class Usage:
         if formula == "last":
             return max(found, key=lambda one: (one.timestamp, one.order)).value
         return sum((one.value for one in found), Decimal(0))
+
+    def dump(self) -> Obj:
+        with self._lock:
+            found = [asdict(one) | {"value": str(one.value)} for listed in self._by.values() for one in listed]
+            return {"used": sorted(found, key=lambda one: one["order"]), "identifiers": dict(self._identifiers)}
+
+    def load(self, kept: Obj) -> None:
+        for one in kept["used"]:
+            self.add(Used(**{**one, "value": Decimal(one["value"])}))
+        self._identifiers = dict(kept["identifiers"])
 
     def show(self) -> list[Obj]:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from localstripe.clock import job
 from localstripe.lists import EXPANDERS, listed, paged
 from localstripe.params import CREATED, LISTED, Metadata, Text, merged_metadata
 from localstripe.routing import Call, api
@@ -73,7 +74,7 @@ def make(world: World, intent: Obj, method: Obj, *, decline_code: str = "", auth
         if intent["capture_method"] == "automatic":
             _settle(world, charge)
         else:
-            world.clock.after(SETTLES_AFTER, lambda: _settle_later(world, charge))
+            world.after(SETTLES_AFTER, _settle_later, charge["id"])
     world.emit("charge.succeeded" if paid else "charge.failed", charge)
     return charge
 
@@ -94,11 +95,12 @@ def _settle(world: World, charge: Obj) -> None:
     charge["balance_transaction"] = moved["id"]
 
 
-def _settle_later(world: World, charge: Obj) -> None:
-    with world.lock:
-        if charge["balance_transaction"] is None:
-            with world.updating(charge, "charge.updated"):
-                _settle(world, charge)
+@job
+def _settle_later(world: World, charge_id: str) -> None:
+    charge = world.store.get("charge", charge_id)
+    if charge["balance_transaction"] is None:
+        with world.updating(charge, "charge.updated"):
+            _settle(world, charge)
 
 
 def _outcome(decline_code: str) -> Obj:

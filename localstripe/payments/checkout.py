@@ -3,6 +3,7 @@
 from typing import Any
 
 from localstripe import ids
+from localstripe.clock import job
 from localstripe.errors import ApiError, invalid, missing
 from localstripe.lists import EXPANDERS, listed, paged
 from localstripe.params import CREATED, LISTED, Bool, Enum, Hash, Int, Kind, List, Metadata, Text, Url, merged_metadata
@@ -85,7 +86,7 @@ def create_session(call: Call) -> Obj:
             _session=session["id"],
         )
         session["setup_intent"] = setup["id"]
-    world.clock.at(expires, lambda: _expire_when_due(world, session))
+    world.at(expires, _expire_when_due, session["id"])
     return session
 
 
@@ -245,10 +246,11 @@ def expire(world: World, session: Obj) -> None:
     world.emit("checkout.session.expired", session)
 
 
-def _expire_when_due(world: World, session: Obj) -> None:
-    with world.lock:
-        if session["status"] == "open":
-            expire(world, session)
+@job
+def _expire_when_due(world: World, session_id: str) -> None:
+    session = world.store.get("checkout.session", session_id)
+    if session["status"] == "open":
+        expire(world, session)
 
 
 def complete_when_done(world: World, intent: Obj) -> None:

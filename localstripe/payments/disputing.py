@@ -1,5 +1,6 @@
 """How a dispute goes. Source: https://docs.stripe.com/disputes/how-disputes-work, https://docs.stripe.com/api/disputes"""
 
+from localstripe.clock import job
 from localstripe.errors import ApiError
 from localstripe.store import Obj
 from localstripe.world import World
@@ -26,13 +27,14 @@ def may_follow(world: World, charge: Obj, card: TestCard) -> None:
     """Have a charge disputed a little later if its card does that."""
     if not card.disputes:
         return
-    inquiry = card.disputes == "inquiry"
+    world.after(FOLLOWS_AFTER, _dispute, charge["id"], card.disputes)
 
-    def dispute() -> None:
-        with world.lock:
-            open_one(world, charge, reason="fraudulent" if inquiry else card.disputes, inquiry=inquiry)
 
-    world.clock.after(FOLLOWS_AFTER, dispute)
+@job
+def _dispute(world: World, charge_id: str, kind: str) -> None:
+    charge, inquiry = world.store.get("charge", charge_id), kind == "inquiry"
+    if not charge["disputed"]:
+        open_one(world, charge, reason="fraudulent" if inquiry else kind, inquiry=inquiry)
 
 
 def open_one(

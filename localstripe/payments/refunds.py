@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from localstripe.clock import job
 from localstripe.errors import ApiError, missing
 from localstripe.lists import paged
 from localstripe.params import CREATED, LISTED, Enum, Int, Metadata, Text, merged_metadata
@@ -104,7 +105,7 @@ def make(world: World, charge: Obj, amount: int, *, kind: str = "", **fields: An
         charge["amount_refunded"] += amount
         charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     world.emit("charge.refunded", charge)
-    world.clock.after(LATER, lambda: _later(world, refund, fails=kind in ("fails", "failed")))
+    world.after(LATER, _later, refund["id"], kind in ("fails", "failed"))
     return refund
 
 
@@ -114,22 +115,23 @@ def _move(world: World, refund: Obj, amount: int, kind: str, category: str) -> s
     return str(moved["id"])
 
 
-def _later(world: World, refund: Obj, *, fails: bool) -> None:
-    with world.lock:
-        if refund["status"] not in ("pending", "succeeded"):
-            return
-        if fails:
-            fail(world, refund)
-            return
-        with world.updating(refund, "refund.updated"):
-            refund["status"] = "succeeded"
-            refund.pop("pending_reason", None)
-            card = {"type": "refund", "reference": "7000000000000001", "reference_status": "available"}
-            refund["destination_details"] = {
-                "card": {**card, "reference_type": "acquirer_reference_number"},
-                "type": "card",
-            }
-        world.emit("charge.refund.updated", refund)
+@job
+def _later(world: World, refund_id: str, fails: bool) -> None:
+    refund = world.store.get("refund", refund_id)
+    if refund["status"] not in ("pending", "succeeded"):
+        return
+    if fails:
+        fail(world, refund)
+        return
+    with world.updating(refund, "refund.updated"):
+        refund["status"] = "succeeded"
+        refund.pop("pending_reason", None)
+        card = {"type": "refund", "reference": "7000000000000001", "reference_status": "available"}
+        refund["destination_details"] = {
+            "card": {**card, "reference_type": "acquirer_reference_number"},
+            "type": "card",
+        }
+    world.emit("charge.refund.updated", refund)
 
 
 def fail(world: World, refund: Obj, reason: str = "lost_or_stolen_card") -> None:
