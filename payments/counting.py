@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from core.queue import wakeups
 from payments import catalog, client
-from payments.models import MESSAGE_CHARS, Customer, MeterReport
+from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,9 @@ def decide(customer: Customer, hour: dt.datetime, counted: int) -> None:
         certain = rows.exclude(state=State.NEW)  # of a new one, its own step is at work
         if missing == 0:
             certain.exclude(state=State.COUNTED).update(state=State.COUNTED, message="")
+            # It may have waited for this to be invoiced.
+            Subscription.due_rows().filter(state=Subscription.State.ENDING).wake(customer=customer)
+            transaction.on_commit(wakeups.work_is_due)
         elif missing < 0:
             _leave(certain, f"Stripe counts {-missing} more in this hour than was reported to it.")
         elif all(_is_settled(report) for report in doubted):

@@ -24,8 +24,8 @@ ORDER = ("draft", "open", "uncollectible", "void", PAID)
 def fold_invoice(found: Any) -> bool:
     """Take over what Stripe says of an invoice, and credit what is paid; return whether it is one of our customers'.
 
-    Raise what `client.errors` raises. What is void or uncollectible credits nothing: what was cast stays owed until an
-    operator grants it.
+    Raise what `client.errors` raises. What is void or uncollectible credits nothing: what was cast stays unpaid until
+    an operator grants it. What is too little to be charged counts as paid, and Stripe adds it to the next invoice.
     """
     customer = Customer.objects.filter(stripe_id=_id(found.customer) or "-").first()
     if customer is None or not found.id:

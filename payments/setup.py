@@ -21,6 +21,7 @@ from django.conf import settings
 from payments import catalog, client
 from payments.folding import SNAPSHOT_TYPES, THIN_TYPES
 
+T = TypeVar("T")
 WAITS = (0.2, 0.5, 1.0, 2.0)  # seconds, after Stripe's trouble
 WEBHOOK_PATH = "/api/webhooks/stripe"
 NAME = "Spell Platform"
@@ -68,7 +69,8 @@ class Setup:
             found = persist(lambda: _stripe().products.retrieve(catalog.PRODUCT_ID))
         except client.Missing:
             if self.missing("the product"):
-                persist(lambda: _stripe().products.create(wanted, _once("product", wanted)))
+                products = _stripe().products
+                self.made("product", wanted, products.create, products.retrieve)
             return
         # Its name is on invoices: an operator may have chosen another.
         if found.active or not self.differs("The product is archived"):
@@ -106,7 +108,8 @@ class Setup:
 
     def price(self, meter_id: str) -> None:
         key, currency = catalog.lookup_key(), settings.BILLING_CURRENCY
-        found = next(iter(listed(lambda: _stripe().prices.list({"lookup_keys": [key], "active": True}))), None)
+        prices = listed(lambda: _stripe().prices.list({"lookup_keys": [key]}))
+        found = min(prices, key=lambda one: not one.active, default=None)
         wanted: Any = {
             "product": catalog.PRODUCT_ID,
             "currency": currency,
@@ -118,9 +121,13 @@ class Setup:
             "nickname": f"1 of the smallest unit of {currency.upper()}",
         }
         if found is not None:
-            if not (how := _wrong_price(found, meter_id)):
+            how = _wrong_price(found, meter_id)
+            if not how and found.active:
                 return self.right(f"price {found.id}: a unit is the smallest unit of {currency.upper()}")
-            if not self.differs(f"Price {found.id} {how}"):
+            if not self.differs(f"Price {found.id} {how or 'is archived'}"):
+                return None
+            if not how:
+                persist(lambda: _stripe().prices.update(found.id, {"active": True}))
                 return None
             self.tell("  It can't be changed: another takes its place. Who has subscribed to it stays with it.")
         elif not self.missing(f"the price in {currency.upper()}"):
@@ -147,7 +154,8 @@ class Setup:
                     "description": NAME,
                     "metadata": {catalog.MARK: "webhook"},
                 }
-                self.secrets.append(self.made("endpoint", asked, _make_endpoint, _keeps_endpoint).secret)
+                endpoints = _stripe().webhook_endpoints
+                self.secrets.append(self.made("endpoint", asked, endpoints.create, endpoints.retrieve).secret)
             return
         how = [
             *(["goes elsewhere"] if found.url != url else []),
@@ -179,7 +187,7 @@ class Setup:
                     "include": ["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
                     "metadata": {catalog.MARK: "meter"},
                 }
-                made = self.made("destination", asked, _make_destination, _keeps_destination)
+                made = self.made("destination", asked, service.create, service.retrieve)
                 self.secrets.append(made.webhook_endpoint.signing_secret)
             return
         at = found.webhook_endpoint.url if found.webhook_endpoint else None
@@ -228,7 +236,7 @@ class Setup:
         return not self.check
 
     def made(self, what: str, asked: Any, make: Callable[[Any, Any], Any], keeps: Callable[[str], Any]) -> Any:
-        """Make what has a secret. If the answer is an old one, of what has been deleted since, make another."""
+        """Make something. If the answer is an old one, of what has been deleted since, make another."""
         found = persist(lambda: make(asked, _once(what, asked)))
         try:
             persist(lambda: keeps(found.id))
@@ -236,9 +244,6 @@ class Setup:
             key = f"stripesetup-{what}-{secrets.token_hex(8)}"
             found = persist(lambda: make(asked, {"idempotency_key": key}))
         return found
-
-
-T = TypeVar("T")
 
 
 def persist(ask: Callable[[], T]) -> T:
@@ -269,22 +274,6 @@ def webhook_url() -> str:
 
 def _stripe() -> Any:
     return client.client().v1
-
-
-def _make_endpoint(asked: Any, options: Any) -> Any:
-    return _stripe().webhook_endpoints.create(asked, options)
-
-
-def _keeps_endpoint(endpoint_id: str) -> Any:
-    return _stripe().webhook_endpoints.retrieve(endpoint_id)
-
-
-def _make_destination(asked: Any, options: Any) -> Any:
-    return client.client().v2.core.event_destinations.create(asked, options)
-
-
-def _keeps_destination(destination_id: str) -> Any:
-    return client.client().v2.core.event_destinations.retrieve(destination_id)
 
 
 def _api_version() -> str:

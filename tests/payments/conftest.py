@@ -12,9 +12,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from payments import catalog
+from payments.client import client, errors
 from payments.inbox import StripeEventWork
 from payments.models import StripeEvent
-from tests.payments.metered import Clock
+from payments.setup import Setup
+from tests.payments.metered import Both, Clock, metered
 from tests.stripes import Stripe
 
 if TYPE_CHECKING:
@@ -79,3 +82,20 @@ def work_off() -> int:
     for row in rows:
         row.give_back(StripeEventWork().step(row))
     return len(rows)
+
+
+@pytest.fixture
+def sold(stripe: Stripe) -> Stripe:
+    """Stripe has what is sold."""
+    catalog.forget()
+    setup = Setup(lambda text: None)
+    setup.product()
+    setup.price(setup.meter())
+    return stripe
+
+
+@pytest.fixture
+def both(sold: Stripe, clock: Clock) -> Both:
+    with errors():
+        made = client().v1.customers.create({"name": "Vetinari"})
+    return Both(sold, clock, metered(stripe_id=made.id))

@@ -11,13 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import budget, credit
 from accounts.models import Account
 from core.queue.due import DueRow
 from core.queue.worker import Work
 from payments import metering
+from payments.metering import ReportWork
 from payments.models import Customer, MeterReport, Subscription
+from payments.subscriptions import SubscriptionWork
+from tests.stripes import Stripe
 
 HOUR = dt.timedelta(hours=1)
 BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -89,3 +93,51 @@ def work_off(work: Work, *, times: int = 1) -> int:
             row.give_back(work.step(row))
             steps += 1
     return steps
+
+
+class Both:
+    """Our clock and Stripe's, which go ahead together, and the only customer."""
+
+    def __init__(self, stripe: Stripe, clock: Clock, customer: Customer) -> None:
+        self.stripe, self.clock, self.customer = stripe, clock, customer
+
+    def later(self, by: dt.timedelta) -> None:
+        self.clock.ahead += by
+        self.stripe.advance(by.total_seconds())
+
+    def cast(self, cents: int) -> MeterReport:
+        """Have a cast end, and be sealed."""
+        captured(self.customer, cents)
+        assert metering.seal(Subscription.objects.get()) == 1
+        return MeterReport.objects.latest("id")
+
+    def rounds(self, number: int, every: dt.timedelta = HOUR) -> None:
+        for _ in range(number):
+            work_off(ReportWork())
+            self.later(every)
+
+    def events(self) -> list[tuple[str, int]]:
+        """Return what the meter has taken: names and values."""
+        taken = self.stripe.local("GET", "state")["usage"]
+        return [(one["identifier"], int(one["value"])) for one in taken]
+
+    def until_next_month(self, days: int = 0) -> None:
+        """Go on until the month is over, and its invoice made."""
+        now = timezone.now()
+        first = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + dt.timedelta(days=32)).replace(day=1)
+        self.later(first - now)
+        self.later(dt.timedelta(days=days, hours=2))
+
+    def rounds_of_hours(self, number: int) -> None:
+        for _ in range(number):
+            self.later(HOUR)
+            self.work()
+
+    def work(self) -> None:
+        """Have workers do what is due now."""
+        for _ in range(3):
+            work_off(SubscriptionWork())
+            work_off(ReportWork())
+
+    def total(self) -> int:
+        return sum(cents for _, cents in self.events())

@@ -13,10 +13,8 @@ from payments import catalog, counting, metering
 from payments.client import client, errors
 from payments.folding import fold
 from payments.metering import ReportWork
-from payments.models import Customer, MeterReport, Subscription
-from payments.setup import Setup
-from tests.payments.metered import HOUR, Clock, captured, ledger, metered, reported, work_off
-from tests.stripes import Stripe
+from payments.models import MeterReport
+from tests.payments.metered import HOUR, ledger, reported, work_off
 
 pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
@@ -24,53 +22,6 @@ LOST: dict[str, Any] = {"api": {"reset_after": 1.0, "paths": "meter_events"}}
 AWAY: dict[str, Any] = {"api": {"reset_before": 1.0, "paths": "meter_events"}}
 KEPT: dict[str, Any] = {"api": {"error_500_kept_after": 1.0, "paths": "meter_events"}}  # counted, and never said so
 WELL: dict[str, Any] = {"reset": True}
-
-
-class Both:
-    """Our clock and Stripe's, which go ahead together, and the only customer."""
-
-    def __init__(self, stripe: Stripe, clock: Clock, customer: Customer) -> None:
-        self.stripe, self.clock, self.customer = stripe, clock, customer
-
-    def later(self, by: dt.timedelta) -> None:
-        self.clock.ahead += by
-        self.stripe.advance(by.total_seconds())
-
-    def cast(self, cents: int) -> MeterReport:
-        """Have a cast end, and be sealed."""
-        captured(self.customer, cents)
-        assert metering.seal(Subscription.objects.get()) == 1
-        return MeterReport.objects.latest("id")
-
-    def rounds(self, number: int, every: dt.timedelta = HOUR) -> None:
-        for _ in range(number):
-            work_off(ReportWork())
-            self.later(every)
-
-    def events(self) -> list[tuple[str, int]]:
-        """Return what the meter has taken: names and values."""
-        taken = self.stripe.local("GET", "state")["usage"]
-        return [(one["identifier"], int(one["value"])) for one in taken]
-
-    def total(self) -> int:
-        return sum(cents for _, cents in self.events())
-
-
-@pytest.fixture
-def sold(stripe: Stripe) -> Stripe:
-    """Stripe has what is sold."""
-    catalog.forget()
-    setup = Setup(lambda text: None)
-    setup.product()
-    setup.price(setup.meter())
-    return stripe
-
-
-@pytest.fixture
-def both(sold: Stripe, clock: Clock) -> Both:
-    with errors():
-        made = client().v1.customers.create({"name": "Vetinari"})
-    return Both(sold, clock, metered(stripe_id=made.id))
 
 
 def states() -> list[str]:
