@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import budget, keys, open_casts, principals
+from accounts import budget, credit, keys, open_casts, principals
 from accounts.audit import admin as audit_admin  # noqa: F401 - registers its list
 from accounts.models import (
     SCOPES,
@@ -23,7 +23,6 @@ from accounts.models import (
     BudgetCap,
     BudgetPeriod,
     BudgetScope,
-    LedgerEntry,
     Membership,
     OpenCasts,
     month_of,
@@ -31,7 +30,7 @@ from accounts.models import (
 )
 from accounts.rationing import admin as rationing_admin  # noqa: F401 - registers its list
 from core.admin import base
-from core.admin.base import ConsoleAdmin, ReadOnlyAdmin, admin_link, badge, code, column, money, table, utc_time
+from core.admin.base import ConsoleAdmin, admin_link, badge, code, column, money, table, utc_time
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
@@ -67,14 +66,14 @@ class InnerCaps(CapInline):
 
 @admin.register(Account)
 class AccountAdmin(ConsoleAdmin):
-    list_display = ("name", "cap", "held", "captured", "remaining", "open_now", "created")
+    list_display = ("name", "cap", "held", "captured", "remaining", "credit", "open_now", "created")
     search_fields = ("name", "members__username")
     secret_fields = ("sealed_callback_secrets",)
     settings = (
         *("name", "monthly_cap_cents", "max_running", "max_open", "requests_per_minute", "requests_per_key"),
         "require_idempotency_key",
     )
-    readonly_fields = ("cap", "held", "captured", "remaining", "open_now", "created", "told", "see_also")
+    readonly_fields = ("cap", "held", "captured", "remaining", "credit", "open_now", "created", "told", "see_also")
     fields = settings + readonly_fields
     inlines = (Members, InnerCaps)
     created = column("created_at", utc_time, "created", order="created_at")
@@ -82,8 +81,12 @@ class AccountAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         month = BudgetPeriod.objects.filter(month=month_of(timezone.now()), scope=BudgetScope.ACCOUNT)
         accounts: QuerySet[Account] = super().get_queryset(request).select_related("open_casts")
-        # In one query for the whole page; `period` shows them.
-        return accounts.prefetch_related(Prefetch("budget_periods", queryset=month, to_attr="this_month"))
+        credits = BudgetPeriod.objects.filter(scope=BudgetScope.CREDIT)
+        # In one query each for the whole page; `period` and `credit` show them.
+        return accounts.prefetch_related(
+            Prefetch("budget_periods", queryset=month, to_attr="this_month"),
+            Prefetch("budget_periods", queryset=credits, to_attr="credit_counters"),
+        )
 
     def save_model(self, request: HttpRequest, obj: Account, form: AccountForm, change: bool) -> None:
         if not change:
@@ -121,6 +124,16 @@ class AccountAdmin(ConsoleAdmin):
     def remaining(self, account: Account) -> str:
         return money(self.period(account).remaining_cents)
 
+    @admin.display(description="credit left")
+    def credit(self, account: Account) -> SafeString | str:
+        counters: list[BudgetPeriod] = getattr(account, "credit_counters", [])
+        if not account.billed or not counters:
+            return "not billed"
+        has = credit.state_of(counters[0])
+        parts = [f"of {money(has.cap_cents)}", f"held {money(has.held_cents)}", f"captured {money(has.captured_cents)}"]
+        parts += [] if has.low_cents is None else [f"low below {money(has.low_cents)}"]
+        return base.two_lines(money(has.remaining_cents), ", ".join(parts))
+
     @admin.display(description="open casts")
     def open_now(self, account: Account) -> str:
         counter: OpenCasts | None = getattr(account, "open_casts", None)  # made with its first cast
@@ -131,10 +144,12 @@ class AccountAdmin(ConsoleAdmin):
         if account._state.adding:
             return base.NOTHING
         return format_html(
-            "{} · {} · {}",
+            "{} · {} · {} · {} · {}",
             admin_link("admin:casts_cast_changelist", "casts", account__id__exact=account.pk),
             admin_link("admin:accounts_apikey_changelist", "API keys", account__id__exact=account.pk),
             admin_link("admin:accounts_ledgerentry_changelist", "ledger", period__account__id__exact=account.pk),
+            admin_link("admin:accounts_credit_changelist", "credit", account__id__exact=account.pk),
+            admin_link("admin:accounts_credit_add", "grant credit", account=account.pk),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
@@ -317,60 +332,4 @@ def link_to_key(key: ApiKey) -> SafeString:
     return admin_link("admin:accounts_apikey_change", key, key.pk)
 
 
-@admin.register(BudgetPeriod)
-class BudgetPeriodAdmin(ReadOnlyAdmin):
-    list_display = ("account", "month_shown", "cap", "held", "captured", "remaining")
-    list_filter = ("month",)
-    list_select_related = ("account",)
-    search_fields = ("account__name",)
-    fields = (*list_display, "entries")
-
-    month_shown = column("month", lambda month: f"{month:%Y-%m}", "month", order="month")
-    cap = column("cap_cents", money, "cap", order="cap_cents")
-    held = column("held_cents", money, "held", order="held_cents")
-    captured = column("captured_cents", money, "captured", order="captured_cents")
-    remaining = column("remaining_cents", money, "remaining")
-
-    @admin.display(description="ledger")
-    def entries(self, period: BudgetPeriod) -> SafeString:
-        return admin_link("admin:accounts_ledgerentry_changelist", "entries", period__id__exact=period.pk)
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnlyAdmin):
-    list_display = ("when", "account", "month", "kind", "amount", "of_cast")
-    list_display_links = ("when",)
-    list_filter = ("kind", "at")
-    list_select_related = ("period__account",)
-    search_fields = ("period__account__name",)
-    search_help_text = "By cast id or account."
-    fields = list_display
-
-    when = column("at", utc_time, "at", order="id")
-    amount = column("cents", money, "amount", order="cents")
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        # The account's page links here with this filter.
-        return lookup == "period__account__id__exact" or super().lookup_allowed(lookup, value, request)
-
-    @admin.display(ordering="period__account__name")
-    def account(self, entry: LedgerEntry) -> Account:
-        return entry.period.account
-
-    @admin.display(ordering="period__month")
-    def month(self, entry: LedgerEntry) -> str:
-        return f"{entry.period.month:%Y-%m}"
-
-    @admin.display(description="cast", ordering="cast_id")
-    def of_cast(self, entry: LedgerEntry) -> SafeString:
-        return admin_link("admin:casts_cast_change", code(entry.cast_id), entry.cast_id)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
-    ) -> tuple[QuerySet[LedgerEntry], bool]:
-        if cast_id := base.uuid_in(search_term):
-            return queryset.filter(cast_id=cast_id), False
-        return super().get_search_results(request, queryset, search_term)
-
-
-from accounts import people  # noqa: E402, F401 - registers users, whose admin is a file of its own
+from accounts import money_admin, people  # noqa: E402, F401 - they register what has a file of its own

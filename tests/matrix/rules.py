@@ -166,6 +166,7 @@ ADMIN: dict[str, set[str]] = {
     "accounts.apikey": {"view", "add", "change", "delete"},
     "accounts.auditentry": {"view"},
     "accounts.budgetperiod": {"view"},
+    "accounts.credit": {"view", "add"},
     "accounts.ledgerentry": {"view"},
     "accounts.refusal": {"view"},
     "casts.artifact": {"view"},
