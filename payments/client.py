@@ -105,13 +105,15 @@ def errors() -> Iterator[None]:
             request_id=exc.request_id or "",
         ) from exc
     except stripe.IdempotencyError as exc:
+        if exc.http_status == 409:  # the same request is under way
+            raise Unavailable(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
         raise KeyReused(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
     except (stripe.AuthenticationError, stripe.PermissionError) as exc:
         raise Unauthorized(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
     except (stripe.APIConnectionError, stripe.RateLimitError) as exc:
         raise Unavailable(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
     except stripe.StripeError as exc:
-        # 409: another request with the same key is under way; 429 also comes without its own class.
+        # 429 also comes without its own class.
         unknown = exc.http_status is None or exc.http_status >= 500 or exc.http_status in (409, 429)
         kind = (
             Unavailable if unknown else Missing if exc.http_status == 404 or exc.code == "resource_missing" else Refused

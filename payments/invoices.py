@@ -28,7 +28,7 @@ def fold_invoice(found: Any) -> bool:
     an operator grants it. What is too little to be charged counts as paid, and Stripe adds it to the next invoice.
     """
     customer = Customer.objects.filter(stripe_id=_id(found.customer) or "-").first()
-    if customer is None or not found.id:
+    if customer is None or not found.id or not client.of_our_mode(client.plain(found)):
         return False
     usage = usage_cents(found)
     paid_at = found.status_transitions.paid_at if found.status_transitions else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import uuid
 from typing import Any
 
 from django.db import transaction
@@ -20,7 +19,7 @@ from accounts.models import Credit
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments import catalog, client, metering
+from payments import catalog, client, customers, metering
 from payments.currency import money
 from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription, idempotency_key
 
@@ -154,8 +153,7 @@ def next_hour() -> dt.datetime:
 def begin(own: Subscription) -> dt.datetime | None:
     """Have Stripe make the subscription, once; return when to go on. Raise what `client.errors` raises."""
     now, customer = timezone.now(), own.customer
-    if not customer.stripe_id:
-        return now + dt.timedelta(seconds=min(2 ** min(own.attempts, 6), 60))
+    customers.at_stripe(customer)
     if own.first_sent_at is not None and (found := find(own)) is not None:
         fold_subscription(found)
         return now
@@ -231,9 +229,9 @@ def finish(own: Subscription) -> dt.datetime | None:
 def fold_subscription(found: Any) -> bool:
     """Take over what Stripe says of a subscription; return whether it is ours."""
     own = Subscription.objects.filter(stripe_id=found.id).first()
-    if own is None and (key := _uuid(_named(found))) is not None:
+    if own is None and (key := client.named_in(client.plain(found), "subscription")) is not None:
         own = Subscription.objects.filter(pk=key).first()
-    if own is None:
+    if own is None or not client.of_our_mode(client.plain(found)):
         return False
     with transaction.atomic():
         customer = Customer.objects.select_for_update(no_key=True).get(pk=own.customer_id)
@@ -268,13 +266,6 @@ def _begun(customer: Customer, own: Subscription, at: dt.datetime) -> None:
 
 def _named(found: Any) -> str:
     return str(client.plain(found.metadata).get("subscription") or "")
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def ensure() -> None:
