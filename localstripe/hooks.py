@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 TIMEOUT = 10.0  # seconds to wait for an answer
 LANES = 4  # threads that send; what is about the same object arrives in order
+MAX_ATTEMPTS = 50_000  # in the record
 REORDER_MS = [0, 400]  # the range of extra delay under the fault "reorder"
 
 
@@ -130,6 +131,7 @@ class Hooks:
         with self.world.lock:
             self.world.happened += 1
             self.attempts.append({"event": event_id, "type": event["type"], "endpoint": endpoint_id, "status": status})
+            del self.attempts[:-MAX_ATTEMPTS]
             if 200 <= status < 300:
                 if "pending_webhooks" in event:
                     event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)

@@ -41,6 +41,7 @@ def make(world: World, **fields: Any) -> Obj:
         "default_source": None,
         "delinquent": False,
         "description": None,
+        "discount": None,
         "email": None,
         "invoice_prefix": random_part(8).upper(),
         "invoice_settings": dict.fromkeys(["custom_fields", "default_payment_method", "footer", "rendering_options"]),

@@ -119,7 +119,10 @@ def test_a_500_is_kept_under_its_key(stripe_server: Stripe, client: stripe.Strip
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after", "error_5xx", "error_5xx_after", "rate_limit"])
-def test_the_sdks_own_retry_makes_one_object_whatever_is_lost(stripe_server: Stripe, fault: str) -> None:
+def test_the_sdks_own_retry_makes_one_object_whatever_is_lost(
+    stripe_server: Stripe, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.01)
     stripe_server.faults(api={fault: 1, "times": 1})
     client = stripe_server.client(max_network_retries=0 if fault == "rate_limit" else 2)
     if fault == "rate_limit":
