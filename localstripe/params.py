@@ -162,12 +162,11 @@ class List(Kind):
         self.item, self.most = item, most
 
     def read(self, raw: Raw, path: str) -> list[Any]:
-        if isinstance(raw, dict):
+        if not isinstance(raw, list):
             raise invalid("Invalid array", path)
-        found = raw if isinstance(raw, list) else [raw]
-        if len(found) > self.most:
+        if len(raw) > self.most:
             raise invalid(f"You may only specify up to {self.most} items.", path)
-        return [self.item.parse(one, f"{path}[{number}]") for number, one in enumerate(found)]
+        return [self.item.parse(one, f"{path}[{number}]") for number, one in enumerate(raw)]
 
 
 class OneOf(Kind):
