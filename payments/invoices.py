@@ -71,17 +71,18 @@ def usage_cents(found: Any) -> int:
         with client.errors():
             listed = client.client().v1.invoices.line_items.list(found.id, {"limit": 100})
             lines = list(listed.auto_paging_iter())
-    amounts: list[int] = [line.amount - _taxes_within(line) for line in lines if _is_usage(line)]
-    return max(0, sum(amounts))
+    return max(0, sum(usage_of(line) for line in lines if is_usage(line)))
 
 
-def _is_usage(line: Any) -> bool:
+def is_usage(line: Any) -> bool:
     details = line.pricing.price_details if line.pricing else None
     return details is not None and details.product == catalog.PRODUCT_ID
 
 
-def _taxes_within(line: Any) -> int:
-    return sum(tax.amount for tax in line.taxes or [] if tax.tax_behavior == "inclusive")
+def usage_of(line: Any) -> int:
+    """Return a line's amount before discounts and without taxes."""
+    within = sum(tax.amount for tax in line.taxes or [] if tax.tax_behavior == "inclusive")
+    return int(line.amount - within)
 
 
 def _rank(status: str) -> int:
