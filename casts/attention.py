@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts.models import OPEN, Artifact, Cast, CastStatus, Spell
+from casts.models import OPEN, REPORT, Artifact, Cast, CastStatus, Spell
 from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Report, Section, Trouble, User, Values, listed, may, trouble_filter
 from core.admin.base import as_words, code
@@ -38,6 +38,7 @@ CAST_WORDS = {
     "no_runner": "no runner",
     "asleep": "not scheduled (a bug)",
     "given_up": "given up after steps that failed",
+    "uncharged": "did not report what they cost",
 }
 SPELL_WORDS = {"refused": "refused every time"}
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
@@ -137,8 +138,8 @@ def casts_in(casts: QuerySet[Any], word: str) -> QuerySet[Any]:
     if word == "unclaimed":
         late = Cast.due_rows().filter(status__in=OPEN).unclaimed(since=timezone.now() - UNCLAIMED)
         return casts.filter(pk__in=late.values("pk"))
-    if word == "given_up":
-        return given_up(casts)
+    if word in BY_WORD:
+        return BY_WORD[word](casts)
     return needing_attention(casts).filter(trouble=word)
 
 
@@ -225,9 +226,38 @@ GIVEN_UP = Report(
 )
 
 
+def uncharged(casts: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotate the casts whose runs should have reported what they cost, and did not, and that nobody has left so."""
+    lately = casts.filter(charge_unknown=True, finished_at__gt=timezone.now() - RECENT)
+    found: QuerySet[Any] = lately.annotate(trouble=Value("uncharged"), since=F("finished_at"))
+    return found
+
+
+UNCHARGED = Report(
+    "casts_cast",
+    rows=lambda: uncharged(Cast.objects.all()),
+    by=["spell", "spell__key"],
+    filters=lambda first: {"spell__id__exact": first["spell"]},
+    show=("charge", "account__name"),
+    what=lambda first: (
+        f"cast{'' if first['counted'] == 1 else 's'} of “{first['spell__key']}” whose run did not report what it costs"
+    ),
+    why=lambda first: str((first["charge"] or {}).get("note") or ""),
+    advice=lambda first: (
+        f"They succeeded and cost nothing. Its workflow must write {REPORT}, a whole number, at the top of its result; "
+        "or give the spell another price. What was not charged can't be charged later."
+    ),
+    line=lambda row, first: (code(row["pk"]), f"for {row['account__name']}"),
+    action=("leave_uncharged", "Leave uncharged", "Leave all uncharged"),
+)
+BY_WORD = {"given_up": given_up, "uncharged": uncharged}
+
+
 def stuck_casts(user: User) -> Section | None:
-    section, more = CASTS.section("Casts", user), GIVEN_UP.section("Casts", user)
-    return section and more and replace(section, troubles=(*section.troubles, *more.troubles))
+    found = [report.section("Casts", user) for report in (CASTS, GIVEN_UP, UNCHARGED)]
+    sections = [section for section in found if section is not None]
+    troubles = tuple(trouble for section in sections for trouble in section.troubles)
+    return replace(sections[0], troubles=troubles) if sections else None
 
 
 # --- Spells ------------------------------------------------------------------------------------------------------

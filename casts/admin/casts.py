@@ -53,7 +53,8 @@ class CastList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        return found.defer("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations")
+        large = ("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations")
+        return found.defer(*large, "price", "charge")
 
 
 @admin.register(Cast)
@@ -70,7 +71,8 @@ class CastAdmin(ReadOnlyAdmin):
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
         (None, {"fields": ("cast_id", "state", "reason", "message", "progress", "step_name", "links")}),
-        ("Who and what", {"fields": ("spell", "version", "account", "api_key", "cost", "ledger")}),
+        ("Who and what", {"fields": ("spell", "version", "account", "api_key")}),
+        ("Price", {"fields": ("cost", "agreed", "charged", "computed", "ledger")}),
         ("Timeline", {"fields": ("timeline",)}),
         (
             "Input and output",
@@ -87,12 +89,13 @@ class CastAdmin(ReadOnlyAdmin):
     )
     # Columns that are shown above under another name.
     elsewhere = (
-        *("id", "status", "status_reason", "cost_cents", "run_key", "run_url", "observation", "jobs"),
+        *("cost_cents", "price", "charged_cents", "charge"),
+        *("id", "status", "status_reason", "run_key", "run_url", "observation", "jobs"),
         *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch", "spell_version"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
     )
 
-    actions = ("look_now", "cancel", "copy_artifacts_again", "cast_again", "revoke_links")
+    actions = ("look_now", "cancel", "copy_artifacts_again", "cast_again", "leave_uncharged", "revoke_links")
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("casts.change_cast")
@@ -127,6 +130,14 @@ class CastAdmin(ReadOnlyAdmin):
         others = "were cast again before, or can't be: their key, spell or budget does not allow it"
         self.report(request, "Cast again", done=len(again), of=len(keys), others=others)
 
+    @admin.action(description="Leave uncharged what did not report its price", permissions=["move"])
+    def leave_uncharged(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
+        keys = chosen(queryset)
+        left = moves.leave_uncharged(keys, by=request.user.get_username())
+        self.record(request, left, "Leave uncharged.")
+        did, others = "Casts that stay uncharged", "reported what they cost, or have another kind of price"
+        self.report(request, did, done=len(left), of=len(keys), others=others)
+
     @admin.action(description="Copy missing artifacts again", permissions=["copy"])
     def copy_artifacts_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         keys = chosen(Artifact.objects.filter(cast__in=queryset.order_by().values("pk")))
@@ -148,6 +159,9 @@ class CastAdmin(ReadOnlyAdmin):
     state = column("status", badge, "status")
     reason = column("status_reason", as_words, "reason")
     cost = column("cost_cents", money, "price")
+    charged = column("charged_cents", lambda cents: NOTHING if cents is None else money(cents), "charged")
+    agreed = column("price", pretty, "price, if it is not the spell's own and flat")
+    computed = column("charge", pretty, "how that was computed")
 
     @admin.display
     def version(self, cast: Cast) -> SafeString | str:

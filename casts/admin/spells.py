@@ -17,16 +17,16 @@ from django.urls import path
 from django.utils.safestring import SafeString
 
 from casts import versions
+from casts.admin import prices
 from casts.admin import versions as differences
 from casts.attention import SpellTroubles
-from casts.models import Spell, SpellTarget
+from casts.models import AccountPrice, Spell, SpellTarget
 from casts.runtime import runtime_for, runtimes, target_relations
 from core.admin.base import (
     NOTHING,
     ConsoleAdmin,
     admin_link,
     column,
-    money,
     pretty,
     utc_time,
 )
@@ -124,7 +124,7 @@ class SpellAdmin(ConsoleAdmin):
     list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name")
     # Runtimes add theirs. Of their actions, those in `buttons` have a button on each spell's page.
-    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = []
+    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = [prices.AccountPrices]
     runtime_actions: ClassVar[list[Callable[..., HttpResponse | None]]] = []
     actions = runtime_actions
     buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
@@ -144,13 +144,12 @@ class SpellAdmin(ConsoleAdmin):
             },
         ),
         ("Input and output", {"fields": ("input_schema", "output_schema", "result_artifact", "result_file")}),
-        ("Price", {"fields": ("price_cents", "charge_failed_runs")}),
+        ("Price", {"fields": ("price_kind", "price_cents", "per_minute_cents", "charge_failed_runs")}),
         ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
         ("What callers see", {"fields": ("show_run", "show_input")}),
         ("History", {"fields": ("casts_made", "created", "updated", "versions_kept")}),
     )
 
-    price = column("price_cents", money, "price", order="price_cents")
     takes = column("input_schema", pretty, "input schema")
     gives = column("output_schema", pretty, "output schema")
     created = column("created_at", utc_time, "created")
@@ -172,6 +171,10 @@ class SpellAdmin(ConsoleAdmin):
         own = {field.name for field in Spell._meta.concrete_fields}
         return [*super().get_readonly_fields(request, obj), *(name for name in kept_fields(obj) if name in own)]
 
+    @admin.display(description="price", ordering="price_cents")
+    def price(self, spell: Spell) -> str:
+        return prices.said(spell)
+
     @admin.display(description="defined in")
     def kept_in(self, spell: Spell) -> str:
         target = runtime_for(spell.runtime).target
@@ -184,6 +187,9 @@ class SpellAdmin(ConsoleAdmin):
         obj.save(keep_version=False)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.model is AccountPrice:
+            prices.save(request, formset)
+            return
         for row in formset.save(commit=False):
             row.save(keep_version=False)
 

@@ -60,6 +60,8 @@ def read(artifact: Artifact | None, spell: Spell, *, takes_report: bool = False)
 
 
 def no_result(spell: Spell) -> str:
+    if not spell.result_artifact:
+        return "The spell names no artifact in which a result could be."
     return f"The run left no {spell.result_file} in an artifact named {spell.result_artifact}."
 
 

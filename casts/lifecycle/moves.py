@@ -496,6 +496,18 @@ def note_operator(cast_ids: Sequence[uuid.UUID], kind: str, *, by: str) -> None:
         events.append_to_each(noted.prefetch_related("artifacts"), kind, at=timezone.now(), by=by)
 
 
+def leave_uncharged(cast_ids: Sequence[uuid.UUID], *, by: str) -> list[uuid.UUID]:
+    """Note that an operator knows of casts whose runs did not report what they cost; return which of these did not."""
+    known: list[uuid.UUID] = []
+    for some in batches(cast_ids):
+        with transaction.atomic():
+            found = list(Cast.due_rows().filter(charge_unknown=True).locked(some).values_list("pk", flat=True))
+            Cast.objects.filter(pk__in=found).update(charge_unknown=False)
+            note_operator(found, "left_uncharged", by=by)
+        known += found
+    return known
+
+
 def revoke_links(cast_id: uuid.UUID, *, by: str = "") -> None:
     """Have all links to a cast that were handed out open nothing any more. New ones do. `by`: an operator."""
     with transaction.atomic():

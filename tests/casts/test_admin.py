@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.audit.models import AuditEntry
 from accounts.models import Account
 from casts import versions
-from casts.models import Artifact, Cast, CastEvent, Spell
+from casts.models import AccountPrice, Artifact, Cast, CastEvent, Spell
 from github_integration.models import WorkflowTarget
 from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, ended_cast, listed, page, queries, refuses_changes, running_cast, shown
@@ -37,7 +37,8 @@ def posted(**changes):
         "input_schema": '{"type": "object"}', "output_schema": "", "price_cents": "5", "charge_failed_runs": "on",
         "timeout_seconds": "60", "ttl_seconds": "60", "artifact_retention_days": "3",
         "show_run": "on", "show_input": "on", "result_artifact": "spell-result", "result_file": "result.json",
-        "input_mapping": "envelope", "matching": "answer_or_tag",
+        "input_mapping": "envelope", "matching": "answer_or_tag", "price_kind": "flat",
+        "account_prices-TOTAL_FORMS": "0", "account_prices-INITIAL_FORMS": "0",
     }  # fmt: skip
     return inline(filled | changes)
 
@@ -90,6 +91,10 @@ def test_a_spell_is_made_and_changed(admin_client):
         ({"output_schema": '""'}, "A schema is a JSON object"),
         ({"output_schema": '"text"'}, "A schema is a JSON object"),
         ({"timeout_seconds": "0"}, "greater than or equal to 1"),
+        ({"price_kind": "per_minute"}, "Say what a started minute costs."),
+        ({"price_kind": "per_minute", "per_minute_cents": "6"}, "more than the maximum of 5"),
+        ({"per_minute_cents": "2"}, "Only a price per started minute has it"),
+        ({"price_kind": "reported", "result_artifact": ""}, "Without a result artifact there is no result"),
     ],
 )
 def test_a_spell_that_could_not_work_is_refused_beside_the_field(admin_client, changes, complaint):
@@ -98,6 +103,30 @@ def test_a_spell_that_could_not_work_is_refused_beside_the_field(admin_client, c
     assert complaint in text
     assert "Please correct the error" in text
     assert not Spell.objects.exists()
+
+
+def test_an_account_is_given_its_own_price_on_the_spells_page_and_its_audit_log_says_so(admin_client, account, spell):
+    path = f"{SPELLS}{spell.pk}/change/"
+
+    def save(**row):
+        row_id = AccountPrice.objects.values_list("pk", flat=True).first()
+        given = {"spell": spell.pk, "account": account.pk, "price_kind": "flat", "note": "", **row}
+        counts = {"TOTAL_FORMS": 1, "INITIAL_FORMS": int(row_id is not None), "0-id": row_id or ""}
+        named = {f"account_prices-{n}": v for n, v in (counts | {f"0-{n}": v for n, v in given.items()}).items()}
+        return admin_client.post(path, posted(**named))
+
+    assert "Say what a started minute costs." in save(price_kind="per_minute", price_cents=9).content.decode()
+    assert save(price_cents=2, note="A friend").status_code == 302
+    assert save(price_cents=3, note="A friend").status_code == 302
+    assert "price of greet for Unseen University" in shown(page(admin_client, path))
+    assert save(price_cents=3, note="A friend", DELETE="on").status_code == 302
+    entries = AuditEntry.objects.filter(action="spell.set_price", account_id=account.pk).order_by("id")
+    told = [tuple(facts and facts["price_cents"] for facts in (one.before, one.after)) for one in entries]
+    assert told == [(None, 2), (2, 3), (3, None)]
+    assert entries[0].after == {
+        **{"spell_key": "greet", "price_kind": "flat", "price_cents": 2, "per_minute_cents": None, "note": "A friend"}
+    }
+    assert Spell.objects.get().version == 2  # the form's own change: an account's price makes no version
 
 
 def test_who_may_only_look_sees_schemas_as_json_in_their_order(client, django_user_model, spell):

@@ -194,6 +194,7 @@ ACTIONS: dict[str, str] = {
     "casts.cast revoke_links": "casts.change_cast",
     "casts.cast copy_artifacts_again": "casts.change_artifact",
     "casts.cast cast_again": "casts.change_cast",
+    "casts.cast leave_uncharged": "casts.change_cast",
     "casts.cast look_now": "casts.change_cast",
     "casts.spell check_on_github": "casts.change_spell",
     "casts.spell hand_over_to_files": "casts.change_spell",

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account
-from casts import casting
+from casts import casting, pricing
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
@@ -345,6 +345,21 @@ def test_a_cast_whose_key_is_gone_is_not_cast_again(admin_client, make_stuck, ap
     assert Cast.objects.count() == 1
 
 
+def test_casts_whose_runs_did_not_report_their_price_are_shown_by_spell_until_they_are_left_so(
+    admin_client, make_stuck, make_spell
+):
+    spell = make_spell("silent", price_kind="reported", price_cents=50)
+    for report in (pricing.Report(None, "Its result has no charge_cents."), pricing.Report(7)):
+        cast, left = claimed(make_stuck(spell)), moves.Left(report=report)
+        assert moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True, left=left)
+    text = seen(admin_client)
+    assert "Cast of “silent” whose run did not report what it costs" in text
+    assert "so nothing is charged. Its result has no charge_cents." in text
+    assert listed(admin_client, "/admin/casts/cast/", trouble="uncharged", spell__id__exact=spell.pk) == 1
+    assert pressed(admin_client, "Leave uncharged") == "Casts that stay uncharged: 1 of 1."
+    assert "All clear" in seen(admin_client)
+
+
 # --- spells ----------------------------------------------------------------------------------------------------------
 
 
@@ -625,7 +640,7 @@ def test_it_needs_as_many_queries_for_many_rows(admin_client, all_trouble):
     all_trouble(2)
     few = queries(admin_client, PAGE)
     all_trouble(20)
-    assert queries(admin_client, PAGE) == few < 30
+    assert queries(admin_client, PAGE) == few < 31
 
 
 def test_many_groups_are_cut_and_counted(admin_client, db):

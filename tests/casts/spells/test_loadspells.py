@@ -77,6 +77,22 @@ def test_another_target_is_another_workflow_of_which_nothing_is_learnt(load):
         assert Spell.objects.get(key="greet").tags_runs is learnt
 
 
+def test_a_file_says_how_a_price_is_put_together_or_leaves_it_as_it_is(load):
+    def priced():
+        return Spell.objects.values_list("price_kind", "per_minute_cents", "price_cents").get(key="greet")
+
+    load(GOOD)
+    for line, price in (
+        ("price = {per_minute_cents = 5, max_cents = 100}", ("per_minute", 5, 100)),
+        ('description = "x"', ("per_minute", 5, 100)),
+        ("price = {reported = true, max_cents = 50}", ("reported", None, 50)),
+        ("price_cents = 7", ("flat", None, 7)),
+    ):
+        load(f"[greet]\n{line}")
+        assert priced() == price
+    assert Spell.objects.get(key="greet").version == 5
+
+
 def test_a_file_says_what_callers_see(load):
     load(GOOD)
     assert set(Spell.objects.values_list("show_run", "show_input")) == {(True, True)}
@@ -96,6 +112,19 @@ BAD = {
     "[greet]\nprice_cents = 4.99": ["greet", "price_cents", "whole number"],
     "[greet]\nprice_cents = true": ["greet", "price_cents", "whole number"],
     '[greet]\nprice_cents = "12"': ["greet", "price_cents", "whole number"],
+    "[greet]\nprice = 5": ["greet", "price: Write {per_minute_cents", "price_cents = 5"],
+    "[greet]\nprice = {max_cents = 5}": ["greet", "price: Write {per_minute_cents"],
+    "[greet]\nprice = {per_minute_cents = 5}": ["greet", "price: Write {per_minute_cents"],
+    "[greet]\nprice = {per_minute_cents = 5, reported = true, max_cents = 9}": ["greet", "price: Write {per_minute"],
+    "[greet]\nprice = {reported = false, max_cents = 9}": ["greet", "price: reported: Write true"],
+    "[greet]\nprice = {per_minute_cents = 1.5, max_cents = 9}": ["greet", "price: per_minute_cents: ", "whole number"],
+    "[greet]\nprice = {per_minute_cents = 0, max_cents = 9}": ["greet", "price: ", "greater than or equal to 1"],
+    "[greet]\nprice = {per_minute_cents = 9, max_cents = 5}": ["greet", "price: ", "more than the maximum of 5"],
+    "[greet]\nprice = {reported = true, max_cents = 0}": ["greet", "price: ", "nothing is ever charged"],
+    "[greet]\nprice = {reported = true, max_cents = 2147483648}": ["greet", "price: ", "2147483647"],
+    "[greet]\nprice = {reported = true, max_cents = 9}\nprice_cents = 9": ["greet", "price: ", "not both"],
+    '[greet]\nprice = {reported = true, max_cents = 9}\nresult_artifact = ""': ["greet", "price: ", "result artifact"],
+    '[greet]\nprice_kind = "flat"': ["greet", "does not know price_kind", "price_cents, price,"],
     "[greet]\ntimeout_seconds = 0": ["greet", "timeout_seconds", "1"],
     "[greet]\nttl_seconds = 999999999999999999999": ["greet", "ttl_seconds"],
     # What only Postgres would refuse by itself, and where a calendar ends.

@@ -63,11 +63,12 @@ def test_what_files_say_of_a_spell_is_not_changed_in_the_admin(admin_client: Cli
     assert "defined in" in shown(text).lower()
     assert "the repository acme/spells-5" in shown(text)
     for name in ("name", "input_schema", "max_running", "account", "key"):
-        assert f'name="{name}"' not in text
+        assert f' name="{name}"' not in text
     assert 'name="price_cents"' in text
     form = {
         **{"name": "Other", "price_cents": 9, "max_running": 3, "active": "", "workflowtarget-0-repository": "a/b"},
         **{"workflowtarget-TOTAL_FORMS": 1, "workflowtarget-INITIAL_FORMS": 1, "workflowtarget-0-id": target.pk},
+        **{"account_prices-TOTAL_FORMS": 0, "account_prices-INITIAL_FORMS": 0, "price_kind": "flat"},
         "workflowtarget-0-spell": spell.pk,
     }
     answer = admin_client.post(path, form)

@@ -183,9 +183,24 @@ def test_operators_choose_whether_prices_and_limits_come_from_files(hub: Hub) ->
     hub.push(spells_toml=PLAIN + "price_cents = 9\n")
     work()
     assert the_spell().price_cents == 9
+    hub.push(spells_toml=PLAIN + "price = { per_minute_cents = 5, max_cents = 100 }\n")
+    work()
+    assert (the_spell().price_kind, the_spell().per_minute_cents, the_spell().price_cents) == ("per_minute", 5, 100)
+    kept = WorkflowTarget.of(the_spell()).kept_fields()
+    assert {"price_kind", "per_minute_cents", "price_cents"} <= set(kept)
     hub.push(spells_toml=PLAIN)  # without a price it costs what new ones do
     work()
-    assert the_spell().price_cents == 3
+    assert (the_spell().price_kind, the_spell().per_minute_cents, the_spell().price_cents) == ("flat", None, 3)
+    hub.push(spells_toml=PLAIN + "price = { per_minute_cents = 5, max_cents = 1 }\n")
+    work()
+    [problem] = hub.row().problems
+    assert (problem["line"], "more than the maximum" in problem["message"]) == (3, True)
+    choices.prices_from_repository = False
+    choices.save()
+    hub.push(spells_toml=PLAIN + "price = { per_minute_cents = 5, max_cents = 100 }\n")
+    work()
+    [problem] = [one for one in hub.row().problems if "price" in one["message"]]
+    assert (problem["line"], "sets prices" in problem["message"]) == (3, True)
 
 
 def test_taken_out_it_is_deactivated_and_put_back_it_is_active_again(hub: Hub) -> None:
