@@ -172,12 +172,25 @@ def test_a_declined_card_is_tried_again_and_pays_when_it_is_replaced(billing: Bi
     assert caught.value.code == "card_declined"
     tried = billing.client.v1.invoices.retrieve(invoice.id)
     assert tried.next_payment_attempt
+    billing.server.advance(3 * DAY + 10)  # when it would have been tried without that
+    assert billing.client.v1.invoices.retrieve(invoice.id).attempt_count == 2
     billing.replace_card("pm_card_visa")
     billing.server.advance(tried.next_payment_attempt - billing.server.advance(0) + 1)
     paid = billing.client.v1.invoices.retrieve(invoice.id)
     assert (paid.status, paid.attempt_count, paid.amount_paid) == ("paid", 3, 1000)
     assert billing.client.v1.subscriptions.retrieve(subscription.id).status == "active"
     assert billing.server.events("invoice.pay").count("invoice.payment_failed") == 2
+
+
+def test_a_subscription_may_be_paid_with_a_card_of_its_own(billing: Billing) -> None:
+    own = billing.client.v1.payment_methods.attach("pm_card_mastercard", {"customer": billing.customer}).id
+    first = billing.subscribe(default_payment_method=own)
+    billing.use(1000)
+    billing.close(first)
+    assert [one["payment_method"] for one in billing.server.objects("charge")] == [own]
+    billing.client.v1.payment_methods.detach(own)
+    billing.use(1000)
+    assert billing.close(first).status == "open"  # the card is gone, which is a failed payment and nothing worse
 
 
 def test_retries_end_and_an_operator_gives_up(billing: Billing) -> None:
@@ -254,6 +267,9 @@ def test_a_deleted_customer_is_billed_no_more(billing: Billing) -> None:
     billing.close(subscription, finalize=False)
     billing.use(1000)
     billing.client.v1.customers.delete(billing.customer)
+    billing.use(1000)
+    (report,) = billing.server.objects("v2.core.event")
+    assert report["data"]["reason"]["error_types"][0]["code"] == "meter_event_customer_not_found"
     billing.server.advance(2 * MONTH)
     assert billing.client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
     assert [one["status"] for one in billing.server.objects("invoice")] == ["draft"]
@@ -261,16 +277,19 @@ def test_a_deleted_customer_is_billed_no_more(billing: Billing) -> None:
 
 def test_a_clock_that_jumps_over_periods_invoices_each(billing: Billing) -> None:
     subscription = billing.subscribe()
-    billing.use(100)
     end = subscription["items"].data[0].current_period_end
+    billing.use(-5)
+    assert billing.close(subscription).total == 0
+    billing.use(100)
     billing.server.advance(end - billing.server.advance(0) + 5)
     billing.use(200)
     billing.server.advance(3 * MONTH)
     billing.server.advance(2 * HOUR)
     invoices = billing.invoices()
-    assert [one.total for one in invoices][::-1][:3] == [100, 200, 0]
+    assert [one.total for one in invoices][::-1][:4] == [0, 100, 200, 0]
     assert {one.status for one in invoices} == {"paid"}
     spans = sorted((one.period_start, one.period_end) for one in invoices)
+    assert all(start < end for start, end in spans)
     assert all(earlier[1] == later[0] for earlier, later in pairwise(spans))
 
 
@@ -355,7 +374,10 @@ def test_an_invoice_is_paid_with_a_card_that_is_typed_in(
     refused = browser(url, card="new", **{**CARD, "number": "4000 0000 0000 9995"})
     assert refused.status_code == 402
     assert "insufficient funds" in refused.text
-    assert "is paid" in browser(url, card="new", **CARD).text
+    for _ in range(2):  # a form that is sent twice pays once
+        paid = browser(url, card="new", **CARD)
+        assert (paid.status_code, "is paid" in paid.text) == (200, True)
+    assert [one["paid"] for one in billing.server.objects("charge")].count(True) == 1
     evil = {"Origin": "http://evil.example"}
     assert requests.post(url, data={"card": "new", **CARD}, headers=evil, timeout=10).status_code == 403
 
@@ -386,7 +408,9 @@ def test_the_portal_shows_and_changes_cards_and_invoices(
     assert "declined" in declined.text
     other = billing.client.v1.customers.create({}).id
     foreign = billing.client.v1.payment_methods.attach("pm_card_visa", {"customer": other}).id
-    assert browser(session.url, action="remove", card=foreign).status_code == 402
+    for wrong in (foreign, "pm_card_visa", "pm_none"):
+        for action in ("remove", "default"):
+            assert browser(session.url, action=action, card=wrong).status_code == 402
     billing.server.advance(2 * HOUR)
     assert browser(session.url).status_code == 410
 

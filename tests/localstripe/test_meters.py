@@ -66,6 +66,11 @@ def test_a_product_and_its_prices(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key") as caught:
         client.v1.prices.create({"currency": "usd", "product": product.id, "unit_amount": 1, "lookup_key": "casts"})
     assert caught.value.param == "lookup_key"
+    with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
+        client.v1.prices.create(
+            {"currency": "usd", "product_data": {"name": "New"}, "unit_amount": 1, "lookup_key": "casts"}
+        )
+    assert [one.name for one in client.v1.products.list().data] == ["Casts"]
     newer = client.v1.prices.create(
         {
             "currency": "usd",
@@ -231,6 +236,7 @@ def test_faults_refuse_usage_after_it_was_taken(
     stripe_server.advance(2)
     assert total() == 0
     events: Any = client.v2.core.events.list().data
+    assert len(events) == 2  # one report of each meter, however much is wrong
     by_type = {event.type: event.to_dict()["data"]["reason"] for event in events}
     report = by_type["v1.billing.meter.error_report_triggered"]
     assert {one["code"]: one["error_count"] for one in report["error_types"]} == {
@@ -349,23 +355,31 @@ def test_a_webhook_endpoint_is_made_changed_and_deleted(stripe_server: Stripe, c
 def test_an_event_destination_gets_thin_events(
     stripe_server: Stripe, client: stripe.StripeClient, tell: Callable[..., Any]
 ) -> None:
-    with Receiver() as receiver:
-        destination = client.v2.core.event_destinations.create(
-            {
-                "name": "Meters",
-                "type": "webhook_endpoint",
-                "event_payload": "thin",
-                "enabled_events": ["v1.billing.meter.error_report_triggered"],
-                "webhook_endpoint": {"url": receiver.url},
-                "include": ["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
-            }
-        )
+    with Receiver() as receiver, Receiver() as other:
+        asked: Any = {
+            "name": "Meters",
+            "type": "webhook_endpoint",
+            "event_payload": "thin",
+            "enabled_events": ["v1.billing.meter.error_report_triggered"],
+            "webhook_endpoint": {"url": receiver.url},
+            "include": ["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
+        }
+        destination = client.v2.core.event_destinations.create(asked)
+        asked |= {"enabled_events": ["v1.billing.meter.no_meter_found"], "webhook_endpoint": {"url": other.url}}
+        elsewhere = client.v2.core.event_destinations.create(asked)
         assert destination.webhook_endpoint
         secret = destination.webhook_endpoint.signing_secret
         tell(payload={"value": "1"}, identifier="bad")
         stripe_server.advance(2)
         receiver.wait_for(1)
         headers, body = receiver.got[0]
+        stripe_server.faults(meter={"refuse_later": True})
+        client.v1.billing.meter_events.create({"event_name": "nothing", "payload": {"value": "1"}})
+        stripe_server.advance(2)
+        other.wait_for(1)
+        assert [one["type"] for one in other.events()] == ["v1.billing.meter.no_meter_found"]
+        assert len(receiver.got) == 1
+        client.v2.core.event_destinations.delete(elsewhere.id)
     notified = client.parse_event_notification(body, headers["stripe-signature"], str(secret))
     assert isinstance(notified, stripe.events.V1BillingMeterErrorReportTriggeredEventNotification)
     assert "data" not in receiver.events()[0]
