@@ -75,8 +75,8 @@ def configure(settings: dict[str, str]) -> None:
                 "django.request": {"level": "ERROR"},
                 # A trace for each request with a wrong Host, which anybody can send.
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
-                # At DEBUG they write out requests with their signatures.
-                **{name: {"level": "ERROR"} for name in ("urllib3", "botocore", "boto3", "s3transfer")},
+                # At DEBUG they write out requests with their signatures, and Stripe's all that it says of a customer.
+                **{name: {"level": "ERROR"} for name in ("urllib3", "botocore", "boto3", "s3transfer", "stripe")},
             },
         }
     )

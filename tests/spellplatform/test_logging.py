@@ -142,3 +142,14 @@ def test_the_console_shows_traces_without_warning(lines, monkeypatch):
     assert "RuntimeError: no to sk_live_spl_4fK9xQ2m…" in text
     assert KEY not in text
     assert "\x1b[" not in text
+
+
+@pytest.mark.usefixtures("lines")
+def test_at_debug_nothing_is_written_of_what_stripe_is_told_of_a_customer(monkeypatch, stripe_server):
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    ours.configure({"level": "DEBUG", "format": "json"})
+    stripe_server.client().v1.customers.create({"email": "ada@example.com"})
+    logging.getLogger("payments").debug("asked")
+    assert "asked" in written.getvalue()
+    assert "ada" not in written.getvalue()
