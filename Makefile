@@ -8,8 +8,8 @@ BIN := .venv/bin
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast, REPOSITORY=FOLDER serves yours too
-	@$(BIN)/python manage.py demo $(if $(ONCE),--once) $(if $(REPOSITORY),--repository "$(REPOSITORY)")
+demo: .venv/local ## start everything and cast a spell; ONCE=1 ends after the cast, BILLING=1 has accounts pay, REPOSITORY=FOLDER serves yours too
+	@$(BIN)/python manage.py demo $(if $(ONCE),--once) $(if $(BILLING),--billing) $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 test: .venv/dev ## the whole suite, on SQLite and on Postgres; FAST=1 leaves out what takes long
 	@FAST=$(FAST) $(BIN)/python -m tests

@@ -24,7 +24,7 @@ def main() -> None:
             environment.reuse()
             del sys.argv[1]
         elif not {"-h", "--help"} & set(sys.argv):
-            environment.prepare()
+            environment.prepare(billing="--billing" in sys.argv)
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError, connection

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterable
@@ -22,9 +23,15 @@ REPOSITORY = "demo/spells"
 _locks: list[IO[str]] = []  # held until the process ends
 
 
-def prepare() -> None:
-    """Set every setting of the demo; none of the caller's own configuration is used."""
-    folder = own_folder()
+def prepare(*, billing: bool = False) -> None:
+    """Set every setting of the demo; none of the caller's own configuration is used.
+
+    With `billing` it has a folder of its own and begins anew: the local Stripe remembers nothing, so what an earlier
+    demo booked would be of customers that nobody knows.
+    """
+    folder = own_folder("demo-billing" if billing else "demo")
+    if billing:
+        empty(folder)
     kept = read(folder / "secrets.json")
     if not kept:
         kept = {name: secrets.token_urlsafe(50) for name in ("SECRET_KEY", "GITHUB_WEBHOOK_SECRET")}
@@ -32,7 +39,7 @@ def prepare() -> None:
     key = folder / "app.pem"
     if not key.exists():
         make_key(key)
-    web, github, blobs = free_ports(8000, 8081, 8082)
+    web, github, blobs, stripe = free_ports(8000, 8081, 8082, 8083)
     settings = dict(kept)
     settings.update(
         DEBUG="0",
@@ -56,9 +63,30 @@ def prepare() -> None:
         CALLBACK_ALLOWED_HOSTS="127.0.0.1,localhost",
         DEMO_GITHUB_PORT=str(github),
         DEMO_BLOB_PORT=str(blobs),
+        **(money(stripe) if billing else {"STRIPE_SECRET_KEY": ""}),
     )
     keep(folder / "settings.json", settings)
     use(settings)
+
+
+def money(port: int) -> dict[str, str]:
+    """Return the settings with which accounts pay, at the local Stripe."""
+    return {
+        "STRIPE_SECRET_KEY": f"sk_test_{secrets.token_hex(16)}",
+        # Until stripesetup has made the endpoints, and knows what Stripe signs with.
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}",
+        "STRIPE_API_URL": f"http://127.0.0.1:{port}",
+        "STRIPE_SWEEP_SECONDS": "15",
+        "BILLING_CURRENCY": "usd",
+        "DEMO_STRIPE_PORT": str(port),
+    }
+
+
+def change(**changes: str) -> None:
+    """Change settings of the demo that is being started, also for commands that reuse them later."""
+    file = Path(os.environ["VAR_DIR"]) / "settings.json"
+    keep(file, read(file) | changes)
+    os.environ.update(changes)
 
 
 def reuse() -> None:
@@ -98,10 +126,19 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
-def own_folder() -> Path:
-    """Return a folder that no other running demo uses: var/demo, or the next one that is free."""
+def empty(folder: Path) -> None:
+    """Remove what an earlier demo left, except the lock that we hold."""
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        elif left.name != "lock":
+            left.unlink()
+
+
+def own_folder(name: str) -> Path:
+    """Return a folder that no other running demo uses: var/NAME, or the next one that is free."""
     for number in range(1, 100):
-        folder = ROOT / "var" / ("demo" if number == 1 else f"demo-{number}")
+        folder = ROOT / "var" / (name if number == 1 else f"{name}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)  # it holds a key, a password and a database that keeps secrets in clear
         lock = (folder / "lock").open("w")

@@ -63,6 +63,24 @@ def test_secrets_stay_between_starts_and_are_its_owners_alone(tmp_path):
 
 
 @pytest.mark.processes
+def test_a_demo_with_billing_begins_anew_in_a_folder_of_its_own(tmp_path):
+    code = (
+        "prepared = {}\n"
+        "for billing in (True, True, False):\n"
+        "    e._locks.clear()\n"
+        "    e.prepare(billing=billing)\n"
+        "    folder = pathlib.Path(os.environ['VAR_DIR'])\n"
+        "    print(folder.name, os.environ['STRIPE_SECRET_KEY'][:8], (folder / 'old' / 'file').exists())\n"
+        "    (folder / 'old').mkdir(exist_ok=True)\n"
+        "    (folder / 'old' / 'file').touch()\n"
+    )
+    done = python(f"{IN} import os\n{code}", str(tmp_path), STRIPE_SECRET_KEY="sk_live_mine")
+    assert done.stderr == ""
+    new = "demo-billing sk_test_ False"
+    assert done.stdout.splitlines() == [new, new, "demo  False"]
+
+
+@pytest.mark.processes
 def test_callbacks_may_go_to_this_machine(tmp_path):
     assert prepared(tmp_path)["CALLBACK_ALLOWED_HOSTS"] == "127.0.0.1,localhost"
 
