@@ -29,7 +29,6 @@ API: dict[str, Any] = {
 }
 CARDS: dict[str, Any] = {
     "decline": "",  # every charge is declined with this decline_code, such as insufficient_funds
-    "processing": "",  # every payment is processing at first; "succeeds" and "fails" say how it ends, seconds later
     "refunds": "",  # what becomes of a refund: "" at once succeeded, "pending", "failed" (pending first)
 }
 METERS: dict[str, Any] = {

@@ -46,13 +46,10 @@ class Idempotency:
                 self._kept[key] = Kept(fingerprint, self._time(), request_id)
                 return None
             if known.fingerprint != fingerprint:
-                first = known.fingerprint.split(" ")[1]
-                what = f"for the same endpoint they were first used for ('{first}' vs '{path}')"
-                if first == path:
-                    what = "with the same parameters they were first used with"
+                what = "parameters" if known.fingerprint.split(" ")[:2] == [method, path] else "endpoint"
                 raise ApiError(
                     400,
-                    f"Keys for idempotent requests can only be used {what}. "
+                    f"Keys for idempotent requests can only be used with the same {what} they were first used with. "
                     f"Try using a key other than '{key}' if you meant to execute a different request.",
                     type="idempotency_error",
                     kept=False,

@@ -162,11 +162,12 @@ class List(Kind):
         self.item, self.most = item, most
 
     def read(self, raw: Raw, path: str) -> list[Any]:
-        if not isinstance(raw, list):
+        if isinstance(raw, dict):
             raise invalid("Invalid array", path)
-        if len(raw) > self.most:
+        found = raw if isinstance(raw, list) else [raw]
+        if len(found) > self.most:
             raise invalid(f"You may only specify up to {self.most} items.", path)
-        return [self.item.parse(one, f"{path}[{number}]") for number, one in enumerate(raw)]
+        return [self.item.parse(one, f"{path}[{number}]") for number, one in enumerate(found)]
 
 
 class OneOf(Kind):

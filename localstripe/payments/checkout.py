@@ -254,18 +254,14 @@ def _expire_when_due(world: World, session_id: str) -> None:
 
 
 def complete_when_done(world: World, intent: Obj) -> None:
-    """Complete the session whose payment or set-up has succeeded, or will be known later."""
+    """Complete the session whose payment or set-up has succeeded."""
     session = world.store.find(intent.get("_session"))
-    if session is None:
+    if session is None or session["status"] != "open" or intent["status"] != "succeeded":
         return
-    paid = session["mode"] == "payment" and intent["status"] == "succeeded"
-    if session["status"] == "open" and intent["status"] in ("succeeded", "processing"):
-        session["status"], session["url"] = "complete", None
-        session["payment_status"] = "paid" if paid else session["payment_status"]
-        world.emit("checkout.session.completed", session)
-    elif session["status"] == "complete" and session["payment_status"] == "unpaid":
-        session["payment_status"] = "paid" if paid else "unpaid"
-        world.emit(f"checkout.session.async_payment_{'succeeded' if paid else 'failed'}", session)
+    session["status"], session["url"] = "complete", None
+    if session["mode"] == "payment":
+        session["payment_status"] = "paid"
+    world.emit("checkout.session.completed", session)
 
 
 intents.AFTERWARDS.append(complete_when_done)

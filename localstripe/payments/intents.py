@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from localstripe import ids
-from localstripe.clock import job
 from localstripe.errors import ApiError
 from localstripe.store import Obj
 from localstripe.world import World
@@ -12,9 +11,8 @@ from localstripe.world import World
 from . import charges, disputing
 from .payment_methods import attach_to, behaviour, client_secret, declined, usable
 
-PROCESSED_AFTER = 5.0  # seconds
 AUTHENTICATION = "authentication_required"
-CAN_CANCEL = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action")
+CAN_CANCEL = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action", "processing")
 # Called when a payment has succeeded, or when an attempt has failed: an invoice or a Checkout session may wait for it.
 AFTERWARDS: list[Callable[[World, Obj], None]] = []
 
@@ -102,7 +100,7 @@ def check_confirmable(intent: Obj) -> None:
             "You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed."
         )
         raise unexpected(intent, text)
-    if intent["status"] in ("canceled", "processing"):
+    if intent["status"] == "canceled":
         raise unexpected(intent, _only(intent, "confirm", ("requires_confirmation", "requires_action")))
 
 
@@ -158,32 +156,7 @@ def ask_for_action(world: World, intent: Obj, return_url: str | None) -> None:
 
 
 def charge(world: World, intent: Obj, method: Obj, *, authenticated: bool = False) -> None:
-    """Charge the card, or have it charged a little later. Raise Stripe's card error if it is declined."""
-    if how := world.faults["cards"]["processing"]:
-        intent["status"], intent["next_action"] = "processing", None
-        intent["processing"] = {"card": {}, "type": "card"}
-        world.emit("payment_intent.processing", intent)
-        world.indexed(intent)
-        world.after(PROCESSED_AFTER, _processed, intent["id"], method["id"], authenticated, how == "fails")
-        afterwards(world, intent)
-        return
-    _take(world, intent, method, authenticated=authenticated)
-
-
-@job
-def _processed(world: World, intent_id: str, method_id: str, authenticated: bool, fails: bool) -> None:
-    intent, method = world.store.get("payment_intent", intent_id), world.store.get("payment_method", method_id)
-    intent["processing"] = None
-    if fails:
-        fail(world, intent, method, "generic_decline", authenticated=authenticated)
-        return
-    try:
-        _take(world, intent, method, authenticated=authenticated)
-    except ApiError:
-        return  # declined: the intent says so
-
-
-def _take(world: World, intent: Obj, method: Obj, *, authenticated: bool) -> None:
+    """Charge the card. Raise Stripe's card error if it is declined."""
     if decline_code := charges.refusal(world, method):
         raise fail(world, intent, method, decline_code, authenticated=authenticated)
     if intent["setup_future_usage"] and intent["customer"]:

@@ -11,14 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos.billing.trial import BillingPlan, billing_trial
 from tests.chaos.trial import Plan, trial
 from tests.postgres import a_postgres
 
 
-def read_plan() -> tuple[Plan, bool]:
+def read_plan() -> tuple[Plan | BillingPlan, bool]:
     """Return what the command line asks for, and whether to keep logs and evidence in any case."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--casts", type=int, default=300)
+    parser.add_argument(
+        "--billing", action="store_true", help="accounts pay, and the storm goes over Stripe, not GitHub"
+    )
+    parser.add_argument("--casts", type=int, help="300 without; 2000 with --billing")
     parser.add_argument("--concurrency", type=int, default=20, help="casts under way at a time")
     parser.add_argument("--seed", type=int, help="random without; printed first")
     parser.add_argument("--minutes", type=float, default=60, help="cast nothing more after that")
@@ -28,9 +32,12 @@ def read_plan() -> tuple[Plan, bool]:
     parser.add_argument("--keep", action="store_true", help="keep logs and evidence also of a good end")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
+    if given.billing:
+        common = {"seed": seed, "concurrency": given.concurrency, "minutes": given.minutes}
+        return BillingPlan(**common, casts=given.casts or 2000), given.keep
     plan = Plan(
         seed=seed,
-        casts=given.casts,
+        casts=given.casts or 300,
         concurrency=given.concurrency,
         minutes=given.minutes,
         phase_without_webhooks=given.phase_without_webhooks,
@@ -51,7 +58,10 @@ def main() -> int:
     print(f"logs in {folder}", flush=True)
     with a_postgres() as url:
         os.environ["TEST_DATABASE_URL"] = url
-        verdict = trial(plan, folder, say=say)
+        if isinstance(plan, BillingPlan):
+            verdict = billing_trial(plan, folder, say=say)
+        else:
+            verdict = trial(plan, folder, say=say)
     print(verdict.report)
     if verdict.violations:
         print(f"\n{len(verdict.violations)} promises broken with seed {plan.seed}; logs and evidence are in {folder}")

@@ -57,8 +57,12 @@ class Storm:
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep, args=(what, random.Random(f"{seed} {number}")))
-            for number, what in enumerate((self._kill, self._freeze, self._sever, self._blow, self._crowd))
+            for number, what in enumerate(self.troubles())
         ]
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Return what goes wrong, each from a thread of its own."""
+        return self._kill, self._freeze, self._sever, self._blow, self._crowd
 
     def begin(self) -> None:
         """Let it break loose."""

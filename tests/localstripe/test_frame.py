@@ -34,7 +34,6 @@ def test_a_request_without_a_key_or_with_another_is_unauthorized(stripe_server: 
         ("POST", "/v1/customers", {"address[planet]": "Earth"}, "parameter_unknown", "address[planet]"),
         ("POST", "/v1/customers", {"address": "Earth"}, None, "address"),
         ("POST", "/v1/customers", {"metadata[k]": "v" * 501}, None, "metadata[k]"),
-        ("GET", "/v1/customers", {"expand": "data"}, None, "expand"),
         ("GET", "/v1/customers", {"limit": "many"}, "parameter_invalid_integer", "limit"),
         ("GET", "/v1/customers", {"limit": "101"}, "parameter_invalid_integer", "limit"),
         ("GET", "/v1/customers", {"limit": ""}, "parameter_invalid_empty", "limit"),
@@ -89,8 +88,6 @@ def test_a_key_replays_the_first_answer_for_24_hours(stripe_server: Stripe, clie
     assert again.last_response.headers["Original-Request"] == first.last_response.headers["Request-Id"]
     with pytest.raises(stripe.IdempotencyError, match="can only be used with the same parameters"):
         client.v1.customers.create({"name": "Twoflower"}, keyed)
-    with pytest.raises(stripe.IdempotencyError, match=r"'/v1/customers' vs '/v1/payment_intents'"):
-        client.v1.payment_intents.create({"amount": 100, "currency": "usd"}, keyed)
     stripe_server.advance(24 * 3600 - 60)
     assert client.v1.customers.create({"name": "Rincewind"}, keyed).id == first.id
     stripe_server.advance(61)

@@ -242,33 +242,6 @@ def test_an_open_intent_can_be_cancelled_and_a_paid_one_not(client: stripe.Strip
     assert caught.value.code == "payment_intent_unexpected_state"
 
 
-@pytest.mark.parametrize("how", ["succeeds", "fails"])
-def test_a_payment_that_is_processed_ends_later(
-    stripe_server: Stripe, client: stripe.StripeClient, customer: str, saved: Any, pay: Any, how: str
-) -> None:
-    stripe_server.faults(cards={"processing": how})
-    intent = pay(saved())
-    assert (intent.status, intent.latest_charge) == ("processing", None)
-    with pytest.raises(stripe.InvalidRequestError, match="has a status of processing"):
-        client.v1.payment_intents.cancel(intent.id)
-    data: Any = {"currency": "usd", "unit_amount": 900, "product_data": {"name": "Credit"}}
-    wanted: Any = {"mode": "payment", "customer": customer, "success_url": "https://example.com/"}
-    wanted["line_items"] = [{"quantity": 1, "price_data": data}]
-    session = client.v1.checkout.sessions.create(wanted)
-    stripe_server.checkout(str(session.url))
-    found = client.v1.checkout.sessions.retrieve(session.id)
-    assert (found.status, found.payment_status) == ("complete", "unpaid")
-    stripe_server.advance(10)
-    good = how == "succeeds"
-    ended = client.v1.payment_intents.retrieve(intent.id)
-    assert ended.status == ("succeeded" if good else "requires_payment_method")
-    assert client.v1.checkout.sessions.retrieve(session.id).payment_status == ("paid" if good else "unpaid")
-    assert stripe_server.events("checkout") == [
-        "checkout.session.completed",
-        f"checkout.session.async_payment_{'succeeded' if good else 'failed'}",
-    ]
-
-
 def test_a_detached_card_is_no_default_any_more_and_charged_no_more(
     stripe_server: Stripe, client: stripe.StripeClient, customer: str, saved: Any, pay: Any
 ) -> None:
