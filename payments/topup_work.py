@@ -60,6 +60,23 @@ def advance(topup: TopUp) -> TopUp:
     return topup
 
 
+def cancel(topup: TopUp) -> TopUp:
+    """Close the page on which a top-up is paid, so that nobody pays there any more; return the top-up anew.
+
+    It may have been paid before: then it has succeeded. Other top-ups can't be cancelled. Raise StripeTrouble.
+    """
+    if topup.session_id and topup.state == State.REQUIRES_ACTION:
+        try:
+            with client.errors():
+                cards.fold_session(client.client().v1.checkout.sessions.expire(topup.session_id))
+        except (client.Unauthorized, client.Unavailable):
+            raise
+        except client.Refused:  # it is closed already
+            look(topup)
+    topup.refresh_from_db()
+    return topup
+
+
 def step(row: TopUp) -> dt.datetime | None:
     """Do what is next for a top-up; return when to look again."""
     row.refresh_from_db()
@@ -245,5 +262,10 @@ def finish(row: TopUp) -> None:
     charge = facts.get("latest_charge")
     receipt = charge.get("receipt_url") if isinstance(charge, dict) else ""
     if row.save_card and (card := client.id_of(facts.get("payment_method"))):
-        cards.adopt(row.customer, card)
+        try:
+            cards.adopt(row.customer, card)
+        except (client.Unauthorized, client.Unavailable):
+            raise
+        except client.Refused as exc:  # such as removed meanwhile: the money has come all the same
+            logger.warning("card not saved", extra={"topup": str(row.pk), "why": str(exc), "request": exc.request_id})
     TopUp.objects.filter(pk=row.pk).update(save_card=False, receipt_url=receipt or "")

@@ -97,6 +97,19 @@ def test_a_topup_is_paid_on_stripes_page_with_the_second_card_and_the_card_is_sa
     assert booked(account) == [("topup", 1000)]
 
 
+def test_a_card_that_is_removed_before_it_is_saved_holds_nothing_up(stripe, account):
+    customer = customers.begin(account)
+    topup = topup_work.advance(topups.begin(customer, 1000, by="bursar", hosted=True, save_card=True))
+    fill_in(topup.action_url)
+    topup_work.look(topup)
+    [method] = stripe.objects("payment_method")
+    stripe.client().v1.payment_methods.detach(method["id"])
+    later(TopUp)
+    assert work(TopUp) == 1
+    topup.refresh_from_db()
+    assert (topup.save_card, topup.failed_steps, remaining(account)) == (False, 0, 1000)
+
+
 def test_a_page_that_nobody_paid_ends_the_topup(stripe, account):
     topup = topup_work.advance(topups.begin(customers.begin(account), 1000, by="bursar", hosted=True))
     stripe.advance(25 * 3600)
@@ -106,6 +119,18 @@ def test_a_page_that_nobody_paid_ends_the_topup(stripe, account):
     assert (topup.state, topup.code, topup.action_url) == (State.CANCELLED, "expired", "")
     assert booked(account) == []
     assert told(account, "topup.") == []
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_a_member_closes_a_page_unless_it_is_paid_already(stripe, account, paid):
+    topup = topup_work.advance(topups.begin(customers.begin(account), 1000, by="bursar", hosted=True))
+    url = topup.action_url
+    if paid:
+        fill_in(url)
+    topup = topup_work.cancel(topup)
+    assert topup.state == (State.SUCCEEDED if paid else State.CANCELLED)
+    assert fill_in(url).status_code == (200 if paid else 410)
+    assert remaining(account) == (1000 if paid else 0)
 
 
 @pytest.mark.parametrize("outcome", ["paid", "left"])
@@ -269,6 +294,17 @@ def test_money_of_the_other_mode_or_another_currency_buys_nothing(stripe, accoun
     settings.STRIPE_SECRET_KEY = "sk_live_1"
     with pytest.raises(customers.OtherMode):
         customers.at_stripe(customer)
+
+
+def test_should_a_topup_be_paid_twice_all_that_was_paid_is_credited(stripe, account, caplog):
+    topup = topup_work.advance(topups.begin(with_card(stripe, account), 1000, by="bursar"))
+    [first] = stripe.objects("payment_intent")
+    topups.fold_facts(first | {"id": "pi_second"})
+    topups.fold_facts(first | {"id": "pi_second"})
+    topup.refresh_from_db()
+    assert topup.intent_id == first["id"]
+    assert booked(account) == [("topup", 1000), ("topup", 1000)]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["paid again"]
 
 
 def test_a_payment_of_somebody_else_in_the_same_stripe_account_is_nobody_s(stripe, account):
