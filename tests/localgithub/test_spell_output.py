@@ -55,6 +55,7 @@ def test_what_the_action_is_given_is_handed_back_and_what_can_not_be_is_refused_
     assert (from_files.output, from_files.summary) == (["é" * 100] * 1200, "# From a file")
     assert set(found["file"].files()) == {"result.json", "summary.md", "a file.md", "deep/one.bin", "-n"}
     assert found["files"].files() == {"one.bin": bytes(range(256)) * 4000}
+    assert found["charged"].read().output == {"a": {}, "charge_cents": 42}
     too_long = found["summary"].read()
     assert (too_long.output, too_long.summary, too_long.note) == (1, "", "")
 

@@ -514,6 +514,7 @@ HAND_BACK = {  # by the artifact's name: what the action is given
     },
     "files": {"files": "made/deep/one.bin"},
     "summary": {"summary": "x" * 70_000, "output": "1"},
+    "charged": {"output": '{"a": {}}\n', "charge-cents": "42"},
 }
 REFUSED = {  # by what is told
     "The output is not JSON: line 1": {"output": "{a: 1}"},
@@ -528,6 +529,8 @@ REFUSED = {  # by what is told
     "values: a is there twice.": {"values": "a=1\na=2"},
     "Give one of output, output-file and values, not several.": {"output": "1", "values": "a=1"},
     "Give summary or summary-file, not both.": {"summary": "a", "summary-file": "b"},
+    "charge-cents: write a whole number of cents, such as 42, not 4.5.": {"output": "{}", "charge-cents": "4.5"},
+    "charge-cents: the output is no JSON object": {"output": "[{}]", "charge-cents": "42"},
     "There is nothing to hand back": {},
 }
 MAKE_FILES = """

@@ -40,6 +40,16 @@ if [ -f "$result" ]; then
     fail "The output has $(size "$result") bytes, and $most_output are read. Hand bulk back in files."
   why=$(awk -f "$here/json.awk" "$result") || fail "The output is not JSON: $why"
 fi
+if [ -n "${SPELL_CHARGE_CENTS:-}" ]; then
+  case $SPELL_CHARGE_CENTS in
+    *[!0-9]* | 0?*) fail "charge-cents: write a whole number of cents, such as 42, not $SPELL_CHARGE_CENTS." ;;
+  esac
+  [ -f "$result" ] || echo "{}" >"$result"
+  awk -f "$here/charge.awk" -v cents="$SPELL_CHARGE_CENTS" <"$result" >"$folder.charged" ||
+    fail "charge-cents: the output is no JSON object, so it has no place for it."
+  mv "$folder.charged" "$result"
+  [ "$(size "$result")" -le "$most_output" ] || fail "The output with charge-cents is larger than $most_output bytes."
+fi
 
 if [ -n "${SPELL_SUMMARY:-}" ]; then
   printf '%s\n' "$SPELL_SUMMARY" >"$summary"
@@ -72,5 +82,5 @@ $SPELL_FILES
 END_OF_FILES
 fi
 
-[ -n "$(ls -A "$folder")" ] || fail "There is nothing to hand back: give output, output-file, values, summary or files."
+[ -n "$(ls -A "$folder")" ] || fail "There is nothing to hand back: give output, output-file, values, charge-cents, summary or files."
 echo "folder=$folder" >>"$GITHUB_OUTPUT"

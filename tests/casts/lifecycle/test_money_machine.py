@@ -38,7 +38,7 @@ PUBLIC = ("status", "status_reason", "message", "progress", "error", "output", "
 
 
 class Money(RuleBasedStateMachine):
-    """One account with two keys and three spells; `runtime` and `clock` are the test's."""
+    """One account with two keys and five spells; `runtime` and `clock` are the test's."""
 
     runtime: FakeRuntime
     clock: Clock
@@ -59,6 +59,8 @@ class Money(RuleBasedStateMachine):
             (5, {"max_running": 1}),
             (13, {"charge_failed_runs": False}),
             (0, {"tags_runs": True}),
+            (15, {"price_kind": "per_minute", "per_minute_cents": 2}),
+            (7, {"price_kind": "reported"}),
         ]
         self.spells = [
             stored_spell(key=f"{name}.{i}", name=name, price_cents=price, **fields, **common)
@@ -73,7 +75,7 @@ class Money(RuleBasedStateMachine):
 
     # --- what a caller does ------------------------------------------------------------------------------------
 
-    @rule(spell=st.integers(0, 2), key=st.integers(0, 1), name=st.integers(0, 1), once=idempotency_keys)
+    @rule(spell=st.integers(0, 4), key=st.integers(0, 1), name=st.integers(0, 1), once=idempotency_keys)
     def cast(self, spell, key, name, once):
         chosen = self.spells[spell]
         body = {"spell_key": chosen.key, "input": {"name": name}}
@@ -256,6 +258,13 @@ class Money(RuleBasedStateMachine):
             assert kinds.pop("hold") == cast.cost_cents
             assert bool(kinds) == cast.final
             assert not cast.final or sum(kinds.values()) == cast.cost_cents
+            assert not cast.final or kinds.get("capture", 0) == cast.charged_cents
+            if cast.final and cast.price is None:
+                assert cast.charged_cents in (0, cast.cost_cents)
+            elif cast.final and cast.charged_cents:  # none of these runs reports anything
+                minutes = cast.charge["minutes"]
+                assert cast.charged_cents == min(15, 2 * minutes)
+                assert 60 * (minutes - 1) <= (cast.finished_at - cast.created_at).total_seconds()
             assert cast.run_key is not None or not kinds.get("capture"), "what never ran was paid"
             if kinds.get("capture") and cast.status == "failed" and cast.jobs:
                 assert cast.pk in self.began, "what never ran was paid"
