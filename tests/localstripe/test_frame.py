@@ -240,3 +240,14 @@ def test_what_is_unreadable_is_refused_and_breaks_nothing(stripe_server: Stripe)
     answer = stripe_server.session.post(f"{stripe_server.url}/v1/customers", "a" * 1_100_000, timeout=10)
     assert answer.status_code == 413
     assert stripe_server.objects("customer") == []
+
+
+def test_a_seed_repeats_the_same_faults(stripe_server: Stripe) -> None:
+    def statuses() -> list[int]:
+        stripe_server.faults(reset=True, seed=7, api={"error_5xx": 0.3, "rate_limit": 0.3, "paths": "balance"})
+        url = f"{stripe_server.url}/v1/balance"
+        return [stripe_server.session.get(url, timeout=10).status_code for _ in range(12)]
+
+    first = statuses()
+    assert first == statuses()
+    assert set(first) == {200, 429, 503}

@@ -258,6 +258,12 @@ def test_a_detached_card_is_no_default_any_more_and_charged_no_more(
         client.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": method}})
 
 
+def test_a_card_that_was_charged_without_being_saved_is_charged_once(pay: Any) -> None:
+    used = pay("pm_card_visa", customer=None).payment_method
+    with pytest.raises(stripe.InvalidRequestError, match="may not be used again"):
+        pay(used, customer=None)
+
+
 def test_no_card_number_is_taken_or_kept(stripe_server: Stripe, caplog: Any) -> None:
     typed = {
         "type": "card",
