@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.stripes import Receiver, Stripe
+from tests.stripes import Judged, Receiver, Stripe
 
 DAY = 24 * 3600
+LAG = 600  # seconds until a meter's sums have what it was told: far longer than a test takes
 CASTS: Any = {"display_name": "Casts", "event_name": "casts", "default_aggregation": {"formula": "sum"}}
 METERED: Any = {"interval": "month", "usage_type": "metered"}
+
+
+@pytest.fixture(autouse=True)
+def _lag(stripe_process: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe_process.server.config, "meter_lag", LAG)
 
 
 @pytest.fixture
@@ -141,7 +147,7 @@ def test_usage_counts_a_little_later_than_it_is_told(
     assert (told.identifier, told.payload["value"], told.event_name) == ("one", "25", "casts")
     tell("-5")
     assert total() == 0
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     assert total() == 20
 
 
@@ -161,7 +167,7 @@ def test_an_identifier_is_taken_for_a_day_and_then_counted_again(
         assert total() == (7 if after else 0)
     stripe_server.advance(61)
     tell("7", identifier="one", timestamp=at, key="too late")
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     assert total() == 14
 
 
@@ -179,7 +185,7 @@ def test_usage_is_from_35_days_back_to_5_minutes_ahead(
             tell("3", timestamp=moment, identifier="one")
         assert caught.value.param == "timestamp"
         tell("3", identifier="one")  # what was refused at once has not taken its identifier
-    stripe_server.advance(600)
+    stripe_server.advance(LAG)
     assert total() == 3
 
 
@@ -215,7 +221,7 @@ def test_what_is_wrong_with_usage_is_told_later(
     payload = {name: customer if value == "@" else value for name, value in payload.items()}
     tell(payload=payload, identifier="bad")
     assert client.v2.core.events.list().data == []
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     (event,) = client.v2.core.events.list({"types": ["v1.billing.meter.error_report_triggered"]}).data
     assert isinstance(event, stripe.events.V1BillingMeterErrorReportTriggeredEvent)
     assert event.related_object.id == meter.id
@@ -233,7 +239,7 @@ def test_faults_refuse_usage_after_it_was_taken(
     stripe_server.faults(meter={"async_errors": 0, "refuse_later": True})
     client.v1.billing.meter_events.create({"event_name": "nothing", "payload": {"value": "1"}, "identifier": "none"})
     tell("5", timestamp=int(time.time()) - 36 * DAY, identifier="old")
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     assert total() == 0
     events: Any = client.v2.core.events.list().data
     assert len(events) == 2  # one report of each meter, however much is wrong
@@ -256,7 +262,7 @@ def test_usage_is_taken_back_within_a_day(
     tell("1", identifier="one")
     tell("10", identifier="ten")
     assert cancel("one").status == "pending"
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     assert total() == 10
     for wrong in ("one", "none"):
         with pytest.raises(stripe.InvalidRequestError, match="No such meter event"):
@@ -277,7 +283,7 @@ def test_summaries_by_hour_and_day_begin_and_end_where_hours_and_days_do(
     day = stripe_server.advance(0) // DAY * DAY - DAY
     for after, value in ((0, "1"), (3599, "2"), (3600, "4"), (7 * 3600, "8"), (-1, "16"), (DAY, "32")):
         tell(value, timestamp=day + after)
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
 
     def summed(start: int, end: int, window: str = "") -> list[tuple[int, float]]:
         asked: Any = {"customer": customer, "start_time": start, "end_time": end}
@@ -314,7 +320,7 @@ def test_how_a_meter_adds_up(
     for at, value in ((hour, "1"), (hour + 60, "2"), (hour + 3600, "4")):
         payload = {"stripe_customer_id": customer, "value": value}
         client.v1.billing.meter_events.create({"event_name": "casts", "payload": payload, "timestamp": at})
-    stripe_server.advance(2)
+    stripe_server.advance(LAG)
     summaries = client.v1.billing.meters.event_summaries.list(
         meter.id, {"customer": customer, "start_time": hour, "end_time": hour + 7200}
     )
@@ -370,12 +376,12 @@ def test_an_event_destination_gets_thin_events(
         assert destination.webhook_endpoint
         secret = destination.webhook_endpoint.signing_secret
         tell(payload={"value": "1"}, identifier="bad")
-        stripe_server.advance(2)
+        stripe_server.advance(LAG)
         receiver.wait_for(1)
         headers, body = receiver.got[0]
         stripe_server.faults(meter={"refuse_later": True})
         client.v1.billing.meter_events.create({"event_name": "nothing", "payload": {"value": "1"}})
-        stripe_server.advance(2)
+        stripe_server.advance(LAG)
         other.wait_for(1)
         assert [one["type"] for one in other.events()] == ["v1.billing.meter.no_meter_found"]
         assert len(receiver.got) == 1
@@ -398,7 +404,7 @@ def test_thin_events_come_in_pages_by_their_time(
 ) -> None:
     for _ in range(3):
         tell(payload={"value": "1"})
-        stripe_server.advance(60)
+        stripe_server.advance(LAG)
     found = list(client.v2.core.events.list({"limit": 2}).auto_paging_iter())
     assert len({event.id for event in found}) == 3
     newest = found[0].created
