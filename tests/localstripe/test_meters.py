@@ -1,5 +1,6 @@
 """Products, prices, meters and what they count, driven by the official SDK."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -397,6 +398,23 @@ def test_an_event_destination_gets_thin_events(
     client.v2.core.event_destinations.update(listed.id, {"description": "x"})
     assert client.v2.core.event_destinations.disable(listed.id).status == "disabled"
     assert client.v2.core.event_destinations.delete(listed.id).id == destination.id
+
+
+def test_who_wants_every_event_gets_thin_ones_too_with_one_secret(
+    stripe_server: Stripe, client: stripe.StripeClient, tell: Callable[..., Any]
+) -> None:
+    with Receiver() as receiver:
+        stripe_server.add_endpoint(receiver.url)
+        tell(payload={"value": "1"})
+        client.v1.customers.create({})
+        stripe_server.advance(LAG)
+        receiver.wait_for(2)
+        got = {json.loads(body)["object"]: (headers["stripe-signature"], body) for headers, body in receiver.got}
+    signature, body = got["v2.core.event"]
+    notified = client.parse_event_notification(body, signature, stripe_server.webhook_secret)
+    assert notified.type == "v1.billing.meter.error_report_triggered"
+    signature, body = got["event"]
+    assert stripe.Webhook.construct_event(body, signature, stripe_server.webhook_secret).type == "customer.created"
 
 
 def test_thin_events_come_in_pages_by_their_time(
