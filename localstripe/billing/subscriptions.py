@@ -11,7 +11,7 @@ from localstripe.routing import Call, api
 from localstripe.store import Obj
 from localstripe.world import World
 
-from . import invoicing, periods
+from . import drafts, invoicing, periods
 from .prices import plan_of
 
 CHANGEABLE: dict[str, Kind] = {
@@ -132,7 +132,7 @@ def create_subscription(call: Call) -> Obj:
         customer["currency"] = subscription["currency"]
     world.emit("customer.subscription.created", subscription)
     if mode == "classic":  # whose first invoice is about nothing yet
-        first = invoicing.draft(world, subscription, "subscription_create", now, now)
+        first = drafts.draft(world, subscription, "subscription_create", now, now)
         subscription["latest_invoice"] = first["id"]
         invoicing.finalize(world, first)
     if call.get("cancel_at_period_end"):
@@ -213,7 +213,7 @@ def _period_due(world: World, subscription_id: str, end: int) -> None:
 def close(world: World, subscription: Obj, end: int) -> Obj:
     """End a period: invoice what was used in it, and begin the next."""
     start = period_of(subscription)[0]
-    invoice = invoicing.draft(world, subscription, "subscription_cycle", start, end)
+    invoice = drafts.draft(world, subscription, "subscription_cycle", start, end)
     following = periods.next_end(subscription["billing_cycle_anchor"], end, _recurring(subscription))
     with world.updating(subscription, "customer.subscription.updated"):
         subscription["latest_invoice"] = invoice["id"]
@@ -323,7 +323,7 @@ def cancel_subscription(call: Call, id: str) -> Obj:
     given = {"reason": "cancellation_requested", **call.get("cancellation_details", {})}
     subscription["cancellation_details"] = {**subscription["cancellation_details"], **given}
     if call.get("invoice_now"):
-        invoice = invoicing.draft(
+        invoice = drafts.draft(
             world, subscription, "subscription_update", period_of(subscription)[0], world.clock.now() + 1
         )
         subscription["latest_invoice"] = invoice["id"]
@@ -359,7 +359,10 @@ def list_items(call: Call) -> Obj:
 
 @api("GET", "/v1/subscription_items/<id>")
 def retrieve_item(call: Call, id: str) -> Obj:
-    return call.world.store.get("subscription_item", id)
+    item = call.world.store.get("subscription_item", id)
+    subscription = call.world.store.get("subscription", item["subscription"])
+    # The one within the subscription is what its periods move; after a restart they are two.
+    return next(one for one in subscription["items"]["data"] if one["id"] == id)
 
 
 def _of_customer(world: World, customer: Obj) -> Obj:

@@ -98,6 +98,8 @@ def test_a_period_is_invoiced_after_it_and_paid_after_the_grace(billing: Billing
     following = billing.client.v1.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice"]})
     assert following["items"].data[0].current_period_start == item.current_period_end
     assert following.to_dict()["latest_invoice"]["id"] == draft.id
+    moved = billing.client.v1.subscription_items.retrieve(item.id)
+    assert moved.current_period_start == item.current_period_end
     billing.use(66, ago=HOUR)  # told late, and still of the period that has ended
     billing.use(9)  # of the next one
     billing.server.advance(HOUR)
