@@ -2,7 +2,8 @@
 
 Every function that moves money runs inside its caller's transaction, so that a cast and its money move together or
 not at all. The account's counter of open casts is always written first, then its own of the month: their row locks make
-everything else of the account wait, and the other scopes follow in a fixed order, the credit of a billed account last.
+everything else of the account wait, and the other scopes follow in a fixed order. The credit of a billed account is
+written with the month's counter: whatever writes both has the count of open casts locked, and so waits for no other.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ ROOM = Q(cap_cents=None) | Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F
 HOLD = Update(
     lambda: BudgetPeriod.objects.filter(ROOM, OF_MONTH, scope=BudgetScope.ACCOUNT), held_cents=F("held_cents") + CENTS
 )
+# For a billed account in one statement: its credit, which is another row of the table, is held with the month's money.
+HOLD_ON_CREDIT = Update(
+    lambda: BudgetPeriod.objects.filter(
+        (ROOM & OF_MONTH & Q(scope=BudgetScope.ACCOUNT)) | (credit.ROOM & credit.OF_ACCOUNT)
+    ),
+    held_cents=F("held_cents") + CENTS,
+)
 HOLD_WITHIN = Update(
     lambda: BudgetPeriod.objects.filter(ROOM, pk=Param(BudgetPeriod, "id")), held_cents=F("held_cents") + CENTS
 )
@@ -50,6 +58,9 @@ SETTLED = {
     "captured_cents": F("captured_cents") + Param(BudgetPeriod, "captured_cents", "captured"),
 }
 SETTLE = Update(lambda: BudgetPeriod.objects.filter(pk=Param(BudgetPeriod, "id")), **SETTLED)
+SETTLE_ON_CREDIT = Update(
+    lambda: BudgetPeriod.objects.filter(Q(pk=Param(BudgetPeriod, "id")) | credit.OF_ACCOUNT), **SETTLED
+)
 SETTLE_WITHIN = Update(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN), **SETTLED)
 
 
@@ -71,12 +82,18 @@ def hold(
     month = month_of(at)
     of_month: dict[str, Any] = {"account_id": account.pk, "month": month}
     open_casts.add(account)
-    if not (held := HOLD.rows(cents=cents, **of_month)):
+    # What costs nothing needs no credit, also where there is less than none.
+    on_credit = account.billed and cents > 0
+    held = {period.scope: period for period in (HOLD_ON_CREDIT if on_credit else HOLD).rows(cents=cents, **of_month)}
+    if BudgetScope.ACCOUNT not in held:
         # Either the month has no counter yet, or the cap would be passed.
         open_month(account, month)
-        if not (held := HOLD.rows(cents=cents, **of_month)):
+        if not (again := HOLD.rows(cents=cents, **of_month)):
             raise _exceeded(BudgetPeriod.objects.get(account=account, month=month, scope=BudgetScope.ACCOUNT), cents)
-    [own] = held
+        held[BudgetScope.ACCOUNT] = again[0]
+    if on_credit and BudgetScope.CREDIT not in held:
+        raise credit.spent(account.pk, cents)
+    own = held[BudgetScope.ACCOUNT]
     # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
     inner = INNER.all(key=str(api_key_id), spell=spell_key, **of_month) if own.has_inner else []
     for period in (own, *inner):
@@ -85,9 +102,8 @@ def hold(
                 raise _exceeded(period, cents)
             period.held_cents += cents
         _tell_thresholds(period, before=period.used_cents - cents)
-    # What costs nothing needs no credit, also where there is less than none.
-    if on_credit := account.billed and cents > 0:
-        credit.take(account.pk, cents)
+    if on_credit:
+        credit.taken(held[BudgetScope.CREDIT], cents)
     entry = LedgerEntry(
         period=own,
         cast_id=cast_id,
@@ -117,13 +133,16 @@ def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:
     capture_cents = held.cents if capture_cents is None else capture_cents
     open_casts.remove(held.period.account_id)
     settled = {"held": held.cents, "captured": capture_cents}
-    [period] = SETTLE.rows(id=held.period_id, **settled)
+    if held.on_credit:
+        of_account = {"account_id": held.period.account_id}
+        settling = SETTLE_ON_CREDIT.rows(id=held.period_id, **of_account, **settled)
+    else:
+        settling = SETTLE.rows(id=held.period_id, **settled)
+    [period] = [period for period in settling if period.pk == held.period_id]
     if period.has_inner:
         # The account's row is locked by now, so no other transaction writes these.
         within: dict[str, Any] = {"account_id": period.account_id, "month": period.month}
         SETTLE_WITHIN.run(**within, key=held.api_key_id, spell=held.spell_key, **settled)
-    if held.on_credit:
-        credit.settle(period.account_id, held=held.cents, captured=capture_cents)
     moves = [(Kind.CAPTURE, capture_cents)] if capture_cents else []
     # Also of nothing, if nothing was held: every hold has a settlement.
     if capture_cents < held.cents or not moves:

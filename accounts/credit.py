@@ -1,8 +1,8 @@
 """What a billed account has paid for, or was given: one counter, whose cap is the sum of what was booked.
 
-A cast of such an account needs its price in credit as well as under every cap: `take` holds it there, last of all
-counters, and `settle` captures or releases it. Both are for `accounts.budget`, and belong to its transactions. All in
-integer cents, which are the smallest unit of BILLING_CURRENCY.
+A cast of such an account needs its price in credit as well as under every cap: `accounts.budget` holds it there, and
+captures or releases it, with the statements that do so for the month's counter. All in integer cents, which are the
+smallest unit of BILLING_CURRENCY.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from accounts import events
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, BudgetPeriod, BudgetScope, Credit, LedgerEntry
-from core.db.compiled import Param, Update
+from core.db.compiled import Param
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +28,7 @@ CENTS = Param(BudgetPeriod, "held_cents", "cents")
 OF_ACCOUNT = Q(
     account=Param(BudgetPeriod, "account_id"), month=BudgetPeriod.ALL_MONTHS, scope=BudgetScope.CREDIT, ref=""
 )
-TAKE = Update(
-    lambda: BudgetPeriod.objects.filter(OF_ACCOUNT, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS),
-    held_cents=F("held_cents") + CENTS,
-)
-SETTLE = Update(
-    lambda: BudgetPeriod.objects.filter(OF_ACCOUNT),
-    held_cents=F("held_cents") - Param(BudgetPeriod, "held_cents", "held"),
-    captured_cents=F("captured_cents") + Param(BudgetPeriod, "captured_cents", "captured"),
-)
+ROOM = Q(cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)
 
 
 class NotBilled(LookupError):
@@ -110,24 +102,12 @@ def set_low(account_id: int, cents: int | None) -> None:
         _look(account_id)
 
 
-def take(account_id: int, cents: int) -> None:
-    """Hold `cents` of a billed account's credit; raise BudgetExceeded if it has less. Its counter stays locked."""
-    if not (taken := TAKE.rows(account_id=account_id, cents=cents)):
-        raise _spent(state_of(_counter(account_id)), cents)
-    left = state_of(taken[0])
+def taken(counter: BudgetPeriod, cents: int) -> None:
+    """Tell if a hold of `cents` has brought the credit below its mark; `counter` is as it left it."""
+    left = state_of(counter)
     # Only the hold that falls below the mark tells.
     if left.low_cents is not None and left.remaining_cents < left.low_cents <= left.remaining_cents + cents:
-        _tell_low(account_id, left)
-
-
-def settle(account_id: int, *, held: int, captured: int) -> None:
-    """Take `captured` of what was held and give back the rest.
-
-    The counter stays locked until the transaction ends, in which the ledger's entries follow: so whoever has it locked
-    sees all entries of this account's credit up to the newest number, and none comes below it later.
-    """
-    if not SETTLE.run(account_id=account_id, held=held, captured=captured):
-        raise NotBilled(f"Account {account_id} has a hold on credit, and no credit.")
+        _tell_low(counter.account_id, left)
 
 
 def recounted(account_id: int) -> tuple[int, int, int]:
@@ -175,7 +155,9 @@ def _tell_low(account_id: int, now: CreditState) -> None:
         import_string(path)(account_id, now.remaining_cents)
 
 
-def _spent(now: CreditState, cents: int) -> BudgetExceeded:
+def spent(account_id: int, cents: int) -> BudgetExceeded:
+    """Return what is to be raised when the credit is too little; it is locked, or nothing of it is held."""
+    now = state_of(_counter(account_id))
     left = f"{now.remaining_cents} {'is' if now.remaining_cents == 1 else 'are'} left"
     fix = "Top up: GET /api/v1/billing says how." if settings.BILLING else "Ask the operator for more."
     return BudgetExceeded(

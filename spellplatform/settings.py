@@ -139,7 +139,7 @@ ACCOUNT_TOLD = ["casts.callbacks.outbox.enqueue_event"]
 
 # What else happens in the transaction in which an account's credit falls below its mark, or is found below it when
 # credit is booked or the mark is set: functions of (account's id, remaining cents). They are called with the credit's
-# counter locked, which is locked last of all: they may add rows, and lock none that others lock before they book.
+# counter locked: they may add rows, and lock none that others lock before they book.
 CREDIT_LOW: list[str] = []
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.

@@ -8,6 +8,7 @@ from tests.mutations.changes import Change, before_its_transaction, drop, reword
 
 MOVES_OF = "casts.lifecycle.moves:"
 SLOTS_OF, ONCE_OF = "casts.lifecycle.slots:", "casts.lifecycle.idempotency:"
+CREDIT_OF, CREDIT = "accounts.credit:", "tests/accounts/test_credit.py"
 BUDGET_OF, LEDGER_OF = "accounts.budget:", "accounts.migrations.0004_guard_ledger:"
 MACHINE, RACES = "tests/casts/lifecycle/test_money_machine.py", "tests/casts/lifecycle/test_money_races.py"
 CANCEL, STEPS = "tests/casts/lifecycle/test_cancel.py", "tests/casts/execution/test_steps.py"
@@ -148,6 +149,37 @@ MUTATIONS = [
         reword("BEFORE UPDATE ON accounts_ledgerentry", "BEFORE UPDATE ON accounts_apikey"),
         (LEDGER,),
     ),
+    # Credit.
+    Mutation("credit: without the room", CREDIT_OF + "ROOM", without("cap_cents__gte"), (CREDIT, MACHINE)),
+    Mutation(
+        "hold: without credit", BUDGET_OF + "hold", swap("_account.billed and _cents > 0", "False"), (CREDIT, MACHINE)
+    ),
+    Mutation(
+        "hold: credit for what is free",
+        BUDGET_OF + "hold",
+        swap("_account.billed and _cents > 0", "_account.billed"),
+        (CREDIT,),
+    ),
+    Mutation(
+        "settle: forgets the credit",
+        BUDGET_OF + "SETTLE_ON_CREDIT",
+        swap("_own | credit.OF_ACCOUNT", "_own | (credit.OF_ACCOUNT & _own)"),
+        (CREDIT, MACHINE),
+    ),
+    Mutation("book: without waiting", CREDIT_OF + "book", without("lock"), (CREDIT,), postgres=True),
+    Mutation("credit: low at every hold", CREDIT_OF + "taken", swap("_a < _low <= _b", "_a < _low"), (CREDIT,)),
+    Mutation(
+        "database: credit that changes",
+        "accounts.migrations.0014_credit:REFUSE",
+        reword("BEFORE UPDATE ON accounts_credit", "BEFORE UPDATE ON accounts_apikey"),
+        (LEDGER,),
+    ),
+    Mutation(
+        "callbacks: of money for every key",
+        "casts.callbacks.views:check_types",
+        drop("require"),
+        ("tests/casts/callbacks/test_account_events.py",),
+    ),
     # Idempotency.
     Mutation(
         "once: keys are not unique",
@@ -246,8 +278,8 @@ MUTATIONS = [
         (READERS,),
     ),
     Mutation(
-        "holds_contents: of every endpoint",
-        "casts.callbacks.delivery:holds_contents",
+        "ended: all of it to every endpoint",
+        "casts.callbacks.delivery:ended",
         swap("_endpoint.contents", "True"),
         (CONTENTS,),
     ),

@@ -12,9 +12,16 @@ import hypothesis
 import pytest
 from django.core.management import call_command
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from accounts import keys, open_casts
+from accounts import credit, keys, open_casts
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
 from casts.lifecycle import moves, slots
 from casts.models import Cast, CastEvent
@@ -43,8 +50,12 @@ class Money(RuleBasedStateMachine):
     runtime: FakeRuntime
     clock: Clock
 
-    @initialize(cap=st.sampled_from([None, 20, 60]), max_running=st.sampled_from([None, 2]))
-    def begin(self, cap, max_running):
+    @initialize(
+        cap=st.sampled_from([None, 20, 60]),
+        max_running=st.sampled_from([None, 2]),
+        paid=st.sampled_from([None, None, 18, 60]),
+    )
+    def begin(self, cap, max_running, paid):
         name = f"machine-{next(NUMBERS)}"
         self.account = Account.objects.create(name=name, monthly_cap_cents=cap, max_running=max_running)
         made = [keys.create(self.account, name=f"{name}-{i}", scopes=["casts:write", "budget:write"]) for i in "ab"]
@@ -67,6 +78,10 @@ class Money(RuleBasedStateMachine):
             for i, (price, fields) in enumerate(kinds)
         ]
         self.caps = {("account", ""): cap}
+        self.booked: dict[str, int] | None = None  # by source; None: the account is not billed
+        if paid is not None:
+            self.begin_billing()
+            self.book("topup", paid, 0)
         self.answers: dict[tuple[str, str], tuple[object, dict[str, Any], dt.datetime]] = {}
         self.ends: dict[object, tuple[Any, ...]] = {}
         self.ceilings: dict[int, int | None] = {}
@@ -91,7 +106,7 @@ class Money(RuleBasedStateMachine):
         """Ask for a cast and check the answer against what the caps, the keys and the ledger say it must be."""
         api_key, api = self.keys[key]
         before = self.rows()
-        short = any(self.is_short(scope, spell, api_key) for scope in self.caps)
+        short = any(self.is_short(scope, spell, api_key) for scope in self.caps) or self.has_no_credit_for(spell)
         headers = {"Idempotency_Key": once} if once else {}
         answer = api.post(path, body, **headers)
         known = self.answers.get((route, once)) if once else None
@@ -138,6 +153,20 @@ class Money(RuleBasedStateMachine):
         for period in BudgetPeriod.objects.filter(account=self.account, scope=scope, ref=ref):
             if period.month == month_of(self.clock.now):
                 self.ceilings[period.pk] = None if cents is None else max(cents, period.used_cents)
+
+    @rule()
+    def begin_billing(self):
+        credit.begin_billing(self.account)
+        if self.booked is None:
+            self.booked = {}
+
+    @precondition(lambda self: self.booked is not None)
+    @rule(kind=st.sampled_from(["topup", "refund", "dispute"]), cents=st.integers(1, 40), number=st.integers(0, 5))
+    def book(self, kind, cents, number):
+        signed, source = cents if kind == "topup" else -cents, f"{self.account.name}:{kind}:{number}"
+        assert self.booked is not None
+        assert credit.book(self.account.pk, kind, signed, source) == (source not in self.booked)
+        self.booked.setdefault(source, signed)
 
     # --- what workers, GitHub and time do ----------------------------------------------------------------------
 
@@ -272,12 +301,24 @@ class Money(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_what_the_ledger_says_and_within_their_caps(self):
-        for period in BudgetPeriod.objects.filter(account=self.account):
+        for period in BudgetPeriod.objects.filter(account=self.account).exclude(scope="credit"):
             assert (period.held_cents, period.captured_cents) == self.ledger(period)
             ceiling = self.ceilings.get(period.pk, period.cap_cents)
             assert ceiling is None or period.used_cents <= ceiling
             # A cap that was lowered lets go of nothing, but what is given back does not come again.
             self.ceilings[period.pk] = None if period.cap_cents is None else max(period.cap_cents, period.used_cents)
+
+    @invariant()
+    def credit_is_what_was_booked_less_what_casts_took_of_it(self):
+        counter = BudgetPeriod.objects.filter(account=self.account, scope="credit").first()
+        assert (counter is None) == (self.booked is None)
+        entries = LedgerEntry.objects.filter(period__account=self.account, on_credit=True)
+        if counter is None or self.booked is None:
+            assert not entries
+            return
+        held, captured = self.added_up(entries)
+        booked = sum(self.booked.values())
+        assert (counter.cap_cents, counter.held_cents, counter.captured_cents) == (booked, held, captured)
 
     @invariant()
     def open_casts_are_counted(self):
@@ -331,12 +372,22 @@ class Money(RuleBasedStateMachine):
 
     def ledger(self, period):
         """Return (held, captured) of a counter by the entries, added up here and not by what is under test."""
+        entries = LedgerEntry.objects.filter(period__account=self.account, period__month=period.month)
+        refs = [("", entry.api_key_id if period.scope == "key" else entry.spell_key) for entry in entries]
+        return self.added_up(entry for entry, ours in zip(entries, refs, strict=True) if period.ref in ours)
+
+    def added_up(self, entries):
         held = captured = 0
-        for entry in LedgerEntry.objects.filter(period__account=self.account, period__month=period.month):
-            if period.ref in ("", entry.api_key_id if period.scope == "key" else entry.spell_key):
-                held += entry.cents * (1 if entry.kind == "hold" else -1)
-                captured += entry.cents * (entry.kind == "capture")
+        for entry in entries:
+            held += entry.cents * (1 if entry.kind == "hold" else -1)
+            captured += entry.cents * (entry.kind == "capture")
         return held, captured
+
+    def has_no_credit_for(self, spell):
+        if self.booked is None or not spell.price_cents:
+            return False
+        used = sum(self.added_up(LedgerEntry.objects.filter(period__account=self.account, on_credit=True)))
+        return used + spell.price_cents > sum(self.booked.values())
 
     def is_short(self, scope, spell, api_key):
         """Whether a cap has no room for one cast more."""
