@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Of a worker's threads, what waits for Stripe has this part at most, all kinds together: casts must go on.
+LANE, THREAD_SHARE = "stripe", 0.5
 TIMEOUT = (5.0, 20.0)  # seconds: to connect, and between two bytes of the answer
 # For how long the same request may be repeated under its idempotency key. Stripe keeps keys for 24 hours at least
 # (https://docs.stripe.com/api/idempotent_requests); an hour is left for clocks and slow answers.

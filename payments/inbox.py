@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
-from payments.client import Refused, Unauthorized, Unavailable, live
+from payments.client import LANE, THREAD_SHARE, Refused, Unauthorized, Unavailable, live
 from payments.folding import FOLDS, TYPES, fold
 from payments.models import MESSAGE_CHARS, STRIPE_ID_CHARS, StripeEvent
 
@@ -100,6 +100,8 @@ def receive(event: Told, *, swept: bool = False) -> bool:
 
 class StripeEventWork:
     """Events whose object is to be looked up."""
+
+    lane, thread_share = LANE, THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return StripeEvent.due_rows()

@@ -106,7 +106,7 @@ def seal(subscription: Subscription) -> int:
 class ReportWork:
     """Reports that are to be sent, or of which is to be seen whether they count."""
 
-    thread_share = 0.5  # Stripe may be slow, casts must go on
+    lane, thread_share = client.LANE, client.THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return MeterReport.due_rows()

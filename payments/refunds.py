@@ -155,7 +155,7 @@ def _row_of(facts: dict[str, Any]) -> Refund | None:
 class RefundWork:
     """The refunds that wait for us, or for Stripe."""
 
-    thread_share = 0.25
+    lane, thread_share = client.LANE, client.THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return Refund.due_rows()

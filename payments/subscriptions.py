@@ -117,7 +117,7 @@ def grant_limit(customer: Customer, cents: int, *, by: str) -> None:
 class SubscriptionWork:
     """Subscriptions that are to begin or to end, and what is captured in their time: sealed each hour."""
 
-    thread_share = 0.5
+    lane, thread_share = client.LANE, client.THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return Subscription.due_rows()

@@ -21,7 +21,7 @@ from django.utils import timezone
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments.client import Refused, StripeTrouble, Unauthorized, client, errors
+from payments.client import LANE, THREAD_SHARE, Refused, StripeTrouble, Unauthorized, client, errors
 from payments.folding import THIN_TYPES
 from payments.inbox import Malformed, Told, receive, told
 from payments.models import MESSAGE_CHARS, EventSweep, StripeEvent
@@ -39,6 +39,8 @@ WAITS = (15, 30, 60, 120, 300)  # seconds, after Stripe's trouble
 
 class SweepWork:
     """The sweep, a step at a time."""
+
+    lane, thread_share = LANE, THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return EventSweep.due_rows()

@@ -36,7 +36,7 @@ CARD_GONE = ("resource_missing", "payment_method_unexpected_state", "payment_met
 class TopUpWork:
     """The top-ups that wait for us, or for Stripe."""
 
-    thread_share = 0.5  # of the worker's threads at most: Stripe may be slow, casts must go on
+    lane, thread_share = client.LANE, client.THREAD_SHARE
 
     def rows(self) -> DueQuerySet:
         return TopUp.due_rows()

@@ -226,11 +226,11 @@ STRIPE_SWEEP_SECONDS: float = env.float("STRIPE_SWEEP_SECONDS", default=300.0)
 # One for the installation, in which the ledger counts: "cents" are its smallest unit.
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
 if BILLING:
-    WORK += [
-        "payments.inbox.StripeEventWork",
-        "payments.sweep.SweepWork",
+    WORK += [  # these share a part of the threads (payments.client.LANE): who waits most comes first
         "payments.topup_work.TopUpWork",
         "payments.refunds.RefundWork",
+        "payments.inbox.StripeEventWork",
+        "payments.sweep.SweepWork",
         "payments.metering.ReportWork",
         "payments.subscriptions.SubscriptionWork",
     ]

@@ -26,7 +26,10 @@ STEPS_AT_ONCE = 8  # of one row, while it is due again as soon as it was stepped
 
 
 class Work(Protocol):
-    """One kind of due row. With a `thread_share` it gets that part of the worker's threads at most."""
+    """One kind of due row.
+
+    With a `thread_share` it gets that part of the worker's threads at most; kinds of one `lane` share theirs.
+    """
 
     def rows(self) -> DueQuerySet:
         """Return the queue."""
@@ -46,6 +49,7 @@ class Worker:
         self.threads = threads
         self.stopping = threading.Event()
         self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
+        self.lanes = {kind.rows().model: lane_of(kind) for kind in self.kinds}
         self.held: dict[Future[None], tuple[DueRow, float]] = {}
         self.failing: Future[None] | None = None  # the step of a row whose last one failed
         self.failing_at = 0.0
@@ -112,8 +116,9 @@ class Worker:
         share: float = getattr(kind, "thread_share", 1.0)
         if free <= 0 or share >= 1:
             return free
-        model = kind.rows().model
-        return min(free, max(1, int(self.threads * share)) - sum(type(row) is model for row, _ in self.held.values()))
+        lane = lane_of(kind)
+        taken = sum(self.lanes[type(row)] == lane for row, _ in self.held.values())
+        return min(free, max(1, int(self.threads * share)) - taken)
 
     def pause(self) -> float:
         """Return how long to wait for a wake-up: until the next row is due, a second at most, less while steps run."""
@@ -172,6 +177,10 @@ class Worker:
                 return
             row = kept
         row.give_back(kind.step(row))
+
+
+def lane_of(kind: Work) -> str:
+    return getattr(kind, "lane", "") or path_of(kind)
 
 
 def path_of(kind: Work) -> str:
