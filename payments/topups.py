@@ -131,15 +131,19 @@ def of_intent(facts: dict[str, Any]) -> TopUp | None:
 
 def paid_by(intent: str) -> TopUp | None:
     """Return the top-up that a payment was for, also if nobody has learnt yet that it was paid. Raise StripeTrouble."""
+    paid = TopUp.objects.select_related("customer__account")
     if not intent:
         return None
-    found = TopUp.objects.select_related("customer__account").filter(intent_id=intent, state=State.SUCCEEDED)
-    if found.first() is None:
-        try:
-            fold_facts(look_up(intent))
-        except client.Missing:
-            return None
-    return found.first()
+    if (known := paid.filter(intent_id=intent, state=State.SUCCEEDED).first()) is not None:
+        return known
+    try:
+        facts = look_up(intent)
+    except client.Missing:
+        return None
+    fold_facts(facts)
+    if facts["status"] != "succeeded" or (topup := of_intent(facts)) is None:
+        return None
+    return paid.get(pk=topup.pk)
 
 
 def fold_paid_page(facts: dict[str, Any]) -> bool:

@@ -11,10 +11,12 @@ from django.utils import timezone
 from payments import customers, topup_work, topups
 from payments.errors import AmountRefused, NoCard, TopUpUnderWay
 from payments.models import TopUp
+from tests.casts.client import Api
 from tests.payments.paying import (
     DECLINED,
     NEEDS_HOLDER,
     RETURN_URL,
+    VISA,
     Killed,
     booked,
     die,
@@ -32,14 +34,17 @@ State = TopUp.State
 pytestmark = pytest.mark.django_db
 
 
-def test_the_saved_card_is_charged_and_the_credit_booked_once(stripe, account):
+@pytest.mark.parametrize("currency", ["usd", "jpy", "kwd"])
+def test_the_saved_card_is_charged_and_the_credit_booked_once(stripe, account, settings, currency):
+    settings.BILLING_CURRENCY = currency
     customer = with_card(stripe, account)
     topup = topups.begin(customer, 2500, by="bursar")
     assert topup_work.advance(topup).state == State.SUCCEEDED
     assert work(TopUp) == 1  # the receipt
     topup.refresh_from_db()
     [intent] = stripe.objects("payment_intent")
-    assert (intent["amount_received"], intent["metadata"]["topup"]) == (2500, str(topup.pk))
+    assert (intent["amount_received"], intent["currency"]) == (2500, currency)
+    assert intent["metadata"]["topup"] == str(topup.pk)
     assert topup.intent_id == intent["id"]
     assert topup.receipt_url.startswith("http")
     assert booked(account) == [("topup", 2500)]
@@ -193,6 +198,34 @@ def test_without_a_card_and_while_one_charge_is_under_way_no_charge_begins(strip
     assert refused.value.extra["topup_id"] == str(first.pk)
     with pytest.raises(IntegrityError), transaction.atomic():
         topups.begin(customer, 1000, by="bursar", request_key="once")
+
+
+def test_a_decline_leaves_402_and_a_topup_lets_the_next_cast_through(stripe, account, secret, spell):
+    customer = with_card(stripe, account)
+    stripe.faults(cards={"decline": "insufficient_funds"})
+    topup_work.advance(topups.begin(customer, 1000, by="bursar"))
+    order = {"spell_key": spell.key, "input": {}}
+    refused = Api(secret).post("/cast", order)
+    assert (refused.status_code, refused.json()["scope"]) == (402, "credit")
+    stripe.faults(cards={"decline": ""})
+    topup_work.advance(topups.begin(customer, 1000, by="bursar"))
+    assert Api(secret).post("/cast", order).status_code == 201
+    assert remaining(account) == 1000 - spell.price_cents
+
+
+def test_neither_cards_nor_what_stripe_says_of_people_gets_into_logs(stripe, account, caplog):
+    caplog.set_level("DEBUG")
+    customer = customers.begin(account, email="bursar@example.com")
+    topup = topup_work.advance(topups.begin(customer, 1000, by="bursar", hosted=True, save_card=True))
+    fill_in(topup.action_url, DECLINED)
+    fill_in(topup.action_url)
+    fold_events(stripe)
+    work(TopUp)
+    assert booked(account)
+    written = "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
+    assert str(topup.pk) in written
+    for private in (VISA, DECLINED, "bursar@example.com", "A. Bursar", "billing_details", "last4"):
+        assert private not in written
 
 
 # --- killed, unanswered, at once -----------------------------------------------------------------------------------
