@@ -46,14 +46,14 @@ def captures(account_id: int) -> QuerySet[LedgerEntry]:
     ).order_by()
 
 
-def newest_capture(account_id: int) -> int:
-    """Return the number up to which the account's captures are all there, and stay as they are.
+def newest_capture(account_id: int, *, after: int = 0) -> int:
+    """Return the number up to which the account's captures are all there, and stay as they are: `after` or a later one.
 
     Every settlement locks the counter of credit before it numbers its entry, and until its commit. So an account's
     entries are committed in the order of their numbers: whoever sees one sees all before it, without any lock.
     """
-    newest: int | None = captures(account_id).aggregate(newest=Max("id"))["newest"]
-    return newest or 0
+    newest: int | None = captures(account_id).filter(id__gt=after).aggregate(newest=Max("id"))["newest"]
+    return newest or after
 
 
 def by_hour(subscription: Subscription, *, after: int, upto: int) -> QuerySet[LedgerEntry, Any]:
@@ -78,7 +78,7 @@ def seal(subscription: Subscription) -> int:
     with transaction.atomic():
         own = Subscription.objects.select_for_update(no_key=True).get(pk=subscription.pk)
         after = own.sealed_upto_entry
-        upto = newest_capture(own.customer_id) if own.upto_entry is None else own.upto_entry
+        upto = newest_capture(own.customer_id, after=after) if own.upto_entry is None else own.upto_entry
         if upto <= after:
             return 0
         now = timezone.now()
