@@ -26,6 +26,7 @@ SCOPES = {
     "keys": "make and revoke API keys, and change the secret that signs calls to a cast's callback_url",
     "callbacks": "manage callback endpoints, read the delivery log and send again",
     "audit": "read who changed what",
+    "billing": "pay: save a card, top up, top up by itself, read invoices",
 }
 
 
@@ -171,8 +172,8 @@ def valid_spell_keys(keys: object) -> None:
 
 
 def usual_scopes() -> list[str]:
-    """Return a key's default scopes: it may use spells, but neither change caps nor manage keys and callbacks."""
-    return [scope for scope in SCOPES if scope not in ("audit", "budget:write", "callbacks", "keys")]
+    """Return a key's default scopes: it may use spells, but neither change caps, pay, nor manage keys and callbacks."""
+    return [scope for scope in SCOPES if scope not in ("audit", "billing", "budget:write", "callbacks", "keys")]
 
 
 class ApiKey(models.Model):

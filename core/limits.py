@@ -129,6 +129,12 @@ def cut(text: str) -> str:
     return text if len(text) <= VIOLATION_CHARS else text[: VIOLATION_CHARS - 1] + "…"
 
 
+OPEN_TOPUPS = limit(10, "top-ups", "Money", "top-ups of an account that are under way", "409 `TOO_MANY_TOPUPS`")
+FAILED_TOPUPS = limit(
+    10, "top-ups", "Money", "top-ups of an account that fail within an hour", "429 `TOO_MANY_DECLINES`"
+)
+INVOICES_SHOWN = limit(100, "invoices", "Money", "the list of invoices", "the oldest are left out")
+
 GITHUB_ANSWER_BYTES = limit(64 * MIB, "bytes", "GitHub", "an answer, unpacked", "as if GitHub had not answered")
 GITHUB_LOG_BYTES = limit(256 * MIB, "bytes", "GitHub", "what is read of a job's log", "its end is not found")
 SPELL_FILES = limit(50, "files", "GitHub", "files of spells in a repository", "none of them is applied")

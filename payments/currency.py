@@ -5,6 +5,8 @@ Source: https://docs.stripe.com/currencies#minor-units, "zero-decimal" and "thre
 
 from __future__ import annotations
 
+import re
+
 from django.conf import settings
 
 ZERO_DECIMAL = frozenset(
@@ -33,7 +35,18 @@ LEAST = {
 MOST = 99_999_999  # eight digits
 
 
-def decimals(currency: str) -> int:
+# What a card can be charged at the least; of other currencies Stripe itself says so.
+# Source: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+LEAST = {
+    **dict.fromkeys(["usd", "aud", "brl", "cad", "chf", "eur", "inr", "nzd", "sgd"], 50),
+    **{"aed": 200, "bgn": 100, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500, "jpy": 50, "mxn": 1000},
+    **{"myr": 200, "nok": 300, "pln": 200, "ron": 200, "sek": 300, "thb": 1000},
+}
+MOST = 99_999_999  # eight digits, in most currencies
+
+
+def decimals(currency: str = "") -> int:
+    currency = currency or settings.BILLING_CURRENCY
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 
@@ -49,3 +62,41 @@ def money(cents: int, currency: str = "") -> str:
 def chargeable(cents: int, currency: str = "") -> bool:
     """Return whether a card can be charged exactly this amount in the currency, apart from Stripe's least amounts."""
     return cents % MULTIPLE_OF.get(currency or settings.BILLING_CURRENCY, 1) == 0
+
+
+def step(currency: str = "") -> int:
+    """Return of what a chargeable amount is a multiple."""
+    return MULTIPLE_OF.get(currency or settings.BILLING_CURRENCY, 1)
+
+
+def least(currency: str = "") -> int:
+    """Return the least amount that a card can be charged."""
+    return LEAST.get(currency or settings.BILLING_CURRENCY, step(currency))
+
+
+def most(currency: str = "") -> int:
+    return MOST - MOST % step(currency)
+
+
+def wrong_with(cents: int, currency: str = "") -> str:
+    """Return why a card can't be charged this amount, in a sentence; blank if it can."""
+    if not least(currency) <= cents <= most(currency):
+        return f"It is {money(least(currency), currency)} at least, and {money(most(currency), currency)} at most."
+    if not chargeable(cents, currency):
+        return f"It is charged in steps of {money(step(currency), currency)}: give a multiple of {step(currency)}."
+    return ""
+
+
+def plain(cents: int, currency: str = "") -> str:
+    """Return an amount as people type it, and `parsed` reads it: `12.50`, without its currency."""
+    return money(cents, currency).rpartition(" ")[0].replace(",", "")
+
+
+def parsed(text: str, currency: str = "") -> int:
+    """Return the cents of an amount that somebody typed, such as `12.5`, `12,50` or `1250`. Raise ValueError."""
+    places = decimals(currency)
+    found = re.fullmatch(r"([0-9]{1,12})(?:[.,]([0-9]+))?", text.strip())
+    if not found or len(found[2] or "") > places:
+        like = plain(25 * 10**places, currency)
+        raise ValueError(f"Give an amount such as {like}, with {places or 'no'} digits after the point at most.")
+    return int(found[1] + (found[2] or "").ljust(places, "0"))

@@ -12,7 +12,7 @@ class NoCard(SpellError):
 class AmountRefused(SpellError):
     """An amount that no card can be charged."""
 
-    code, status, title = "AMOUNT_REFUSED", 422, "Amount not possible"
+    code, status, title = "TOPUP_AMOUNT", 422, "Amount not possible"
 
 
 class TopUpUnderWay(SpellError):
@@ -31,3 +31,39 @@ class PaymentsUnavailable(SpellError):
     """Stripe does not answer, or not to us."""
 
     code, status, title = "PAYMENTS_UNAVAILABLE", 503, "Payments are not available"
+
+
+class BillingOff(SpellError):
+    """This installation takes no money."""
+
+    code, status, title = "BILLING_OFF", 404, "Billing is off"
+
+
+class NotBilled(SpellError):
+    """An operator has not turned billing on for the account."""
+
+    code, status, title = "NOT_BILLED", 409, "Account is not billed"
+
+
+class TopUpNotFound(SpellError):
+    """No such top-up of this account."""
+
+    code, status, title = "TOPUP_NOT_FOUND", 404, "Top-up not found"
+
+
+class TooManyTopUps(SpellError):
+    """As many top-ups are under way as may be."""
+
+    code, status, title = "TOO_MANY_TOPUPS", 409, "Too many open top-ups"
+
+
+class TooManyDeclines(SpellError):
+    """So many top-ups failed within the hour that the next has to wait: nobody shall try cards here."""
+
+    code, status, title = "TOO_MANY_DECLINES", 429, "Too many failed top-ups"
+
+
+class KeyReused(SpellError):
+    """The Idempotency-Key has been used for another top-up."""
+
+    code, status, title = "IDEMPOTENCY_KEY_REUSED", 422, "Idempotency-Key used for another request"

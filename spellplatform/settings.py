@@ -225,6 +225,8 @@ STRIPE_API_URL: str = env.str("STRIPE_API_URL", default="https://api.stripe.com"
 STRIPE_SWEEP_SECONDS: float = env.float("STRIPE_SWEEP_SECONDS", default=300.0)
 # One for the installation, in which the ledger counts: "cents" are its smallest unit.
 BILLING_CURRENCY: str = env.str("BILLING_CURRENCY", default="usd").strip().lower()
+# Besides PUBLIC_URL: origins that a page of Stripe's may lead back to, as https://shop.example.com.
+BILLING_RETURN_ORIGINS: list[str] = env.list("BILLING_RETURN_ORIGINS", default=[])
 if BILLING:
     WORK += [  # these share a part of the threads (payments.client.LANE): who waits most comes first
         "payments.topup_work.TopUpWork",
@@ -242,6 +244,7 @@ if BILLING:
         "payments.subscriptions.ensure",
     ]
     CREDIT_LOW += ["payments.autotopup.credit_low"]
+    ATTENTION += [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]
 
 # --- Logging in ------------------------------------------------------------------------------------------
 REQUIRE_SECOND_FACTOR: str = env.str("REQUIRE_SECOND_FACTOR", default="off", among=("off", "staff", "all"))
@@ -329,6 +332,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "payments.pages.context.billing",
             ]
         },
     }
@@ -442,6 +446,7 @@ SPECTACULAR_SETTINGS = {
         "CallbackStateEnum": "casts.models.Callback.State",
         "CallbackTypeEnum": "casts.models.CallbackType",
         "PriceKindEnum": "casts.models.PriceKind",
+        "TopUpStateEnum": "payments.models.TopUp.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -22,6 +22,8 @@ urlpatterns = [
     path("github/", include("github_integration.connecting.urls")),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
+    path("api/v1/billing", include("payments.api.urls")),
+    path("account/money/", include("payments.pages.urls")),
     path("api/webhooks/github", offloaded(github, apart="webhooks"), name="github-webhook"),
     path("api/webhooks/stripe", offloaded(stripe, apart="webhooks"), name="stripe-webhook"),
     re_path(r"^api/", problems.not_found),

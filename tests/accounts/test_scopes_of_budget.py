@@ -252,7 +252,7 @@ def test_a_cap_that_is_not_understood_is_a_422_that_points_at_it(api, body, poin
 
 def test_a_key_that_says_nothing_of_scopes_may_use_spells_and_neither_raise_caps_nor_make_keys(account):
     key, secret = keys.create(account, name="plain")
-    assert set(SCOPES) - set(key.scopes) == {"audit", "budget:write", "callbacks", "keys"}
+    assert set(SCOPES) - set(key.scopes) == {"audit", "billing", "budget:write", "callbacks", "keys"}
     plain = Api(secret)
     assert plain.get("/budget").status_code == plain.get("/usage").status_code == 200
     assert problem(plain.call("PATCH", "/budget", {"cap_cents": 1}), 403, "FORBIDDEN")["required_scope"]

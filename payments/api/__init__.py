@@ -1,0 +1,1 @@
+"""Paying over the API."""

@@ -1,0 +1,1 @@
+"""The page on which a member looks after an account's money."""
