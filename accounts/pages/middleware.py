@@ -28,8 +28,9 @@ SETTING_UP = {
     *("mfa_index", "mfa_activate_totp", "mfa_add_webauthn", "mfa_view_recovery_codes"),
     *("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "account_logout"),
 }
-# In the admin, what needs a password or second factor that was shown lately: accounts with their keys and caps, users.
-TO_CONFIRM = ("accounts_", "auth_")
+# In the admin, what needs a password or second factor that was shown lately: accounts with their keys and caps, money,
+# users.
+TO_CONFIRM = ("accounts_", "auth_", "payments_")
 # Of these the forms hold a password, which is not laid aside meanwhile.
 WITH_PASSWORD = ("auth_user_add", "auth_user_password_change")
 LAID_ASIDE_MAX_CHARS = 100_000  # of a form that is sent on once its sender has confirmed

@@ -14,10 +14,12 @@ from accounts.models import SCOPES, Account, ApiKey
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
 from core.sealing import seal
+from payments.models import Customer, TopUp
 from tests.casts.conftest import accept_cast
 from tests.matrix import identities
 from tests.matrix.identities import Identity
 from tests.one_of_each import one_of_each
+from tests.payments.conftest import turn_on
 
 
 @dataclass
@@ -43,7 +45,8 @@ class World:
 
 
 @pytest.fixture
-def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
+def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> World:
+    turn_on(settings, "http://127.0.0.1:9", "sk_test_local")
     other = Account.objects.create(name="Another account")
     cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
     told = accept_cast(api_key=api_key, spell=spell, input={"name": "Cy"})
@@ -66,6 +69,8 @@ def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
         created_at=timezone.now(),
     )
     spare = keys.create(account, name="spare", scopes=["casts:read"])[0]
+    customer = Customer.objects.create(account=account)
+    topup = TopUp.objects.create(customer=customer, cents=1, origin="member", state="succeeded")
     of_cast = {"cast_id": str(cast.pk)}
     of_endpoint, of_callback = {"endpoint_id": endpoint.pk}, {"callback_id": callback.pk}
     return World(
@@ -75,7 +80,10 @@ def world(account: Account, spell: Spell, api_key: ApiKey) -> World:
             "api:cast-artifact": of_cast | {"name": "report"},
             "api:spell": {"spell_key": spell.key},
             "api:key": {"key_id": spare.pk},
+            "billing:topup": {"topup_id": str(topup.pk)},
             "cast-page": of_cast,
+            "money": {"account_id": account.pk},
+            "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},
             **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate")},
             **{f"api:callback{tail}": of_callback for tail in ("", "-replay")},
         },

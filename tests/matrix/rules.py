@@ -73,6 +73,18 @@ class LoggedIn:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A user with one of these roles in the account; it is not there for others."""
+
+    roles: tuple[str, ...]
+
+    def answer(self, who: Identity) -> str:
+        if who.user is None:
+            return LOGIN
+        return IN if who.role in self.roles else NOT_FOUND
+
+
+@dataclass(frozen=True)
 class Staff:
     """Staff with one of these permissions; nobody at all if there are none."""
 
@@ -96,7 +108,7 @@ class Superuser:
         return IN if who.everything else FORBIDDEN if who.staff else LOGIN
 
 
-Need = Open | Key | Reader | LoggedIn | Staff | Superuser
+Need = Open | Key | Reader | LoggedIn | Member | Staff | Superuser
 API: dict[str, dict[str, Need]] = {
     "api:cast-create": {"POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
     "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
@@ -126,6 +138,12 @@ API: dict[str, dict[str, Need]] = {
     },
     "api:callback-endpoint-secret": {"GET": Key("callbacks", ours=True)},
     "api:callback-endpoint-rotate": {"POST": Key("callbacks", ours=True)},
+    "billing:overview": {"GET": Key("billing"), "PATCH": Key("billing")},
+    "billing:setup": {"POST": Key("billing")},
+    "billing:portal": {"POST": Key("billing")},
+    "billing:topups": {"GET": Key("billing"), "POST": Key("billing")},
+    "billing:topup": {"GET": Key("billing", ours=True)},
+    "billing:invoices": {"GET": Key("billing")},
     "api:schema": {"GET": Open()},
     "api:docs": {"GET": Open()},
 }
@@ -140,6 +158,9 @@ PAGES: dict[str, dict[str, Need]] = {
     "home": {"GET": LoggedIn()},
     "account": {"GET": LoggedIn()},
     "sessions": {"GET": LoggedIn(), "POST": LoggedIn()},
+    "money-accounts": {"GET": LoggedIn()},
+    "money": {"GET": Member(("owner", "admin", "member")), "POST": Member(("owner", "admin"))},
+    "money-to-stripe": {"GET": Member(("owner", "admin"))},
     "account_login": {"GET": Open(), "POST": Open()},
     "account_logout": {"GET": LoggedIn(), "POST": Open()},
     "account_reset_password": {"GET": Open(), "POST": Open()},
@@ -177,6 +198,16 @@ ADMIN: dict[str, set[str]] = {
     "github_integration.installation": {"view", "change"},
     "github_integration.repositorylist": {"view"},
     "github_integration.spellrepository": {"view"},
+    "payments.customer": {"view", "add", "change"},
+    "payments.dispute": {"view"},
+    "payments.eventsweep": {"view"},
+    "payments.invoice": {"view"},
+    "payments.meterreport": {"view"},
+    "payments.refund": {"view"},
+    "payments.stripeevent": {"view"},
+    "payments.subscription": {"view"},
+    "payments.topup": {"view"},
+    "payments.verification": {"view"},
     "webhooks.delivery": {"view"},
     "webhooks.deliverysweep": {"view"},
 }
@@ -200,6 +231,12 @@ ACTIONS: dict[str, str] = {
     "casts.spell hand_over_to_files": "casts.change_spell",
     "github_integration.installation resume": "github_integration.change_installation",
     "github_integration.spellrepository look_now": "github_integration.change_spellrepository",
+    "payments.meterreport try_again": "payments.change_meterreport",
+    "payments.refund look_now": "payments.change_refund",
+    "payments.stripeevent apply_again": "payments.change_stripeevent",
+    "payments.subscription look_now": "payments.change_subscription",
+    "payments.topup look_now": "payments.change_topup",
+    "payments.topup refund": "payments.add_refund",
     "webhooks.deliverysweep sweep_again": "webhooks.change_deliverysweep",
     "auth.user end_sessions": "auth.change_user",
     "auth.user remove_second_factors": "auth.change_user",

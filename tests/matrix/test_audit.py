@@ -10,10 +10,14 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from accounts import credit
 from accounts.audit.models import AuditEntry
+from payments.models import TopUp
 from tests.matrix.conftest import World
 from tests.matrix.identities import Identity
 from tests.matrix.rules import ACTIONS, API
+from tests.payments.conftest import turn_on
+from tests.payments.paying import with_card
 
 CHANGES = sorted((name, method) for name, needs in API.items() for method in needs if method != "GET")
 # What is sent so that it succeeds, and what the entry says; a blank body where nothing is said.
@@ -24,6 +28,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("api:callback-endpoint", "PATCH"): {"description": "new"},
     ("api:callback-endpoint-rotate", "POST"): {},
     ("api:callback-secret-rotate", "POST"): {},
+    ("billing:overview", "PATCH"): {"auto_topup": {"below_cents": 500, "cents": 2000}},
+    ("billing:topups", "POST"): {"cents": 2000},
 }
 ACTION = {
     ("api:budget", "PATCH"): "budget.set_cap",
@@ -40,6 +46,10 @@ ACTION = {
     ("api:callback-endpoint-rotate", "POST"): "callback_endpoint.rotate_secret",
     ("api:callback-secret-rotate", "POST"): "account.rotate_callback_secret",
     ("api:callback-replay", "POST"): "callback.replay",
+    ("billing:overview", "PATCH"): "billing.set_auto_topup",
+    ("billing:setup", "POST"): "billing.save_card",
+    ("billing:portal", "POST"): "billing.open_portal",
+    ("billing:topups", "POST"): "billing.top_up",
 }
 
 
@@ -60,7 +70,13 @@ def test_every_change_over_the_api_is_known_here():
 
 
 @pytest.mark.parametrize(("name", "method"), CHANGES)
-def test_a_change_over_the_api_leaves_one_entry_and_a_refused_one_none(world: World, name: str, method: str):
+def test_a_change_over_the_api_leaves_one_entry_and_a_refused_one_none(
+    world: World, name: str, method: str, request: pytest.FixtureRequest
+):
+    if name.startswith("billing:"):
+        stripe = request.getfixturevalue("stripe_server")
+        turn_on(request.getfixturevalue("settings"), stripe.url, stripe.key)
+        with_card(stripe, world.cast.account)
     nobody = ["revoked key", "key with spells:read", "nobody"]
     # Of what belongs to everybody, another account has its own.
     nobody += ["key of another account"] if name in world.arguments else []
@@ -93,6 +109,10 @@ def test_an_action_of_the_admin_leaves_one_entry(operator: Client, rows: dict[st
     label, _, word = action.partition(" ")
     path = reverse("admin:{}_{}_changelist".format(*label.split(".")))
     sent = {"action": word, "_selected_action": [str(rows[label].pk)], "post": "yes", "asked": "yes"}
+    if word == "refund":
+        credit.begin_billing(rows["accounts.account"])
+        TopUp.objects.update(state="succeeded")
+        sent |= {"amount": "1", "reason": "a reason", "spent_too": "on"}
     assert operator.post(path, sent).status_code < 400
     [entry] = AuditEntry.objects.all()[: AuditEntry.objects.count() - before]
     assert entry.action == f"admin.{label.split('.')[1]}.{word}"

@@ -75,6 +75,7 @@ FEW = {"nobody", "revoked key", "key with casts:read", "key with every scope", "
 METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "reset_sent", "sessions", "start"),
+    *("money", "money-accounts", "money-to-stripe"),
     *("github-connect", "github-connected", "github-installed"),
 }
 NO_HEAD = {"api:cast-events"}

@@ -1,0 +1,154 @@
+"""Accounts that pay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts import credit
+from accounts.models import Account
+from core.admin.base import NOTHING, admin_link, column, table, two_lines, utc_time
+from payments import customers, subscriptions
+from payments.admin.base import OfBilling, amount, stripe_link
+from payments.currency import money
+from payments.models import Customer
+
+
+class NewCustomerForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Turns billing on for an account."""
+
+    class Meta:
+        model = Customer
+        fields = ("account", "email")
+
+
+class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """How an account pays."""
+
+    by = ""  # who changes it
+
+    class Meta:
+        model = Customer
+        fields = ("mode", "credit_limit_cents")
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or self.cleaned_data
+        if found.get("mode") == Customer.Mode.METERED and not found.get("credit_limit_cents"):
+            raise forms.ValidationError({"credit_limit_cents": "A metered account needs one: up to it, it casts."})
+        if found.get("mode") == Customer.Mode.PREPAID:
+            found["credit_limit_cents"] = None
+        return found
+
+    def _post_clean(self) -> None:
+        """Make the change, as the last of the checks: the function that makes it says what is against it.
+
+        The page's transaction is open, and after this nothing is checked any more.
+        """
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors or not self.has_changed():
+            return
+        wanted, customer = self.cleaned_data, Customer.objects.get(pk=self.instance.pk)
+        try:
+            subscriptions.set_mode(customer, wanted["mode"], wanted["credit_limit_cents"], by=self.by)
+        except subscriptions.ModeRefused as exc:
+            self.add_error(None, str(exc))
+
+
+class AutoTopUpState(admin.SimpleListFilter):
+    """Filters by whether accounts top up by themselves."""
+
+    title, parameter_name = "top-up by itself", "auto"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Customer]) -> list[tuple[str, str]]:
+        return [("on", "on"), ("off", "off"), ("stopped", "switched off by failures")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Customer]) -> QuerySet[Customer]:
+        return {
+            "on": queryset.filter(auto_topup_cents__isnull=False, auto_topup_off_reason=""),
+            "off": queryset.filter(auto_topup_cents=None),
+            "stopped": queryset.exclude(auto_topup_off_reason=""),
+        }.get(str(self.value()), queryset)
+
+
+@admin.register(Customer)
+class CustomerAdmin(OfBilling):
+    list_display = ("account", "mode", "card", "auto", "customer", "created")
+    list_filter = ("mode", AutoTopUpState)
+    list_select_related = ("account",)
+    search_fields = ("account__name", "stripe_id", "email", "subscriptions__stripe_id")
+    search_help_text = "By account, mail address, or id at Stripe (cus_…, sub_…)."
+    autocomplete_fields = ("account",)
+    shown = (
+        *("account", "email", "customer", "remaining", "card", "auto", "subscriptions"),
+        *("created", "deleted", "see_also"),
+    )
+
+    created = column("created_at", utc_time, "since", order="created_at")
+    deleted = column("deleted_at", utc_time, "deleted at Stripe")
+    customer = stripe_link("customers", "stripe_id", "at Stripe")
+
+    @admin.display(description="card")
+    def card(self, customer: Customer) -> SafeString | str:
+        if not customer.payment_method_id:
+            return NOTHING
+        expires = f"expires {customer.card_exp_month:02}/{customer.card_exp_year}" if customer.card_exp_month else ""
+        return two_lines(f"{customer.card_brand} {customer.card_last4}", expires)
+
+    @admin.display(description="tops up by itself")
+    def auto(self, customer: Customer) -> SafeString | str:
+        if customer.auto_topup_cents is None or customer.auto_topup_off_reason:
+            return two_lines("off", customer.auto_topup_off_reason) if customer.auto_topup_off_reason else "off"
+        below = f"below {amount(customer.auto_topup_below_cents)}"
+        failed = f", failed {customer.auto_topup_failures} times" if customer.auto_topup_failures else ""
+        return two_lines(money(customer.auto_topup_cents), below + failed)
+
+    @admin.display(description="subscriptions")
+    def subscriptions(self, customer: Customer) -> SafeString | str:
+        rows = [
+            (admin_link("admin:payments_subscription_change", utc_time(one.created_at), one.pk), one.state, one.status)
+            for one in customer.subscriptions.all()[:10]
+        ]
+        return table(("Since", "State", "At Stripe"), rows)
+
+    @admin.display(description="credit")
+    def remaining(self, customer: Customer) -> str:
+        state = credit.state(customer.account)
+        return f"{money(state.remaining_cents)}, and {money(state.held_cents)} held" if state else "not billed"
+
+    @admin.display(description="see also")
+    def see_also(self, customer: Customer) -> SafeString:
+        which = {"customer__account__exact": customer.pk}
+        return format_html(
+            "{} · {} · {} · {}",
+            admin_link("admin:accounts_account_change", "account", customer.pk),
+            admin_link("admin:payments_topup_changelist", "top-ups", **which),
+            admin_link("admin:payments_meterreport_changelist", "reports", **which),
+            admin_link("admin:payments_invoice_changelist", "invoices", **which),
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Customer | None = None) -> tuple[str, ...]:
+        return NewCustomerForm.Meta.fields if obj is None else (*ModeForm.Meta.fields, *self.shown)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Customer | None = None) -> tuple[str, ...]:
+        return () if obj is None else self.shown
+
+    def get_form(self, request: HttpRequest, obj: Customer | None = None, change: bool = False, **kwargs: Any) -> Any:
+        by = {"by": request.user.get_username()}
+        kwargs["form"] = NewCustomerForm if obj is None else type("ModeForm", (ModeForm,), by)
+        return super().get_form(request, obj, change, **kwargs)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
+        return False  # what it paid, and is to pay, stays known
+
+    def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
+        if not change:
+            # By the function that turns billing on; the form's object becomes the row that it made.
+            account: Account = form.cleaned_data["account"]
+            obj.pk = customers.begin(account, email=form.cleaned_data["email"]).pk
+            obj.refresh_from_db()
