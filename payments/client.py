@@ -112,6 +112,13 @@ def errors() -> Iterator[None]:
         raise KeyReused(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
     except (stripe.AuthenticationError, stripe.PermissionError) as exc:
         raise Unauthorized(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+    except stripe.APIError as exc:
+        # Stripe failed, or something between us answered in its place: neither says that nothing was done. What that
+        # wrote is not told on: it may be half of an answer.
+        said = told(exc) if "error" in (exc.json_body or {}) else "Stripe's answer can't be read."
+        raise Unavailable(
+            f"{said} (HTTP {exc.http_status})", code=exc.code or "", request_id=exc.request_id or ""
+        ) from exc
     except (stripe.APIConnectionError, stripe.RateLimitError) as exc:
         raise Unavailable(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
     except stripe.StripeError as exc:
