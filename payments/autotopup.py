@@ -13,8 +13,9 @@ from django.utils import timezone
 from accounts import credit
 from core.queue import wakeups
 from payments import topups
-from payments.currency import MOST
-from payments.errors import AmountRefused, NoCard
+from payments.currency import MOST as MOST_CENTS
+from payments.currency import money
+from payments.errors import AmountRefused, NoCard, PaysByInvoice
 from payments.models import Customer, TopUp
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 FAILURES_MAX = 3
 # Between a failure and the next try: a bank that declines now declines in a minute, too.
 WAITS = (dt.timedelta(hours=1), dt.timedelta(hours=6))
+# How many begin within a time: a small amount under a high mark would be charged again and again.
+MOST, MOST_WITHIN = 10, dt.timedelta(hours=1)
 
 
 def is_on(customer: Customer) -> bool:
@@ -31,12 +34,20 @@ def is_on(customer: Customer) -> bool:
 def switch_on(customer: Customer, *, below_cents: int, cents: int) -> None:
     """Top up by `cents` whenever the credit that is left falls below `below_cents`, from now on.
 
-    Raise AmountRefused, NoCard.
+    Raise AmountRefused, NoCard, PaysByInvoice.
     """
     topups.check_amount(cents)
-    if below_cents < 0 or below_cents > MOST:
+    if below_cents < 0 or below_cents > MOST_CENTS:
         raise AmountRefused("The mark below which credit is topped up is an amount from 0 on.", least_cents=0)
+    if cents * MOST < below_cents:
+        least = -(-below_cents // MOST)
+        raise AmountRefused(
+            f"To stay above {money(below_cents)} it takes top-ups of {money(least)} at least: {MOST} are made an hour.",
+            least_cents=least,
+        )
     with transaction.atomic():
+        if Customer.objects.select_for_update(no_key=True).get(pk=customer.pk).mode == Customer.Mode.METERED:
+            raise PaysByInvoice("This account pays by invoice for what it casts, so it does not top up by itself.")
         wanted = Customer.objects.filter(pk=customer.pk).exclude(payment_method_id="")
         changes = {"auto_topup_below_cents": below_cents, "auto_topup_cents": cents}
         if not wanted.update(**changes, auto_topup_failures=0, auto_topup_off_reason=""):
@@ -75,6 +86,8 @@ def start(customer: Customer, remaining_cents: int) -> bool:
         return False
     automatic = customer.topups.filter(origin=TopUp.Origin.AUTO)
     if automatic.filter(state__in=TopUp.OPEN).exists() or _waits(customer):
+        return False
+    if automatic.filter(created_at__gt=timezone.now() - MOST_WITHIN).count() >= MOST:
         return False
     topup = TopUp(
         customer=customer,

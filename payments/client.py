@@ -115,7 +115,11 @@ def errors() -> Iterator[None]:
     except stripe.APIError as exc:
         # Stripe failed, or something between us answered in its place: neither says that nothing was done. What that
         # wrote is not told on: it may be half of an answer.
-        said = told(exc) if "error" in (exc.json_body or {}) else "Stripe's answer can't be read."
+        said = (
+            told(exc)
+            if isinstance(exc.json_body, dict) and "error" in exc.json_body
+            else "Stripe's answer can't be read."
+        )
         raise Unavailable(
             f"{said} (HTTP {exc.http_status})", code=exc.code or "", request_id=exc.request_id or ""
         ) from exc

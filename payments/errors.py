@@ -15,6 +15,12 @@ class AmountRefused(SpellError):
     code, status, title = "TOPUP_AMOUNT", 422, "Amount not possible"
 
 
+class PaysByInvoice(SpellError):
+    """The account is metered, and this is for those that top up."""
+
+    code, status, title = "PAYS_BY_INVOICE", 409, "Pays by invoice"
+
+
 class TopUpUnderWay(SpellError):
     """The saved card is being charged already."""
 

@@ -81,7 +81,7 @@ def open_portal(who: Principal, customer: Customer, *, return_url: str) -> str:
 
 
 def set_auto(who: Principal, customer: Customer, *, below_cents: int | None, cents: int | None) -> None:
-    """Have the account top up by itself, or no longer (None). Raise AmountRefused or NoCard."""
+    """Have the account top up by itself, or no longer (None). Raise AmountRefused, NoCard or PaysByInvoice."""
     before = {name: getattr(customer, f"auto_topup_{name}") for name in ("below_cents", "cents")}
     after = {"below_cents": below_cents, "cents": cents}
     with transaction.atomic():

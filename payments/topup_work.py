@@ -115,8 +115,7 @@ def send(row: TopUp) -> None:
     # What was begun and not answered may have been done.
     if first is not None and _found(row):
         return
-    if timezone.now() - (first or row.created_at) > client.KEY_LASTS:
-        end(row, State.FAILED, "unreachable")
+    if _is_given_up(row):
         return
     try:
         customer = customers.at_stripe(row.customer)
@@ -137,6 +136,18 @@ def send(row: TopUp) -> None:
         raise
     except client.Refused as exc:
         _refused(row, exc)
+
+
+def _is_given_up(row: TopUp) -> bool:
+    """End a top-up that is not asked for any more; return whether. Had it been made all the same, it is credited."""
+    if timezone.now() - (row.first_sent_at or row.created_at) > client.KEY_LASTS:
+        end(row, State.FAILED, "unreachable")
+    elif row.origin == TopUp.Origin.AUTO and not row.hosted and not topups.automatic_on(row.customer_id):
+        # Stripe was away, and meanwhile nobody wants it.
+        end(row, State.CANCELLED, "switched_off")
+    else:
+        return False
+    return True
 
 
 def _charge(row: TopUp, customer: str) -> None:

@@ -276,7 +276,7 @@ def end(
     with transaction.atomic():
         if not TopUp.objects.filter(pk=topup.pk, state__in=TopUp.OPEN).update(state=state, **changes):
             return False
-        if topup.origin == Origin.AUTO:
+        if topup.origin == Origin.AUTO and code != "switched_off":
             autotopup.count_failure(topup.customer_id, why["message"])
         # Whoever leaves a page without paying needs no message.
         if state == State.FAILED or topup.origin == Origin.AUTO:

@@ -26,6 +26,7 @@ PLAIN = {
     "canceled": "The payment was cancelled. Nothing was charged.",
     "unreachable": "Stripe could not be reached for a day. Nothing was charged.",
     "card_gone": "The saved card is not there any more. Save a card.",
+    "switched_off": "Automatic top-ups were switched off before this one was charged.",
     "amount_too_small": "The amount is less than a card can be charged. Choose a larger one.",
     "amount_too_large": "The amount is more than a card can be charged. Choose a smaller one.",
     "refused": "Stripe refused the payment. Nothing was charged; the operator can see why.",

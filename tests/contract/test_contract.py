@@ -34,6 +34,7 @@ NOT_TOLD = {
     **dict.fromkeys(
         [
             *("NOT_BILLED", "NO_CARD", "TOPUP_AMOUNT", "TOPUP_NOT_FOUND", "TOPUP_UNDER_WAY", "TOO_MANY_TOPUPS"),
+            "PAYS_BY_INVOICE",
             *("TOO_MANY_DECLINES", "PAYMENTS_UNAVAILABLE", "REFUND_REFUSED"),
         ],
         "needs a Stripe: tests/payments",

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from accounts import budget, credit
-from payments import autotopup, cards, topup_work, topups
-from payments.errors import AmountRefused, NoCard
+from payments import autotopup, cards, subscriptions, topup_work, topups
+from payments.errors import AmountRefused, NoCard, PaysByInvoice
 from payments.models import TopUp
 from tests.payments.paying import booked, fold_events, remaining, together, told, with_card, work
 
@@ -53,6 +53,46 @@ def test_it_goes_on_while_one_topup_is_not_enough(stripe, account, customer):
     work(TopUp)
     assert TopUp.objects.count() == 2
     assert remaining(account) == 5000
+
+
+def test_ten_an_hour_are_the_most(stripe, account, customer, monkeypatch):
+    with pytest.raises(AmountRefused) as caught:
+        autotopup.switch_on(customer, below_cents=20_001, cents=2000)
+    assert caught.value.extra["least_cents"] == 2001
+    autotopup.switch_on(customer, below_cents=20_000, cents=2000)
+    credit.book(account.pk, "grant", -11_000, "grant:taken-back")
+    work(TopUp, rounds=20)
+    assert TopUp.objects.count() == 10
+    later = timezone.now() + dt.timedelta(hours=1)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    autotopup.sweep()
+    work(TopUp, rounds=20)
+    assert remaining(account) == 20_000
+
+
+def test_what_was_not_asked_for_is_not_charged_once_it_is_switched_off(stripe, account, customer):
+    """Stripe is away when credit falls, and it is switched off before Stripe is back."""
+    stripe.faults(unreachable=True)
+    spend(account, 600)
+    work(TopUp)
+    autotopup.switch_off(customer)
+    stripe.faults(unreachable=False)
+    TopUp.due_rows().update(due_at=timezone.now())
+    work(TopUp)
+    [topup] = TopUp.objects.all()
+    customer.refresh_from_db()
+    assert (topup.state, topup.code, customer.auto_topup_failures) == ("cancelled", "switched_off", 0)
+    assert not stripe.objects("payment_intent")
+
+
+def test_who_pays_by_invoice_does_not_top_up_as_well(stripe, account, customer):
+    autotopup.switch_off(customer)
+    subscriptions.set_mode(customer, "metered", 10_000, by="an operator")
+    with pytest.raises(PaysByInvoice):
+        autotopup.switch_on(customer, below_cents=500, cents=2000)
+    spend(account, 600)
+    autotopup.sweep()
+    assert not TopUp.objects.exists()
 
 
 def test_it_is_switched_off_after_three_declines_in_a_row_and_on_again_by_the_member(
