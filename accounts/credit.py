@@ -68,6 +68,14 @@ def begin_billing(account: Account) -> None:
     account.billed = True
 
 
+def end_billing(account: Account) -> None:
+    """Have casts from now on cost no credit. What is held of it is settled there; what is left of it stays."""
+    with transaction.atomic():
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+        Account.objects.filter(pk=account.pk).update(billed=False)
+    account.billed = False
+
+
 def state(account: Account) -> CreditState | None:
     """Return what the account has, None if it is not billed."""
     return state_of(_counter(account.pk)) if account.billed else None

@@ -64,8 +64,8 @@ class Account(models.Model):
     require_idempotency_key = models.BooleanField(
         default=False, help_text="Refuse casts that come without an Idempotency-Key."
     )
-    # Set by credit.begin_billing alone. With a default in the database, so that processes of the release before can go
-    # on while an update is under way.
+    # Set by credit.begin_billing and end_billing alone. With a default in the database, so that processes of the
+    # release before can go on while an update is under way.
     billed = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="Whether its casts are paid for from its credit."
     )

@@ -43,6 +43,22 @@ def begin(account: Account, *, email: str = "") -> Customer:
     return customer
 
 
+class StillMetered(ValueError):
+    """What the customer casts is invoiced: that has to end first."""
+
+
+def end(customer: Customer) -> None:
+    """Have the account's casts cost no credit any more; card, credit and history stay. Raise StillMetered."""
+    from payments import autotopup
+
+    with transaction.atomic():
+        locked = Customer.objects.select_for_update(no_key=True).select_related("account").get(pk=customer.pk)
+        if locked.mode == Customer.Mode.METERED:
+            raise StillMetered("Make it prepaid first: then what it has cast until now is invoiced.")
+        autotopup.switch_off(locked, why="Billing was turned off.")
+        credit.end_billing(locked.account)
+
+
 def at_stripe(customer: Customer) -> str:
     """Return the customer's id at Stripe, where it is made if it is not there yet. Raise StripeTrouble."""
     customer.refresh_from_db()

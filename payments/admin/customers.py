@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -32,10 +33,17 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
     """How an account pays."""
 
     by = ""  # who changes it
+    billed = forms.BooleanField(
+        required=False, label="Casts need credit", help_text="Off: billing is turned off for it."
+    )
 
     class Meta:
         model = Customer
         fields = ("mode", "credit_limit_cents")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["billed"] = self.instance.account.billed
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or self.cleaned_data
@@ -55,8 +63,14 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
             return
         wanted, customer = self.cleaned_data, Customer.objects.get(pk=self.instance.pk)
         try:
-            subscriptions.set_mode(customer, wanted["mode"], wanted["credit_limit_cents"], by=self.by)
-        except subscriptions.ModeRefused as exc:
+            with transaction.atomic():
+                if wanted["billed"]:
+                    customers.begin(customer.account)
+                if {"mode", "credit_limit_cents"}.intersection(self.changed_data):
+                    subscriptions.set_mode(customer, wanted["mode"], wanted["credit_limit_cents"], by=self.by)
+                if not wanted["billed"]:
+                    customers.end(customer)
+        except (subscriptions.ModeRefused, customers.StillMetered) as exc:
             self.add_error(None, str(exc))
 
 
@@ -133,7 +147,7 @@ class CustomerAdmin(OfBilling):
         )
 
     def get_fields(self, request: HttpRequest, obj: Customer | None = None) -> tuple[str, ...]:
-        return NewCustomerForm.Meta.fields if obj is None else (*ModeForm.Meta.fields, *self.shown)
+        return NewCustomerForm.Meta.fields if obj is None else ("billed", *ModeForm.Meta.fields, *self.shown)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Customer | None = None) -> tuple[str, ...]:
         return () if obj is None else self.shown

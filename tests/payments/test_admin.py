@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from accounts import credit
+from accounts import budget, credit
 from accounts.audit.models import AuditEntry
+from accounts.errors import BudgetExceeded
 from accounts.models import Account
 from core.queue.due import GIVE_UP_AFTER
 from payments import attention, customers
@@ -108,21 +112,50 @@ def test_billing_is_turned_on_for_an_account_and_how_it_pays_is_changed(
     assert (account.billed, Customer.objects.get().email) == (True, "pay@example.com")
     change = f"/admin/payments/customer/{account.pk}/change/"
     for form, why in (
-        ({"mode": "metered", "credit_limit_cents": ""}, "up to it, it casts"),
-        ({"mode": "metered", "credit_limit_cents": "0"}, "up to it, it casts"),
+        ({"billed": "on", "mode": "metered", "credit_limit_cents": ""}, "up to it, it casts"),
+        ({"billed": "on", "mode": "metered", "credit_limit_cents": "0"}, "up to it, it casts"),
     ):
         assert why in shown(operator.post(change, form).text)
-    assert operator.post(change, {"mode": "metered", "credit_limit_cents": "5000"}).status_code == 302
+    assert operator.post(change, {"billed": "on", "mode": "metered", "credit_limit_cents": "5000"}).status_code == 302
     assert (Customer.objects.get().mode, Subscription.objects.count()) == ("metered", 1)
-    assert operator.post(change, {"mode": "prepaid", "credit_limit_cents": "5000"}).status_code == 302
+    assert operator.post(change, {"billed": "on", "mode": "prepaid", "credit_limit_cents": "5000"}).status_code == 302
     customer = Customer.objects.get()
     assert (customer.mode, customer.credit_limit_cents) == ("prepaid", None)
     Customer.objects.update(email="")
-    assert "e-mail address" in shown(operator.post(change, {"mode": "metered", "credit_limit_cents": "1"}).text)
+    assert "e-mail address" in shown(
+        operator.post(change, {"billed": "on", "mode": "metered", "credit_limit_cents": "1"}).text
+    )
     assert Customer.objects.get().mode == "prepaid"
     entries = AuditEntry.objects.filter(action__startswith="admin.customer").order_by("id")
     assert [entry.action.rpartition(".")[2] for entry in entries] == ["add", "change", "change"]
     assert operator.post(f"/admin/payments/customer/{account.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_billing_is_turned_off_for_an_account_and_on_again(operator: Client, account: Account, billing: None):
+    customer = customers.begin(account)
+    credit.book(account.pk, "grant", 5, "g", by="x")
+    Customer.objects.update(auto_topup_below_cents=1, auto_topup_cents=100)
+    before = budget.hold(account, cast_id=uuid.uuid4(), cents=5)
+    change = f"/admin/payments/customer/{account.pk}/change/"
+    Customer.objects.update(mode="metered", credit_limit_cents=1)
+    refused = operator.post(change, {"mode": "metered", "credit_limit_cents": "1"})
+    assert "Make it prepaid first" in shown(refused.text)
+    account.refresh_from_db()
+    assert account.billed
+    Customer.objects.update(mode="prepaid", credit_limit_cents=None)
+    assert operator.post(change, {"mode": "prepaid"}).status_code == 302
+    account.refresh_from_db()
+    customer.refresh_from_db()
+    assert (account.billed, customer.auto_topup_off_reason) == (False, "Billing was turned off.")
+    free = budget.hold(account, cast_id=uuid.uuid4(), cents=7)
+    assert (before.on_credit, free.on_credit) == (True, False)
+    for entry in (before, free):
+        budget.settle(entry.cast_id, capture_cents=None)
+    assert operator.post(change, {"billed": "on", "mode": "prepaid"}).status_code == 302
+    account.refresh_from_db()
+    with pytest.raises(BudgetExceeded), transaction.atomic():
+        budget.hold(account, cast_id=uuid.uuid4(), cents=1)
+    call_command("verifyledger")
 
 
 def test_a_refund_is_asked_for_given_once_and_taken_from_credit(operator: Client, account: Account, stripe: Stripe):
