@@ -32,6 +32,15 @@ def begin_setup(customer: Customer, *, return_url: str) -> CardSetup:
     The page leads back to `return_url`, also whoever leaves it without a card.
     """
     setup = CardSetup.objects.create(customer=customer, return_url=return_url)
+    try:
+        return _open_page(setup)
+    except client.Missing:  # the customer may have been deleted at Stripe; then the next has another
+        refresh(customer)
+        raise
+
+
+def _open_page(setup: CardSetup) -> CardSetup:
+    customer, return_url = setup.customer, setup.return_url
     about = {"setup": str(setup.pk), "account": str(customer.pk)}
     wanted: SessionCreateParams = {
         "mode": "setup",
@@ -131,7 +140,7 @@ def refresh(customer: Customer) -> None:
         with client.errors():
             facts = client.plain(client.client().v1.customers.retrieve(customer.stripe_id))
             if facts.get("deleted"):
-                return  # an event of its own says so
+                return customers.note_deleted(customer, facts["id"])
             usual = _usual_card(facts)
         # Of several looks at once, the one that was noted first may have seen less than the others: these look again.
         as_seen = Customer.objects.filter(pk=customer.pk, key=customer.key, card_version=customer.card_version)

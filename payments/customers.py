@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# After which what Stripe did not answer is looked for: it repeats a failure of its own for as long as it keeps the key.
+LOOK_AFTER = dt.timedelta(minutes=10)
 CLOCKS = dt.timedelta(hours=1)  # by which Stripe's clock and ours may differ, amply
 NO_CARD: dict[str, Any] = {
     "payment_method_id": "",
@@ -73,7 +75,7 @@ def at_stripe(customer: Customer) -> str:
         return customer.stripe_id
     now = timezone.now()
     Customer.objects.filter(pk=customer.pk, key=customer.key, first_sent_at=None).update(first_sent_at=now)
-    long_ago = customer.first_sent_at is not None and now - customer.first_sent_at > client.KEY_LASTS
+    long_ago = customer.first_sent_at is not None and now - customer.first_sent_at > LOOK_AFTER
     made = _found(customer) if long_ago else None
     if made is None:
         if long_ago:
@@ -141,9 +143,14 @@ def fold_customer(found: StripeObject) -> bool:
     if customer is None or not client.of_our_mode(facts):
         return False
     if facts.get("deleted"):
-        gone = Customer.objects.filter(pk=customer.pk, stripe_id=facts["id"], deleted_at=None)
-        if gone.update(deleted_at=timezone.now(), **NO_CARD):
-            logger.warning("customer deleted at Stripe", extra={"account": customer.pk, "customer": facts["id"]})
+        note_deleted(customer, facts["id"])
     else:
         cards.refresh(customer)
     return True
+
+
+def note_deleted(customer: Customer, stripe_id: str) -> None:
+    """Note that Stripe's customer is gone for good: another is made when one is needed."""
+    gone = Customer.objects.filter(pk=customer.pk, stripe_id=stripe_id, deleted_at=None)
+    if gone.update(deleted_at=timezone.now(), **NO_CARD):
+        logger.warning("customer deleted at Stripe", extra={"account": customer.pk, "customer": stripe_id})

@@ -210,11 +210,10 @@ def _declined(row: TopUp, exc: client.Declined) -> None:
 def _refused(row: TopUp, exc: client.Refused) -> None:
     extra = {"topup": str(row.pk), "code": exc.code, "request": exc.request_id, "why": str(exc)}
     logger.error("top-up refused by Stripe", extra=extra)
-    if exc.code in CARD_GONE and not row.hosted:
-        end(row, State.FAILED, "card_gone")
+    known = "card_gone" if exc.code in CARD_GONE and not row.hosted else exc.code
+    end(row, State.FAILED, known if known in words.PLAIN else "refused")
+    if exc.code in CARD_GONE:  # or the customer is
         cards.refresh(row.customer)
-    else:
-        end(row, State.FAILED, exc.code if exc.code in words.PLAIN else "refused")
 
 
 def _replaced_is_cancelled(row: TopUp) -> bool:
@@ -261,7 +260,12 @@ def look(row: TopUp) -> None:
             session = client.client().v1.checkout.sessions.retrieve(row.session_id)
         cards.fold_session(session)
     elif row.intent_id:
-        fold_facts(look_up(row.intent_id))
+        facts = look_up(row.intent_id)
+        fold_facts(facts)
+        if facts["status"] in topups.UNCONFIRMED and timezone.now() - row.created_at > client.KEY_LASTS:
+            # Stripe failed halfway: nothing will be taken, and while it is there nothing ends it.
+            with client.errors():
+                topups.fold_intent(client.client().v1.payment_intents.cancel(row.intent_id))
 
 
 def finish(row: TopUp) -> None:

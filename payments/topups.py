@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 State, Origin = TopUp.State, TopUp.Origin
 SUCCEEDED, FAILED = "topup.succeeded", "topup.failed"
+UNCONFIRMED = ("requires_payment_method", "requires_confirmation")  # without an error: the card is not yet charged
 # After which a worker takes over from who began a top-up and does what follows by himself.
 TAKE_OVER = dt.timedelta(seconds=30)
 
@@ -120,6 +121,8 @@ def fold_facts(facts: dict[str, Any]) -> bool:
         end(topup, State.FAILED, error.get("code") or "", error.get("decline_code") or "", intent_id=facts["id"])
     elif status == "processing":
         _go_on(topup, State.PROCESSING, intent_id=facts["id"])
+    elif status in UNCONFIRMED:
+        _go_on(topup, State.NEW, intent_id=facts["id"])
     return True
 
 

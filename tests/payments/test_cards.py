@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from payments import autotopup, cards, customers
-from payments.client import Unavailable
+from payments import autotopup, cards, customers, topup_work, topups
+from payments.client import Missing, Unavailable
 from payments.models import Customer
 from tests.payments.paying import (
     NEEDS_HOLDER,
@@ -72,13 +72,18 @@ def test_an_unanswered_request_makes_one_customer(stripe, account, customer, mon
     assert len(stripe.objects("customer")) == 1
 
 
-def test_after_a_day_a_customer_that_was_never_made_is_made(stripe, customer, monkeypatch):
-    stripe.faults(api={"reset_before": 1, "times": 1, "paths": "/v1/customers$"})
-    with pytest.raises(Unavailable):
-        customers.at_stripe(customer)
-    now = timezone.now() + dt.timedelta(hours=30)
+@pytest.mark.parametrize("trouble", ["reset_before", "error_500_kept", "error_500_kept_after"])
+@pytest.mark.parametrize("waited", [dt.timedelta(minutes=15), dt.timedelta(hours=30)])
+def test_a_customer_whose_making_failed_at_stripe_is_there_soon(stripe, customer, monkeypatch, trouble, waited):
+    """Stripe answers its own failure again for as long as it keeps the key: a day, in which nobody could pay."""
+    stripe.faults(api={trouble: 1, "times": 1, "paths": "/v1/customers$"})
+    for _ in range(2 if "kept" in trouble else 1):
+        with pytest.raises(Unavailable):
+            customers.at_stripe(customer)
+    now = timezone.now() + waited
     monkeypatch.setattr(timezone, "now", lambda: now)
-    assert customers.at_stripe(customer) == stripe.objects("customer")[0]["id"]
+    [made] = {customers.at_stripe(customer), customers.at_stripe(customer)}
+    assert [made] == [one["id"] for one in stripe.objects("customer")]
 
 
 def test_a_customer_deleted_at_stripe_is_made_anew_without_its_card(stripe, account):
@@ -90,6 +95,19 @@ def test_a_customer_deleted_at_stripe_is_made_anew_without_its_card(stripe, acco
     assert customer.deleted_at is not None
     assert customer.payment_method_id == ""
     assert customers.at_stripe(customer) != gone
+
+
+def test_who_learns_by_a_refusal_that_the_customer_is_gone_has_another_the_next_time(stripe, account):
+    """No webhook has told yet."""
+    customer = with_card(stripe, account)
+    stripe.client().v1.customers.delete(customer.stripe_id)
+    with pytest.raises(Missing):
+        cards.begin_setup(customer, return_url=RETURN_URL)
+    assert cards.begin_setup(customer, return_url=RETURN_URL).url
+    customer.refresh_from_db()
+    stripe.client().v1.customers.delete(customer.stripe_id)
+    pages = [topup_work.advance(topups.begin(customer, 2000, by="bursar", hosted=True)) for _ in range(2)]
+    assert [page.state for page in pages] == ["failed", "requires_action"]
 
 
 def test_the_address_for_receipts_changes_at_stripe_and_here(stripe, customer):

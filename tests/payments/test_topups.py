@@ -276,6 +276,24 @@ def test_after_a_day_of_doubt_stripe_s_list_decides_and_nothing_is_sent_again(st
     assert len(stripe.objects("payment_intent")) == (1 if acted else 0)
 
 
+def test_a_payment_that_stripe_left_half_made_ends_after_a_day(stripe, account, monkeypatch):
+    """It would be found again and again, and hold up every later charge of the card."""
+    customer = with_card(stripe, account)
+    topup = topups.begin(customer, 2500, by="bursar")
+    TopUp.objects.filter(pk=topup.pk).update(first_sent_at=timezone.now())
+    half = {"amount": 2500, "currency": "usd", "customer": customer.stripe_id, "metadata": {"topup": str(topup.pk)}}
+    made = stripe.client().v1.payment_intents.create({**half, "allowed_payment_method_types": ["card"]})
+    begun = timezone.now()
+    for hours, state in ((1, State.NEW), (24, State.CANCELLED)):
+        now = begun + dt.timedelta(hours=hours)
+        monkeypatch.setattr(timezone, "now", lambda now=now: now)
+        later(TopUp)
+        work(TopUp)
+        topup.refresh_from_db()
+        assert (topup.state, topup.intent_id) == (state, made.id)
+    assert booked(account) == []
+
+
 @pytest.mark.parametrize("acted", [True, False])
 def test_a_worker_killed_around_the_call_leaves_one_payment(stripe, account, monkeypatch, acted):
     """It dies after its intent is committed, before the call; or after the call, before its answer is folded."""
