@@ -16,8 +16,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import credit, events
-from payments import autotopup, client, topups
-from payments.models import Dispute, TopUp
+from accounts.models import Credit
+from payments import autotopup, client, invoices, topups
+from payments.models import Customer, Dispute, TopUp
 
 if TYPE_CHECKING:
     from stripe import StripeObject
@@ -42,7 +43,7 @@ def fold_dispute(found: StripeObject) -> bool:
         return False
     topup = topups.paid_by(client.id_of(facts.get("payment_intent")))
     if topup is None:
-        return False
+        return _fold_of_invoice(facts)
     if facts["currency"] != settings.BILLING_CURRENCY:
         logger.error("dispute in another currency", extra={"topup": str(topup.pk), "dispute": facts["id"]})
         return True
@@ -54,6 +55,31 @@ def fold_dispute(found: StripeObject) -> bool:
         if facts["status"] == WON:
             # What was taken: the amount may have been another at first.
             credit.book(topup.customer_id, "won", dispute.cents, f"{dispute.pk}:won")
+    return True
+
+
+def _fold_of_invoice(facts: dict[str, Any]) -> bool:
+    """Do the same for an invoice that a metered customer has paid, up to what was credited of it."""
+    invoice = invoices.paid_by(client.id_of(facts.get("payment_intent")))
+    if invoice is None:
+        return False
+    cents = invoice.usage_cents * facts["amount"] // max(invoice.total_cents, facts["amount"])  # without the taxes
+    data = {
+        "dispute_id": facts["id"],
+        "invoice_id": invoice.pk,
+        "cents": cents,
+        "currency": settings.BILLING_CURRENCY,
+        "reason": facts["reason"],
+    }
+    with transaction.atomic():
+        Customer.objects.select_for_update(no_key=True).get(pk=invoice.customer_id)
+        taken = Credit.objects.filter(source=facts["id"]).first()
+        if facts["status"] in TAKEN and taken is None and cents:
+            events.tell(invoice.customer_id, OPENED, f"{OPENED}:{facts['id']}", data)
+            credit.book(invoice.customer_id, "dispute", -cents, facts["id"], note=f"{invoice}: {facts['reason']}")
+            logger.error("invoice disputed", extra={"invoice": invoice.pk, "dispute": facts["id"]})
+        if facts["status"] == WON:
+            credit.book(invoice.customer_id, "won", cents if taken is None else -taken.cents, f"{facts['id']}:won")
     return True
 
 

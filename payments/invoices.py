@@ -59,6 +59,19 @@ def fold_invoice(found: Any) -> bool:
     return True
 
 
+def paid_by(intent: str) -> Invoice | None:
+    """Return the invoice of ours that a payment paid, None if it paid none. Raise what `client.errors` raises."""
+    if not intent:
+        return None
+    with client.errors():
+        stripe = client.client().v1
+        found = stripe.invoice_payments.list({"payment": {"type": "payment_intent", "payment_intent": intent}})
+        named = _id(found.data[0].invoice) if found.data else ""
+        if named and not Invoice.objects.filter(pk=named, status=PAID).exists():
+            fold_invoice(stripe.invoices.retrieve(named))
+    return Invoice.objects.filter(pk=named, status=PAID).first()
+
+
 def usage_cents(found: Any) -> int:
     """Return what an invoice says for our usage, before discounts and without taxes. Raise what `client.errors` raises.
 

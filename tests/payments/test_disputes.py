@@ -8,8 +8,9 @@ import pytest
 
 from accounts import budget
 from accounts.errors import BudgetExceeded
-from payments import autotopup, disputes, topup_work, topups
-from payments.models import Dispute, TopUp
+from payments import autotopup, disputes, folding, subscriptions, topup_work, topups
+from payments.models import Dispute, Invoice, Subscription, TopUp
+from tests.payments.metered import Both, captured
 from tests.payments.paying import booked, fold_events, remaining, told, with_card
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +105,29 @@ def test_a_dispute_of_somebody_else_s_payment_is_nobody_s(stripe, account, paid)
     fold_events(stripe)
     assert booked(account) == [("topup", 2500)]
     assert not Dispute.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("amount", "outcome", "left"), [(3000, "won", 10_000), (3000, "lost", 7000), (1000, "lost", 9000)]
+)
+def test_a_dispute_of_a_paid_invoice_takes_what_was_credited_of_it(stripe, sold, clock, account, amount, outcome, left):
+    """Else a metered account could cast, pay and have its bank take the money back, month after month."""
+    both = Both(sold, clock, with_card(stripe, account))
+    subscriptions.set_mode(both.customer, "metered", 10_000, by="Ridcully")
+    both.work()
+    account.refresh_from_db()
+    both.customer.refresh_from_db()
+    captured(both.customer, 3000)
+    both.rounds_of_hours(3)
+    stripe.close_period(Subscription.objects.get().stripe_id)
+    [payment] = stripe.objects("payment_intent")
+    dispute = stripe.dispute(payment["id"], amount=amount)
+    # It may be the first that is learnt of the payment.
+    assert folding.fold("dispute", dispute["id"])
+    assert remaining(account) == 10_000 - amount
+    [event] = told(account, "dispute.opened")
+    assert event["invoice_id"] == Invoice.objects.get().pk
+    stripe.decide(dispute["id"], outcome)
+    fold_events(stripe)
+    fold_events(stripe, order=list)
+    assert remaining(account) == left
