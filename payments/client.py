@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 if TYPE_CHECKING:
-    from stripe import StripeClient
+    from stripe import StripeClient, StripeError
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ class StripeTrouble(Exception):
 
 class Unavailable(StripeTrouble):
     """Stripe did not answer, failed, or limits us. It may have acted all the same: ask again under the same key."""
+
+
+class Spent(Unavailable):
+    """Stripe failed, and repeats that for as long as it keeps the idempotency key: see payments.keys."""
 
 
 class Declined(StripeTrouble):
@@ -115,12 +119,8 @@ def errors() -> Iterator[None]:
     except stripe.APIError as exc:
         # Stripe failed, or something between us answered in its place: neither says that nothing was done. What that
         # wrote is not told on: it may be half of an answer.
-        said = (
-            told(exc)
-            if isinstance(exc.json_body, dict) and "error" in exc.json_body
-            else "Stripe's answer can't be read."
-        )
-        raise Unavailable(
+        said = told(exc) if _is_stripes(exc) else "Stripe's answer can't be read."
+        raise (Spent if _is_kept(exc) else Unavailable)(
             f"{said} (HTTP {exc.http_status})", code=exc.code or "", request_id=exc.request_id or ""
         ) from exc
     except (stripe.APIConnectionError, stripe.RateLimitError) as exc:
@@ -132,6 +132,16 @@ def errors() -> Iterator[None]:
             Unavailable if unknown else Missing if exc.http_status == 404 or exc.code == "resource_missing" else Refused
         )
         raise kind(told(exc), code=exc.code or "", request_id=exc.request_id or "") from exc
+
+
+def _is_stripes(exc: StripeError) -> bool:
+    return isinstance(exc.json_body, dict) and "error" in exc.json_body
+
+
+def _is_kept(exc: StripeError) -> bool:
+    """Whether a failure is Stripe's own, and an old one."""
+    replayed = {name.lower(): value for name, value in (exc.headers or {}).items()}.get("idempotent-replayed")
+    return _is_stripes(exc) and replayed == "true" and (exc.http_status or 0) >= 500
 
 
 def told(exc: Exception) -> str:

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Account
-from payments import client
-from payments.models import Customer, idempotency_key
+from payments import client, keys
+from payments.models import Customer
 
 if TYPE_CHECKING:
     from stripe import StripeObject
@@ -76,10 +76,11 @@ def at_stripe(customer: Customer) -> str:
     now = timezone.now()
     Customer.objects.filter(pk=customer.pk, key=customer.key, first_sent_at=None).update(first_sent_at=now)
     long_ago = customer.first_sent_at is not None and now - customer.first_sent_at > LOOK_AFTER
-    made = _found(customer) if long_ago else None
+    made = _found(customer) if long_ago or customer.spent_at else None
     if made is None:
         if long_ago:
             _begin_anew(customer)
+        keys.renew(customer, keys.NO_REST)  # a second one, without a card, costs nothing
         made = _made(customer)
     mine = Customer.objects.filter(pk=customer.pk, key=customer.key, stripe_id=None)
     mine.update(stripe_id=made, livemode=client.live())
@@ -95,8 +96,8 @@ def _made(customer: Customer) -> str:
     if customer.email:
         wanted["email"] = customer.email
     try:
-        with client.errors():
-            made = client.client().v1.customers.create(wanted, {"idempotency_key": idempotency_key(customer)})
+        with keys.asking(customer) as options:
+            made = client.client().v1.customers.create(wanted, options)
     except client.KeyReused:  # the name or the address was changed after we had asked
         if (found := _found(customer)) is not None:
             return found
@@ -121,6 +122,7 @@ def _found(customer: Customer) -> str | None:
 def _begin_anew(customer: Customer) -> None:
     """Forget a customer that is not at Stripe any more, or that was never made there."""
     anew: dict[str, Any] = {"key": uuid.uuid4(), "stripe_id": None, "livemode": None, "first_sent_at": timezone.now()}
+    anew |= {"keys_spent": 0, "spent_at": None}
     Customer.objects.filter(pk=customer.pk, key=customer.key).update(**anew, **NO_CARD, deleted_at=None)
     customer.refresh_from_db()
 

@@ -21,8 +21,8 @@ from accounts.models import LedgerEntry
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments import catalog, client, counting
-from payments.models import MESSAGE_CHARS, MeterReport, Subscription, idempotency_key
+from payments import catalog, client, counting, keys
+from payments.models import MESSAGE_CHARS, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,7 @@ def send(report: MeterReport) -> dt.datetime | None:
     if not report.mine().update(first_sent_at=report.first_sent_at or now, last_sent_at=now):
         return None  # another worker has taken over
     try:
+        keys.renew(report, keys.NO_REST)  # Stripe counts its name once, under whatever key
         create_event(report)
     except (client.Unavailable, client.Unauthorized) as exc:
         return wait(report, exc)
@@ -164,7 +165,7 @@ def send(report: MeterReport) -> dt.datetime | None:
 def create_event(report: MeterReport) -> None:
     """Raise what `client.errors` raises."""
     payload = {catalog.CUSTOMER_KEY: str(report.customer.stripe_id), catalog.VALUE_KEY: str(report.cents)}
-    with client.errors():
+    with keys.asking(report) as options:
         client.client().v1.billing.meter_events.create(
             {
                 "event_name": catalog.EVENT_NAME,
@@ -172,7 +173,7 @@ def create_event(report: MeterReport) -> None:
                 "timestamp": int(report.happened_at.timestamp()),
                 "payload": payload,
             },
-            {"idempotency_key": idempotency_key(report)},
+            options,
         )
 
 

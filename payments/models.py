@@ -19,7 +19,17 @@ STRIPE_ID_CHARS = 255  # Source: https://docs.stripe.com/upgrades, "object IDs"
 MESSAGE_CHARS = 500
 
 
-class Customer(DueRow):
+class AskedRow(DueRow):
+    """What Stripe is asked for under an idempotency key of its own; see payments.keys."""
+
+    keys_spent = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    spent_at = models.DateTimeField(null=True, editable=False)  # when the present key was found to be used up
+
+    class Meta(DueRow.Meta):
+        abstract = True
+
+
+class Customer(AskedRow):
     """An account as Stripe knows it, and how it pays."""
 
     class Mode(models.TextChoices):
@@ -87,7 +97,7 @@ class CardSetup(models.Model):
         return f"{self.id} of {self.customer_id}"
 
 
-class TopUp(DueRow):
+class TopUp(AskedRow):
     """Money to be taken from a card, once, and credited, once."""
 
     class State(models.TextChoices):
@@ -154,7 +164,7 @@ class TopUp(DueRow):
         return f"{self.cents} by {self.customer_id}, {self.state}"
 
 
-class Refund(DueRow):
+class Refund(AskedRow):
     """Money of a top-up to be given back, as an operator decided."""
 
     class State(models.TextChoices):
@@ -202,7 +212,7 @@ class Dispute(models.Model):
         return f"{self.id} {self.status}"
 
 
-class Subscription(DueRow):
+class Subscription(AskedRow):
     """A time in which a customer is metered: what is captured in it is reported to Stripe, and invoiced each month."""
 
     class State(models.TextChoices):
@@ -244,7 +254,7 @@ class Subscription(DueRow):
         return f"{self.stripe_id or self.id} of {self.customer_id}, {self.state}"
 
 
-class MeterReport(DueRow):
+class MeterReport(AskedRow):
     """What an account's casts came to in one hour, as reported to Stripe's meter, once."""
 
     class State(models.TextChoices):
@@ -404,10 +414,13 @@ class Books(models.Model):
 def idempotency_key(row: TopUp | Refund | MeterReport | CardSetup | Customer | Subscription, of: str = "") -> str:
     """Return the key under which Stripe does a row's request once: the same whenever it is asked again.
 
-    What was certainly refused is asked for under another key: Stripe may have kept the refusal. `of`: which request,
+    What was certainly refused, or failed, is asked for under another key: Stripe keeps its answer. `of`: which request,
     where a row has several.
     """
     # Accounts are numbered from 1 in every installation, and two may share a Stripe account.
     own = row.key if isinstance(row, Customer) else uuid.UUID(str(row.pk))
+    spent = 0 if isinstance(row, CardSetup) else row.keys_spent
     refusals = row.refusals if isinstance(row, MeterReport | Subscription) else 0
-    return "-".join(filter(None, [row._meta.model_name, str(own), str(refusals or ""), of]))
+    number = str(spent + 1) if spent else ""
+    # That of a report ends in its name.
+    return "-".join(filter(None, [row._meta.model_name, number, str(own), str(refusals or ""), of]))

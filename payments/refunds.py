@@ -20,11 +20,11 @@ from accounts import credit
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments import autotopup, client, topups
+from payments import autotopup, client, keys, topups
 from payments.currency import chargeable, money
 from payments.customers import CLOCKS
 from payments.errors import RefundRefused
-from payments.models import MESSAGE_CHARS, Refund, TopUp, idempotency_key
+from payments.models import MESSAGE_CHARS, Refund, TopUp
 from payments.topup_work import LONGEST, SHORTEST, SOONEST_LOOK
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ def send(row: Refund) -> None:
     if timezone.now() - (first or row.created_at) > client.KEY_LASTS:
         move(row, State.FAILED, message="Stripe could not be reached for a day. Nothing was refunded.")
         return
+    keys.renew(row)
     Refund.objects.filter(pk=row.pk, first_sent_at=None).update(first_sent_at=timezone.now())
     wanted: RefundCreateParams = {
         "payment_intent": row.topup.intent_id or "",
@@ -198,8 +199,8 @@ def send(row: Refund) -> None:
         "metadata": {"refund": str(row.pk), "topup": str(row.topup_id)},
     }
     try:
-        with client.errors():
-            made = client.client().v1.refunds.create(wanted, {"idempotency_key": idempotency_key(row)})
+        with keys.asking(row) as options:
+            made = client.client().v1.refunds.create(wanted, options)
         fold_refund(made)
     except (client.Unauthorized, client.Unavailable):
         raise

@@ -19,9 +19,9 @@ from accounts.models import Credit
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments import catalog, client, customers, metering
+from payments import catalog, client, customers, keys, metering
 from payments.currency import money
-from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription, idempotency_key
+from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -164,14 +164,15 @@ def begin(own: Subscription) -> dt.datetime | None:
         # There is none, as we have just seen; another key is as good as the old one.
         own.mine().update(first_sent_at=None, refusals=own.refusals + 1)
         return now
+    keys.renew(own)
     price = catalog.price()
     if not own.mine().update(first_sent_at=own.first_sent_at or now):
         return None
     try:
-        with client.errors():
+        with keys.asking(own) as options:
             made = client.client().v1.subscriptions.create(
                 asked(own, price.id),  # type: ignore[arg-type]
-                {"idempotency_key": idempotency_key(own)},
+                options,
             )
     except client.Refused as exc:
         if not isinstance(exc, client.Unauthorized | client.KeyReused):
@@ -209,12 +210,11 @@ def finish(own: Subscription) -> dt.datetime | None:
     if MeterReport.objects.filter(customer=own.customer_id, state__in=MeterReport.OPEN).exists():
         return now + dt.timedelta(minutes=1)
     if own.status not in OVER:
+        keys.renew(own)  # what is ended already is not ended again
         try:
-            with client.errors():
+            with keys.asking(own, "end") as options:
                 ended = client.client().v1.subscriptions.cancel(
-                    str(own.stripe_id),
-                    {"invoice_now": True, "prorate": False},
-                    {"idempotency_key": f"{idempotency_key(own)}-end"},
+                    str(own.stripe_id), {"invoice_now": True, "prorate": False}, options
                 )
         except client.Missing:  # ended already, or by somebody else
             with client.errors():

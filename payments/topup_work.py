@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
-from payments import cards, client, customers, topups, words
-from payments.models import MESSAGE_CHARS, TopUp, idempotency_key
+from payments import cards, client, customers, keys, topups, words
+from payments.models import MESSAGE_CHARS, TopUp
 from payments.topups import State, end, fold_facts, look_up
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def send(row: TopUp) -> None:
         return
     if _is_given_up(row):
         return
+    keys.renew(row)
     try:
         customer = customers.at_stripe(row.customer)
         if row.replaced_intent_id and not _replaced_is_cancelled(row):
@@ -163,8 +164,8 @@ def _charge(row: TopUp, customer: str) -> None:
         "metadata": _about(row),
         "expand": ["latest_charge"],
     }
-    with client.errors():
-        made = client.client().v1.payment_intents.create(wanted, {"idempotency_key": idempotency_key(row)})
+    with keys.asking(row) as options:
+        made = client.client().v1.payment_intents.create(wanted, options)
     topups.fold_intent(made)
 
 
@@ -191,8 +192,8 @@ def _open_page(row: TopUp, customer: str) -> None:
         "success_url": row.return_url,
         "cancel_url": row.return_url,
     }
-    with client.errors():
-        made = client.client().v1.checkout.sessions.create(wanted, {"idempotency_key": idempotency_key(row, "page")})
+    with keys.asking(row, "page") as options:
+        made = client.client().v1.checkout.sessions.create(wanted, options)
     topups.note_page(row, client.plain(made))
 
 
@@ -241,7 +242,9 @@ def _found(row: TopUp) -> bool:
         return False
     # Ours is among those made since; Stripe's clock may be behind.
     since: Any = {"gte": int((row.first_sent_at - customers.CLOCKS).timestamp())}
-    listed: Any = {"customer": row.customer.stripe_id, "created": since, "limit": 100}
+    listed: Any = {"created": since, "limit": 100}
+    if (made := row.customer.first_sent_at) is None or made <= row.first_sent_at:
+        listed["customer"] = row.customer.stripe_id  # else it was asked for with one that was deleted since
     stripe = client.client().v1
     with client.errors():
         pages = stripe.checkout.sessions.list(listed) if row.hosted else stripe.payment_intents.list(listed)

@@ -251,6 +251,7 @@ def _want_holder(topup: TopUp, intent: str) -> None:
         replaced_intent_id=intent,
         intent_id=None,
         first_sent_at=None,
+        spent_at=None,
         code=code,
         decline_code=code,
         message=words.PLAIN[code],

@@ -45,7 +45,7 @@ def test_a_report_is_sent_and_counts_when_stripes_sum_has_it(both):
     assert len(both.stripe.record("/v1/billing/meter_events")) == 1
 
 
-@pytest.mark.parametrize("trouble", [LOST, AWAY, {"api": {"rate_limit": 1.0}}, {"api": {"error_5xx": 1.0}}, KEPT])
+@pytest.mark.parametrize("trouble", [LOST, AWAY, {"api": {"rate_limit": 1.0}}, {"api": {"error_5xx": 1.0}}])
 def test_in_trouble_the_same_is_asked_under_the_same_name_until_it_is_known(both, trouble):
     report = both.cast(50)
     both.stripe.faults(**trouble)
@@ -59,7 +59,18 @@ def test_in_trouble_the_same_is_asked_under_the_same_name_until_it_is_known(both
     assert (states(), both.total()) == (["counted"], 50)
 
 
-@pytest.mark.parametrize(("trouble", "counted"), [(LOST, True), (KEPT, True), (AWAY, False)])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_failure_that_stripe_keeps_is_gone_round_by_another_key_for_the_same_name(both, counted):
+    report = both.cast(50)
+    fault = "error_500_kept_after" if counted else "error_500_kept"
+    both.stripe.faults(api={fault: 1.0, "times": 1, "paths": "meter_events"})
+    both.rounds(12, dt.timedelta(minutes=5))
+    assert (states(), both.events()) == (["counted"], [(str(report.pk), 50)])
+    asked = [one["idempotency_key"] for one in both.stripe.record("/v1/billing/meter_events")]
+    assert asked == [f"meterreport-{report.pk}"] * 2 + [f"meterreport-2-{report.pk}"]
+
+
+@pytest.mark.parametrize(("trouble", "counted"), [(LOST, True), (AWAY, False)])
 def test_after_the_day_for_which_names_are_known_the_sum_decides(both, trouble, counted):
     """Stripe would count the same name again by then: sent once more, it would be paid twice."""
     report = both.cast(50)
