@@ -2,6 +2,9 @@
 
 Work is done in lanes: of an account, or of an address that shows no known key. The threads go round the lanes that have
 work waiting, and a lane has a part of them at most. Which lane a request is in is for this alone: it opens nothing.
+
+Work that waits for somebody else's service steps aside: it gives its turn back, so that the threads go on with other
+work, and only so much of it waits at a time.
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict, deque
+import threading
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from typing import TypeVar
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from core.api.address import client_address, counted_as
@@ -38,6 +43,70 @@ class Lane:
         self.waiting: deque[asyncio.Future[None]] = deque()
 
 
+class Turn:
+    """A thread that works for a lane."""
+
+    def __init__(self, shares: Shares, name: Hashable) -> None:
+        self.shares, self.name = shares, name
+        self.aside = False  # it has given its place to others
+
+    def do(self, work: Callable[[], T]) -> T:
+        _here.turn = self
+        try:
+            return work()
+        finally:
+            _here.turn = None
+            if self.aside:
+                aside.leave(self.name)
+
+
+class Aside:
+    """How much work waits for others' services, in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting: Counter[Hashable] = Counter()
+
+    def enter(self, name: Hashable) -> bool:
+        most = settings.OUTSIDE_THREADS
+        with self.lock:
+            # A lane has half of it, as it can't have all threads either.
+            if self.waiting.total() >= most or self.waiting[name] >= max(1, most // 2):
+                return False
+            self.waiting[name] += 1
+            return True
+
+    def leave(self, name: Hashable) -> None:
+        with self.lock:
+            self.waiting[name] -= 1
+            if not self.waiting[name]:
+                del self.waiting[name]
+
+
+_here = threading.local()
+aside = Aside()
+
+
+def serving() -> bool:
+    """Whether this thread works for a request that was given its turn here."""
+    return getattr(_here, "turn", None) is not None
+
+
+def step_aside() -> bool:
+    """Give this thread's turn to others, as what it does next may take long; False if too much waits as it is.
+
+    It lasts until the request is done. Outside a request nobody is in the way.
+    """
+    turn: Turn | None = getattr(_here, "turn", None)
+    if turn is None or turn.aside:
+        return True
+    if not aside.enter(turn.name):
+        return False
+    turn.aside = True
+    turn.shares.leave_from_thread(turn.name)
+    return True
+
+
 class Shares:
     """Which lanes have the threads of a pool. Lives on one event loop."""
 
@@ -53,18 +122,19 @@ class Shares:
         Raise TooManyAtOnce if the lane has as much waiting as it may, unless it was `admitted` before.
         """
         await self._enter(name, admitted)
+        turn = Turn(self, name)
         try:
-            done = pool.submit(work)
+            done = pool.submit(turn.do, work)
         except BaseException:
             self._leave(name)
             raise
         try:
             return await asyncio.wrap_future(done)
         finally:
-            if done.done():
+            if not done.done():  # the client has left, and the thread works on
+                done.add_done_callback(lambda _: None if turn.aside else self.leave_from_thread(name))
+            elif not turn.aside:
                 self._leave(name)
-            else:  # the client has left, and the thread works on
-                done.add_done_callback(lambda _: self._leave_from_thread(name))
 
     async def _enter(self, name: Hashable, admitted: bool) -> None:
         lane = self.lanes.setdefault(name, Lane())
@@ -114,7 +184,7 @@ class Shares:
         if not lane.at_work and not lane.waiting:
             del self.lanes[name]
 
-    def _leave_from_thread(self, name: Hashable) -> None:
+    def leave_from_thread(self, name: Hashable) -> None:
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._leave, name)
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from core import shares
+
 if TYPE_CHECKING:
     from stripe import StripeClient, StripeError
 
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 # Of a worker's threads, what waits for Stripe has this part at most, all kinds together: casts must go on.
 LANE, THREAD_SHARE = "stripe", 0.5
 TIMEOUT = (5.0, 20.0)  # seconds: to connect, and between two bytes of the answer
+REQUEST_TIMEOUT = (3.0, 8.0)  # while somebody waits for our own answer
 # For how long the same request may be repeated under its idempotency key. Stripe keeps keys for 24 hours at least
 # (https://docs.stripe.com/api/idempotent_requests); an hour is left for clocks and slow answers.
 KEY_LASTS = dt.timedelta(hours=23)
@@ -72,20 +75,27 @@ class Unauthorized(Refused):
 
 
 @cache
-def _client(secret_key: str, url: str) -> StripeClient:
+def _client(secret_key: str, url: str, timeout: tuple[float, float]) -> StripeClient:
     import stripe
 
     return stripe.StripeClient(
         secret_key,
         base_addresses={"api": url},
         max_network_retries=0,
-        http_client=stripe.RequestsClient(timeout=TIMEOUT),
+        http_client=stripe.RequestsClient(timeout=timeout),
     )
 
 
 def client() -> StripeClient:
-    """Return the client for STRIPE_SECRET_KEY. Use it within `errors`."""
-    return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL)
+    """Return the client for STRIPE_SECRET_KEY. Use it within `errors`.
+
+    Whoever serves a request steps aside for it, so that others are served meanwhile. Raise Unavailable if so many wait
+    for Stripe already that no more may.
+    """
+    if not shares.step_aside():
+        raise Unavailable("As many requests wait for Stripe as may at a time.")
+    timeout = REQUEST_TIMEOUT if shares.serving() else TIMEOUT
+    return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL, timeout)
 
 
 def live() -> bool:

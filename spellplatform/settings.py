@@ -268,6 +268,8 @@ WEB_QUEUE_EACH: int = env.int("WEB_QUEUE_EACH", default=200, least=1)
 PAGE_THREADS: int = env.int("PAGE_THREADS", default=2, least=1)  # per web process, for pages: admin, login, progress
 PAGE_THREADS_EACH = max(1, PAGE_THREADS - 1)  # for one address
 PAGE_QUEUE_EACH: int = env.int("PAGE_QUEUE_EACH", default=100, least=1)
+# Requests that wait for Stripe at a time, beside these threads; half of them of one account, or address.
+OUTSIDE_THREADS: int = env.int("OUTSIDE_THREADS", default=4, least=1) if BILLING else 0
 # Streams and waiting requests that may be open in one web process; an account's by links count by themselves.
 STREAMS_PER_KEY: int = env.int("STREAMS_PER_KEY", default=1_000, least=1)
 STREAMS_PER_ACCOUNT: int = env.int("STREAMS_PER_ACCOUNT", default=1_000, least=1)

@@ -33,14 +33,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# The shares say how many of a pool's threads work at a time; the others wait for somebody else's service.
+
+
 @lru_cache(maxsize=1)
 def pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="web")
+    return ThreadPoolExecutor(settings.WEB_THREADS + settings.OUTSIDE_THREADS, thread_name_prefix="web")
 
 
 @lru_cache(maxsize=1)
 def page_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(settings.PAGE_THREADS, thread_name_prefix="page")
+    return ThreadPoolExecutor(settings.PAGE_THREADS + settings.OUTSIDE_THREADS, thread_name_prefix="page")
 
 
 class OfLoop:

@@ -86,6 +86,46 @@ def test_whoever_leaves_gives_the_thread_free_only_when_its_work_is_done() -> No
     run(scene)
 
 
+def test_what_steps_aside_gives_its_turn_to_others_and_only_so_much_does(settings: Any) -> None:
+    settings.OUTSIDE_THREADS = 3
+
+    async def scene(pool: ThreadPoolExecutor, work: Work) -> None:
+        ours = Shares(1, each=1, waiting=50)
+
+        def outside(name: str) -> Callable[[], bool]:
+            piece = work.piece(name)
+
+            def run() -> bool:
+                assert shares.serving()
+                entered = shares.step_aside()
+                assert shares.step_aside() is entered  # once for all of a request
+                return entered and bool(piece())
+
+            return run
+
+        names = ["a1", "b1", "b2", "c1"]  # one of three may be of one lane
+        tasks = {name: asyncio.create_task(ours.run(pool, name[0], outside(name))) for name in names}
+        await work.until_begun(3)
+        assert (await tasks["b2"], set(work.begun)) == (False, {"a1", "b1", "c1"})
+        tasks["d1"] = asyncio.create_task(ours.run(pool, "d", outside("d1")))
+        assert await tasks["d1"] is False
+        # The one thread is free for others, also of the same lane.
+        assert await ours.run(pool, "a", lambda: "quick") == "quick"
+        tasks["c1"].cancel()  # its client has left: its thread waits on
+        await asyncio.gather(tasks["c1"], return_exceptions=True)
+        assert shares.aside.waiting.total() == 3
+        for name in work.begun:
+            work.ends[name].set()
+        assert [await tasks[name] for name in ("a1", "b1")] == [True, True]
+        while shares.aside.waiting:
+            await asyncio.sleep(0.001)
+        assert (ours.free, ours.lanes) == (1, {})
+
+    run(scene)
+    assert shares.step_aside()  # whoever serves nobody may wait
+    assert not shares.serving()
+
+
 def test_only_so_many_of_a_lane_wait_but_whoever_was_at_work_before_goes_on() -> None:
     async def scene(pool: ThreadPoolExecutor, work: Work) -> None:
         ours = Shares(1, each=1, waiting=1)
