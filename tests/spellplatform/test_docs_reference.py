@@ -181,7 +181,7 @@ def test_a_runtime_has_words_for_reasons_that_there_are():
 
 
 def test_every_button_is_documented_and_no_other():
-    labels = set(re.findall(r'[=,] ?"((?:Look|Cast|Copy|Apply|Sweep|Send) [^"]+)"', ATTENTION))
+    labels = set(re.findall(r'[=,] ?"((?:Look|Leave|Cast|Copy|Apply|Sweep|Send) [^"]+)"', ATTENTION))
     labels |= {"Cancel", "Resume", "Enable"}
     documented = {row[0] for row in rows(section(OPERATIONS, "What the buttons do"))}
     assert documented == {label.replace(" at all", "").replace(" all", "") for label in labels} | {"Look now"}
