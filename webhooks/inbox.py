@@ -15,6 +15,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts.models import Cast
+from core.db.commits import once_committed
 from core.db.compiled import Insert
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
@@ -145,7 +146,7 @@ def settle(delivery: Delivery, outcome: str, error: str) -> None:
             transaction.on_commit(wakeups.work_is_due)
     if outcome in MAY_BE_LATE and not error and delivery.run_id is not None:
         # Its run may have become known while we stored it, when this row could not be seen yet.
-        transaction.on_commit(lambda: hurry(delivery), robust=True)
+        once_committed(hurry, delivery)
     delivery.outcome, delivery.error = outcome, error
     settled = outcome == Delivery.Outcome.REFUSED or not (error or delivery.due_at)
     delivery.applied_at = timezone.now() if settled else None
@@ -164,16 +165,19 @@ def run_known(repository: str, run: str | None, tag: str = "") -> None:
     Without a run: those in this repository that wait with this `tag` are judged again, as now their title may tell.
     """
     if run is None:
-        waiting = Delivery.due_rows().filter(repository__iexact=repository, event="workflow_run", error="")
-        woken = waiting.filter(body__contains=tag).wake(outcome=Delivery.Outcome.PENDING)
+        of_title = Delivery.objects.filter(repository__iexact=repository, event="workflow_run", body__contains=tag)
+        late = of_title.filter(outcome=Delivery.Outcome.PENDING, error="")
     else:
-        found = Delivery.of_run(repository, int(run)).filter(outcome__in=MAY_BE_LATE, error="")
-        with transaction.atomic():
-            woken = found.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
-            if woken:
-                Delivery.due_rows().filter(pk__in=found.values("pk")).wake()
-    if woken:
-        wakeups.work_is_due()
+        late = Delivery.of_run(repository, int(run)).filter(outcome__in=MAY_BE_LATE, error="")
+    keys = list(late.order_by().values_list("pk", flat=True))
+    if not keys:
+        return
+    with transaction.atomic():
+        # Locked in order: two runs' news may come for the same deliveries at once. What was judged meanwhile stays.
+        still = Delivery.due_rows().locked(keys).filter(outcome__in=MAY_BE_LATE, error="")
+        still.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
+        still.wake()
+    wakeups.work_is_due()
 
 
 def parse(body: bytes) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -29,6 +28,7 @@ from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from casts.versions import as_accepted, each_as_accepted
+from core.db.commits import once_committed
 from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
@@ -189,7 +189,7 @@ def intend_dispatch(cast: Cast) -> Intent | slots.Wait:
         if limited and done:
             slots.took(cast)
             # A turn taken out of order changes who is next: with a slot left, it may be a cast that sleeps.
-            transaction.on_commit(lambda: _offer_slot(cast), robust=True)
+            once_committed(_offer_slot, cast)
         return Intent.COMMITTED if done else Intent.LOST
 
 
@@ -247,7 +247,7 @@ def _tell_run_known(scope: str, key: str | None, tag: str = "") -> None:
     """
     # After the commit: whoever stores a waiting message looks again after its own, so one of the two sees the other.
     for path in settings.RUN_KNOWN:
-        transaction.on_commit(partial(import_string(path), scope, key, tag), robust=True)
+        once_committed(import_string(path), scope, key, tag)
 
 
 def wait_for(cast: Cast, *, reason: str, message: str) -> None:
@@ -308,7 +308,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
         logger.error("run belongs to another cast", extra=extra)
         return
     for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
-        transaction.on_commit(partial(default_storage.delete, stored), robust=True)
+        once_committed(default_storage.delete, stored)
     Artifact.objects.filter(cast=cast_id).delete()
     _move(
         Cast.objects.filter(pk=cast_id),
@@ -674,9 +674,9 @@ def _end(
     for path in settings.CAST_ENDED:
         import_string(path)(ended)
     # After the commit: within it, two casts that end could wait for each other's rows.
-    transaction.on_commit(lambda: _offer_slot(ended), robust=True)
+    once_committed(_offer_slot, ended)
     facts = {"cast_id": str(ended.pk), "status": status, "reason": reason}
-    transaction.on_commit(lambda: logger.info("cast ended", extra=facts), robust=True)
+    once_committed(logger.info, "cast ended", extra=facts)
     return True
 
 

@@ -79,14 +79,23 @@ class DueQuerySet(models.QuerySet[Any]):
 
     def recover(self) -> int:
         now = timezone.now()
-        # The holder died or hangs. A new number keeps it from writing, should it wake up.
-        return self.filter(lease_until__lte=now).update(
-            due_at=now,
-            lease_until=None,
-            claim_number=F("claim_number") + 1,
-            failed_steps=F("failed_steps") + 1,
-            failure="its worker died, or stood still",
-        )
+        late = self.filter(lease_until__lte=now)
+        if not late.exists():
+            return 0
+        with transaction.atomic(using=self.db):
+            if connections[self.db].features.has_select_for_update_skip_locked:
+                # What somebody writes just now is left for the next look: waiting here, with others of these rows
+                # locked, would be a deadlock with whoever wakes several.
+                late = late.select_for_update(skip_locked=True, no_key=True)
+            keys = list(late.values_list("pk", flat=True))
+            # The holder died or hangs. A new number keeps it from writing, should it wake up.
+            return self.filter(pk__in=keys).update(
+                due_at=now,
+                lease_until=None,
+                claim_number=F("claim_number") + 1,
+                failed_steps=F("failed_steps") + 1,
+                failure="its worker died, or stood still",
+            )
 
     def forgive(self) -> int:
         """Forget how often these failed: somebody wants them tried again."""

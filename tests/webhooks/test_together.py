@@ -9,12 +9,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from casts.lifecycle import moves
 from casts.models import Cast
 from casts.runtime import Run
+from core.queue.due import DueQuerySet
+from tests.e2e.platform import until
+from webhooks import inbox
 from webhooks.handlers import HANDLERS
 from webhooks.models import Delivery
 
@@ -166,3 +169,48 @@ def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
     monkeypatch.setitem(HANDLERS, event, real)
     work_off_what_is_due()
     settled(cast)
+
+
+def test_who_wakes_messages_of_one_run_and_who_locks_them_do_not_wait_for_each_other_for_ever(
+    make_cast: Callable[..., Cast], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that the first has not locked turns late while it is at work, and the other locks it."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite lets one transaction write at a time")
+    cast = make_cast()
+    for number in (1, 2):
+        deliver("workflow_job", job_event(cast, "queued", run_id=77, number=number))
+    first = Delivery.objects.earliest("pk")
+    Delivery.objects.update(outcome=Outcome.NOT_OURS)
+    Delivery.objects.filter(pk=first.pk).update(outcome=Outcome.APPLIED)
+    keys, wake, others = list(Delivery.objects.values_list("pk", flat=True)), DueQuerySet.wake, list[threading.Thread]()
+
+    def lock_both() -> None:
+        with transaction.atomic():
+            Delivery.due_rows().locked(keys)
+
+    def slow_wake(rows: Any, **which: Any) -> int:
+        if not others:
+            at_once(partial(Delivery.objects.filter(pk=first.pk).update, outcome=Outcome.NOT_OURS))
+            others.append(threading.Thread(target=at_once, args=(lock_both,)))
+            others[0].start()
+            until(one_waits_for_a_lock)
+        return wake(rows, **which)
+
+    monkeypatch.setattr(DueQuerySet, "wake", slow_wake)
+    inbox.run_known(cast.run_scope, "77")
+    others[0].join(30)
+    assert Delivery.objects.latest("pk").outcome == Outcome.PENDING
+
+
+def one_waits_for_a_lock() -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    found: list[object] = []
+
+    def look() -> None:  # in a transaction of its own: in ours the view would not change
+        with connection.cursor() as cursor:
+            cursor.execute(waiting)
+            found.extend(cursor.fetchall())
+
+    at_once(look)
+    return bool(found)
