@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from accounts import keys
-from accounts.models import Account, ApiKey
+from accounts.models import Account, ApiKey, Membership
 from spellplatform.demo import environment, receive, tour
 from spellplatform.management.commands.demo import Command
 from tests import warm
@@ -131,6 +131,7 @@ def test_key_and_password_stay_between_starts(demo, settings, client):
     assert demo.prepare() == (key, password)
     assert keys.authenticate(key).account.name == "demo"
     assert client.login(username="admin", password=password)
+    assert Membership.objects.get().role == "owner"  # who may pay
     assert ApiKey.objects.count() == 1
     assert mode(settings.VAR_DIR / "login.json") == 0o600
 

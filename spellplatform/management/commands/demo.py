@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts import credit, keys
-from accounts.models import SCOPES, Account, ApiKey, Membership, usual_scopes
+from accounts.models import SCOPES, Account, ApiKey, Membership, Role, usual_scopes
 from casts.spells import toml
 from core.errors import Unauthorized
 from payments import customers
@@ -105,7 +105,8 @@ class Command(BaseCommand):
         if not user.check_password(password):
             user.set_password(password)
             user.save()
-        Membership.objects.get_or_create(account=account, user=user)
+        # The page about money, to which the demo leads, lets owners and admins top up.
+        Membership.objects.update_or_create(account=account, user=user, defaults={"role": Role.OWNER})
         return key, password
 
     def cast(self, key: str) -> str:
