@@ -32,16 +32,6 @@ LEAST = {
     **{"gbp": 30, "jpy": 50, "dkk": 250, "nok": 300, "sek": 300, "pln": 200, "ron": 200, "aed": 200, "bgn": 100},
     **{"czk": 1500, "hkd": 400, "huf": 17500, "mxn": 1000, "myr": 200, "thb": 1000},
 }
-MOST = 99_999_999  # eight digits
-
-
-# What a card can be charged at the least; of other currencies Stripe itself says so.
-# Source: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
-LEAST = {
-    **dict.fromkeys(["usd", "aud", "brl", "cad", "chf", "eur", "inr", "nzd", "sgd"], 50),
-    **{"aed": 200, "bgn": 100, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500, "jpy": 50, "mxn": 1000},
-    **{"myr": 200, "nok": 300, "pln": 200, "ron": 200, "sek": 300, "thb": 1000},
-}
 MOST = 99_999_999  # eight digits, in most currencies
 
 

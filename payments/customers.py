@@ -45,6 +45,16 @@ def begin(account: Account, *, email: str = "") -> Customer:
     return customer
 
 
+def of(account: Account) -> Customer | None:
+    """Return the row of an account whose casts need credit, None of another's.
+
+    Billing also begins with a grant of credit, which knows nothing of payments: then the row is made here.
+    """
+    if not account.billed:
+        return None
+    return Customer.objects.select_related("account").get_or_create(account=account)[0]
+
+
 class StillMetered(ValueError):
     """What the customer casts is invoiced: that has to end first."""
 

@@ -15,7 +15,7 @@ from accounts.audit import log
 from accounts.models import Account
 from accounts.principals import Principal
 from core import limits
-from payments import autotopup, cards, portal, topup_work, topups
+from payments import autotopup, cards, customers, portal, topup_work, topups
 from payments.client import StripeTrouble, Unavailable
 from payments.errors import BillingOff, KeyReused, NotBilled, PaymentsUnavailable, TooManyDeclines, TooManyTopUps
 from payments.models import CardSetup, Customer, TopUp
@@ -34,8 +34,7 @@ def check_on() -> None:
 def customer_of(account: Account) -> Customer:
     """Raise BillingOff or NotBilled."""
     check_on()
-    customer = Customer.objects.filter(account=account, account__billed=True).select_related("account").first()
-    if customer is None:
+    if (customer := customers.of(account)) is None:
         raise NotBilled("Casts of this account cost no credit. An operator can turn billing on for it.")
     return customer
 
@@ -123,7 +122,11 @@ def top_up(
         if (earlier := _earlier(customer, key, digest)) is None:
             raise
         return earlier, True
-    return topup_work.advance(topup), False
+    topup = topup_work.advance(topup)
+    if topup.state == TopUp.State.REQUIRES_ACTION and not topup.action_url:
+        # The card's bank wants its holder, who may well be here: with the page that the next step opens.
+        topup = topup_work.advance(topup)
+    return topup, False
 
 
 def _earlier(customer: Customer, key: str, digest: str) -> TopUp | None:

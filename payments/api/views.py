@@ -21,7 +21,7 @@ from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
 from core.errors import BadQuery, Malformed
 from core.urls import absolute
-from payments import overview, paying
+from payments import customers, overview, paying
 from payments.api.serializers import (
     BillingChange,
     BillingOut,
@@ -34,7 +34,7 @@ from payments.api.serializers import (
     ToStripe,
 )
 from payments.errors import TopUpNotFound
-from payments.models import Customer, Invoice, TopUp
+from payments.models import Invoice, TopUp
 from payments.returning import money_page
 
 KEY_FORMAT = re.compile(rf"[\x21-\x7e]{{1,{limits.IDEMPOTENCY_KEY_CHARS}}}")  # visible ASCII
@@ -48,16 +48,15 @@ class BillingView(APIView):
 
     scopes: dict[str, str]
 
-    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
+    def check_permissions(self, request: Any) -> None:
         if request.method in self.scopes:  # others are answered with 405
             paying.check_on()
+        super().check_permissions(request)
 
 
 def billing_out(request: ApiRequest) -> Any:
     account = request.auth.account
-    customer = Customer.objects.filter(account=account, account__billed=True).first()
-    return BillingOut(overview.of(account, customer)).data
+    return BillingOut(overview.of(account, customers.of(account))).data
 
 
 class Billing(BillingView):

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts import keys
+from accounts import credit, keys
 from accounts.models import Account, ApiKey
 from core import limits
 from payments import customers
@@ -50,10 +50,22 @@ def ended(customer: Customer, **fields: Any) -> TopUp:
     )
 
 
-def test_where_billing_is_off_there_is_none(ask: Ask):
+def test_where_billing_is_off_there_is_none(ask: Ask, settings: Any):
     for method, path in (("GET", ""), ("POST", "/topups"), ("GET", f"/topups/{uuid.uuid4()}"), ("GET", "/invoices")):
         answer = ask(method, path, {} if method == "POST" else None)
         assert (answer.status_code, answer.json()["code"]) == (404, "BILLING_OFF")
+    secret = keys.create(ApiKey.objects.get().account, name="casts", scopes=["casts:read"])[1]
+    for billing, status in ((False, 404), (True, 403)):  # whatever the key may do
+        settings.BILLING = billing
+        assert Client().get(BASE, headers={"Authorization": f"Bearer {secret}"}).status_code == status
+
+
+def test_billing_that_began_with_a_grant_is_topped_up_like_any_other(ask: Ask, account: Account, stripe: Stripe):
+    credit.begin_billing(account)
+    credit.book(account.pk, "grant", 5, "grant:1")
+    shown = ask("GET").json()
+    assert (shown["billed"], shown["mode"], shown["credit"]["remaining_cents"]) == (True, "prepaid", 5)
+    assert ask("POST", "/topups", {"cents": 1000, "hosted": True}).json()["state"] == "requires_action"
 
 
 def test_an_account_that_is_not_billed_says_so_and_pays_nothing(ask: Ask, billing: None):
@@ -171,6 +183,10 @@ def test_a_decline_is_a_state_and_a_bank_s_question_a_link(ask: Ask, account: Ac
     topup_work.advance(TopUp.objects.get(pk=hosted["id"]))
     paid = ask("GET", f"/topups/{hosted['id']}").json()
     assert (paid["state"], paid["action_url"]) == ("succeeded", None)
+    with_card(stripe, account, "pm_card_authenticationRequired")
+    asked = ask("POST", "/topups", {"cents": 2500}).json()
+    assert asked["state"] == "requires_action"
+    assert asked["action_url"]  # at once: whoever asked is there to follow it
 
 
 def test_topping_up_by_itself_is_switched_on_and_off(ask: Ask, account: Account, stripe: Stripe):
