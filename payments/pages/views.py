@@ -27,7 +27,7 @@ from accounts.pages.adapters import proved_lately
 from accounts.pages.middleware import confirm_first
 from accounts.principals import Principal
 from core.errors import SpellError
-from payments import cards, currency, paying, topup_work
+from payments import cards, currency, customers, paying, topup_work
 from payments.client import StripeTrouble
 from payments.errors import BillingOff
 from payments.models import CardSetup, Customer, TopUp
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 PAYERS = (Role.OWNER, Role.ADMIN)
 READERS = (*PAYERS, Role.MEMBER)
+WENT_FOR = "top_up_at_stripe"  # in the session: the top-up for which the member went to Stripe's page
 BACK = "back"  # in the query, of whoever comes back from a page of Stripe's: what it was for
 
 
@@ -85,11 +86,11 @@ def money(request: HttpRequest, account_id: int) -> HttpResponseBase:
     """Show an account's money, or do what a form asks for."""
     membership, others = membership_of(request, account_id)
     account = membership.account
-    customer = Customer.objects.filter(account=account, account__billed=True).select_related("account").first()
+    customer = customers.of(account)
     if request.method == "POST":
         return act(request, membership, customer)
     if customer is not None and BACK in request.GET:
-        look(request.GET[BACK], customer)
+        look(request, customer)
         customer.refresh_from_db()
     may_pay = membership.role in PAYERS
     page = MoneyPage(account, customer, amount=request.GET.get("amount", ""))
@@ -97,16 +98,32 @@ def money(request: HttpRequest, account_id: int) -> HttpResponseBase:
     return render(request, "payments/money.html", context)
 
 
-def look(what: str, customer: Customer) -> None:
+def look(request: HttpRequest, customer: Customer) -> None:
     """Ask Stripe what became of what the member did there: its webhook may come later than the member."""
-    setup, topup = CardSetup.objects.filter(customer=customer).first(), customer.topups.first()
+    what, setup = request.GET[BACK], CardSetup.objects.filter(customer=customer).first()
+    went_for = request.session.pop(WENT_FOR, None)
+    topup = customer.topups.filter(pk=went_for).first() if went_for else customer.topups.first()
     try:
         if what == "card" and setup is not None and setup.completed_at is None:
             cards.look(setup)
         elif what == "topup" and topup is not None and topup.state in TopUp.OPEN:
-            topup_work.advance(topup)
+            topup = topup_work.advance(topup)
     except StripeTrouble:
         logger.warning("could not ask what became of a visit to Stripe's page", extra={"account": customer.pk})
+    if went_for and what == "topup" and topup is not None and topup.state not in TopUp.OPEN:
+        tell(request, topup)
+
+
+def tell(request: HttpRequest, topup: TopUp) -> None:
+    """Say what came of a top-up."""
+    state = TopUp.State(topup.state)
+    if state == TopUp.State.SUCCEEDED:
+        messages.success(request, f"{currency.money(topup.cents)} were added to the account's credit.")
+    elif state in TopUp.OPEN:
+        messages.info(request, "Stripe has not said yet what came of it. Look again soon.")
+    else:
+        why = topup.message or topup.code or "Stripe did not say why."
+        messages.error(request, f"The card was not charged: {why}")
 
 
 def act(request: HttpRequest, membership: Membership, customer: Customer | None) -> HttpResponseBase:
@@ -127,7 +144,8 @@ def act(request: HttpRequest, membership: Membership, customer: Customer | None)
         return wanted(request, principals.of_user(request.user, account_id=account.pk), customer)
     except (SpellError, ValueError) as exc:
         messages.error(request, str(exc))
-        return redirect("money", account_id=account.pk)
+        again = {"amount": request.POST.get("amount", "")[:20]} if wanted is top_up else {}
+        return redirect(money_page(account.pk, **again))
 
 
 def save_card(request: HttpRequest, who: Principal, customer: Customer) -> HttpResponseBase:
@@ -162,15 +180,7 @@ def top_up(request: HttpRequest, who: Principal, customer: Customer) -> HttpResp
     )
     if topup.action_url and topup.state in TopUp.OPEN:
         return redirect("money-to-stripe", account_id=customer.account_id, kind="topup", pk=topup.pk)
-    tell = {TopUp.State.SUCCEEDED: messages.success, TopUp.State.FAILED: messages.error}
-    said = {
-        TopUp.State.SUCCEEDED: f"{currency.money(cents)} were added to the account's credit.",
-        TopUp.State.FAILED: f"The card was not charged: {topup.message or topup.code or 'Stripe did not say why.'}",
-    }
-    state = TopUp.State(topup.state)
-    tell.get(state, messages.info)(
-        request, said.get(state, "Stripe has not said yet what came of it. Look again soon.")
-    )
+    tell(request, topup)
     return redirect("money", account_id=customer.account_id)
 
 
@@ -212,6 +222,7 @@ def to_stripe(request: HttpRequest, account_id: int, kind: str, pk: uuid.UUID) -
         topup = TopUp.objects.filter(pk=pk, customer=account_id, state__in=TopUp.OPEN).first()
         url = topup.action_url if topup else ""
         title = f"Pay {currency.money(topup.cents)} at Stripe" if topup else ""
+        request.session[WENT_FOR] = str(pk)
     return leading(request, account_id, url, title) if url else redirect("money", account_id=account_id)
 
 

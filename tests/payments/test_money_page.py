@@ -137,8 +137,11 @@ def test_a_decline_and_a_page_that_was_left_are_shown_with_what_to_do(account: A
     assert topup.action_url in away.text
     assert f"to-stripe/topup/{topup.pk}/" in page(client, path(account))  # whoever left goes on
     fill_in(topup.action_url)
-    assert "30.00 USD" in page(client, f"{path(account)}?back=topup")
-    assert "waits for you" not in page(client, path(account))
+    send(client, account, "top_up", amount="40", how="page")
+    client.get(f"{path(account)}to-stripe/topup/{topup.pk}/")
+    back = client.get(f"{path(account)}?back=topup")  # from the older of two pages
+    assert "30.00 USD were added" in told(back)
+    assert page(client, path(account)).count("waits for you") == 1
     portal = send(client, account, "portal")
     assert re.search(r'http-equiv="refresh" content="0; url=http://127\.0\.0\.1', portal.text)
 
@@ -148,7 +151,9 @@ def test_what_was_typed_wrong_says_how_it_is_right(account: Account, billing: No
     client = member(account)
     for amount in ("", "ten", "1.234", "-5", "1e3", "٣", "9" * 30):
         assert "Give an amount such as 25.00" in told(send(client, account, "top_up", amount=amount)), amount
-    assert "0.50 USD at least" in told(send(client, account, "top_up", amount="0.4"))
+    typed = send(client, account, "top_up", amount="0.4")
+    assert "0.50 USD at least" in told(typed)
+    assert 'value="0.4"' in typed.text  # to be put right
     assert "no saved card" in told(send(client, account, "auto", below="5", amount="20"))
     assert "not whole" in told(send(client, account, "odd"))
     assert "Stripe does not answer" in told(send(client, account, "save_card"))
