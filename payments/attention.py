@@ -11,7 +11,7 @@ from django.utils import timezone
 from core.admin.attention import OLDEST, RECENT, Button, Row, Section, Trouble, User, buttons, listed, may
 from core.admin.base import admin_link
 from core.queue.due import GIVE_UP_AFTER
-from payments import subscriptions
+from payments import autotopup, subscriptions
 from payments.currency import money
 from payments.models import (
     Customer,
@@ -74,10 +74,12 @@ def topups(user: User) -> Section | None:
 
 def declined() -> Trouble | None:
     """Tell of accounts whose card was declined until topping up by itself was switched off."""
-    rows = list(Customer.objects.exclude(auto_topup_off_reason="").select_related("account")[: OLDEST + 1])
+    # Also off where a card was removed or a payment given back, but that is as somebody wanted it.
+    stopped = Customer.objects.exclude(auto_topup_off_reason="").filter(auto_topup_failures__gte=autotopup.FAILURES_MAX)
+    rows = list(stopped.select_related("account")[: OLDEST + 1])
     if not rows:
         return None
-    count = len(rows) if len(rows) <= OLDEST else Customer.objects.exclude(auto_topup_off_reason="").count()
+    count = len(rows) if len(rows) <= OLDEST else stopped.count()
     return Trouble(
         "account does not top up by itself any more" if count == 1 else "accounts do not top up by themselves any more",
         count,

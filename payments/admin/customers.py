@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -17,6 +17,8 @@ from accounts.models import Account
 from core.admin.base import NOTHING, admin_link, column, table, two_lines, utc_time
 from payments import customers, subscriptions
 from payments.admin.base import OfBilling, amount, stripe_link
+from payments.autotopup import FAILURES_MAX
+from payments.client import StripeTrouble
 from payments.currency import money
 from payments.models import Customer
 
@@ -39,7 +41,7 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Customer
-        fields = ("mode", "credit_limit_cents")
+        fields = ("mode", "credit_limit_cents", "email")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +51,8 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
         found: dict[str, Any] = super().clean() or self.cleaned_data
         if found.get("mode") == Customer.Mode.METERED and not found.get("credit_limit_cents"):
             raise forms.ValidationError({"credit_limit_cents": "A metered account needs one: up to it, it casts."})
+        if found.get("mode") == Customer.Mode.METERED and not (found.get("email") or self.instance.payment_method_id):
+            raise forms.ValidationError("Save a card, or an e-mail address to which invoices go: it has neither.")
         if found.get("mode") == Customer.Mode.PREPAID:
             found["credit_limit_cents"] = None
         return found
@@ -66,6 +70,10 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
             with transaction.atomic():
                 if wanted["billed"]:
                     customers.begin(customer.account)
+                if "email" in self.changed_data:
+                    # Stripe is told after the page's transaction.
+                    Customer.objects.filter(pk=customer.pk).update(email=wanted["email"])
+                    customer.email = wanted["email"]
                 if {"mode", "credit_limit_cents"}.intersection(self.changed_data):
                     subscriptions.set_mode(customer, wanted["mode"], wanted["credit_limit_cents"], by=self.by)
                 if not wanted["billed"]:
@@ -86,7 +94,7 @@ class AutoTopUpState(admin.SimpleListFilter):
         return {
             "on": queryset.filter(auto_topup_cents__isnull=False, auto_topup_off_reason=""),
             "off": queryset.filter(auto_topup_cents=None),
-            "stopped": queryset.exclude(auto_topup_off_reason=""),
+            "stopped": queryset.exclude(auto_topup_off_reason="").filter(auto_topup_failures__gte=FAILURES_MAX),
         }.get(str(self.value()), queryset)
 
 
@@ -99,7 +107,7 @@ class CustomerAdmin(OfBilling):
     search_help_text = "By account, mail address, or id at Stripe (cus_…, sub_…)."
     autocomplete_fields = ("account",)
     shown = (
-        *("account", "email", "customer", "remaining", "card", "auto", "subscriptions"),
+        *("account", "customer", "remaining", "card", "auto", "subscriptions"),
         *("created", "deleted", "see_also"),
     )
 
@@ -166,3 +174,14 @@ class CustomerAdmin(OfBilling):
             account: Account = form.cleaned_data["account"]
             obj.pk = customers.begin(account, email=form.cleaned_data["email"]).pk
             obj.refresh_from_db()
+        elif "email" in form.changed_data:
+            before, after = form.initial["email"], form.cleaned_data["email"]
+            transaction.on_commit(lambda: self.tell_stripe(request, obj, before, after))
+
+    def tell_stripe(self, request: HttpRequest, customer: Customer, before: str, after: str) -> None:
+        """Change where Stripe sends receipts and invoices; what it does not take is set back, and said."""
+        try:
+            customers.set_email(customer, after)
+        except StripeTrouble as exc:
+            Customer.objects.filter(pk=customer.pk, email=after).update(email=before)
+            self.message_user(request, f"The mail address stays as it was: {exc}", messages.ERROR)

@@ -111,24 +111,42 @@ def test_billing_is_turned_on_for_an_account_and_how_it_pays_is_changed(
     account.refresh_from_db()
     assert (account.billed, Customer.objects.get().email) == (True, "pay@example.com")
     change = f"/admin/payments/customer/{account.pk}/change/"
-    for form, why in (
-        ({"billed": "on", "mode": "metered", "credit_limit_cents": ""}, "up to it, it casts"),
-        ({"billed": "on", "mode": "metered", "credit_limit_cents": "0"}, "up to it, it casts"),
-    ):
-        assert why in shown(operator.post(change, form).text)
-    assert operator.post(change, {"billed": "on", "mode": "metered", "credit_limit_cents": "5000"}).status_code == 302
+
+    def saved(mode: str, limit: str, email: str = "pay@example.com") -> Any:
+        form = {"billed": "on", "mode": mode, "credit_limit_cents": limit, "email": email}
+        return operator.post(change, form)
+
+    for limit in ("", "0"):
+        assert "up to it, it casts" in shown(saved("metered", limit).text)
+    assert saved("metered", "5000").status_code == 302
     assert (Customer.objects.get().mode, Subscription.objects.count()) == ("metered", 1)
-    assert operator.post(change, {"billed": "on", "mode": "prepaid", "credit_limit_cents": "5000"}).status_code == 302
+    # Its invoices are mailed.
+    assert "e-mail address" in shown(saved("metered", "5000", "").text)
+    assert saved("prepaid", "5000").status_code == 302
     customer = Customer.objects.get()
     assert (customer.mode, customer.credit_limit_cents) == ("prepaid", None)
     Customer.objects.update(email="")
-    assert "e-mail address" in shown(
-        operator.post(change, {"billed": "on", "mode": "metered", "credit_limit_cents": "1"}).text
-    )
+    assert "e-mail address" in shown(saved("metered", "1", "").text)
     assert Customer.objects.get().mode == "prepaid"
     entries = AuditEntry.objects.filter(action__startswith="admin.customer").order_by("id")
     assert [entry.action.rpartition(".")[2] for entry in entries] == ["add", "change", "change"]
     assert operator.post(f"/admin/payments/customer/{account.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_where_invoices_are_mailed_is_changed_at_stripe_too_or_not_at_all(
+    transactional_db: None, operator: Client, account: Account, stripe: Stripe
+):
+    customer = customers.begin(account)
+    customers.at_stripe(customer)
+    change = f"/admin/payments/customer/{account.pk}/change/"
+    for outage, address in ((False, "pay@example.com"), (True, "else@example.com")):
+        if outage:
+            stripe.faults(unreachable=True)
+        assert operator.post(change, {"billed": "on", "mode": "prepaid", "email": address}).status_code == 302
+    stripe.faults(reset=True)
+    [at_stripe] = stripe.objects("customer")
+    assert Customer.objects.get().email == at_stripe["email"] == "pay@example.com"
+    assert "The mail address stays as it was" in shown(operator.get(change).text)
 
 
 def test_billing_is_turned_off_for_an_account_and_on_again(operator: Client, account: Account, billing: None):
@@ -138,7 +156,7 @@ def test_billing_is_turned_off_for_an_account_and_on_again(operator: Client, acc
     before = budget.hold(account, cast_id=uuid.uuid4(), cents=5)
     change = f"/admin/payments/customer/{account.pk}/change/"
     Customer.objects.update(mode="metered", credit_limit_cents=1)
-    refused = operator.post(change, {"mode": "metered", "credit_limit_cents": "1"})
+    refused = operator.post(change, {"mode": "metered", "credit_limit_cents": "1", "email": "pay@example.com"})
     assert "Make it prepaid first" in shown(refused.text)
     account.refresh_from_db()
     assert account.billed
@@ -213,7 +231,9 @@ def test_what_should_not_wait_needs_attention_and_its_buttons_act(
 ):
     settings.ATTENTION = [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]
     found = everything(account)
-    Customer.objects.update(auto_topup_off_reason="It failed 3 times in a row.")
+    Customer.objects.update(auto_topup_off_reason="The card was removed.")  # by a member, who knows
+    assert "top up by itself" not in shown(page(operator, "/admin/attention/"))
+    Customer.objects.update(auto_topup_off_reason="It failed 3 times in a row.", auto_topup_failures=3)
     Verification.objects.create(at=timezone.now(), differences="2026-11: 3 more here")
     text = page(operator, "/admin/attention/")
     for part in (
