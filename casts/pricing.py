@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from casts.lifecycle.run_time import run_time
@@ -46,7 +46,7 @@ class Price:
 
     @property
     def shown(self) -> Document:
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)

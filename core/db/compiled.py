@@ -256,15 +256,32 @@ def _written(name: str) -> str:
     return f"new {name}"
 
 
+def stamped(field: models.Field[Any, Any]) -> bool:
+    """Whether a field has itself filled in when its row is written."""
+    return any(getattr(field, name, False) for name in ("auto_now", "auto_now_add"))
+
+
 class Insert(Generic[M]):
     """Adds rows of a model. A number that the database gives them is not read back."""
 
     def __init__(self, model: type[M]) -> None:
         self.model = model
+        self._statements: dict[frozenset[str], Statement] = {}
 
     @cached_property
-    def _statement(self) -> Statement:
-        fields = [f for f in self.model._meta.concrete_fields if not isinstance(f, models.AutoField)]
+    def _may_be_left_out(self) -> list[str]:
+        return [
+            field.attname
+            for field in self.model._meta.concrete_fields
+            if field.null and not field.has_db_default() and not stamped(field)
+        ]
+
+    def _without(self, left_out: frozenset[str]) -> Statement:
+        fields = [
+            field
+            for field in self.model._meta.concrete_fields
+            if not isinstance(field, models.AutoField) and field.attname not in left_out
+        ]
         query = sql.InsertQuery(self.model)
         marks: Any = SimpleNamespace(**{field.attname: Param(self.model, field.name) for field in fields})
         query.insert_values(fields, [marks], raw=True)
@@ -272,7 +289,11 @@ class Insert(Generic[M]):
         return Statement(text, params)
 
     def run(self, row: M) -> None:
-        statement, own = self._statement, own_connection()
+        # What is NULL is so without being written: of a new cast that is a third of its columns.
+        left_out = frozenset([name for name in self._may_be_left_out if getattr(row, name) is None])
+        if (statement := self._statements.get(left_out)) is None:
+            statement = self._statements[left_out] = self._without(left_out)
+        own = own_connection()
         params = [p.of.get_db_prep_save(p.of.pre_save(row, True), own) for p in statement.params]
         with transaction.mark_for_rollback_on_error(DEFAULT_DB_ALIAS):
             execute(statement.text, params, own).close()
