@@ -46,7 +46,9 @@ def span_of(job: dict[str, Any], cast: Cast, observation: dict[str, Any]) -> Spa
     # A job's steps are timed by its runner's clock, which may be behind; the job itself by GitHub's.
     if (taken := time_in(job["started_at"])) is not None:
         began = max(began, taken)
-    return began, time_in(job["completed_at"]) or last_seen(cast, observation)
+    ended = time_in(job["completed_at"]) or last_seen(cast, observation)
+    # That clock may be ahead as well: work does not begin after its end.
+    return (taken if taken is not None and began > ended else began), ended
 
 
 def last_seen(cast: Cast, observation: dict[str, Any]) -> dt.datetime:

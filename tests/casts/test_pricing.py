@@ -78,7 +78,7 @@ def a_cast(*jobs, completed=None, attempt=1, made=None, learnt=10_000.0, cancel=
         (a_cast(job(100, 100), completed=100), 0),
         # A runner's clock that is an hour behind, or ahead, of GitHub's.
         (a_cast(job(-3500, 160, taken=100), completed=160), 60),
-        (a_cast(job(3700, 160, taken=100), completed=160), 0),
+        (a_cast(job(3700, 160, taken=100), completed=160), 60),
         # GitHub's clock, an hour ahead of ours or behind it, makes no difference.
         (a_cast(job(3700, 3760), completed=3760), 60),
         (a_cast(job(-3500, -3440), completed=-3440), 60),
