@@ -8,11 +8,12 @@ is read, so a switch that is flipped also counts for casts and events that exist
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from casts.models import Cast, CastStatus
+from casts.pricing import NOTHING_REPORTED
 from casts.runtime import Words, runtime_for, target_relations, words_of
 from casts.versions import as_accepted, each_as_accepted
 
@@ -98,13 +99,24 @@ def without_run(data: Data, mask: Mask) -> Data:
         "steps": [one | {"job": mask(one["job"]), "name": mask(one["name"])} for one in data["steps"]],
         "error": error and without_run_in_error(error, mask),
         "annotations": without_run_in_remarks(data["status_reason"], data.get("annotations"), mask),
+        "charge": with_note(data.get("charge"), mask),
     }
 
 
 def status_only(data: Data) -> Data:
     """Return a cast's state, or what an event holds of it, without anything that is in the cast."""
-    shown = {name: data[name] for name in STATUS} | {"charge": data.get("charge")}  # which older events lack
+    shown = {name: data[name] for name in STATUS} | {"charge": with_note(data.get("charge"), without_why)}
     return shown | {"message": SAID[data["status"]]} | BLANK
+
+
+def with_note(charge: Data | None, changed: Callable[[str], str]) -> Data | None:
+    """Return how a charge was computed, of which older events say nothing, with its note changed."""
+    return charge and charge | {"note": charge["note"] and changed(charge["note"])}
+
+
+def without_why(note: str) -> str:
+    # What follows says what is wrong with the result.
+    return NOTHING_REPORTED if note.startswith(NOTHING_REPORTED) else note
 
 
 def said(reason: str, message: str, mask: Mask) -> str:

@@ -196,10 +196,10 @@ def left_by_failed(cast: Cast, remarks: Callable[[], Remarks]) -> moves.Left:
     return moves.Left(summary=found.summary, annotations=remarks(), report=report)
 
 
-def not_copied(artifact: Artifact) -> str:
+def not_copied(artifact: Artifact, *, why: bool = True) -> str:
     if artifact.state == Artifact.State.PENDING:
         return f"The artifact {artifact.name} was still being copied."
-    return f"The artifact {artifact.name} could not be copied: {artifact.error}"
+    return f"The artifact {artifact.name} could not be copied" + (f": {artifact.error}" if why else ".")
 
 
 def result_artifact(cast: Cast) -> Artifact | None:
@@ -250,7 +250,7 @@ def finish_success(cast: Cast, remarks: Callable[[], Remarks], *, ran: bool) -> 
     still_coming = cast.artifacts.filter(state=Artifact.State.PENDING).exists()
     result = results.read(stored, cast.spell, takes_report=pricing.takes_report(cast))
     if result.report is not None and stored is None and kept is not None:
-        result.report = pricing.Report(None, not_copied(kept))
+        result.report = pricing.Report(None, not_copied(kept, why=False))  # it may quote the runtime
     if result.problems and stored is None and kept is not None:
         result.unreadable = not_copied(kept)
         result.problems = [{"pointer": "/output", "detail": result.unreadable}]

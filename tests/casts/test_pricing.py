@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from accounts import keys
 from accounts.models import Account
-from casts import casting, pricing
+from casts import casting, disclosure, pricing
 from casts.lifecycle import moves
 from casts.lifecycle.run_time import run_time
 from casts.models import AccountPrice, Cast, CastStatus
@@ -258,10 +258,21 @@ def test_what_was_never_sent_says_its_kind_of_price_when_it_is_cancelled(api, ma
     assert ledger(cast) == [("hold", 100), ("release", 100)]
 
 
-def test_a_viewers_events_of_before_there_were_charges_can_still_be_read(make_cast):
-    from casts import disclosure
+def test_the_note_to_a_charge_tells_callers_no_hidden_name_and_viewers_nothing_of_the_result(
+    make_cast, make_spell, runtime
+):
+    own = {"repository": "demo/secrets", "result_artifact": "demo-secrets", "result_file": "demo/secrets.json"}
+    cast = make_cast(spell=make_spell("priced", show_run=False, **own, **REPORTED))
+    run(cast, runtime)
+    data = cast.events.get(kind="ended").data
+    assert "demo/secrets.json" in data["charge"]["note"]
+    shown = disclosure.public(cast, data)
+    assert "left no ***.json" in shown["charge"]["note"]
+    assert disclosure.status_only(shown)["charge"]["note"] == pricing.NOTHING_REPORTED
+
 
     data = make_cast().events.get().data
+def test_a_viewers_events_of_before_there_were_charges_can_still_be_read(make_cast):
     del data["charge"]
     assert disclosure.status_only(data)["charge"] is None
 
