@@ -52,7 +52,8 @@ def save(request: HttpRequest, formset: Any) -> None:
 
 
 def facts_by_account(spell: Spell) -> dict[int, dict[str, Any]]:
-    names = ("price_kind", "price_cents", "per_minute_cents", "note")
+    # Not the note: the account's keys may read its audit log.
+    names = ("price_kind", "price_cents", "per_minute_cents")
     rows = AccountPrice.objects.filter(spell=spell).values("account_id", "spell__key", *names)
     return {row.pop("account_id"): {"spell_key": row.pop("spell__key"), **row} for row in rows}
 

@@ -124,8 +124,8 @@ def test_an_account_is_given_its_own_price_on_the_spells_page_and_its_audit_log_
     told = [tuple(facts and facts["price_cents"] for facts in (one.before, one.after)) for one in entries]
     assert told == [(None, 2), (2, 3), (3, None)]
     assert entries[0].after == {
-        **{"spell_key": "greet", "price_kind": "flat", "price_cents": 2, "per_minute_cents": None, "note": "A friend"}
-    }
+        **{"spell_key": "greet", "price_kind": "flat", "price_cents": 2, "per_minute_cents": None}
+    }  # the account reads this, and not the operators' note
     assert Spell.objects.get().version == 2  # the form's own change: an account's price makes no version
 
 
