@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse
@@ -110,6 +110,15 @@ class SpellForm(SpellModelForm):
     def clean_input_schema(self) -> Any:
         schema = self.cleaned_data["input_schema"]  # None: a blank box, for the schema that allows everything
         return {} if schema is None else schema
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Add an error; what is wrong with fields that this form only shows is said above it."""
+        if field is None and hasattr(error, "error_dict"):
+            told = error.error_dict
+            error = {name: told[name] for name in told if name in self.fields}
+            above = [one for name in told if name not in self.fields for one in told[name]]
+            error = ValidationError(error | ({NON_FIELD_ERRORS: above} if above else {}))
+        super().add_error(field, error)
 
 
 def kept_fields(spell: Spell | None) -> tuple[str, ...]:

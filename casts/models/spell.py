@@ -176,13 +176,10 @@ class Spell(Priced):
         if any(char in NOT_IN_ARTIFACTS or not char.isprintable() for char in self.result_artifact):
             wrong["result_artifact"] = f"No artifact's name has one of {' '.join(NOT_IN_ARTIFACTS)} in it."
         wrong |= self.wrong_in_price()
-        if self.price_kind == PriceKind.REPORTED and not self.result_artifact:
-            wrong["price_kind"] = NO_RESULT
-        elif self.price_kind == PriceKind.REPORTED and names(self.output_schema, REPORT):
-            wrong["output_schema"] = (
-                f"{REPORT}, with which runs report what they cost, is taken out of the result before the schema is "
-                "asked: leave it out of the schema."
-            )
+        if self.price_kind == PriceKind.REPORTED:
+            wrong |= self.wrong_for_reports("price_kind")
+        elif self.pk and self.account_prices.filter(price_kind=PriceKind.REPORTED).exists():
+            wrong |= self.wrong_for_reports("result_artifact")
         if self.output_schema is not None and not self.result_artifact:
             wrong["output_schema"] = "Without a result artifact there is no output that a schema could be held against."
         if not is_inside(self.result_file):
@@ -193,8 +190,18 @@ class Spell(Priced):
         if wrong:
             raise ValidationError(wrong)
 
+    def wrong_for_reports(self, field: str) -> dict[str, str]:
+        """Return why no run could report what it costs, by field; `field` has it that there is no result."""
+        if not self.result_artifact:
+            return {field: NO_RESULT}
+        return {"output_schema": NOT_IN_OUTPUT} if names(self.output_schema, REPORT) else {}
+
 
 NO_RESULT = "Without a result artifact there is no result in which a run could report what it costs."
+NOT_IN_OUTPUT = (
+    f"{REPORT}, with which runs report what they cost, is taken out of the result before the schema is asked: leave it "
+    "out of the schema."
+)
 
 
 def names(schema: Any, name: str) -> bool:
@@ -298,8 +305,9 @@ class AccountPrice(Priced):
 
     def clean(self) -> None:
         wrong = self.wrong_in_price()
-        if self.price_kind == PriceKind.REPORTED and not self.spell.result_artifact:
-            wrong["price_kind"] = NO_RESULT
+        if self.price_kind == PriceKind.REPORTED:
+            for why in self.spell.wrong_for_reports("price_kind").values():
+                wrong["price_kind"] = why
         if wrong:
             raise ValidationError(wrong)
 

@@ -272,8 +272,8 @@ def test_the_note_to_a_charge_tells_callers_no_hidden_name_and_viewers_nothing_o
     assert disclosure.status_only(shown)["charge"]["note"] == pricing.NOTHING_REPORTED
 
 
-    data = make_cast().events.get().data
 def test_a_viewers_events_of_before_there_were_charges_can_still_be_read(make_cast):
+    data = make_cast().events.get().data
     del data["charge"]
     assert disclosure.status_only(data)["charge"] is None
 
@@ -352,6 +352,29 @@ def test_a_price_that_makes_no_sense_is_refused_at_the_field_that_is_wrong(field
     except ValidationError as exc:
         found = exc.message_dict
     assert list(found) == ([wrong] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"result_artifact": ""}, "result_artifact"),
+        ({"output_schema": {"type": "object", "required": ["charge_cents"]}}, "output_schema"),
+    ],
+)
+def test_where_an_account_pays_what_runs_report_its_spell_and_its_price_see_to_it_that_they_can(
+    make_spell, account, fields, field
+):
+    wrong = make_spell("wrong", **fields)
+    with pytest.raises(ValidationError) as told:
+        AccountPrice(spell=wrong, account=account, **REPORTED).clean()
+    assert list(told.value.message_dict) == ["price_kind"]
+    spell = make_spell("right")
+    AccountPrice.objects.create(spell=spell, account=account, **REPORTED)
+    for name, value in fields.items():
+        setattr(spell, name, value)
+    with pytest.raises(ValidationError) as told:
+        spell.clean()
+    assert list(told.value.message_dict) == [field]
 
 
 def test_an_operator_leaves_uncharged_what_did_not_report_and_nothing_else(make_cast, make_spell, runtime):

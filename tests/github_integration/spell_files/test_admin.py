@@ -80,6 +80,26 @@ def test_what_files_say_of_a_spell_is_not_changed_in_the_admin(admin_client: Cli
     assert 'name="max_running"' in page(admin_client, path)
 
 
+def test_what_is_wrong_with_a_field_that_only_files_change_is_said_above_the_form(
+    admin_client: Client, account: Account
+) -> None:
+    row = a_row(state="applied", problems=[])
+    schema = {"type": "object", "required": ["charge_cents"]}
+    spell = stored_spell(key="deploy", name="Deploy", repository=row.name, workflow_file="a.yml", output_schema=schema)
+    target = spell.workflowtarget
+    target.defined_in = row
+    target.save()
+    form = {
+        **{"price_cents": 9, "price_kind": "reported", "active": "on"},
+        **{"workflowtarget-TOTAL_FORMS": 1, "workflowtarget-INITIAL_FORMS": 1, "workflowtarget-0-id": target.pk},
+        **{"account_prices-TOTAL_FORMS": 0, "account_prices-INITIAL_FORMS": 0, "workflowtarget-0-spell": spell.pk},
+    }
+    answer = admin_client.post(f"/admin/casts/spell/{spell.pk}/change/", form)
+    assert answer.status_code == 200
+    assert "leave it out of the schema" in answer.content.decode()
+    assert Spell.objects.get(key="deploy").price_kind == "flat"
+
+
 def test_the_doctor_tells_of_each_repository(account: Account) -> None:
     a_row(5)
     a_row(6, state="waiting", problems=[])
