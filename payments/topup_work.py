@@ -92,6 +92,11 @@ def step(row: TopUp) -> dt.datetime | None:
     except client.Unauthorized as exc:
         logger.error("Stripe refuses our key", extra={"topup": str(row.pk), "why": str(exc)})
         return _wait(row, exc)
+    except client.Refused as exc:
+        # Such as a payment that this key does not know. Nobody knows more of it until that is put right.
+        logger.error("top-up can't be looked at", extra={"topup": str(row.pk), "why": str(exc)})
+        row.refresh_from_db()
+        return timezone.now() + LONGEST
     before = row.state
     row.refresh_from_db()
     if row.state != before and row.due_at is not None and row.due_at <= timezone.now():

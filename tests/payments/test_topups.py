@@ -294,6 +294,18 @@ def test_a_payment_that_stripe_left_half_made_ends_after_a_day(stripe, account, 
     assert booked(account) == []
 
 
+def test_a_payment_that_the_key_does_not_know_is_asked_for_again_when_the_key_is_right(stripe, account):
+    topup = topups.begin(with_card(stripe, account), 2500, by="bursar")
+    [made] = [topup_work.advance(topup).intent_id]
+    TopUp.objects.filter(pk=topup.pk).update(state=State.PROCESSING, intent_id="pi_of_another_account")
+    waiting = topup_work.advance(TopUp.objects.get(pk=topup.pk))
+    assert (waiting.state, waiting.due_at is not None) == (State.PROCESSING, True)
+    TopUp.objects.filter(pk=topup.pk).update(intent_id=made)
+    later(TopUp)
+    work(TopUp)
+    assert TopUp.objects.get(pk=topup.pk).state == State.SUCCEEDED
+
+
 @pytest.mark.parametrize("acted", [True, False])
 def test_a_worker_killed_around_the_call_leaves_one_payment(stripe, account, monkeypatch, acted):
     """It dies after its intent is committed, before the call; or after the call, before its answer is folded."""
