@@ -9,6 +9,7 @@ import pytest
 from accounts import budget
 from accounts.errors import BudgetExceeded
 from payments import autotopup, disputes, folding, subscriptions, topup_work, topups
+from payments.client import client, errors
 from payments.models import Dispute, Invoice, Subscription, TopUp
 from tests.payments.metered import Both, captured
 from tests.payments.paying import booked, fold_events, remaining, told, with_card
@@ -52,6 +53,19 @@ def test_a_dispute_takes_its_amount_and_gives_it_back_when_won(stripe, account, 
     assert remaining(account) == left
     assert (Dispute.objects.get().status, Dispute.objects.get().closed_at is None) == (outcome, False)
     assert len(told(account, "dispute.opened")) == 1
+
+
+@pytest.mark.parametrize(("withdrawn", "left"), [(True, 0), (False, 2500)])
+def test_a_dispute_that_was_prevented_takes_what_the_cardholder_got(stripe, account, paid, withdrawn, left):
+    """The local Stripe prevents none."""
+    with errors():
+        found = client().v1.disputes.retrieve(open_dispute(stripe, paid)["id"])
+    assert found.balance_transactions[0].amount < 0
+    found.update({"status": "prevented"} | ({} if withdrawn else {"balance_transactions": []}))
+    disputes.fold_dispute(found)
+    disputes.fold_dispute(found)
+    assert remaining(account) == left
+    assert Dispute.objects.get().closed_at is not None
 
 
 def test_a_dispute_of_what_is_held_ends_nothing_and_refuses_what_comes(stripe, account, paid):
