@@ -50,6 +50,14 @@ class CreditState:
         return self.cap_cents - self.held_cents - self.captured_cents
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """What is done about a cast that the credit did not pay, in a sentence; in how many seconds to try again."""
+
+    text: str
+    seconds: int | None = None
+
+
 def begin_billing(account: Account) -> None:
     """Have each cast from now on paid for from the account's credit, of which there is none until some is booked.
 
@@ -177,3 +185,18 @@ def spent(account_id: int, cents: int) -> BudgetExceeded:
         required_cents=cents,
         resets_at=None,  # no month's end brings more
     )
+
+
+def with_remedy(refused: BudgetExceeded, account_id: int) -> BudgetExceeded:
+    """Have those whom CREDIT_REFUSED names do something about a refusal, and return it with what they say.
+
+    Call it when the transaction that was refused is over: what they do is to stay.
+    """
+    if refused.extra["scope"] != BudgetScope.CREDIT:
+        return refused
+    for path in settings.CREDIT_REFUSED:
+        remedy: Remedy | None = import_string(path)(account_id, refused.extra["required_cents"])
+        if remedy is not None:
+            headers = {} if remedy.seconds is None else {"Retry-After": str(remedy.seconds)}
+            return BudgetExceeded(f"{refused} {remedy.text}", headers=headers, **refused.extra)
+    return refused

@@ -9,7 +9,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import FilteredRelation, Q, QuerySet
 
+from accounts import credit
 from accounts.audit import log
+from accounts.errors import BudgetExceeded
 from accounts.models import Account, ApiKey
 from accounts.principals import Principal
 from casts.errors import SpellNotFound
@@ -94,6 +96,8 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
                 action = "cast.retry" if order.retry_of else "cast.create"
                 log.record(order.principal, action, cast, after=facts_of(cast, order))
             moves.accept(cast)
+    except BudgetExceeded as exc:
+        raise credit.with_remedy(exc, order.api_key.account_id) from None
     except IntegrityError:
         twin = idempotency.find_answer(once) if once is not None else None
         if twin is None:

@@ -141,6 +141,9 @@ ACCOUNT_TOLD = ["casts.callbacks.outbox.enqueue_event"]
 # credit is booked or the mark is set: functions of (account's id, remaining cents). They are called with the credit's
 # counter locked: they may add rows, and lock none that others lock before they book.
 CREDIT_LOW: list[str] = []
+# Who does something about a cast that the credit did not pay, after its transaction: functions that take the account's
+# id and the cents that it needs, and return an accounts.credit.Remedy, or None.
+CREDIT_REFUSED: list[str] = []
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = [
@@ -244,6 +247,7 @@ if BILLING:
         "payments.subscriptions.ensure",
     ]
     CREDIT_LOW += ["payments.autotopup.credit_low"]
+    CREDIT_REFUSED += ["payments.autotopup.cast_refused"]
     ATTENTION += [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]
 
 # --- Logging in ------------------------------------------------------------------------------------------
