@@ -45,6 +45,14 @@ def topups(user: User) -> Section | None:
     slow = refunds.filter(state=Refund.State.NEW, created_at__lt=now - SOON)
     found = [
         trouble(
+            TopUp.objects.exclude(to_settle="").select_related("customer__account"),
+            "payments that are not as they were asked for",
+            listed("payments_topup", to_settle__gt=""),
+            advice="Look at them at Stripe, give back or grant what is due, and say so here.",
+            allowed=allowed,
+            settled="It is settled",
+        ),
+        trouble(
             unanswered | parked,
             "top-ups of which Stripe has not said what became",
             listed("payments_topup", state__exact=TopUp.State.NEW),
@@ -241,7 +249,8 @@ def since(row: Any) -> dt.datetime:
 
 
 def reason(row: Any) -> str:
-    return str(getattr(row, "error", "") or getattr(row, "message", "") or getattr(row, "failure", ""))
+    found = (str(getattr(row, name, "")) for name in ("to_settle", "error", "message", "failure"))
+    return next(filter(None, found), "")
 
 
 def whose(row: Any) -> str:

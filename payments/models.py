@@ -134,6 +134,8 @@ class TopUp(AskedRow):
     code = models.CharField(max_length=100, blank=True)  # Stripe's, of a decline
     decline_code = models.CharField(max_length=100, blank=True)
     message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
+    # What an operator has to settle by hand, such as money that was taken and not credited; blank again once it is.
+    to_settle = models.CharField(max_length=MESSAGE_CHARS, blank=True, default="", db_default="")
     by = models.CharField(max_length=150, blank=True)
     # A request's own Idempotency-Key; see payments.api.
     request_key = models.CharField(max_length=255, blank=True)

@@ -191,7 +191,12 @@ def _succeed(topup: TopUp, facts: dict[str, Any]) -> None:
     intent, received = facts["id"], facts["amount_received"]
     if facts["currency"] != settings.BILLING_CURRENCY:
         logger.error("paid in another currency", extra={"topup": str(topup.pk), "intent": intent})
-        end(topup, State.FAILED, "currency", intent_id=intent, message="It was paid in another currency.")
+        took = f"{intent} took {received} {facts['currency'].upper()} in its smallest unit, and nothing is credited."
+        with transaction.atomic():
+            # Once: the code stays when it is settled.
+            TopUp.objects.filter(pk=topup.pk).exclude(code="currency").update(to_settle=took)
+            if not end(topup, State.FAILED, "currency", intent_id=intent, message="It was paid in another currency."):
+                TopUp.objects.filter(pk=topup.pk).update(code="currency")
         return
     if received != topup.cents:
         logger.error("another amount was paid", extra={"topup": str(topup.pk), "intent": intent})
@@ -212,6 +217,12 @@ def _succeed(topup: TopUp, facts: dict[str, Any]) -> None:
             events.tell(topup.customer_id, SUCCEEDED, f"{SUCCEEDED}:{topup.pk}", told(topup, State.SUCCEEDED, received))
         # Also if the top-up had succeeded by another payment: what was paid is credited.
         booked = credit.book(topup.customer_id, "topup", received, intent, by=topup.by)
+        if booked and not moved:
+            again = f"It was paid again, by {intent}: {money(received)} more are credited. Give one payment back."
+            TopUp.objects.filter(pk=topup.pk).update(to_settle=again)
+        elif booked and received != topup.cents:
+            other = f"{money(received)} were taken and credited, in place of {money(topup.cents)}."
+            TopUp.objects.filter(pk=topup.pk).update(to_settle=other)
     if booked:
         facts_told = {"topup": str(topup.pk), "intent": intent, "cents": received}
         logger.log(logging.INFO if moved else logging.ERROR, "paid" if moved else "paid again", extra=facts_told)

@@ -85,7 +85,7 @@ class AccountColumn(Evidence):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         # A customer's page links here with this filter.
-        return lookup == "customer__account__exact" or super().lookup_allowed(lookup, value, request)
+        return lookup in ("customer__account__exact", "to_settle__gt") or super().lookup_allowed(lookup, value, request)
 
 
 @admin.register(TopUp)
@@ -95,14 +95,14 @@ class TopUpAdmin(AccountColumn):
     sortable_by = ("when",)
     search_fields = ("intent_id", "session_id", "customer__account__name")
     search_help_text = "By account, or id at Stripe (pi_…, cs_…)."
-    actions = ("refund", "look_now")
+    actions = ("refund", "look_now", "settled")
     known = (
         *("id", "customer", "cents", "refunded_cents", "state", "origin", "by", "hosted", "intent_id", "session_id"),
         *("receipt_url", "code", "decline_code", "message", "created_at", "ended_at"),
-        *("action_url", "request_key", "request_digest"),
+        *("action_url", "request_key", "request_digest", "to_settle"),
     )
     fieldsets = (
-        (None, {"fields": ("account", "paid", "given_back", "state_and_why", "origin", "by", "hosted")}),
+        (None, {"fields": ("account", "paid", "given_back", "state_and_why", "to_settle", "origin", "by", "hosted")}),
         ("At Stripe", {"fields": ("intent", "session", "receipt", "code", "decline_code")}),
         ("When", {"fields": ("when", "ended")}),
         ("What else became of it", {"fields": ("refunds", "disputes")}),
@@ -178,6 +178,16 @@ class TopUpAdmin(AccountColumn):
         woken = wake(queryset.filter(state__in=TopUp.OPEN))
         self.record(request, woken, "Look again.")
         self.report(request, "Top-ups that are looked at now", done=len(woken), of=len(keys), others="have ended")
+
+    @admin.action(description="What was to settle is settled", permissions=["look"])
+    def settled(self, request: HttpRequest, queryset: QuerySet[TopUp]) -> None:
+        keys: list[Any] = chosen(queryset)
+        done: list[Any] = []
+        for topup in TopUp.objects.filter(pk__in=keys).exclude(to_settle=""):
+            if TopUp.objects.filter(pk=topup.pk, to_settle=topup.to_settle).update(to_settle=""):
+                self.record(request, [topup.pk], f"Settled: {topup.to_settle}"[:MESSAGE_CHARS])
+                done.append(topup.pk)
+        self.report(request, "Top-ups that are settled", done=len(done), of=len(keys), others="had nothing to settle")
 
 
 @admin.register(Refund)

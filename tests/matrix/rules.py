@@ -236,6 +236,7 @@ ACTIONS: dict[str, str] = {
     "payments.stripeevent apply_again": "payments.change_stripeevent",
     "payments.subscription look_now": "payments.change_subscription",
     "payments.topup look_now": "payments.change_topup",
+    "payments.topup settled": "payments.change_topup",
     "payments.topup refund": "payments.add_refund",
     "webhooks.deliverysweep sweep_again": "webhooks.change_deliverysweep",
     "auth.user end_sessions": "auth.change_user",

@@ -246,6 +246,12 @@ def test_what_should_not_wait_needs_attention_and_its_buttons_act(
     operator.post(f"/admin/payments/topup/?pk__exact={found['parked'].pk}", press)
     found["parked"].refresh_from_db()
     assert (found["parked"].failed_steps, found["parked"].due_at is not None) == (0, True)
+    TopUp.objects.filter(pk=found["parked"].pk).update(to_settle="pi_1 took 1000 EUR")
+    assert "pi_1 took 1000 EUR" in page(operator, "/admin/attention/")
+    assert "pi_1" in page(operator, f"/admin/payments/topup/{found['parked'].pk}/change/")
+    operator.post("/admin/payments/topup/?to_settle__gt=", press | {"action": "settled"})
+    assert not TopUp.objects.exclude(to_settle="").exists()
+    assert "pi_1 took 1000 EUR" not in page(operator, "/admin/attention/")
     operator.post("/admin/payments/meterreport/?state__exact=failed", press | {"action": "try_again"})
     assert MeterReport.objects.get().state != "failed"
     operator.post("/admin/payments/stripeevent/?state__exact=failed", press | {"action": "apply_again"})

@@ -354,6 +354,10 @@ def test_money_of_the_other_mode_or_another_currency_buys_nothing(stripe, accoun
     work(TopUp)
     topup.refresh_from_db()
     assert (topup.state, topup.code, booked(account)) == (State.FAILED, "currency", [])
+    assert topup.to_settle.endswith("took 1000 USD in its smallest unit, and nothing is credited.")
+    TopUp.objects.update(to_settle="")  # as an operator says
+    topups.fold_facts(paid | {"status": "succeeded"})
+    assert not TopUp.objects.exclude(to_settle="").exists()
     settings.STRIPE_SECRET_KEY = "sk_live_1"
     with pytest.raises(customers.OtherMode):
         customers.at_stripe(customer)
@@ -366,6 +370,7 @@ def test_should_a_topup_be_paid_twice_all_that_was_paid_is_credited(stripe, acco
     topups.fold_facts(first | {"id": "pi_second"})
     topup.refresh_from_db()
     assert topup.intent_id == first["id"]
+    assert "paid again, by pi_second" in topup.to_settle
     assert booked(account) == [("topup", 1000), ("topup", 1000)]
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["paid again"]
 
