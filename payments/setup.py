@@ -140,7 +140,7 @@ class Setup:
 
     def endpoint(self) -> None:
         url, wanted = webhook_url(), sorted(SNAPSHOT_TYPES)
-        if not _reachable(url):
+        if not reachable(url):
             self.tell(f"- no webhooks: Stripe can't reach {url}. The worker asks instead, a little later;")
             self.tell("  or have Stripe's own program bring them: stripe listen --forward-to " + url)
             return
@@ -172,7 +172,7 @@ class Setup:
     def destination(self) -> None:
         """What is found wrong with usage later is told to destinations of the newer kind alone."""
         url, wanted = webhook_url(), sorted(THIN_TYPES)
-        if not _reachable(url):
+        if not reachable(url):
             return
         service: Any = client.client().v2.core.event_destinations
         found = marked("meter", lambda: service.list({"include": ["webhook_endpoint.url"]}))
@@ -312,7 +312,7 @@ def _wrong_price(found: Any, meter_id: str) -> str:
     return ""
 
 
-def _reachable(url: str) -> bool:
+def reachable(url: str) -> bool:
     """Return whether Stripe may reach an address: it does not reach this machine, but the local Stripe does."""
     return not _is_local(url) or _is_local(settings.STRIPE_API_URL)
 

@@ -16,6 +16,7 @@ from payments import books
 from payments.client import live
 from payments.currency import CURRENCIES
 from payments.models import Books
+from payments.setup import reachable, webhook_url
 from spellplatform.checks import LEAST_WEBHOOK, LEAST_WEBHOOK_BITS, is_plain, on_this_machine, weakness
 from spellplatform.env import host_of
 
@@ -85,6 +86,10 @@ def stripe_webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]
     if not settings.BILLING or settings.DEBUG:
         return []
     if not settings.STRIPE_WEBHOOK_SECRETS:
+        if not reachable(webhook_url()):
+            told = "STRIPE_WEBHOOK_SECRET is not set: no webhook is taken, and Stripe can't reach PUBLIC_URL anyway."
+            hint = "The worker asks Stripe every STRIPE_SWEEP_SECONDS. `stripe listen` brings webhooks at once."
+            return [Warning(told, hint=hint, id="spell.W044")]
         return [Error("STRIPE_WEBHOOK_SECRET is not set.", hint=WHERE_SIGNED, id="spell.E044")]
     return [
         Error(

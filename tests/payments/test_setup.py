@@ -153,7 +153,7 @@ def test_secrets_are_written_beside_those_of_before(stripe, settings, tmp_path):
 
 
 def test_where_stripe_does_not_reach_there_are_no_webhooks(stripe, settings, monkeypatch):
-    monkeypatch.setattr("payments.setup._reachable", lambda url: False)
+    monkeypatch.setattr("payments.setup.reachable", lambda url: False)
     assert "stripe listen --forward-to" in run()
     assert not stripe.objects("webhook_endpoint")
 

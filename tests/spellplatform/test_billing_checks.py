@@ -54,6 +54,7 @@ def found(settings: Any, **changes: Any) -> list[str]:
         ({"STRIPE_API_URL": "https://stripe.example.com", "STRIPE_SECRET_KEY": LIVE}, ["W040"]),
         ({"STRIPE_WEBHOOK_SECRETS": []}, ["E044"]),
         ({"STRIPE_WEBHOOK_SECRETS": [], "DEBUG": True}, []),
+        ({"STRIPE_WEBHOOK_SECRETS": [], "PUBLIC_URL": "http://127.0.0.1:8000"}, ["W044"]),
         ({"STRIPE_WEBHOOK_SECRETS": [SECRET, "whsec_local", "whsec_" + "a" * 32]}, ["E045", "E045"]),
         ({"STRIPE_WEBHOOK_SECRETS": [GOOD["STRIPE_SECRET_KEY"]]}, ["E045"]),
         ({"BILLING_CURRENCY": "udd"}, ["E046"]),
