@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from core.queue import wakeups
 from payments import catalog, client
+from payments.currency import money
 from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ def counted_cents(customer_id: str, since: dt.datetime, until: dt.datetime) -> i
 def look(report: MeterReport) -> dt.datetime | None:
     """Compare the hour of a report with Stripe's sum; return when to look again. Raise what `client.errors` does."""
     customer = report.customer
-    if not customer.stripe_id or customer.deleted_at is not None:
-        report.mine().update(state=State.FAILED, message="The customer was deleted at Stripe.")
+    if not customer.stripe_id or report.payer_is_gone:
+        logger.error("meter report of a deleted customer", extra={"report": str(report.pk)})
+        report.mine().update(state=State.FAILED, message=payer_gone(report))
         return None
     counted = counted_cents(customer.stripe_id, report.hour, report.hour + HOUR)
     decide(customer, report.hour, counted)
@@ -60,6 +62,14 @@ def look(report: MeterReport) -> dt.datetime | None:
     return now + LOOK_EVERY if state in MeterReport.OPEN else None
 
 
+def payer_gone(report: MeterReport) -> str:
+    """Say that nobody is left at Stripe to whom a report could be counted."""
+    which = report.stripe_customer or report.customer.stripe_id
+    return (
+        f"Customer {which} was deleted at Stripe. Have {money(report.cents)} invoiced otherwise, if it is to be paid."
+    )
+
+
 def decide(customer: Customer, hour: dt.datetime, counted: int) -> None:
     """Say of all reports of an hour whether they count, as far as the sum that Stripe had of it tells.
 
@@ -68,7 +78,7 @@ def decide(customer: Customer, hour: dt.datetime, counted: int) -> None:
     """
     with transaction.atomic():
         Customer.objects.select_for_update(no_key=True).get(pk=customer.pk)
-        rows = MeterReport.objects.filter(customer=customer, hour=hour, first_sent_at__isnull=False)
+        rows = of_payer(customer.reports.filter(hour=hour, first_sent_at__isnull=False), customer)
         sent = list(rows.order_by("pk"))
         missing = sum(report.cents for report in sent) - counted
         doubted = [report for report in sent if report.state != State.COUNTED]
@@ -82,6 +92,11 @@ def decide(customer: Customer, hour: dt.datetime, counted: int) -> None:
             _leave(certain, f"Stripe counts {-missing} more in this hour than was reported to it.")
         elif all(_is_settled(report) for report in doubted):
             _send_missing(certain, doubted, missing)
+
+
+def of_payer(reports: QuerySet[MeterReport], customer: Customer) -> QuerySet[MeterReport]:
+    """Return those for the customer that the account has at Stripe now, of which alone Stripe's sums tell."""
+    return reports.filter(stripe_customer__in=("", customer.stripe_id or ""))
 
 
 def _is_settled(report: MeterReport) -> bool:

@@ -85,6 +85,7 @@ def seal(subscription: Subscription) -> int:
         reports = [
             MeterReport(
                 customer_id=own.customer_id,
+                stripe_customer=own.stripe_customer,
                 after_entry=after,
                 upto_entry=upto,
                 hour=row["hour"],
@@ -164,7 +165,8 @@ def send(report: MeterReport) -> dt.datetime | None:
 
 def create_event(report: MeterReport) -> None:
     """Raise what `client.errors` raises."""
-    payload = {catalog.CUSTOMER_KEY: str(report.customer.stripe_id), catalog.VALUE_KEY: str(report.cents)}
+    payer = report.stripe_customer or str(report.customer.stripe_id)
+    payload = {catalog.CUSTOMER_KEY: payer, catalog.VALUE_KEY: str(report.cents)}
     with keys.asking(report) as options:
         client.client().v1.billing.meter_events.create(
             {
@@ -179,8 +181,8 @@ def create_event(report: MeterReport) -> None:
 
 def hopeless(report: MeterReport, now: dt.datetime) -> str:
     """Say why a report can't be sent any more; blank if it can."""
-    if report.customer.deleted_at is not None:
-        return "The customer was deleted at Stripe."
+    if report.payer_is_gone:
+        return counting.payer_gone(report)
     if now - report.happened_at > UNSENT_MOST:
         return f"It could not be sent for {UNSENT_MOST.days} days. Have Stripe invoice {report.cents} otherwise."
     return ""

@@ -230,6 +230,8 @@ class Subscription(AskedRow):
     stripe_id = models.CharField(max_length=STRIPE_ID_CHARS, null=True, blank=True, unique=True)
     state = models.CharField(max_length=6, choices=State, default=State.NEW)
     status = models.CharField(max_length=40, blank=True)  # Stripe's word
+    # Whose it is there: an account whose customer was deleted at Stripe gets another. Blank: not asked for yet.
+    stripe_customer = models.CharField(max_length=STRIPE_ID_CHARS, blank=True, default="", db_default="")
     mails_invoices = models.BooleanField(default=False)  # else they are taken from the saved card
     message = models.CharField(max_length=MESSAGE_CHARS, blank=True)
     # Of the ledger: what was captured before is not its matter, up to here it is in reports, up to here it is to be.
@@ -270,6 +272,7 @@ class MeterReport(AskedRow):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)  # also Stripe's `identifier`: see `name`
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="reports")
+    stripe_customer = models.CharField(max_length=STRIPE_ID_CHARS, blank=True, default="", db_default="")  # its payer
     after_entry = models.PositiveBigIntegerField()  # of the ledger: it covers what comes after this one,
     upto_entry = models.PositiveBigIntegerField()  # up to this one, as far as it was captured in `hour`
     hour = models.DateTimeField()
@@ -294,6 +297,12 @@ class MeterReport(AskedRow):
 
     def __str__(self) -> str:
         return f"{self.cents} of {self.customer_id} in {self.hour:%Y-%m-%d %H:00}"
+
+    @property
+    def payer_is_gone(self) -> bool:
+        """Whether the customer at Stripe that it is for was deleted; the one made since pays for none of it."""
+        now = self.customer
+        return now.deleted_at is not None or self.stripe_customer not in ("", now.stripe_id)
 
     @property
     def name(self) -> str:

@@ -89,8 +89,9 @@ class Month:
         # Before the reports are read: Stripe's sum then has nothing that is not among them.
         hour = timezone.now().replace(minute=0, second=0, microsecond=0) + counting.HOUR
         until, counted = min(self.until, hour), 0
-        if self.customer.stripe_id and until > self.since:
-            counted = counting.counted_cents(self.customer.stripe_id, self.since, until)
+        asked = bool(self.customer.stripe_id) and self.customer.deleted_at is None
+        if asked and until > self.since:
+            counted = counting.counted_cents(str(self.customer.stripe_id), self.since, until)
         with transaction.atomic():
             # Whoever seals has these locked.
             own = list(Subscription.objects.select_for_update(no_key=True).filter(customer=self.customer))
@@ -105,6 +106,10 @@ class Month:
         for one in reports:
             if one.state == MeterReport.State.FAILED:
                 self.differ(f"report {one.pk} of {one.hour:%d %H:00} UTC ({money(one.cents)}) failed: {one.message}")
+        if not asked:
+            return  # Stripe has no sums of a customer that was deleted
+        reports = [one for one in reports if not one.payer_is_gone]
+        reported = sum(one.cents for one in reports)
         waiting = sum(one.cents for one in reports if one.state in MeterReport.OPEN)
         missing = reported - counted - sum(one.cents for one in reports if one.state == MeterReport.State.FAILED)
         if 0 < missing <= waiting:
@@ -225,7 +230,8 @@ class Month:
                 continue
             since, until = (dt.datetime.fromtimestamp(at, dt.UTC) for at in (line.period.start, line.period.end))
             # Stripe is told whole seconds.
-            told = self.customer.reports.filter(happened_at__gte=since, happened_at__lt=until)
+            told = counting.of_payer(self.customer.reports.all(), self.customer)
+            told = told.filter(happened_at__gte=since, happened_at__lt=until)
             reported = told.exclude(state=MeterReport.State.FAILED).aggregate(sum=Sum("cents", default=0))["sum"]
             if (billed := invoices.usage_of(line)) != reported:
                 time = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"

@@ -153,7 +153,10 @@ def next_hour() -> dt.datetime:
 def begin(own: Subscription) -> dt.datetime | None:
     """Have Stripe make the subscription, once; return when to go on. Raise what `client.errors` raises."""
     now, customer = timezone.now(), own.customer
-    customers.at_stripe(customer)
+    payer = customers.at_stripe(customer)
+    if own.stripe_customer not in ("", payer):  # deleted, and its subscription with it, if it had one
+        own.mine().update(first_sent_at=None, refusals=own.refusals + 1, stripe_customer="")
+        return now
     if own.first_sent_at is not None and (found := find(own)) is not None:
         fold_subscription(found)
         return now
@@ -166,7 +169,7 @@ def begin(own: Subscription) -> dt.datetime | None:
         return now
     keys.renew(own)
     price = catalog.price()
-    if not own.mine().update(first_sent_at=own.first_sent_at or now):
+    if not own.mine().update(first_sent_at=own.first_sent_at or now, stripe_customer=payer):
         return None
     try:
         with keys.asking(own) as options:

@@ -55,7 +55,13 @@ def metered(name: str = "Vetinari", *, limit: int = 10**12, stripe_id: str | Non
     customer = Customer.objects.create(
         account=account, stripe_id=stripe_id, mode="metered", credit_limit_cents=limit, email="v@example.com"
     )
-    usual = {"state": "active", "status": "active", "stripe_id": f"sub_{name}", "started_at": BEGAN}
+    usual = {
+        "state": "active",
+        "status": "active",
+        "stripe_id": f"sub_{name}",
+        "started_at": BEGAN,
+        "stripe_customer": stripe_id or "",
+    }
     Subscription.objects.create(customer=customer, **{**usual, **fields})
     return customer
 

@@ -7,13 +7,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from payments import catalog, counting, metering
+from payments import catalog, counting, customers, metering
 from payments.client import client, errors
 from payments.folding import fold
 from payments.metering import ReportWork
-from payments.models import MeterReport
+from payments.models import MeterReport, Subscription
 from tests.payments.metered import HOUR, ledger, reported, work_off
 
 pytestmark = pytest.mark.django_db
@@ -199,6 +200,33 @@ def test_what_can_not_be_sent_for_thirty_days_is_left_to_an_operator(both):
     assert "could not be sent for 30 days" in metering.failed().get().message
     assert metering.look_again(metering.failed()) == 1
     assert states() == ["new"]
+
+
+def test_a_report_is_for_the_customer_at_stripe_in_whose_time_it_was_and_for_no_later_one(both):
+    customer = both.customer
+    both.cast(30)
+    both.rounds(2)
+    sent, waiting = MeterReport.objects.get(), both.cast(50)
+    both.stripe.client().v1.customers.delete(customer.stripe_id)
+    customers.note_deleted(customer, str(customer.stripe_id))
+    assert customers.at_stripe(customer) not in ("", sent.stripe_customer)
+    sealed_later = both.cast(7)
+    MeterReport.objects.filter(pk=sent.pk).update(state="doubtful", due_at=timezone.now())
+    work_off(ReportWork())
+    assert states() == ["failed"] * 3
+    assert both.total() == 30
+    for report in (sent, waiting, sealed_later):
+        report.refresh_from_db()
+        assert f"Customer {sent.stripe_customer} was deleted at Stripe. Have " in report.message
+    # What the customer made since is told of is its own, and what it has is compared with that alone.
+    Subscription.objects.update(stripe_customer=customer.stripe_id)
+    own = both.cast(11)
+    both.rounds(2)
+    own.refresh_from_db()
+    assert own.state == "counted"
+    with pytest.raises(CommandError) as found:
+        call_command("verifybilling", "--month", f"{own.hour:%Y-%m}")
+    assert [line for line in str(found.value).splitlines()[1:] if "was deleted at Stripe" not in line] == []
 
 
 def test_nothing_is_dated_in_the_future(both):
