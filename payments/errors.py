@@ -57,6 +57,12 @@ class TopUpNotFound(SpellError):
     code, status, title = "TOPUP_NOT_FOUND", 404, "Top-up not found"
 
 
+class NotCancelled(SpellError):
+    """A top-up that nobody can cancel: its card is being charged."""
+
+    code, status, title = "TOPUP_NOT_CANCELLED", 409, "Top-up not cancelled"
+
+
 class TooManyTopUps(SpellError):
     """As many top-ups are under way as may be."""
 

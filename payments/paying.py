@@ -17,7 +17,15 @@ from accounts.principals import Principal
 from core import limits
 from payments import autotopup, cards, customers, portal, topup_work, topups
 from payments.client import StripeTrouble, Unavailable
-from payments.errors import BillingOff, KeyReused, NotBilled, PaymentsUnavailable, TooManyDeclines, TooManyTopUps
+from payments.errors import (
+    BillingOff,
+    KeyReused,
+    NotBilled,
+    NotCancelled,
+    PaymentsUnavailable,
+    TooManyDeclines,
+    TooManyTopUps,
+)
 from payments.models import CardSetup, Customer, TopUp
 
 logger = logging.getLogger(__name__)
@@ -127,6 +135,22 @@ def top_up(
         # The card's bank wants its holder, who may well be here: with the page that the next step opens.
         topup = topup_work.advance(topup)
     return topup, False
+
+
+def cancel_top_up(who: Principal, topup: TopUp) -> TopUp:
+    """Close the page on which a top-up is paid; one that was paid before has succeeded. Return it anew.
+
+    Raise NotCancelled for others, or PaymentsUnavailable.
+    """
+    was_open = topup.state in TopUp.OPEN
+    with stripe_answers():
+        topup = topup_work.cancel(topup)
+    if topup.state in TopUp.OPEN:
+        raise NotCancelled("Only a top-up that is to be paid on a page of Stripe's can be cancelled.")
+    if was_open and topup.state != TopUp.State.SUCCEEDED:
+        with transaction.atomic():
+            log.record(who, "billing.cancel_top_up", topup, account_id=topup.customer_id)
+    return topup
 
 
 def _earlier(customer: Customer, key: str, digest: str) -> TopUp | None:

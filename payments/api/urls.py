@@ -12,5 +12,6 @@ urlpatterns = [
     path("/portal", offloaded(views.Portal.as_view()), name="portal"),
     path("/topups", offloaded(views.TopUps.as_view()), name="topups"),
     path("/topups/<str:topup_id>", offloaded(views.OneTopUp.as_view()), name="topup"),
+    path("/topups/<str:topup_id>/cancel", offloaded(views.CancelTopUp.as_view()), name="topup-cancel"),
     path("/invoices", offloaded(views.Invoices.as_view()), name="invoices"),
 ]

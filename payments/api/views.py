@@ -167,17 +167,30 @@ def request_key(request: ApiRequest) -> str:
     return key
 
 
+def topup_of(request: ApiRequest, topup_id: str) -> TopUp:
+    """Raise TopUpNotFound."""
+    try:
+        return TopUp.objects.get(pk=uuid.UUID(topup_id), customer=request.auth.account_id)
+    except (ValueError, TopUp.DoesNotExist):
+        raise TopUpNotFound(f"There is no top-up {topup_id[:64]!r} in this account.") from None
+
+
 class OneTopUp(BillingView):
     scopes = {"GET": "billing"}
 
     @extend_schema(operation_id="get_topup", responses={200: TopUpOut, **PROBLEMS})
     def get(self, request: ApiRequest, topup_id: str) -> Response:
         """One top-up."""
-        try:
-            topup = TopUp.objects.get(pk=uuid.UUID(topup_id), customer=request.auth.account_id)
-        except (ValueError, TopUp.DoesNotExist):
-            raise TopUpNotFound(f"There is no top-up {topup_id[:64]!r} in this account.") from None
-        return Response(TopUpOut(topup).data)
+        return Response(TopUpOut(topup_of(request, topup_id)).data)
+
+
+class CancelTopUp(BillingView):
+    scopes = {"POST": "billing"}
+
+    @extend_schema(operation_id="cancel_topup", request=None, responses={200: TopUpOut, **PROBLEMS})
+    def post(self, request: ApiRequest, topup_id: str) -> Response:
+        """Close the page on which a top-up is paid. One that was paid before has succeeded; one that ended stays."""
+        return Response(TopUpOut(paying.cancel_top_up(request.user, topup_of(request, topup_id))).data)
 
 
 class Invoices(BillingView):

@@ -198,6 +198,18 @@ def set_auto(request: HttpRequest, who: Principal, customer: Customer) -> HttpRe
     return redirect("money", account_id=customer.account_id)
 
 
+def cancel(request: HttpRequest, who: Principal, customer: Customer) -> HttpResponseBase:
+    """Cancel a top-up that waits for its page; raise ValueError for what is no id."""
+    topup = customer.topups.filter(pk=uuid.UUID(request.POST.get("topup", ""))).first()
+    if topup is not None:
+        topup = paying.cancel_top_up(who, topup)
+        if topup.state == TopUp.State.SUCCEEDED:
+            tell(request, topup)
+        else:
+            messages.success(request, "Nobody can pay that top-up any more.")
+    return redirect("money", account_id=customer.account_id)
+
+
 Act = Callable[[HttpRequest, Principal, Customer], HttpResponseBase]
 ACTS: dict[str, Act] = {
     "save_card": save_card,
@@ -205,6 +217,7 @@ ACTS: dict[str, Act] = {
     "portal": portal,
     "top_up": top_up,
     "auto": set_auto,
+    "cancel": cancel,
 }
 
 

@@ -34,7 +34,7 @@ NOT_TOLD = {
     **dict.fromkeys(
         [
             *("NOT_BILLED", "NO_CARD", "TOPUP_AMOUNT", "TOPUP_NOT_FOUND", "TOPUP_UNDER_WAY", "TOO_MANY_TOPUPS"),
-            "PAYS_BY_INVOICE",
+            *("PAYS_BY_INVOICE", "TOPUP_NOT_CANCELLED"),
             *("TOO_MANY_DECLINES", "PAYMENTS_UNAVAILABLE", "REFUND_REFUSED"),
         ],
         "needs a Stripe: tests/payments",

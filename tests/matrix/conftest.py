@@ -81,6 +81,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "api:spell": {"spell_key": spell.key},
             "api:key": {"key_id": spare.pk},
             "billing:topup": {"topup_id": str(topup.pk)},
+            "billing:topup-cancel": {"topup_id": str(topup.pk)},
             "cast-page": of_cast,
             "money": {"account_id": account.pk},
             "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},

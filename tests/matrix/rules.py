@@ -143,6 +143,7 @@ API: dict[str, dict[str, Need]] = {
     "billing:portal": {"POST": Key("billing")},
     "billing:topups": {"GET": Key("billing"), "POST": Key("billing")},
     "billing:topup": {"GET": Key("billing", ours=True)},
+    "billing:topup-cancel": {"POST": Key("billing", ours=True)},
     "billing:invoices": {"GET": Key("billing")},
     "api:schema": {"GET": Open()},
     "api:docs": {"GET": Open()},

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from accounts import credit
 from accounts.audit.models import AuditEntry
+from payments import topup_work, topups
 from payments.models import TopUp
 from tests.matrix.conftest import World
 from tests.matrix.identities import Identity
@@ -50,6 +51,7 @@ ACTION = {
     ("billing:setup", "POST"): "billing.save_card",
     ("billing:portal", "POST"): "billing.open_portal",
     ("billing:topups", "POST"): "billing.top_up",
+    ("billing:topup-cancel", "POST"): "billing.cancel_top_up",
 }
 
 
@@ -76,7 +78,10 @@ def test_a_change_over_the_api_leaves_one_entry_and_a_refused_one_none(
     if name.startswith("billing:"):
         stripe = request.getfixturevalue("stripe_server")
         turn_on(request.getfixturevalue("settings"), stripe.url, stripe.key)
-        with_card(stripe, world.cast.account)
+        customer = with_card(stripe, world.cast.account)
+        if name == "billing:topup-cancel":
+            page = topup_work.advance(topups.begin(customer, 2000, by="somebody", hosted=True))
+            world.arguments[name] = {"topup_id": str(page.pk)}
     nobody = ["revoked key", "key with spells:read", "nobody"]
     # Of what belongs to everybody, another account has its own.
     nobody += ["key of another account"] if name in world.arguments else []

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import credit, keys
+from accounts.audit.models import AuditEntry
 from accounts.models import Account, ApiKey
 from core import limits
 from payments import customers
@@ -161,6 +162,21 @@ def test_a_top_up_is_one_for_each_key_however_often_it_is_asked_for(ask: Ask, ac
     assert ask("GET").json()["credit"]["remaining_cents"] == 2500
     assert ask("GET", "/topups?state=succeeded").json()["results"] == [again.json()]
     assert ask("GET", "/topups?state=failed").json()["results"] == []
+
+
+def test_a_page_is_closed_by_who_opened_it_and_a_charge_is_not(ask: Ask, account: Account, stripe: Stripe):
+    customers.begin(account)
+    opened = ask("POST", "/topups", {"cents": 2500, "hosted": True}).json()
+    for _ in range(2):
+        closed = ask("POST", f"/topups/{opened['id']}/cancel")
+        assert (closed.status_code, closed.json()["state"], closed.json()["action_url"]) == (200, "cancelled", None)
+    assert AuditEntry.objects.filter(action="billing.cancel_top_up").count() == 1
+    assert fill_in(opened["action_url"]).status_code == 410
+    with_card(stripe, account)
+    stripe.faults(unreachable=True)
+    charged = ask("POST", "/topups", {"cents": 2500}).json()
+    refused = ask("POST", f"/topups/{charged['id']}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (409, "TOPUP_NOT_CANCELLED")
 
 
 def test_a_decline_is_a_state_and_a_bank_s_question_a_link(ask: Ask, account: Account, stripe: Stripe):

@@ -202,3 +202,16 @@ def test_the_way_to_stripe_leads_nowhere_else(account: Account, billing: None):
     assert client.get(f"{path(account)}to-stripe/topup/{topup.pk}/").status_code == 404
     other = member(Account.objects.create(name="Another"))
     assert other.get(f"{path(account)}to-stripe/topup/{topup.pk}/").status_code == 404
+
+
+def test_a_page_at_stripe_that_nobody_wants_any_more_is_closed(account: Account, stripe: Stripe):
+    client = member(account)
+    customers.begin(account)
+    send(client, account, "top_up", amount="12.50", how="page", once="one")
+    topup = TopUp.objects.get()
+    assert 'name="act" value="cancel"' in page(client, path(account))
+    for nothing in ("", "7c9e6679-7425-40de-944b-e07fc1f90ae7"):
+        send(client, account, "cancel", topup=nothing)
+    assert "Nobody can pay" in told(send(client, account, "cancel", topup=str(topup.pk)))
+    assert fill_in(topup.action_url).status_code == 410
+    assert 'value="cancel"' not in page(client, path(account))
