@@ -14,6 +14,7 @@ from django.db.models import Q
 from accounts.models import Account
 from core.ids import uuid7
 from core.queue.due import DueRow
+from payments.currency import money
 
 STRIPE_ID_CHARS = 255  # Source: https://docs.stripe.com/upgrades, "object IDs"
 MESSAGE_CHARS = 500
@@ -163,7 +164,7 @@ class TopUp(AskedRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.cents} by {self.customer_id}, {self.state}"
+        return f"{money(self.cents)}, {self.state}"
 
 
 class Refund(AskedRow):
@@ -192,7 +193,7 @@ class Refund(AskedRow):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"{self.cents} of {self.topup_id}, {self.state}"
+        return f"{money(self.cents)}, {self.state}"
 
 
 class Dispute(models.Model):
@@ -296,7 +297,7 @@ class MeterReport(AskedRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.cents} of {self.customer_id} in {self.hour:%Y-%m-%d %H:00}"
+        return f"{money(self.cents)} in {self.hour:%Y-%m-%d %H:00}"
 
     @property
     def payer_is_gone(self) -> bool:
@@ -400,6 +401,7 @@ class EventSweep(DueRow):
 
     class Meta(DueRow.Meta):
         verbose_name = "sweep of Stripe's events"
+        verbose_name_plural = "sweep of Stripe's events"
 
     def __str__(self) -> str:
         return f"Stripe's events up to {self.read_upto}"

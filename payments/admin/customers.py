@@ -42,6 +42,10 @@ class ModeForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Customer
         fields = ("mode", "credit_limit_cents", "email")
+        labels = {"email": "Mail address"}
+        help_texts = {
+            "credit_limit_cents": "Of a metered account: how much may be unpaid, in the currency's smallest unit."
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

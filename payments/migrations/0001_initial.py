@@ -80,6 +80,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': "sweep of Stripe's events",
+                'verbose_name_plural': "sweep of Stripe's events",
                 'abstract': False,
                 'indexes': [models.Index(models.F('due_at'), condition=models.Q(('due_at__isnull', False)), name='eventsweep_due'), models.Index(models.F('lease_until'), condition=models.Q(('lease_until__isnull', False)), name='eventsweep_leased'), models.Index(models.F('due_at'), condition=models.Q(('failed_steps__gt', 0)), name='eventsweep_failing')],
             },
