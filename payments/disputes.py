@@ -50,7 +50,7 @@ def fold_dispute(found: StripeObject) -> bool:
     with transaction.atomic():
         TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
         dispute = _noted(topup, facts)
-        if _is_taken(facts):
+        if is_taken(facts):
             _take(topup, dispute)
         if facts["status"] == WON:
             # What was taken: the amount may have been another at first.
@@ -58,7 +58,7 @@ def fold_dispute(found: StripeObject) -> bool:
     return True
 
 
-def _is_taken(facts: dict[str, Any]) -> bool:
+def is_taken(facts: dict[str, Any]) -> bool:
     """Return whether the bank has the money, or has had it.
 
     One that was prevented never was a dispute, but the cardholder may have the money: Stripe's "resolution", as opposed
@@ -84,7 +84,7 @@ def _fold_of_invoice(facts: dict[str, Any]) -> bool:
     with transaction.atomic():
         Customer.objects.select_for_update(no_key=True).get(pk=invoice.customer_id)
         taken = Credit.objects.filter(source=facts["id"]).first()
-        if _is_taken(facts) and taken is None and cents:
+        if is_taken(facts) and taken is None and cents:
             events.tell(invoice.customer_id, OPENED, f"{OPENED}:{facts['id']}", data)
             credit.book(invoice.customer_id, "dispute", -cents, facts["id"], note=f"{invoice}: {facts['reason']}")
             logger.error("invoice disputed", extra={"invoice": invoice.pk, "dispute": facts["id"]})

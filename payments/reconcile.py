@@ -16,7 +16,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from accounts.models import Credit
-from payments import client, counting, invoices, metering
+from payments import client, counting, invoices, metering, returned
 from payments.currency import money
 from payments.models import Customer, Invoice, MeterReport, Refund, Subscription, TopUp, Verification
 
@@ -50,12 +50,27 @@ def verify(months: list[dt.date]) -> Found:
         since, until = month_of(first)
         for customer in Customer.objects.select_related("account").order_by("pk"):
             Month(found, customer, since, until).verify()
+        returned_in(found, since, until)
     lines = {"differences": "\n".join(found.differences), "under_way": "\n".join(found.under_way)}
     told = ", ".join(f"{first:%Y-%m}" for first in months)
     Verification.objects.update_or_create(
         pk=Verification.SINGLETON_PK, defaults={"at": timezone.now(), "months": told[:200], **lines}
     )
     return found
+
+
+def returned_in(found: Found, since: dt.datetime, until: dt.datetime) -> None:
+    """Compare refunds and disputes, of which Stripe has lists by time alone."""
+
+    def of(topup: TopUp) -> Month:
+        return Month(found, topup.customer, since, until)
+
+    found.checked["refunds and disputes at Stripe"] += returned.verify(
+        since,
+        until,
+        differ=lambda topup, text: of(topup).differ(text),
+        late=lambda topup, at, text: of(topup).late(at, text),
+    )
 
 
 @dataclass
@@ -176,7 +191,7 @@ class Month:
     def payments(self) -> None:
         """Each payment that Stripe took for a top-up is that top-up, and each top-up is one of Stripe's payments."""
         taken: dict[str, Any] = {}
-        for facts in self._listed(client.client().v1.payment_intents):
+        for facts in self._listed(client.client().v1.payment_intents, "data.latest_charge"):
             named = client.named_in(facts, "topup")
             if named is None or facts["status"] != "succeeded":
                 continue
@@ -191,14 +206,31 @@ class Month:
                     self.differ(
                         f"payment {facts['id']} took {money(facts['amount_received'])}; its top-up {named} has {told}."
                     )
+                self._given_back(topup, facts.get("latest_charge"))
             else:
-                self._late(facts["created"], f"payment {facts['id']} was taken, and its top-up {named} is {state}.")
+                self.late(facts["created"], f"payment {facts['id']} was taken, and its top-up {named} is {state}.")
         self.found.checked["payments at Stripe"] += len(taken)
         for topup in self.customer.topups.filter(
             state=TopUp.State.SUCCEEDED, created_at__gte=self.since + CLOCKS, ended_at__lt=self.until - CLOCKS
         ):
             if str(topup.pk) not in taken and not self._is_paid(str(topup.intent_id)):
                 self.differ(f"top-up {topup.pk} is paid by {topup.intent_id}, and Stripe has no such payment.")
+
+    def _given_back(self, topup: TopUp, charge: Any) -> None:
+        """What Stripe gave back of a payment, in whichever month, is what we counted."""
+        given = charge.get("amount_refunded", 0) if isinstance(charge, dict) else 0
+        if given == topup.refunded_cents:
+            return
+        told = f"of payment {topup.intent_id} {money(given)} were given back, here {money(topup.refunded_cents)}."
+        listed: Any = {"payment_intent": str(topup.intent_id), "limit": 100}
+        with client.errors():
+            made = [(one.id, one.created) for one in client.client().v1.refunds.list(listed).auto_paging_iter()]
+        known = set(Refund.objects.filter(topup=topup).values_list("refund_id", flat=True))
+        unknown = [at for name, at in made if name not in known]
+        if not unknown:
+            self.differ(told)
+        elif not all(self.since.timestamp() <= at < self.until.timestamp() for at in unknown):
+            self.late(max(unknown), told)  # those of this month are told of one by one
 
     def _is_paid(self, intent: str) -> bool:
         """Return whether a payment succeeded that was begun in another month."""
@@ -216,7 +248,7 @@ class Month:
             if known is None or known.status != facts["status"]:
                 times = [one for one in facts["status_transitions"].values() if one]
                 is_here = known.status if known is not None else "not known"
-                self._late(
+                self.late(
                     max(times, default=facts["created"]), f"invoice {facts['id']} is {facts['status']}, here {is_here}."
                 )
             if facts["status"] not in ("draft", "void"):
@@ -240,13 +272,14 @@ class Month:
                     "What came after it was final has to be invoiced otherwise."
                 )
 
-    def _listed(self, service: Any) -> list[dict[str, Any]]:
+    def _listed(self, service: Any, *expand: str) -> list[dict[str, Any]]:
         created = {"gte": int(self.since.timestamp()), "lt": int(self.until.timestamp())}
         with client.errors():
-            listed = service.list({"customer": self.customer.stripe_id, "created": created, "limit": 100})
+            wanted: Any = {"customer": self.customer.stripe_id, "created": created, "limit": 100}
+            listed = service.list(wanted | ({"expand": list(expand)} if expand else {}))
             return [client.plain(one) for one in listed.auto_paging_iter()]
 
-    def _late(self, at: int, text: str) -> None:
+    def late(self, at: int, text: str) -> None:
         """Tell what we do not know yet, or should know by now."""
         if timezone.now() - dt.datetime.fromtimestamp(at, dt.UTC) < KNOWN_AFTER:
             self.on_its_way(text)

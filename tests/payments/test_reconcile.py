@@ -16,7 +16,7 @@ from payments import catalog, topup_work, topups
 from payments.client import client, errors
 from payments.currency import money
 from payments.folding import fold
-from payments.models import Invoice, MeterReport, Subscription, TopUp, Verification
+from payments.models import Dispute, Invoice, MeterReport, Refund, Subscription, TopUp, Verification
 from payments.subscriptions import set_mode
 from tests.payments.metered import HOUR, Both, Clock, captured
 from tests.payments.paying import with_card
@@ -143,6 +143,63 @@ def pay_twice(both: Both) -> None:
         )
 
 
+def give_back(both: Both) -> Refund:
+    """Have somebody refund 2.00 at Stripe, and note it."""
+    unknown_refund(both)
+    fold("refund", both.stripe.objects("refund")[0]["id"])
+    return Refund.objects.get()
+
+
+def unknown_refund(both: Both) -> None:
+    with errors():
+        client().v1.refunds.create({"payment_intent": str(TopUp.objects.get().intent_id), "amount": 200})
+
+
+def refund_otherwise(both: Both) -> None:
+    give_back(both)
+    Refund.objects.update(cents=300)
+
+
+def fail_a_refund(both: Both) -> None:
+    give_back(both)
+    Refund.objects.update(state="failed")
+
+
+def refund_nothing(both: Both) -> None:
+    refund = Refund.objects.create(topup=TopUp.objects.get(), cents=200, state="succeeded", refund_id="re_none")
+    credit.book(both.customer.pk, "refund", -200, f"refund:{refund.pk}")
+
+
+def miscount_refunds(both: Both) -> None:
+    give_back(both)
+    TopUp.objects.update(refunded_cents=5)
+
+
+def unknown_dispute(both: Both) -> None:
+    both.stripe.dispute(str(TopUp.objects.get().intent_id))
+
+
+def object_to_it(both: Both) -> Dispute:
+    unknown_dispute(both)
+    fold("dispute", both.stripe.objects("dispute")[0]["id"])
+    return Dispute.objects.get()
+
+
+def win_in_the_books(both: Both) -> None:
+    dispute = object_to_it(both)
+    credit.book(both.customer.pk, "won", 1000, f"{dispute.pk}:won")
+
+
+def answer_in_the_books(both: Both) -> None:
+    object_to_it(both)
+    Dispute.objects.update(status="lost")
+
+
+def dispute_nothing(both: Both) -> None:
+    facts = {"cents": 5, "reason": "fraudulent", "status": "needs_response", "opened_at": timezone.now()}
+    Dispute.objects.create(id="du_none", topup=TopUp.objects.get(), **facts)
+
+
 WRONG: list[tuple[Any, list[str]]] = [
     (
         lose_a_report,
@@ -155,6 +212,15 @@ WRONG: list[tuple[Any, list[str]]] = [
     (book_otherwise, ["10.00 USD are credited in place of 9.99 USD.", "took 10.00 USD; its top-up"]),
     (book_for_nothing, ["topup pi_nobodys: 0.70 USD are credited, and nothing that is known paid them."]),
     (forget_a_topup, ["are credited, and nothing that is known", "was taken, and its top-up"]),
+    (unknown_refund, ["gave back 2.00 USD of top-up"]),
+    (refund_otherwise, ["-2.00 USD are credited in place of -3.00 USD", "gave back 2.00 USD; here it is 3.00 USD."]),
+    (fail_a_refund, [":failed: 2.00 USD are not credited.", "is succeeded, here failed."]),
+    (refund_nothing, ["refund re_none of 2.00 USD is succeeded here, and Stripe has none."]),
+    (miscount_refunds, ["2.00 USD were given back, here 0.05 USD."]),
+    (unknown_dispute, ["is about 10.00 USD of top-up"]),
+    (win_in_the_books, ["is needs_response: credit has 0.00 USD for it in place of -10.00 USD."]),
+    (answer_in_the_books, ["is needs_response, here lost."]),
+    (dispute_nothing, ["dispute du_none is needs_response here, and Stripe has none."]),
     (pay_twice, ["took 10.00 USD; its top-up", "was paid twice: by"]),
 ]
 
@@ -172,6 +238,17 @@ def test_each_difference_is_told_in_a_line(both, spoil, told):
         assert words in line
         assert line.startswith(f"Moist {month()}: ")
     assert Verification.objects.get().differences.splitlines() == differences
+
+
+def test_what_was_given_back_and_disputed_as_it_should_be_is_no_difference(both):
+    give_back(both)
+    dispute = object_to_it(both)
+    both.clock.ahead += HOUR
+    assert verify() == ([], [])
+    both.stripe.decide(dispute.pk, "won")
+    assert "is won, here needs_response" in verify()[0][0]
+    fold("dispute", dispute.pk)
+    assert verify() == ([], [])
 
 
 def test_what_came_after_its_invoice_was_final_is_a_difference(both):
