@@ -79,8 +79,8 @@ def _success(session: Obj) -> str:
 
 
 def _method(world: World, session: Obj, form: dict[str, str]) -> Obj:
-    """Return the saved card that was chosen, or a new one that was typed in."""
-    if form.get("card", NEW) != NEW:
+    """Return the saved card that was chosen, or a new one if its number was typed in, whatever was chosen."""
+    if form.get("card", NEW) != NEW and not form.get("number", "").strip():
         for method in _saved(world, session):
             if method["id"] == form["card"]:
                 return method

@@ -153,6 +153,9 @@ def test_a_card_is_saved_if_the_member_ticks_it_and_offered_the_next_time(
     third = open_session("payment", saved_payment_method_options=saving)
     stripe_server.checkout(third.url, card="new")
     assert len(client.v1.payment_methods.list({"customer": customer}).data) == 1
+    fourth = open_session("payment", saved_payment_method_options=saving)
+    typed = stripe_server.checkout(fourth.url, "4000000000000002")  # with the saved card still chosen
+    assert "declined" in typed.text
 
 
 @pytest.mark.parametrize("by_clock", [True, False])
