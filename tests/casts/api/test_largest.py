@@ -12,7 +12,7 @@ from accounts.models import SCOPES, ApiKey
 from casts.callbacks.delivery import message
 from casts.execution import finish
 from casts.lifecycle import moves
-from casts.models import Callback, Cast, CastStatus, Spell
+from casts.models import Callback, CallbackType, Cast, CastStatus, Spell
 from casts.runtime import Annotation, Job, JobStep, Observation
 from core import limits
 from core.limits import KIB, MIB
@@ -109,6 +109,7 @@ def test_a_page_of_the_largest_casts_is_shorter_and_the_next_goes_on(api: Api, a
     assert len(first) < 7  # it takes the room of four
 
 
+TYPES_AND_ONE = ["cast.failed"] * (len(CallbackType) + 1)
 MORE: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/cast", {"metadata": {f"{n}": "" for n in range(51)}}, "/metadata"),
     ("POST", "/cast", {"metadata": {"k" * 101: ""}}, "/metadata"),
@@ -120,7 +121,12 @@ MORE: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/keys", {"name": "n", "spell_keys": ["s"] * (limits.KEY_SPELLS + 1)}, "/spell_keys"),
     ("POST", "/callbacks/endpoints", {"url": "https://example.com/".ljust(2001, "x")}, "/url"),
     ("POST", "/callbacks/endpoints", {"url": "https://example.com/", "description": "d" * 201}, "/description"),
-    ("POST", "/callbacks/endpoints", {"url": "https://example.com/", "types": ["cast.failed"] * 4}, "/types"),
+    (
+        "POST",
+        "/callbacks/endpoints",
+        {"url": "https://example.com/", "types": ["cast.failed"] * (len(CallbackType) + 1)},
+        "/types",
+    ),
 ]
 
 
