@@ -131,11 +131,13 @@ OF_ENDPOINTS = (
     *("get_callback_endpoint", "change_callback_endpoint", "get_callback_endpoint_secret"),
     *("rotate_callback_endpoint_secret", "delete_callback_endpoint"),
 )
+OF_TOPUPS = ("get_topup", "cancel_topup")
 LINKS = {
     "create_cast": ("201", "cast_id", "/cast_id", OF_CASTS),
     "cast": ("201", "cast_id", "/cast_id", OF_CASTS),
     "create_key": ("201", "key_id", "/id", ("revoke_key",)),
     "create_callback_endpoint": ("201", "endpoint_id", "/id", OF_ENDPOINTS),
+    "create_topup": ("201", "topup_id", "/id", OF_TOPUPS),
 }
 
 

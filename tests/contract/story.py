@@ -586,6 +586,19 @@ class Story:
             self.ask("GET", f"/casts?status={status}&page_size=1", what=f"the newest that is {status}")
         self.recorder.ask("GET", "/api/v1/docs", what="the page to try it")
 
+    def find_no_billing(self) -> None:
+        """An installation that takes no money has nothing of it, whatever is asked."""
+        topup = f"/billing/topups/{uuid.UUID(int=7)}"
+        self.ask("GET", "/billing", what="no billing here")
+        self.ask("PATCH", "/billing", {"auto_topup": None}, what="no topping up by itself")
+        for path in ("/billing/setup", "/billing/portal"):
+            self.ask("POST", path, {}, what="no page of Stripe's")
+        self.ask("POST", "/billing/topups", {"cents": 500}, what="no top-up")
+        for path in ("/billing/topups", topup, "/billing/invoices"):
+            self.ask("GET", path, what="nothing that was paid")
+        self.ask("POST", f"{topup}/cancel", {}, what="nothing to cancel")
+        self.ask("DELETE", "/billing/portal", what="with a method that it does not have")
+
     def tell(self) -> None:
         """Tell all of it."""
         self.read_what_there_is()
@@ -601,6 +614,7 @@ class Story:
         self.make_keys()
         self.list_all()
         self.pay_with_credit()
+        self.find_no_billing()
 
 
 def setting(make_spell: Any) -> tuple[str, Spell]:

@@ -181,10 +181,16 @@ def test_a_runtime_has_words_for_reasons_that_there_are():
 
 
 def test_every_button_is_documented_and_no_other():
-    labels = set(re.findall(r'[=,] ?"((?:Look|Leave|Cast|Copy|Apply|Sweep|Send) [^"]+)"', ATTENTION))
-    labels |= {"Cancel", "Resume", "Enable"}
+    labels = set(re.findall(r'[=,] ?"((?:Look|Leave|Try|Cast|Copy|Apply|Sweep|Send) [^".]+)"', ATTENTION))
+    labels |= {"Cancel", "Resume", "Enable", "It is settled"}
     documented = {row[0] for row in rows(section(OPERATIONS, "What the buttons do"))}
     assert documented == {label.replace(" at all", "").replace(" all", "") for label in labels} | {"Look now"}
+
+
+def test_every_trouble_with_money_is_documented():
+    told = re.findall(r'^ +"([a-z][^"]{15,}[^".])",$', (ROOT / "payments" / "attention.py").read_text(), re.MULTILINE)
+    assert len(told) > 5
+    assert [one for one in told if f"| {one}" not in OPERATIONS] == []
 
 
 def test_every_status_and_reason_is_documented_and_no_other():
