@@ -87,6 +87,6 @@ def parsed(text: str, currency: str = "") -> int:
     places = decimals(currency)
     found = re.fullmatch(r"([0-9]{1,12})(?:[.,]([0-9]+))?", text.strip())
     if not found or len(found[2] or "") > places:
-        like = plain(25 * 10**places, currency)
+        like = plain(max(25 * 10**places, 20 * least(currency)), currency)
         raise ValueError(f"Give an amount such as {like}, with {places or 'no'} digits after the point at most.")
     return int(found[1] + (found[2] or "").ljust(places, "0"))

@@ -1,6 +1,6 @@
 import pytest
 
-from payments.currency import chargeable, money
+from payments.currency import chargeable, money, parsed, wrong_with
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_amounts_are_written_as_their_currency_is(cents, currency, text):
 )
 def test_some_currencies_are_charged_in_steps(cents, currency, can):
     assert chargeable(cents, currency) is can
+
+
+@pytest.mark.parametrize("code", ["usd", "jpy", "kwd", "huf", "czk"])
+def test_the_amount_that_is_given_as_an_example_can_be_charged(code: str):
+    with pytest.raises(ValueError, match="such as") as told:
+        parsed("x", code)
+    example = str(told.value).partition("such as ")[2].partition(",")[0]
+    assert wrong_with(parsed(example, code), code) == ""
