@@ -17,7 +17,7 @@ from accounts import budget, keys
 from accounts.models import Account
 
 at = [("casts", "0023_metadata_marks"), ("github_integration", "0007_turns_of_accounts")]
-latest = [("accounts", "0013_audit_log")]
+latest = MigrationExecutor(connection).loader.graph.leaf_nodes("accounts")
 MigrationExecutor(connection).migrate([*at, *latest])
 old = MigrationExecutor(connection).loader.project_state(at).apps
 Spell, Cast, Event, Target = (
