@@ -131,7 +131,7 @@ class AccountAdmin(ConsoleAdmin):
             return "not billed"
         has = credit.state_of(counters[0])
         parts = [f"of {money(has.cap_cents)}", f"held {money(has.held_cents)}", f"captured {money(has.captured_cents)}"]
-        parts += [] if has.low_cents is None else [f"low below {money(has.low_cents)}"]
+        parts += [] if has.low_cents is None else [f"its owner is told below {money(has.low_cents)}"]
         return base.two_lines(money(has.remaining_cents), ", ".join(parts))
 
     @admin.display(description="open casts")

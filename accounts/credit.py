@@ -42,7 +42,8 @@ class CreditState:
     cap_cents: int  # all that was booked
     held_cents: int
     captured_cents: int
-    low_cents: int | None  # below how much of it is told
+    low_cents: int | None  # below how much of it its owner is told
+    refill_cents: int | None  # below how much of it more is asked for
 
     @property
     def remaining_cents(self) -> int:
@@ -106,24 +107,42 @@ def book(account_id: int, kind: str, cents: int, source: str, *, note: str = "",
             return False
         Credit.objects.create(account_id=account_id, kind=kind, cents=cents, source=source, note=note, by=by)
         BudgetPeriod.objects.filter(pk=counter.pk).update(cap_cents=F("cap_cents") + cents)
-        _look(account_id)
+        now = state_of(_counter(account_id))
+        _tell_if_low(account_id, now)
+        _ask_if_short(account_id, now)
     return True
 
 
 def set_low(account_id: int, cents: int | None) -> None:
-    """Say below how many cents the credit is low; None: never. Raise NotBilled."""
+    """Say below how many cents the owner is told that the credit is low; None: never. Raise NotBilled."""
     with transaction.atomic():
-        counter = _counter(account_id, lock=True)
-        BudgetPeriod.objects.filter(pk=counter.pk).update(low_cents=cents)
-        _look(account_id)
+        _tell_if_low(account_id, _marked(account_id, low_cents=cents))
+
+
+def set_refill(account_id: int, cents: int | None) -> None:
+    """Say below how many cents those whom CREDIT_LOW names are asked for more; None: never. Raise NotBilled."""
+    with transaction.atomic():
+        _ask_if_short(account_id, _marked(account_id, refill_cents=cents))
+
+
+def _marked(account_id: int, **marks: int | None) -> CreditState:
+    counter = _counter(account_id, lock=True)
+    BudgetPeriod.objects.filter(pk=counter.pk).update(**marks)
+    return state_of(_counter(account_id))
 
 
 def taken(counter: BudgetPeriod, cents: int) -> None:
-    """Tell if a hold of `cents` has brought the credit below its mark; `counter` is as it left it."""
+    """Tell if a hold of `cents` has brought the credit below one of its marks; `counter` is as it left it."""
     left = state_of(counter)
-    # Only the hold that falls below the mark tells.
-    if left.low_cents is not None and left.remaining_cents < left.low_cents <= left.remaining_cents + cents:
+    # Only the hold that falls below a mark tells.
+    if _passed(left.low_cents, left.remaining_cents, cents):
         _tell_low(counter.account_id, left)
+    if _passed(left.refill_cents, left.remaining_cents, cents):
+        _ask_for_more(counter.account_id, left)
+
+
+def _passed(mark: int | None, remaining: int, taken: int) -> bool:
+    return mark is not None and remaining < mark <= remaining + taken
 
 
 def recounted(account_id: int) -> tuple[int, int, int]:
@@ -138,7 +157,8 @@ def recounted(account_id: int) -> tuple[int, int, int]:
 
 def state_of(counter: BudgetPeriod) -> CreditState:
     assert counter.cap_cents is not None  # a constraint of the database
-    return CreditState(counter.cap_cents, counter.held_cents, counter.captured_cents, counter.low_cents)
+    counted = (counter.cap_cents, counter.held_cents, counter.captured_cents)
+    return CreditState(*counted, low_cents=counter.low_cents, refill_cents=counter.refill_cents)
 
 
 def _counter(account_id: int, *, lock: bool = False) -> BudgetPeriod:
@@ -149,15 +169,18 @@ def _counter(account_id: int, *, lock: bool = False) -> BudgetPeriod:
         raise NotBilled(f"Account {account_id} has no credit.") from None
 
 
-def _look(account_id: int) -> None:
-    """Tell if the credit is low, after a change other than a cast's."""
-    now = state_of(_counter(account_id))
+def _tell_if_low(account_id: int, now: CreditState) -> None:
     if now.low_cents is not None and now.remaining_cents < now.low_cents:
         _tell_low(account_id, now)
 
 
+def _ask_if_short(account_id: int, now: CreditState) -> None:
+    if now.refill_cents is not None and now.remaining_cents < now.refill_cents:
+        _ask_for_more(account_id, now)
+
+
 def _tell_low(account_id: int, now: CreditState) -> None:
-    """Tell the owner once until something is booked, and each time those whom CREDIT_LOW names."""
+    """Tell the owner, once until something is booked."""
     newest = Credit.objects.filter(account=account_id).order_by("-id").values_list("id", flat=True).first()
     facts: dict[str, Any] = {
         "remaining_cents": now.remaining_cents,
@@ -167,6 +190,9 @@ def _tell_low(account_id: int, now: CreditState) -> None:
         "captured_cents": now.captured_cents,
     }
     events.tell(account_id, LOW, f"{LOW}:{now.low_cents}:{newest or 0}", facts)
+
+
+def _ask_for_more(account_id: int, now: CreditState) -> None:
     for path in settings.CREDIT_LOW:
         import_string(path)(account_id, now.remaining_cents)
 

@@ -259,7 +259,9 @@ class BudgetPeriod(models.Model):
     ref = models.CharField(max_length=64, blank=True, help_text="The API key's id or the spell's key; blank: all.")
     # Of credit: what was booked, which falls below zero when money that was spent is taken back.
     cap_cents = models.BigIntegerField(null=True)
-    low_cents = models.PositiveBigIntegerField(null=True)  # of credit: below how many cents to tell, and to top up
+    # Of credit: below how many cents its owner is told, and those whom CREDIT_LOW names are asked for more.
+    low_cents = models.PositiveBigIntegerField(null=True)
+    refill_cents = models.PositiveBigIntegerField(null=True)
     held_cents = models.PositiveBigIntegerField(default=0)
     captured_cents = models.PositiveBigIntegerField(default=0)
     # Of an account's own counter: whether counters of keys or spells within it may exist.

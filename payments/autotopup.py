@@ -55,7 +55,7 @@ def switch_on(customer: Customer, *, below_cents: int, cents: int) -> None:
         if not wanted.update(**changes, auto_topup_failures=0, auto_topup_off_reason=""):
             raise NoCard("The account has no saved card to top up with. Save one first.")
         # Which tops up at once if the credit is below by now.
-        credit.set_low(customer.pk, below_cents)
+        credit.set_refill(customer.pk, below_cents)
     customer.refresh_from_db()
 
 

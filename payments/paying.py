@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts import credit
 from accounts.audit import log
 from accounts.models import Account
 from accounts.principals import Principal
@@ -98,6 +99,17 @@ def set_auto(who: Principal, customer: Customer, *, below_cents: int | None, cen
             autotopup.switch_off(customer)
         else:
             autotopup.switch_on(customer, below_cents=below_cents, cents=cents)
+
+
+def set_low(who: Principal, customer: Customer, cents: int | None) -> None:
+    """Have the callback `credit.low` sent when less than `cents` are left; None: never."""
+    state = credit.state(customer.account)
+    before = {"low_cents": state.low_cents if state else None}
+    with transaction.atomic():
+        # First, as above.
+        after = {"low_cents": cents}
+        log.record(who, "billing.set_low", customer, account_id=customer.account_id, before=before, after=after)
+        credit.set_low(customer.pk, cents)
 
 
 def top_up(

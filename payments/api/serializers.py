@@ -52,6 +52,13 @@ class BillingChange(StrictSerializer):
     """A change of how an account pays; what is left out stays."""
 
     auto_topup = AutoTopUp(required=False, allow_null=True, help_text="null: off.")
+    low_cents = StrictIntegerField(
+        min_value=1,
+        max_value=CENTS_MAX,
+        required=False,
+        allow_null=True,
+        help_text="Below how many cents the callback credit.low is sent; null: never.",
+    )
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------
@@ -64,6 +71,7 @@ class BillingCredit(serializers.Serializer[Any]):
     held_cents = serializers.IntegerField(help_text="For casts that have not ended.")
     captured_cents = serializers.IntegerField(help_text="For casts that have.")
     remaining_cents = serializers.IntegerField(help_text="May be below 0 after a refund or a dispute.")
+    low_cents = serializers.IntegerField(allow_null=True, help_text="Below how many cents `credit.low` is told.")
 
 
 class CardOut(serializers.Serializer[Any]):

@@ -69,7 +69,7 @@ class Billing(BillingView):
 
     @extend_schema(operation_id="change_billing", request=BillingChange, responses={200: BillingOut, **PROBLEMS})
     def patch(self, request: ApiRequest) -> Response:
-        """Have the account top up by itself, or no longer. Also starts it again where it was switched off."""
+        """Have the account top up by itself, or no longer, which also starts it again; and say when credit is low."""
         body = BillingChange(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         customer = paying.customer_of(request.auth.account)
@@ -78,6 +78,8 @@ class Billing(BillingView):
             if len(wanted) < 2:  # a partial update asks for no field, but these two belong together
                 raise serializers.ValidationError({"auto_topup": ["Give below_cents and cents, or null."]})
             paying.set_auto(request.user, customer, **wanted)
+        if "low_cents" in body.validated_data:
+            paying.set_low(request.user, customer, body.validated_data["low_cents"])
         return Response(billing_out(request))
 
 

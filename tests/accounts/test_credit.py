@@ -195,8 +195,13 @@ def test_the_model_changes_no_credit(billed):  # and the database neither: test_
 # --- what is told --------------------------------------------------------------------------------------------------
 
 
+def both_marks(account, cents):
+    credit.set_low(account.pk, cents)
+    credit.set_refill(account.pk, cents)
+
+
 def test_that_credit_is_low_is_told_once_until_some_is_booked(billed, heard):
-    credit.set_low(billed.pk, 50)
+    both_marks(billed, 50)
     first = hold(billed, 50)
     assert (heard, AccountEvent.objects.count()) == ([], 0), "fifty are not below fifty"
     hold(billed, 1)
@@ -212,22 +217,31 @@ def test_that_credit_is_low_is_told_once_until_some_is_booked(billed, heard):
     credit.book(billed.pk, "topup", 100, "pi_3")
     hold(billed, 100)
     assert (heard, AccountEvent.objects.count()) == ([49, 38, 43, 43], 3)
-    credit.set_low(billed.pk, None)
+    both_marks(billed, None)
     hold(billed, 1)
     assert len(heard) == 4
 
 
 def test_a_mark_above_what_is_left_is_told_at_once(billed, heard):
-    credit.set_low(billed.pk, 101)
+    both_marks(billed, 101)
     assert heard == [100]
     assert AccountEvent.objects.get().data["low_cents"] == 101
 
 
 def test_a_refused_cast_tells_nothing(billed, heard):
-    credit.set_low(billed.pk, 50)
+    both_marks(billed, 50)
     with pytest.raises(BudgetExceeded):
         hold(billed, 101)
     assert not heard
+
+
+def test_the_owner_is_told_below_one_mark_and_more_is_asked_for_below_another(billed, heard):
+    credit.set_low(billed.pk, 50)
+    credit.set_refill(billed.pk, 80)
+    hold(billed, 30)
+    assert (heard, AccountEvent.objects.count()) == ([70], 0)
+    hold(billed, 30)
+    assert (heard, AccountEvent.objects.count()) == ([70], 1)
 
 
 # --- the proof -----------------------------------------------------------------------------------------------------

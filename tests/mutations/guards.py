@@ -167,7 +167,7 @@ MUTATIONS = [
         (CREDIT, MACHINE),
     ),
     Mutation("book: without waiting", CREDIT_OF + "book", without("lock"), (CREDIT,), postgres=True),
-    Mutation("credit: low at every hold", CREDIT_OF + "taken", swap("_a < _low <= _b", "_a < _low"), (CREDIT,)),
+    Mutation("credit: low at every hold", CREDIT_OF + "_passed", swap("_a < _mark <= _b", "_a < _mark"), (CREDIT,)),
     Mutation(
         "database: credit that changes",
         "accounts.migrations.0014_credit:REFUSE",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import credit, keys
 from accounts.audit.models import AuditEntry
-from accounts.models import Account, ApiKey
+from accounts.models import Account, AccountEvent, ApiKey
 from core import limits
 from payments import customers
 from payments.models import CardSetup, Customer, Dispute, Invoice, TopUp
@@ -217,6 +217,21 @@ def test_topping_up_by_itself_is_switched_on_and_off(ask: Ask, account: Account,
     assert ask("PATCH", "", {"auto_topup": wanted}).json()["auto_topup"] == wanted  # and starts anew
     assert ask("PATCH", "", {"auto_topup": None}).json()["auto_topup"] is None
     assert ask("PATCH", "", {"auto_topup": {"below_cents": 0, "cents": 1}}).json()["code"] == "TOPUP_AMOUNT"
+
+
+def test_when_credit_is_low_is_for_the_account_to_say(ask: Ask, account: Account, customer: Customer):
+    assert ask("GET").json()["credit"]["low_cents"] is None
+    assert ask("PATCH", "", {"low_cents": 500}).json()["credit"]["low_cents"] == 500
+    assert AccountEvent.objects.get(account=account).kind == "credit.low"  # it has none
+    assert ask("PATCH", "", {}).json()["credit"]["low_cents"] == 500
+    assert ask("PATCH", "", {"low_cents": None}).json()["credit"]["low_cents"] is None
+    for bad in (0, -1, 1.5, "5", 2**63):
+        assert ask("PATCH", "", {"low_cents": bad}).status_code == 422
+    entries = AuditEntry.objects.filter(action="billing.set_low").order_by("id")
+    assert [(one.before, one.after) for one in entries] == [
+        ({"low_cents": None}, {"low_cents": 500}),
+        ({"low_cents": 500}, {"low_cents": None}),
+    ]
 
 
 def test_nobody_tries_cards_here(ask: Ask, customer: Customer):
