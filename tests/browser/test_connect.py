@@ -21,7 +21,8 @@ from tests.e2e.platform import AGENT, ROOT, free_port, until
 
 OpenPage = Callable[..., Page]
 PASSWORD = "correct horse battery"
-FOLDERS = ("accounts", "casts", "core", "github_integration", "localgithub", "spellplatform", "templates", "webhooks")
+APPS = ("accounts", "casts", "core", "github_integration", "payments", "webhooks")
+FOLDERS = (*APPS, "localgithub", "spellplatform", "templates")
 WORKFLOW = """
 name: Say hello
 on:
