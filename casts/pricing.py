@@ -106,7 +106,7 @@ def _of_minutes(cast: Cast, price: Price, how: Document, *, due: bool, report: R
     if not due:
         return Charge(0, how)
     assert price.per_minute_cents is not None
-    # A run that has begun has begun its first minute, also if GitHub, whose times are whole seconds, says 0.
+    # A run that has begun has begun its first minute, also if its runtime, whose times may be whole seconds, says 0.
     how["minutes"] = max(1, -(-how["run_seconds"] // MINUTE)) if worked is not None else 1
     how["note"] = None if worked is not None else NOT_TIMED
     return Charge(how["minutes"] * price.per_minute_cents, how)

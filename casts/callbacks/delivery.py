@@ -89,7 +89,8 @@ def message(callback: Callback) -> bytes:
     at: dt.datetime | None
     if callback.cast is None:
         assert callback.event is not None  # a constraint of the database
-        at, shown = callback.event.at, callback.event.data
+        # In an order of its own: databases differ in which order they give it back.
+        at, shown = callback.event.at, dict(sorted(callback.event.data.items()))
     else:
         at, shown = callback.cast.finished_at, ended(callback.cast, callback.endpoint)
     body: dict[str, Any] = {"type": callback.type, "timestamp": stamp(at), "data": shown}

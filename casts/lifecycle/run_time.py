@@ -18,8 +18,9 @@ def run_time(cast: Cast) -> dt.timedelta | None:
     """Return for how long at least one job of the run was at work on a runner; None if none is known to have begun.
 
     Jobs that work side by side count once; while none works, because the next ones wait for a runner or for approval,
-    nothing counts. Both ends of a span are GitHub's times, so that a clock that differs from ours makes no difference;
-    where GitHub names none, ours stand in. Of an attempt after the first only its own work counts, as in `beginning`.
+    nothing counts. Both ends of a span are the runtime's times, so that a clock that differs from ours makes no
+    difference; where it names none, ours stand in. Of an attempt after the first only its own work counts, as in
+    `beginning`.
     """
     observation: dict[str, Any] = cast.observation or {}
     if beginning(cast.jobs, observation) is None:
@@ -43,7 +44,7 @@ def span_of(job: dict[str, Any], cast: Cast, observation: dict[str, Any]) -> Spa
     if (begun := beginning_of(job)) is None:
         return None
     began = time_in(begun.at) or cast.started_at or cast.created_at
-    # A job's steps are timed by its runner's clock, which may be behind; the job itself by GitHub's.
+    # A job's steps are timed by its runner's clock, which may be behind; the job itself by the runtime's.
     if (taken := time_in(job["started_at"])) is not None:
         began = max(began, taken)
     ended = time_in(job["completed_at"]) or last_seen(cast, observation)
@@ -52,7 +53,7 @@ def span_of(job: dict[str, Any], cast: Cast, observation: dict[str, Any]) -> Spa
 
 
 def last_seen(cast: Cast, observation: dict[str, Any]) -> dt.datetime:
-    """Return until when a job counts whose end GitHub did not tell.
+    """Return until when a job counts whose end the runtime did not tell.
 
     To the end of its run, or else until the cast was to be cancelled: of what a run did after that nothing is known.
     """
