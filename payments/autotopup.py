@@ -13,8 +13,7 @@ from django.utils import timezone
 from accounts import credit
 from accounts.models import Account
 from core.queue import wakeups
-from payments import topups
-from payments.currency import MOST as MOST_CENTS
+from payments import currency, topups
 from payments.currency import money
 from payments.errors import AmountRefused, NoCard, PaysByInvoice
 from payments.models import Customer, TopUp
@@ -39,7 +38,7 @@ def switch_on(customer: Customer, *, below_cents: int, cents: int) -> None:
     Raise AmountRefused, NoCard, PaysByInvoice.
     """
     topups.check_amount(cents)
-    if below_cents < 0 or below_cents > MOST_CENTS:
+    if below_cents < 0 or below_cents > currency.most():
         raise AmountRefused("The mark below which credit is topped up is an amount from 0 on.", least_cents=0)
     if cents * MOST < below_cents:
         least = -(-below_cents // MOST)

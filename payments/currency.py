@@ -51,7 +51,7 @@ def money(cents: int, currency: str = "") -> str:
 
 def chargeable(cents: int, currency: str = "") -> bool:
     """Return whether a card can be charged exactly this amount in the currency, apart from Stripe's least amounts."""
-    return cents % MULTIPLE_OF.get(currency or settings.BILLING_CURRENCY, 1) == 0
+    return cents % step(currency) == 0
 
 
 def step(currency: str = "") -> int:
@@ -66,15 +66,6 @@ def least(currency: str = "") -> int:
 
 def most(currency: str = "") -> int:
     return MOST - MOST % step(currency)
-
-
-def wrong_with(cents: int, currency: str = "") -> str:
-    """Return why a card can't be charged this amount, in a sentence; blank if it can."""
-    if not least(currency) <= cents <= most(currency):
-        return f"It is {money(least(currency), currency)} at least, and {money(most(currency), currency)} at most."
-    if not chargeable(cents, currency):
-        return f"It is charged in steps of {money(step(currency), currency)}: give a multiple of {step(currency)}."
-    return ""
 
 
 def plain(cents: int, currency: str = "") -> str:

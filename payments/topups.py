@@ -17,8 +17,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import credit, events
-from payments import client, words
-from payments.currency import LEAST, MOST, MULTIPLE_OF, chargeable, money
+from payments import client, currency, words
+from payments.currency import money
 from payments.errors import AmountRefused, NoCard, TopUpUnderWay
 from payments.models import Customer, TopUp
 
@@ -81,16 +81,14 @@ def begin(
 
 def check_amount(cents: int) -> None:
     """Raise AmountRefused if no card can be charged this."""
-    currency = settings.BILLING_CURRENCY
-    if cents < (least := LEAST.get(currency, 1)):
+    least, most, step = currency.least(), currency.most(), currency.step()
+    if cents < least:
         raise AmountRefused(f"A top-up is {money(least)} at least.", least_cents=least)
-    if cents > MOST:
-        raise AmountRefused(f"A top-up is {money(MOST)} at most.", most_cents=MOST)
-    if not chargeable(cents):
-        raise AmountRefused(
-            f"In {currency.upper()}, amounts are multiples of {money(MULTIPLE_OF[currency])}.",
-            multiple_of_cents=MULTIPLE_OF[currency],
-        )
+    if cents > most:
+        raise AmountRefused(f"A top-up is {money(most)} at most.", most_cents=most)
+    if not currency.chargeable(cents):
+        code = settings.BILLING_CURRENCY.upper()
+        raise AmountRefused(f"In {code}, amounts are multiples of {money(step)}.", multiple_of_cents=step)
 
 
 # --- What Stripe says of it --------------------------------------------------------------------------------------
