@@ -99,6 +99,13 @@ class Role(models.TextChoices):
     def reads_contents(self) -> bool:
         return self != Role.VIEWER
 
+    def includes(self, other: Role) -> bool:
+        """Return whether this role may all that the other one may."""
+        return _FROM_MOST.index(self) <= _FROM_MOST.index(other)
+
+
+_FROM_MOST = list(Role)
+
 
 class OpenCasts(models.Model):
     """How many casts of an account have not ended: the holds of its ledger that are not settled."""

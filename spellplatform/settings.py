@@ -338,6 +338,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.pages.context.ways",
                 "payments.pages.context.billing",
             ]
         },

@@ -3,9 +3,6 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from casts import paths  # noqa: F401 - registers the converters
-from casts.pages.home import home
-from casts.pages.progress import progress
 from core.admin import attention
 from core.api import problems
 from core.db.threads import offloaded
@@ -15,12 +12,11 @@ from webhooks.views import github
 
 urlpatterns = [
     path("", include("accounts.pages.urls")),
-    path("home/", home, name="home"),
+    path("", include("casts.pages.urls")),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
     path("github/", include("github_integration.connecting.urls")),
-    path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("api/v1/", include("casts.api.urls")),
     path("api/v1/billing", include("payments.api.urls")),
     path("account/money/", include("payments.pages.urls")),

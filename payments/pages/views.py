@@ -23,6 +23,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import principals
 from accounts.models import Membership, Role
+from accounts.pages import choice
 from accounts.pages.adapters import proved_lately
 from accounts.pages.middleware import confirm_first
 from accounts.principals import Principal
@@ -36,26 +37,13 @@ from payments.returning import money_page
 
 logger = logging.getLogger(__name__)
 
-PAYERS = (Role.OWNER, Role.ADMIN)
-READERS = (*PAYERS, Role.MEMBER)
 WENT_FOR = "top_up_at_stripe"  # in the session: the top-up for which the member went to Stripe's page
 BACK = "back"  # in the query, of whoever comes back from a page of Stripe's: what it was for
 
 
-def memberships_of(request: HttpRequest) -> list[Membership]:
+def readers_of(request: HttpRequest) -> list[Membership]:
     paying.check_on()
-    assert isinstance(request.user, User)  # login_required
-    found = Membership.objects.filter(user=request.user, role__in=READERS).select_related("account")
-    return list(found.order_by("account__name"))
-
-
-def membership_of(request: HttpRequest, account_id: int) -> tuple[Membership, list[Membership]]:
-    """Return the user's place in the account, and all places of this kind. Raise Http404."""
-    found = memberships_of(request)
-    for membership in found:
-        if membership.account_id == account_id:
-            return membership, found
-    raise Http404
+    return [one for one in choice.memberships(request) if Role(one.role).includes(Role.MEMBER)]
 
 
 def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -74,7 +62,7 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 @guarded
 def accounts(request: HttpRequest) -> HttpResponseBase:
     """Lead to the account's page, or show which ones there are."""
-    found = memberships_of(request)
+    found = readers_of(request)
     if len(found) == 1:
         return redirect("money", account_id=found[0].account_id)
     return render(request, "payments/accounts.html", {"memberships": found})
@@ -84,7 +72,8 @@ def accounts(request: HttpRequest) -> HttpResponseBase:
 @guarded
 def money(request: HttpRequest, account_id: int) -> HttpResponseBase:
     """Show an account's money, or do what a form asks for."""
-    membership, others = membership_of(request, account_id)
+    others = readers_of(request)
+    membership = choice.membership_of(request, account_id, Role.ADMIN if request.method == "POST" else Role.MEMBER)
     account = membership.account
     customer = customers.of(account)
     if request.method == "POST":
@@ -92,7 +81,7 @@ def money(request: HttpRequest, account_id: int) -> HttpResponseBase:
     if customer is not None and BACK in request.GET:
         look(request, customer)
         customer.refresh_from_db()
-    may_pay = membership.role in PAYERS
+    may_pay = Role(membership.role).includes(Role.ADMIN)
     page = MoneyPage(account, customer, amount=request.GET.get("amount", ""))
     context = {"page": page, "account": account, "may_pay": may_pay, "others": others, "once": uuid.uuid4()}
     return render(request, "payments/money.html", context)
@@ -129,8 +118,6 @@ def tell(request: HttpRequest, topup: TopUp) -> None:
 def act(request: HttpRequest, membership: Membership, customer: Customer | None) -> HttpResponseBase:
     """Do what a form asks for, once its sender has shown a password lately."""
     account = membership.account
-    if membership.role not in PAYERS:
-        raise Http404
     wanted = ACTS.get(request.POST.get("act", ""))
     if wanted is None or customer is None:
         messages.error(
@@ -225,9 +212,8 @@ ACTS: dict[str, Act] = {
 @guarded
 def to_stripe(request: HttpRequest, account_id: int, kind: str, pk: uuid.UUID) -> HttpResponseBase:
     """Lead to a page of Stripe's that waits for the member, unless what it is for is done."""
-    membership, _ = membership_of(request, account_id)
-    if membership.role not in PAYERS:
-        raise Http404
+    paying.check_on()
+    choice.membership_of(request, account_id, Role.ADMIN)
     if kind == "card":
         setup = CardSetup.objects.filter(pk=pk, customer=account_id, completed_at=None).first()
         url, title = setup.url if setup else "", "Save a card at Stripe"

@@ -74,14 +74,14 @@ class LoggedIn:
 
 @dataclass(frozen=True)
 class Member:
-    """A user with one of these roles in the account; it is not there for others."""
+    """A user with one of these roles in the account; it is not there for who is no member of it."""
 
     roles: tuple[str, ...]
 
     def answer(self, who: Identity) -> str:
         if who.user is None:
             return LOGIN
-        return IN if who.role in self.roles else NOT_FOUND
+        return IN if who.role in self.roles else FORBIDDEN if who.role else NOT_FOUND
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,9 @@ def test_each_role_sees_and_does_what_it_may(account: Account, billing: None):
     client = member(account, Role.MEMBER)
     assert "12.50 USD" in page(client, path(account))
     assert "<form" not in page(client, path(account)).partition("<main")[2]
-    assert client.post(path(account), {"act": "portal"}).status_code == 404
+    assert client.post(path(account), {"act": "portal"}).status_code == 403
     client = member(account, Role.VIEWER)
-    assert client.get(path(account)).status_code == 404
+    assert client.get(path(account)).status_code == 403
     assert "the money of no account" in page(client, "/account/money/")
     assert Client().get(path(account)).headers["Location"].startswith("/login/")
     assert not AuditEntry.objects.filter(action__startswith="billing").exists()
