@@ -1,4 +1,4 @@
-"""The texts of a cast's page. Pure; `static/casts/progress.js` makes the same ones, and a test compares the two."""
+"""The texts of a cast's page. Pure. The page's script has none of its own but durations: it fetches the page again."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
     since = shown["started_at"] or shown["created_at"]
     return {
         "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
+        "icon": f"casts/icons/{shown['status']}.svg",
+        "copying": final and any(one["state"] == "pending" for one in shown["artifacts"]),
         "progress_words": f"{shown['progress']} %" + (f", {shown['step']}" if shown["step"] else ""),
         "progress_shown": progress_shown(shown),
         "price": price(shown),

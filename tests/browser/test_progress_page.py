@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
@@ -104,23 +103,6 @@ def test_a_failed_cast_shows_where_it_failed_and_the_end_of_the_log(here: Platfo
     assert states == [*["success"] * 4, "failure", "skipped", "skipped", "success"]
     without_progress(page, price="5 cents, given back")
     as_the_server_says(page)
-
-
-@pytest.mark.parametrize(
-    ("conclusion", "said"), [("cancelled", "was cancelled"), ("timed_out", "timed out"), ("failure", "failed")]
-)
-def test_the_step_of_an_error_ended_as_its_list_says(here: Platform, open_page: OpenPage, conclusion: str, said: str):
-    """The script's words for what the server's are tested for, as a job's own limit takes a minute."""
-    shown = here.ended(here.cast("stumble", {})["cast_id"])
-    for step in shown["steps"]:
-        step["conclusion"] = conclusion if step["name"] == "Cast" else step["conclusion"]
-    with held(here):
-        page = open_page(here.cast("stumble", {})["progress_url"])
-        body = f"id: 99\ndata: {json.dumps(shown)}\n\n"
-        page.route("**/events*", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
-        page.reload()
-        trouble = page.get_by_role("region", name="What went wrong")
-        expect(trouble).to_contain_text(f"Step Cast of job Cast the spell {said}.")
 
 
 def without_progress(page: Page, *, price: str) -> None:

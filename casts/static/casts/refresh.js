@@ -1,0 +1,86 @@
+// Fetches the page again and writes what changed of it: all words are the server's.
+
+import { morph } from "./morph.js";
+import { localize, setClock, tick } from "./times.js";
+
+// Milliseconds between two fetches: quick at first, slower the longer somebody watches, as links have an allowance.
+const PAUSE_MIN = 800, PAUSE_MAX = 5000, PAUSE_GROWS = 1.1, TROUBLE = 2000;
+
+// `seen()`: the number of the newest event that the page has heard of. `written(page)`, `refused()`: what is called then.
+export function refresher(page, { seen, written, refused }) {
+  let pause = PAUSE_MIN, last = 0, timer = null, fetching = false, wanted = false;
+
+  async function fetchPage() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (answer.status === 429 || answer.status >= 500) {
+      const seconds = Number(answer.headers.get("Retry-After"));
+      throw new Error("later", { cause: seconds ? seconds * 1000 : TROUBLE });
+    }
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return fresh.querySelector("#cast") ? fresh : null;
+  }
+
+  function write(fresh) {
+    const main = fresh.querySelector("#cast");
+    setClock(main.dataset.now);
+    localize(main);
+    tick(main);
+    const changed = [...main.querySelectorAll("[data-swap]")].filter((part) => {
+      const mine = page.querySelector(`[data-swap="${part.dataset.swap}"]`);
+      return !mine?.isEqualNode(part);
+    });
+    // News has come since: what the page says of the state already is newer than this.
+    const older = Number(main.dataset.after) < seen();
+    if (older) {
+      wanted = true;
+      main.querySelector("#state").replaceWith(page.querySelector("#state").cloneNode(true));
+      for (const name of ["status", "final"]) main.dataset[name] = page.dataset[name];
+    } else {
+      document.title = fresh.title;
+      document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
+    }
+    morph(page, main);
+    for (const { dataset } of changed) {
+      page.querySelector(`[data-swap="${dataset.swap}"]`)?.dispatchEvent(new CustomEvent("swapped", { bubbles: true }));
+    }
+    written(main);
+  }
+
+  async function run() {
+    timer = null;
+    fetching = true;
+    wanted = false;
+    let trouble = 0;
+    try {
+      const fresh = await fetchPage();
+      if (!fresh) return refused();
+      write(fresh);
+    } catch (error) {
+      if (!(error instanceof TypeError || error.message === "later")) throw error; // TypeError: no connection
+      trouble = error.cause ?? TROUBLE;
+      wanted = true;
+    } finally {
+      fetching = false;
+      last = Date.now();
+    }
+    pause = Math.min(pause * PAUSE_GROWS, PAUSE_MAX);
+    if (wanted) later(Math.max(trouble, pause));
+  }
+
+  function later(wait) {
+    timer ??= setTimeout(run, wait);
+  }
+
+  return {
+    // `now`: without a pause, at the cast's end.
+    ask({ now = false } = {}) {
+      if (fetching) wanted = true;
+      else if (now) {
+        clearTimeout(timer);
+        timer = null;
+        run();
+      } else later(Math.max(0, last + pause - Date.now()));
+    },
+    after: later,
+  };
+}
