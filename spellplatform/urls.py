@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from core.admin import attention
-from core.api import problems
+from core.api import explained, problems
 from core.db.threads import offloaded
 from github_integration.importing.page import page as importing
 from payments.views import stripe
@@ -16,6 +16,8 @@ urlpatterns = [
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
     path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
+    path("problems/", explained.kinds, name="problems"),
+    path("problems/<slug:slug>", explained.kind, name="problem"),
     path("github/", include("github_integration.connecting.urls")),
     path("api/v1/", include("casts.api.urls")),
     path("api/v1/billing", include("payments.api.urls")),

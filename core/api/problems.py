@@ -19,6 +19,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from core import json_schema, limits
+from core.api import catalog
 from core.db.timeouts import took_too_long
 from core.errors import SpellError
 
@@ -39,9 +40,10 @@ def problem(
     **extra: Any,
 ) -> HttpResponse:
     """Return one problem. `code` is stable and for programs, `detail` is for people and says how to fix it."""
+    kind = catalog.BY_CODE.get(code)
     body = {
-        "type": f"urn:spell-platform:problem:{code.lower().replace('_', '-')}",
-        "title": title or HTTPStatus(status).phrase,
+        "type": kind.url if kind else "about:blank",
+        "title": title or (kind.title if kind else HTTPStatus(status).phrase),
         "status": status,
         "detail": detail if len(detail) <= limits.DETAIL_CHARS else detail[: limits.DETAIL_CHARS - 1] + "…",
         "code": code,

@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from casts.live import hub
+from core.api import catalog
 from tests import described
 
 # One for all: each would read the static files' names anew. It keeps no cookies, as the API sets none.
@@ -56,7 +57,7 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(response.content)
     assert body.keys() >= PROBLEM_KEYS
     assert (body["status"], body["code"]) == (status, code)
-    assert body["type"] == f"urn:spell-platform:problem:{code.lower().replace('_', '-')}"
+    assert body["type"] == catalog.BY_CODE[code].url
     assert body["title"]
     assert len(body["detail"]) > 10
     assert body["request_id"] == response["X-Request-Id"]

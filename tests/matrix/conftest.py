@@ -79,6 +79,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             **{f"api:{name}": of_cast for name in ("cast", "cast-cancel", "cast-retry", "cast-events", "cast-links")},
             "api:cast-artifact": of_cast | {"name": "report"},
             "api:spell": {"spell_key": spell.key},
+            "problem": {"slug": "forbidden"},
             "api:key": {"key_id": spare.pk},
             "billing:topup": {"topup_id": str(topup.pk)},
             "billing:topup-cancel": {"topup_id": str(topup.pk)},

@@ -155,6 +155,8 @@ PAGES: dict[str, dict[str, Need]] = {
     "github-connect": {"GET": Superuser(), "POST": Superuser()},
     "github-connected": {"GET": Superuser()},
     "github-installed": {"GET": Open(), "POST": Staff(("casts.add_spell",))},
+    "problem": {"GET": Open()},
+    "problems": {"GET": Open()},
     "start": {"GET": LoggedIn()},
     "home": {"GET": LoggedIn()},
     "account": {"GET": LoggedIn()},

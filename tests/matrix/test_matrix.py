@@ -76,6 +76,7 @@ METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe"),
+    *("problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }
 NO_HEAD = {"api:cast-events"}

@@ -20,6 +20,7 @@ from casts.callbacks import serializers as c
 from casts.execution.finish import ENDED_BY_US
 from casts.models import Cast, CastStatus
 from casts.spells.toml import written_fields
+from core.api import catalog
 from core.errors import SpellError
 from github_integration.models import Installation, WorkflowTarget
 from github_integration.words import WORDS
@@ -156,6 +157,12 @@ def subclasses(kind: type[SpellError]) -> set[type[SpellError]]:
 
 def test_every_error_code_is_documented_and_no_other():
     assert {(row[0].strip("`"), int(row[1])) for row in rows(section(API, "Errors"))} == error_codes()
+
+
+def test_every_error_code_has_its_page_and_no_other():
+    assert {(kind.code, kind.status) for kind in catalog.KINDS} == error_codes()
+    titles = {one.code: one.title for one in subclasses(SpellError) - {SpellError}}
+    assert titles == {code: catalog.BY_CODE[code].title for code in titles}
 
 
 PASSED_ON = {"startup_failure", "action_required", "stale", "skipped"}  # GitHub's words for the end of a run
