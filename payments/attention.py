@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from core.admin.attention import OLDEST, RECENT, Button, Row, Section, Trouble, User, buttons, listed, may
 from core.admin.base import admin_link
+from core.money import money
 from core.queue.due import GIVE_UP_AFTER
 from payments import autotopup, subscriptions
-from payments.currency import money
 from payments.models import (
     Customer,
     Dispute,

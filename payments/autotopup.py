@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Account
+from core.money import money
 from core.queue import wakeups
 from payments import currency, topups
-from payments.currency import money
 from payments.errors import AmountRefused, NoCard, PaysByInvoice
 from payments.models import Customer, TopUp
 

@@ -16,9 +16,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from core.money import money
 from core.queue import wakeups
 from payments import catalog, client
-from payments.currency import money
 from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)

@@ -1,18 +1,12 @@
-"""Amounts as people read them. All amounts are integers of the currency's smallest unit, as Stripe and the ledger have.
-
-Source: https://docs.stripe.com/currencies#minor-units, "zero-decimal" and "three-decimal currencies"
-"""
+"""In which currencies Stripe charges cards, and which amounts; how an amount is written is in `core.money`."""
 
 from __future__ import annotations
 
-import re
-
 from django.conf import settings
 
-ZERO_DECIMAL = frozenset(
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
-)
-THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+from core import money
+from core.money import THREE_DECIMAL, ZERO_DECIMAL
+
 # Three-decimal amounts must end in 0. ISK and UGX have no cents any more, but are written with two of them.
 MULTIPLE_OF = {**dict.fromkeys(THREE_DECIMAL, 10), "isk": 100, "ugx": 100}
 
@@ -35,20 +29,6 @@ LEAST = {
 MOST = 99_999_999  # eight digits, in most currencies
 
 
-def decimals(currency: str = "") -> int:
-    currency = currency or settings.BILLING_CURRENCY
-    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
-
-
-def money(cents: int, currency: str = "") -> str:
-    """Return an amount with its currency, such as `12.50 USD`, `1,250 JPY`, `-1.250 KWD`."""
-    currency = currency or settings.BILLING_CURRENCY
-    places = decimals(currency)
-    whole, rest = divmod(abs(cents), 10**places)
-    text = f"{whole:,}" + (f".{rest:0{places}}" if places else "")
-    return f"{'-' if cents < 0 else ''}{text} {currency.upper()}"
-
-
 def chargeable(cents: int, currency: str = "") -> bool:
     """Return whether a card can be charged exactly this amount in the currency, apart from Stripe's least amounts."""
     return cents % step(currency) == 0
@@ -68,16 +48,6 @@ def most(currency: str = "") -> int:
     return MOST - MOST % step(currency)
 
 
-def plain(cents: int, currency: str = "") -> str:
-    """Return an amount as people type it, and `parsed` reads it: `12.50`, without its currency."""
-    return money(cents, currency).rpartition(" ")[0].replace(",", "")
-
-
-def parsed(text: str, currency: str = "") -> int:
-    """Return the cents of an amount that somebody typed, such as `12.5`, `12,50` or `1250`. Raise ValueError."""
-    places = decimals(currency)
-    found = re.fullmatch(r"([0-9]{1,12})(?:[.,]([0-9]+))?", text.strip())
-    if not found or len(found[2] or "") > places:
-        like = plain(max(25 * 10**places, 20 * least(currency)), currency)
-        raise ValueError(f"Give an amount such as {like}, with {places or 'no'} digits after the point at most.")
-    return int(found[1] + (found[2] or "").ljust(places, "0"))
+def parsed(text: str) -> int:
+    """Return the cents of an amount that somebody typed; its example can be charged. Raise ValueError."""
+    return money.parsed(text, example=max(25 * 10 ** money.decimals(), 20 * least()))

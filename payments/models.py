@@ -13,8 +13,8 @@ from django.db.models import Q
 
 from accounts.models import Account
 from core.ids import uuid7
+from core.money import money
 from core.queue.due import DueRow
-from payments.currency import money
 
 STRIPE_ID_CHARS = 255  # Source: https://docs.stripe.com/upgrades, "object IDs"
 MESSAGE_CHARS = 500

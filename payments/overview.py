@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Account
+from core.money import decimals, money
 from payments import autotopup, currency
 from payments.models import Customer, Dispute, Invoice, TopUp
 from payments.returning import money_page
@@ -23,7 +24,7 @@ def of(account: Account, customer: Customer | None) -> dict[str, Any]:
         "billed": state is not None,
         "mode": customer.mode if customer else None,
         "currency": settings.BILLING_CURRENCY,
-        "decimals": currency.decimals(),
+        "decimals": decimals(),
         "credit": state,
         "credit_limit_cents": customer.credit_limit_cents if customer else None,
         "card": card_of(customer) if customer else None,
@@ -52,7 +53,7 @@ def problems(customer: Customer | None, state: credit.CreditState | None) -> lis
         return []
     found = []
     if state.remaining_cents <= 0:
-        owed = f", and {currency.money(-state.remaining_cents)} is owed" if state.remaining_cents < 0 else ""
+        owed = f", and {money(-state.remaining_cents)} is owed" if state.remaining_cents < 0 else ""
         found.append(("credit_spent", f"The credit is spent{owed}: casts are refused until it is topped up."))
     if customer.auto_topup_off_reason:
         found.append(

@@ -16,8 +16,8 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from accounts.models import Credit
+from core.money import money
 from payments import client, counting, invoices, metering, returned
-from payments.currency import money
 from payments.models import Customer, Invoice, MeterReport, Refund, Subscription, TopUp, Verification
 
 # By then a webhook or the reading of Stripe's list of events has brought what happened.

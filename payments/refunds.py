@@ -17,11 +17,12 @@ from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
 from accounts import credit
+from core.money import money
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
 from payments import autotopup, client, keys, topups
-from payments.currency import chargeable, money
+from payments.currency import chargeable
 from payments.customers import CLOCKS
 from payments.errors import RefundRefused
 from payments.models import MESSAGE_CHARS, Refund, TopUp

@@ -12,8 +12,8 @@ from typing import Any
 from django.db.models import Sum
 
 from accounts.models import Credit
+from core.money import money
 from payments import client, disputes, refunds
-from payments.currency import money
 from payments.models import Dispute, Refund, TopUp
 
 Tell = Callable[[TopUp, str], None]

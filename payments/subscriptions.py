@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Credit
+from core.money import money
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
 from payments import catalog, client, customers, keys, metering
-from payments.currency import money
 from payments.models import MESSAGE_CHARS, Customer, MeterReport, Subscription
 
 logger = logging.getLogger(__name__)

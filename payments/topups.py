@@ -17,8 +17,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import credit, events
+from core.money import money
 from payments import client, currency, words
-from payments.currency import money
 from payments.errors import AmountRefused, NoCard, TopUpUnderWay
 from payments.models import Customer, TopUp
 

@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 
 from casts.models import PriceKind
 from casts.runtime import Words
+from core.money import money
 
 # How the step in which a run ended is described; one that its job's time limit cut off did not fail by itself.
 ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}
@@ -66,15 +67,15 @@ def price(shown: dict[str, Any]) -> str:
     cost, charged, minutes = shown["cost_cents"], shown["charged_cents"], (shown["charge"] or {}).get("minutes")
     if not cost:
         return "free"
-    held = counted(cost, "cent")
+    held = money(cost)
     if charged is None:  # also for casts that ended before releases stored what they were charged
         up_to = "" if shown["price"]["kind"] == PriceKind.FLAT else "up to "
         return held if shown["final"] else f"{up_to}{held}, held"
     if not charged:
         return f"{held}, given back"
     time = f" for {counted(minutes, 'minute')}" if minutes else ""
-    rest = f"; {cost - charged} given back" if charged < cost else ""
-    return f"{counted(charged, 'cent')}, charged{time}{rest}"
+    rest = f"; {money(cost - charged)} given back" if charged < cost else ""
+    return f"{money(charged)}, charged{time}{rest}"
 
 
 def counted(number: int, word: str) -> str:

@@ -23,6 +23,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+import core.money
+
 if TYPE_CHECKING:
     AnyAdmin = admin.ModelAdmin[Any]
 else:
@@ -196,7 +198,7 @@ def chosen(queryset: QuerySet[Any]) -> list[Any]:
 
 def money(cents: int | None) -> str:
     """Return an amount as a person reads it; None is no cap."""
-    return "no cap" if cents is None else f"{cents:,} ¢"
+    return "no cap" if cents is None else core.money.money(cents)
 
 
 def utc_time(at: dt.datetime | None) -> SafeString | str:

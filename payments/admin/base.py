@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from core.admin.base import NOTHING, ConsoleAdmin, ReadOnlyAdmin, code, column, external_link
+from core.money import money
 from payments import client
-from payments.currency import money
 
 STRIPE = "https://api.stripe.com"
 

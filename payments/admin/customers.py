@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 from accounts import credit
 from accounts.models import Account
 from core.admin.base import NOTHING, admin_link, column, table, two_lines, utc_time
+from core.money import money
 from payments import customers, subscriptions
 from payments.admin.base import OfBilling, amount, stripe_link
 from payments.autotopup import FAILURES_MAX
 from payments.client import StripeTrouble
-from payments.currency import money
 from payments.models import Customer
 
 

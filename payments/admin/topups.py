@@ -25,6 +25,7 @@ from core.admin.base import (
     utc_time,
 )
 from core.errors import SpellError
+from core.money import plain
 from core.queue import wakeups
 from core.queue.due import DueRow
 from payments import currency, refunds
@@ -49,7 +50,7 @@ class RefundForm(forms.Form):
 
     def __init__(self, topup: TopUp, data: Any = None) -> None:
         left = topup.cents - topup.refunded_cents
-        super().__init__(data, initial={"amount": currency.plain(max(left, 0))})
+        super().__init__(data, initial={"amount": plain(max(left, 0))})
         self.topup = topup
 
     def clean_amount(self) -> int:

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Account, LedgerEntry, month_of
+from core.money import decimals, money, plain
 from payments import currency, overview
-from payments.currency import money, plain
 from payments.models import Customer, Invoice, Refund, TopUp
 
 SHOWN = 20  # top-ups and invoices, the newest
@@ -63,7 +63,7 @@ class MoneyPage:
     @property
     def presets(self) -> list[str]:
         """Return amounts that are offered, as they are typed."""
-        one = 10 ** currency.decimals()
+        one = 10 ** decimals()
         # The least that a card takes, in whole coins that are worth about a unit of its.
         unit = max(one, -(-currency.least() * 2 // one) * one)
         return [plain(unit * times) for times in (10, 25, 50, 100)]

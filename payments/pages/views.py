@@ -28,6 +28,7 @@ from accounts.pages.adapters import proved_lately
 from accounts.pages.middleware import confirm_first
 from accounts.principals import Principal
 from core.errors import SpellError
+from core.money import money as money_text
 from payments import cards, currency, customers, paying, topup_work
 from payments.client import StripeTrouble
 from payments.errors import BillingOff
@@ -107,7 +108,7 @@ def tell(request: HttpRequest, topup: TopUp) -> None:
     """Say what came of a top-up."""
     state = TopUp.State(topup.state)
     if state == TopUp.State.SUCCEEDED:
-        messages.success(request, f"{currency.money(topup.cents)} were added to the account's credit.")
+        messages.success(request, f"{money_text(topup.cents)} were added to the account's credit.")
     elif state in TopUp.OPEN:
         messages.info(request, "Stripe has not said yet what came of it. Look again soon.")
     else:
@@ -179,9 +180,7 @@ def set_auto(request: HttpRequest, who: Principal, customer: Customer) -> HttpRe
     else:
         below, cents = (currency.parsed(request.POST.get(name, "")) for name in ("below", "amount"))
         paying.set_auto(who, customer, below_cents=below, cents=cents)
-        messages.success(
-            request, f"Below {currency.money(below)} the account tops up by {currency.money(cents)} by itself."
-        )
+        messages.success(request, f"Below {money_text(below)} the account tops up by {money_text(cents)} by itself.")
     return redirect("money", account_id=customer.account_id)
 
 
@@ -220,7 +219,7 @@ def to_stripe(request: HttpRequest, account_id: int, kind: str, pk: uuid.UUID) -
     else:
         topup = TopUp.objects.filter(pk=pk, customer=account_id, state__in=TopUp.OPEN).first()
         url = topup.action_url if topup else ""
-        title = f"Pay {currency.money(topup.cents)} at Stripe" if topup else ""
+        title = f"Pay {money_text(topup.cents)} at Stripe" if topup else ""
         request.session[WENT_FOR] = str(pk)
     return leading(request, account_id, url, title) if url else redirect("money", account_id=account_id)
 

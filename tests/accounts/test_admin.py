@@ -45,11 +45,11 @@ def test_an_account_shows_this_months_money(admin_client, account):
     BudgetPeriod.objects.create(account=account, month=dt.date(2020, 1, 1), cap_cents=1, captured_cents=777)
     Account.objects.create(name="No cap")
     listing = shown(page(admin_client, "/admin/accounts/account/"))
-    assert "Unseen University 10,000 ¢ 300 ¢ 1,200 ¢ 8,500 ¢" in listing
-    assert "No cap no cap 0 ¢ 0 ¢ no cap" in listing
+    assert "Unseen University 100.00 USD 3.00 USD 12.00 USD 85.00 USD" in listing
+    assert "No cap no cap 0.00 USD 0.00 USD no cap" in listing
     assert "777" not in listing
     detail = page(admin_client, f"/admin/accounts/account/{account.pk}/change/")
-    assert "8,500 ¢" in detail
+    assert "85.00 USD" in detail
     for link in re.findall(r'href="(/admin/[^"]+__exact=\d+)"', detail):
         page(admin_client, link)
 
@@ -312,7 +312,7 @@ def test_money_is_read_only_and_found(admin_client, account, api_key, spell):
         assert listed(admin_client, ledger, **query) == found, query
     assert f"/admin/casts/cast/{cast.pk}/change/" in page(admin_client, ledger)
     text = shown(page(admin_client, "/admin/accounts/budgetperiod/", q="unseen"))
-    assert f"Unseen University {month_of(timezone.now()):%Y-%m} 10,000 ¢ 0 ¢ 5 ¢ 9,995 ¢" in text
+    assert f"Unseen University {month_of(timezone.now()):%Y-%m} 100.00 USD 0.00 USD 0.05 USD 99.95 USD" in text
     assert listed(admin_client, "/admin/accounts/budgetperiod/", month=period.month.isoformat()) == 1
 
 

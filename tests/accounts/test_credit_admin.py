@@ -90,8 +90,8 @@ def test_what_is_shown(admin_client, account):
     credit.book(account.pk, "dispute", -1300, "du_77")
     free = Account.objects.create(name="Colon")
     page = admin_client.get(f"/admin/accounts/account/{account.pk}/change/").content.decode()
-    assert "-66 ¢" in page
-    assert "its owner is told below 50 ¢" in page
+    assert "-0.66 USD" in page
+    assert "its owner is told below 0.50 USD" in page
     assert "credit.low" in page
     assert f"{ADD}?account={account.pk}" in page
     assert "not billed" in admin_client.get(f"/admin/accounts/account/{free.pk}/change/").content.decode()

@@ -46,7 +46,7 @@ def test_the_page_goes_from_queued_to_succeeded_without_a_reload(here: Platform,
         expect(page).to_have_title("0 % · Greet somebody")
         expect(part(page, "status")).to_have_text("Queued")
         expect(part(page, "clock_label")).to_have_text("Waiting for")
-        expect(part(page, "price")).to_have_text("1 cent, held")
+        expect(part(page, "price")).to_have_text("0.01 USD, held")
         expect(page.locator("#connection")).to_have_text("live")
         page.evaluate("""() => {
             window.seen = [];
@@ -74,7 +74,7 @@ def test_the_page_goes_from_queued_to_succeeded_without_a_reload(here: Platform,
     assert set(part(page, "jobs").locator(".step-word").all_inner_texts()) == {"done"}
     expect(page.get_by_role("region", name="Output").locator("pre")).to_contain_text('"greeting": "Hello, Ada!"')
     expect(part(page, "summary")).to_contain_text("# greet")
-    expect(part(page, "price")).to_have_text("1 cent, charged")
+    expect(part(page, "price")).to_have_text("0.01 USD, charged")
     expect(page.get_by_role("region", name="Input").locator("pre")).to_contain_text('"times": 2')
     run_url = here.get(cast["cast_id"])["run_url"]
     expect(page.get_by_role("link", name="Open the run on GitHub")).to_have_attribute("href", run_url)
@@ -101,7 +101,7 @@ def test_a_failed_cast_shows_where_it_failed_and_the_end_of_the_log(here: Platfo
     expect(trouble.locator(".line").last).to_be_in_viewport()  # a long log opens at its end
     states = page.locator("main .step").evaluate_all("all => all.map(one => one.dataset.state)")
     assert states == [*["success"] * 4, "failure", "skipped", "skipped", "success"]
-    without_progress(page, price="5 cents, given back")
+    without_progress(page, price="0.05 USD, given back")
     as_the_server_says(page)
 
 
@@ -115,10 +115,10 @@ def without_progress(page: Page, *, price: str) -> None:
 def test_a_refused_cast_says_so_and_not_where_it_would_have_run(here: Platform, open_page: OpenPage):
     with held(here):
         page = open_page(here.cast("misplaced", {"to": "the library"})["progress_url"])
-        expect(part(page, "price")).to_have_text("3 cents, held")
+        expect(part(page, "price")).to_have_text("0.03 USD, held")
     page.wait_for_selector(ENDED)
     expect(part(page, "message")).to_have_text("GitHub refused to start the run; the operator can see why.")
-    without_progress(page, price="3 cents, given back")
+    without_progress(page, price="0.03 USD, given back")
     assert not {"nowhere.yml", "demo/spells", "the library"} & set(re.split(r"[\s\"<>]", page.content()))
     expect(page.get_by_role("link", name="Open the run on GitHub")).to_have_count(0)
     expect(page.get_by_role("region", name="Input")).to_have_count(0)
@@ -133,7 +133,7 @@ def test_a_cancelled_cast_shows_no_hundred_percent(here: Platform, open_page: Op
         assert here.call("POST", f"/api/v1/casts/{cast['cast_id']}/cancel").status_code == 202
         page.wait_for_selector(ENDED)
         expect(page).to_have_title("Cancelled · Greet somebody")
-        without_progress(page, price="1 cent, given back")
+        without_progress(page, price="0.01 USD, given back")
         as_the_server_says(page)
 
 
@@ -287,7 +287,7 @@ def test_the_page_serves_everybody(here: Platform, open_page: OpenPage):
         assert page.evaluate("document.getAnimations().length") == 0  # faults() asks for reduced motion
     page.wait_for_selector(ENDED)
     expect(page.get_by_role("status")).to_have_text(re.compile(r"Failed\s+The run failed .*a loose cobblestone"))
-    without_progress(page, price="5 cents, given back")
+    without_progress(page, price="0.05 USD, given back")
     assert faults(page) == []
     page.keyboard.press("Tab")
     assert page.evaluate("[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineWidth]") == [
@@ -319,7 +319,7 @@ def test_a_viewer_watches_the_status_go_on_and_nothing_else(here: Platform, open
         expect(page.locator("#connection")).to_have_text("live")
     page.wait_for_selector(ENDED)
     expect(part(page, "message")).to_have_text("It succeeded.")
-    expect(part(page, "price")).to_have_text("1 cent, charged")
+    expect(part(page, "price")).to_have_text("0.01 USD, charged")
     for hidden in ("#steps", "#output", "#artifacts"):
         expect(page.locator(hidden)).to_be_hidden()
     assert not any(told in page.content() for told in ("Lovelace", "token=", "Gather"))

@@ -177,7 +177,7 @@ def test_spells_are_listed_with_target_price_and_casts(admin_client, api_key, ma
     for _ in range(2):
         accept_cast(api_key=api_key, spell=greet, input={})
     text = page(admin_client, SPELLS)
-    assert "demo/spells: cast.yml @ main 1,250 ¢" in shown(text)
+    assert "demo/spells: cast.yml @ main 12.50 USD" in shown(text)
     assert "the/default: spell-execution-example.yml @ main" in shown(text)
     assert "demo/spells: event go" in shown(text)
     assert f'<a href="{CASTS}?spell__id__exact={greet.pk}">2</a>' in text
@@ -316,8 +316,8 @@ def test_a_cast_tells_its_whole_story(admin_client, api_key, spell):
     ):
         assert said in read, said
     assert "End of its log: Ada Metadata:" in read
-    assert "hold 5 ¢" in read
-    assert "capture 5 ¢" in read
+    assert "hold 0.05 USD" in read
+    assert "capture 0.05 USD" in read
     links = (
         f'<a href="{cast.run_url}" rel="noreferrer" target="_blank">{cast.run_key}</a>',
         f'<a href="/casts/{cast.pk}/">progress page</a>',

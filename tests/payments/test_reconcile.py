@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from accounts import credit
 from accounts.models import Account, Credit
+from core.money import money
 from payments import catalog, topup_work, topups
 from payments.client import client, errors
-from payments.currency import money
 from payments.folding import fold
 from payments.models import Dispute, Invoice, MeterReport, Refund, Subscription, TopUp, Verification
 from payments.subscriptions import set_mode

@@ -40,15 +40,15 @@ def test_sizes_are_cut_off_after_one_decimal(count: int | None, text: str):
     [
         ("flat", 0, None, None, "free"),
         ("flat", 0, 0, None, "free"),
-        ("flat", 5, None, None, "5 cents, held"),
-        ("flat", 5, 5, None, "5 cents, charged"),
-        ("flat", 5, 0, None, "5 cents, given back"),
-        ("flat", 1, 0, None, "1 cent, given back"),
-        ("per_minute", 100, None, None, "up to 100 cents, held"),
-        ("per_minute", 100, 1, 1, "1 cent, charged for 1 minute; 99 given back"),
-        ("per_minute", 100, 100, 40, "100 cents, charged for 40 minutes"),
-        ("per_minute", 100, 0, None, "100 cents, given back"),
-        ("reported", 50, 7, None, "7 cents, charged; 43 given back"),
+        ("flat", 5, None, None, "0.05 USD, held"),
+        ("flat", 5, 5, None, "0.05 USD, charged"),
+        ("flat", 5, 0, None, "0.05 USD, given back"),
+        ("flat", 1, 0, None, "0.01 USD, given back"),
+        ("per_minute", 100, None, None, "up to 1.00 USD, held"),
+        ("per_minute", 100, 1, 1, "0.01 USD, charged for 1 minute; 0.99 USD given back"),
+        ("per_minute", 100, 100, 40, "1.00 USD, charged for 40 minutes"),
+        ("per_minute", 100, 0, None, "1.00 USD, given back"),
+        ("reported", 50, 7, None, "0.07 USD, charged; 0.43 USD given back"),
     ],
 )
 def test_the_price_says_what_became_of_it(kind: str, cost: int, charged: int | None, minutes: int | None, text: str):
@@ -58,7 +58,7 @@ def test_the_price_says_what_became_of_it(kind: str, cost: int, charged: int | N
 
 def test_a_cast_that_ended_before_there_was_a_column_for_its_charge_says_its_price():
     shown = {"cost_cents": 5, "charged_cents": None, "final": True, "price": {"kind": "flat"}, "charge": None}
-    assert presenter.price(shown) == "5 cents"
+    assert presenter.price(shown) == "0.05 USD"
 
 
 @pytest.mark.parametrize(

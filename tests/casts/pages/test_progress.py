@@ -105,11 +105,11 @@ def told(client, path, name):
 @pytest.mark.parametrize(
     ("end", "price", "percent"),
     [
-        (None, "5 cents, held", "0 %"),
-        ({"status": "succeeded", "charge": True}, "5 cents, charged", "100 %"),
-        ({"status": "failed", "charge": True}, "5 cents, charged", None),
-        ({"status": "failed", "charge": False}, "5 cents, given back", None),
-        ({"status": "cancelled", "charge": False}, "5 cents, given back", None),
+        (None, "0.05 USD, held", "0 %"),
+        ({"status": "succeeded", "charge": True}, "0.05 USD, charged", "100 %"),
+        ({"status": "failed", "charge": True}, "0.05 USD, charged", None),
+        ({"status": "failed", "charge": False}, "0.05 USD, given back", None),
+        ({"status": "cancelled", "charge": False}, "0.05 USD, given back", None),
     ],
 )
 def test_the_page_says_what_was_charged_and_claims_no_progress_that_was_not(client, cast, path, end, price, percent):
