@@ -69,6 +69,12 @@ class EndpointDisabled(SpellError):
     code, status, title = "ENDPOINT_DISABLED", 409, "Endpoint is disabled"
 
 
+class TooManyTests(SpellError):
+    """An endpoint was sent as many test events as it may be in a minute."""
+
+    code, status, title = "TOO_MANY_TESTS", 429, "Too many test events"
+
+
 class CallbackInFlight(SpellError):
     """It is being sent at this moment."""
 

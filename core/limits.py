@@ -96,6 +96,7 @@ KEYS_SHOWN = limit(1000, "keys", "API keys", "the list of keys", "the oldest are
 
 ENDPOINTS = limit(20, "endpoints", "Callbacks", "endpoints of an account", "409 `TOO_MANY_ENDPOINTS`")
 ENDPOINT_CHARS = limit(200, "characters", "Callbacks", "`description` of an endpoint", INVALID)
+ENDPOINT_TESTS = limit(6, "tests", "Callbacks", "test events of an endpoint within a minute", "429 `TOO_MANY_TESTS`")
 TRIES_SHOWN = limit(100, "tries", "Callbacks", "`attempts` of a message", "the oldest are left out")
 
 REFUSED_SCHEMA = "the schema is refused"

@@ -452,6 +452,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CallbackStateEnum": "casts.models.Callback.State",
         "CallbackTypeEnum": "casts.models.CallbackType",
+        "EndpointTypeEnum": "casts.callbacks.serializers.NAMED",
         "PriceKindEnum": "casts.models.PriceKind",
         "TopUpStateEnum": "payments.models.TopUp.State",
     },

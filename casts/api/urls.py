@@ -64,6 +64,11 @@ urlpatterns = [
         offloaded(callback_views.RotateEndpointSecret.as_view()),
         name="callback-endpoint-rotate",
     ),
+    path(
+        "callbacks/endpoints/<str:endpoint_id>/test",
+        offloaded(callback_views.TestEndpoint.as_view()),
+        name="callback-endpoint-test",
+    ),
     path("callbacks/<str:callback_id>", offloaded(callback_views.OneCallback.as_view()), name="callback"),
     path(
         "callbacks/<str:callback_id>/replay",

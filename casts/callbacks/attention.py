@@ -10,7 +10,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from casts.callbacks import endpoints, schedule
-from casts.models import Callback, CallbackEndpoint
+from casts.models import Callback, CallbackEndpoint, CallbackType
 from core.admin.attention import (
     OLDEST,
     RECENT,
@@ -39,7 +39,9 @@ def needing_attention(rows: QuerySet[Any]) -> QuerySet[Any]:
     given_up = Q(state=Callback.State.FAILED, created_at__gt=timezone.now() - RECENT - LONGEST_TRIED)
     failing = Q(state=Callback.State.PENDING, attempts__gte=MANY_TRIES) & ~Q(last_error="")
     failing |= Q(state=Callback.State.PENDING, failed_steps__gt=GIVE_UP_AFTER)
-    undelivered = rows.filter(state__in=WORDS).annotate(since=F("created_at"), trouble=F("state"))
+    # Who sends a test looks at what came of it.
+    real = rows.exclude(type=CallbackType.TEST)
+    undelivered = real.filter(state__in=WORDS).annotate(since=F("created_at"), trouble=F("state"))
     found: QuerySet[Any] = undelivered.filter(given_up | failing)
     return found
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.principals import of_key
 from casts.access import Reach, may_read
 from casts.callbacks import endpoints, outbox, schedule, signing
-from casts.models import Callback, CallbackAttempt, CallbackEndpoint, Cast
+from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType, Cast
 from casts.representation import cast_out, receipt
 from core import safe_http
 from core.queue.due import DueQuerySet
@@ -30,6 +30,7 @@ State = Callback.State
 GONE = 410
 EXCERPT_CHARS, ERROR_CHARS = 1000, 500
 USER_AGENT = "Spell-Platform-Callbacks/1"
+TEST_NOTE = "A test: no cast has ended, and nothing happened to the account."
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,12 @@ class CallbackWork:
 
 
 def message(callback: Callback) -> bytes:
-    """Return the body: what happened to the account, or what became of the cast."""
+    """Return the body: what happened to the account, what became of the cast, or that it is a test."""
     at: dt.datetime | None
-    if callback.cast is None:
+    if callback.type == CallbackType.TEST:
+        assert callback.endpoint is not None  # a constraint of the database
+        at, shown = callback.created_at, {"endpoint_id": callback.endpoint_id, "note": TEST_NOTE}
+    elif callback.cast is None:
         assert callback.event is not None  # a constraint of the database
         # In an order of its own: databases differ in which order they give it back.
         at, shown = callback.event.at, dict(sorted(callback.event.data.items()))
@@ -153,6 +157,8 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
         state = State.DISABLED
     elif outcome.for_good:
         state = State.FAILED
+    elif callback.type == CallbackType.TEST:
+        state = State.FAILED  # somebody looks at what came of it, and can send it again
     else:
         wait = schedule.wait_before_next(callback.attempts, retry_after=outcome.retry_after)
         state = State.FAILED if wait is None else State.PENDING

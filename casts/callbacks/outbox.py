@@ -1,4 +1,4 @@
-"""Telling receivers that a cast has ended, or what happened to their account: what is owed to whom.
+"""Telling receivers that a cast has ended, what happened to their account, or a test: what is owed to whom.
 
 The form is that of Standard Webhooks (https://www.standardwebhooks.com). A callback is a row, made in the transaction
 that ends the cast or keeps the account's event; `delivery` sends it, once at least: receivers drop repetitions by
@@ -15,13 +15,15 @@ from django.db.models import Count, F
 from django.utils import timezone
 
 from accounts.models import AccountEvent
-from casts.errors import CallbackInFlight, EndpointDisabled
+from casts.errors import CallbackInFlight, EndpointDisabled, TooManyTests
 from casts.models import ABOUT_ACCOUNTS, Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
+from core import limits
 from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 
 State = Callback.State
+TESTS_WITHIN = dt.timedelta(minutes=1)
 SENDS_PER_ACCOUNT = 2  # at a time: one account's slow receivers must not hold up everybody else's
 TYPES = {
     CastStatus.SUCCEEDED: CallbackType.SUCCEEDED,
@@ -82,19 +84,48 @@ def enqueue_event(event: AccountEvent) -> None:
         transaction.on_commit(wakeups.work_is_due)
 
 
+def enqueue_test(endpoint: CallbackEndpoint) -> Callback:
+    """Have an endpoint sent a test event, whatever types it names. Raise EndpointDisabled or TooManyTests."""
+    now = timezone.now()
+    with transaction.atomic():
+        # Its row is held, so that two at once can't both be the last that may be.
+        endpoint = CallbackEndpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
+        check_enabled(endpoint)
+        tests = Callback.objects.filter(endpoint=endpoint, type=CallbackType.TEST)
+        if tests.filter(created_at__gt=now - TESTS_WITHIN).count() >= limits.ENDPOINT_TESTS:
+            raise TooManyTests(
+                f"An endpoint is sent {limits.ENDPOINT_TESTS} test events a minute at most. Wait a little, or send "
+                "one of them again.",
+                headers={"Retry-After": str(int(TESTS_WITHIN.total_seconds()))},
+            )
+        made = Callback.objects.create(
+            account_id=endpoint.account_id,
+            endpoint=endpoint,
+            url=endpoint.url,
+            type=CallbackType.TEST,
+            created_at=now,
+            due_at=now,
+        )
+        transaction.on_commit(wakeups.work_is_due)
+    return made
+
+
+def check_enabled(endpoint: CallbackEndpoint) -> None:
+    """Raise EndpointDisabled for one that nothing is sent to."""
+    if not endpoint.active:
+        raise EndpointDisabled(
+            "Its endpoint was deleted." if endpoint.deleted_at else "Its endpoint is disabled; set it to active first."
+        )
+
+
 def send_again(callback: Callback) -> Callback:
     """Have a callback sent now, with the id it had and a new schedule; one that waits is sent sooner.
 
     Raise EndpointDisabled or CallbackInFlight.
     """
     with transaction.atomic():
-        endpoint = callback.endpoint
-        if endpoint is not None and not endpoint.active:
-            raise EndpointDisabled(
-                "Its endpoint was deleted."
-                if endpoint.deleted_at
-                else "Its endpoint is disabled; set it to active first."
-            )
+        if callback.endpoint is not None:
+            check_enabled(callback.endpoint)
         free = Callback.objects.filter(pk=callback.pk, lease_until=None)
         changes: dict[str, Any] = {"state": State.PENDING, "due_at": timezone.now(), "delivered_at": None}
         changes |= {"attempts": 0, "failed_steps": 0, "failure": ""}

@@ -9,10 +9,12 @@ from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers
 
 from accounts.models import ApiKey
-from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType
+from casts.models import TO_BE_NAMED, Callback, CallbackAttempt, CallbackEndpoint, CallbackType
 from core import limits
 from core.api.fields import FewList, StrictBooleanField, StrictCharField, StrictSerializer, valid_callback_url
 from core.times import stamp
+
+NAMED = [(kind.value, kind.label) for kind in TO_BE_NAMED]
 
 
 class EndpointFields(StrictSerializer):
@@ -23,10 +25,10 @@ class EndpointFields(StrictSerializer):
     )
     description = StrictCharField(max_length=limits.ENDPOINT_CHARS, required=False, allow_blank=True)
     types = FewList(
-        child=serializers.ChoiceField(choices=CallbackType.choices),
+        child=serializers.ChoiceField(choices=NAMED),
         required=False,
         min_length=1,
-        max_length=len(CallbackType),
+        max_length=len(TO_BE_NAMED),
         help_text="Which messages it gets; those about casts if left out. What begins otherwise is about the account.",
     )
 
@@ -58,7 +60,7 @@ class EndpointOut(serializers.Serializer[Any]):
     id = serializers.CharField()
     url = serializers.CharField()
     description = serializers.CharField()
-    types = serializers.ListField(child=serializers.ChoiceField(choices=CallbackType.choices))
+    types = serializers.ListField(child=serializers.ChoiceField(choices=NAMED))
     contents = serializers.BooleanField(help_text="false: messages hold the cast's id and status alone.")
     spell_keys = serializers.ListField(
         child=serializers.CharField(),
@@ -95,7 +97,7 @@ class CallbackState(serializers.Serializer[Any]):
 
     id = serializers.CharField(help_text="The webhook-id that the receiver sees.")
     type = serializers.ChoiceField(choices=CallbackType.choices)
-    cast_id = serializers.UUIDField(allow_null=True, help_text="null: it is about the account.")
+    cast_id = serializers.UUIDField(allow_null=True, help_text="null: it is about the account, or a test.")
     endpoint_id = serializers.CharField(allow_null=True, help_text="null: the cast's own callback_url.")
     state = serializers.ChoiceField(choices=Callback.State.choices)
     tries = serializers.IntegerField(help_text="Since it was made, or last sent again.")

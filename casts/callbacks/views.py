@@ -6,7 +6,6 @@ import re
 import uuid
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound
@@ -16,10 +15,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest, require
-from accounts.audit import log
 from accounts.models import ApiKey
-from casts.access import served_by
-from casts.callbacks import endpoints, outbox
+from casts.callbacks import acting, endpoints
 from casts.callbacks.serializers import (
     EndpointChange,
     EndpointList,
@@ -69,13 +66,11 @@ def endpoint_of(key: ApiKey, endpoint_id: str) -> CallbackEndpoint:
 
 
 def log_of(key: ApiKey) -> QuerySet[Any]:
-    """Return the messages about casts of this key's spells, and those about the account if it may read of that."""
-    about_casts = served_by(key, Callback.objects.filter(event=None), spell="cast__spell__key")
+    """Return tests, the messages about casts of this key's spells, and those about the account if it may read that."""
+    ours = Callback.objects.filter(account=key.account_id)
     if READS_ACCOUNTS not in key.scopes:
-        return about_casts
-    if key.spell_keys is None:
-        return Callback.objects.filter(account=key.account_id)
-    return about_casts | Callback.objects.filter(account=key.account_id, cast=None)
+        ours = ours.filter(event=None)
+    return ours if key.spell_keys is None else ours.filter(Q(cast=None) | Q(cast__spell__key__in=key.spell_keys))
 
 
 def check_types(key: ApiKey, types: list[str]) -> None:
@@ -112,9 +107,7 @@ class Endpoints(APIView):
         check_types(request.auth, wanted["types"])
         # Whoever says where messages go gets no more from them than the key may read.
         wanted |= {"contents": "casts:read" in request.auth.scopes, "spell_keys": request.auth.spell_keys}
-        with transaction.atomic():
-            endpoint = endpoints.add_endpoint(request.auth.account, **wanted)
-            log.record(request.user, "callback_endpoint.create", endpoint, after=wanted)
+        endpoint = acting.add(request.user, request.auth.account, **wanted)
         shown = endpoint_out(endpoint) | {"secret": endpoint.secrets[0]}
         return Response(shown, status=201, headers=NO_STORE)
 
@@ -142,21 +135,13 @@ class OneEndpoint(APIView):
                 "the scope casts:read, and budget:read where it is told of the account, and is for the endpoint's "
                 "spells; or make another endpoint."
             )
-        with transaction.atomic():
-            endpoints.change_endpoint(endpoint, **body.validated_data)
-            before = {name: getattr(endpoint, name) for name in body.validated_data}
-            log.record(
-                request.user, "callback_endpoint.change", endpoint, before=before, after=dict(body.validated_data)
-            )
+        acting.change(request.user, endpoint, **body.validated_data)
         return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
     @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Delete an endpoint; the log of what was sent there stays."""
-        endpoint = endpoint_of(request.auth, endpoint_id)
-        with transaction.atomic():
-            endpoints.delete(endpoint)
-            log.record(request.user, "callback_endpoint.delete", endpoint, before={"url": endpoint.url})
+        acting.delete(request.user, endpoint_of(request.auth, endpoint_id))
         return Response(status=204)
 
 
@@ -180,10 +165,17 @@ class RotateEndpointSecret(APIView):
         endpoint = endpoint_of(request.auth, endpoint_id)
         body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        with transaction.atomic():
-            secrets = endpoints.rotate_endpoint(endpoint, **body.validated_data)
-            log.record(request.user, "callback_endpoint.rotate_secret", endpoint, after=dict(body.validated_data))
-        return Response(secrets_out(secrets), headers=NO_STORE)
+        return Response(secrets_out(acting.rotate(request.user, endpoint, **body.validated_data)), headers=NO_STORE)
+
+
+class TestEndpoint(APIView):
+    scopes = {"POST": "callbacks"}
+
+    @extend_schema(operation_id="test_callback_endpoint", request=None, responses={202: Logged, **PROBLEMS})
+    def post(self, request: ApiRequest, endpoint_id: str) -> Response:
+        """Send the endpoint a message of the type `endpoint.test`, whatever types it names; it is tried once."""
+        callback = acting.test(request.user, endpoint_of(request.auth, endpoint_id))
+        return Response(detail_out(request.auth, callback), status=202)
 
 
 class AccountSecret(APIView):
@@ -203,10 +195,7 @@ class RotateAccountSecret(APIView):
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
-        account = request.auth.account
-        with transaction.atomic():
-            secrets = endpoints.rotate_account(account, **body.validated_data)
-            log.record(request.user, "account.rotate_callback_secret", account, after=dict(body.validated_data))
+        secrets = acting.rotate_account(request.user, request.auth.account, **body.validated_data)
         return Response(secrets_out(secrets), headers=NO_STORE)
 
 
@@ -274,8 +263,5 @@ class ReplayCallback(APIView):
     @extend_schema(operation_id="replay_callback", request=None, responses={202: Logged, **PROBLEMS})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
-        sent = callback_of(request.auth, callback_id)
-        with transaction.atomic():
-            callback = outbox.send_again(sent)
-            log.record(request.user, "callback.replay", sent, before={"state": sent.state})
+        callback = acting.send_again(request.user, callback_of(request.auth, callback_id))
         return Response(detail_out(request.auth, callback), status=202)

@@ -4,6 +4,7 @@ from casts.models.artifact import Artifact
 from casts.models.callback import (
     ABOUT_ACCOUNTS,
     READS_ACCOUNTS,
+    TO_BE_NAMED,
     Callback,
     CallbackAttempt,
     CallbackEndpoint,
@@ -40,6 +41,7 @@ __all__ = [
     "OPEN",
     "READS_ACCOUNTS",
     "REPORT",
+    "TO_BE_NAMED",
     "AccountPrice",
     "Artifact",
     "Callback",

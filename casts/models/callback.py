@@ -22,11 +22,14 @@ class CallbackType(models.TextChoices):
     TOPUP_FAILED = "topup.failed"
     CREDIT_LOW = "credit.low"
     DISPUTE_OPENED = "dispute.opened"
+    TEST = "endpoint.test"
 
 
 ABOUT_CASTS = (CallbackType.SUCCEEDED, CallbackType.FAILED, CallbackType.CANCELLED)
 # Kinds of AccountEvent. They go to endpoints that name them, and no others.
-ABOUT_ACCOUNTS = tuple(kind for kind in CallbackType if kind not in ABOUT_CASTS)
+ABOUT_ACCOUNTS = tuple(kind for kind in CallbackType if kind not in (*ABOUT_CASTS, CallbackType.TEST))
+# What an endpoint may name. A test goes to the endpoint that is tested, whatever it names.
+TO_BE_NAMED = (*ABOUT_CASTS, *ABOUT_ACCOUNTS)
 READS_ACCOUNTS = "budget:read"  # the scope of keys that may read what these messages hold
 
 
@@ -96,7 +99,10 @@ class CallbackEndpoint(models.Model):
 
 
 class Callback(DueRow):
-    """One message owed to one receiver: that a cast has ended, or what happened to an account. See callbacks.outbox."""
+    """One message owed to one receiver: that a cast has ended, what happened to an account, or a test of an endpoint.
+
+    See callbacks.outbox.
+    """
 
     class State(models.TextChoices):
         PENDING = "pending"  # to be tried at due_at
@@ -106,7 +112,7 @@ class Callback(DueRow):
 
     id = models.CharField(max_length=40, primary_key=True, default=message_id, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="callbacks")
-    # What it is about: one of the two.
+    # What it is about: one of the two, and a test about neither.
     cast = models.ForeignKey(Cast, on_delete=models.CASCADE, null=True, related_name="callbacks")
     event = models.ForeignKey(AccountEvent, on_delete=models.CASCADE, null=True, related_name="callbacks")
     # Null: the cast's own callback_url, signed with the account's secret.
@@ -131,7 +137,9 @@ class Callback(DueRow):
             models.UniqueConstraint(fields=["cast"], condition=Q(endpoint=None), name="one_callback_to_its_own_url"),
             models.UniqueConstraint(fields=["event", "endpoint"], name="one_callback_per_event"),
             models.CheckConstraint(
-                condition=Q(cast__isnull=False, event=None) | Q(cast=None, event__isnull=False, endpoint__isnull=False),
+                condition=Q(cast__isnull=False, event=None)
+                | Q(cast=None, event__isnull=False, endpoint__isnull=False)
+                | Q(cast=None, event=None, endpoint__isnull=False, type="endpoint.test"),
                 name="callback_is_about_one",
             ),
         ]

@@ -214,6 +214,13 @@ KINDS = (
         "Enable the endpoint first, or make another.",
     ),
     Kind(
+        "TOO_MANY_TESTS",
+        429,
+        "Too many test events",
+        "The endpoint was sent as many test events as it may be within a minute.",
+        "Wait a minute, or send one of them again.",
+    ),
+    Kind(
         "TOO_MANY_KEYS",
         409,
         "Too many API keys",

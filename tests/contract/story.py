@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import itertools
@@ -10,6 +11,7 @@ import random
 import time
 import uuid
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +38,7 @@ from casts.runtime import (
     RemoteArtifact,
     RunGone,
 )
-from core import ids
+from core import ids, limits
 from tests.casts import fake
 from tests.casts.conftest import LEASE, Clock, step
 from tests.casts.fake import FakeRuntime
@@ -108,6 +110,13 @@ class Story:
         self.clock.forward(milliseconds=1)
         sent = {"Authorization": f"Bearer {key or self.secret}"} | headers
         return self.recorder.ask(method, f"/api/v1{path}", body, what=what, **sent)
+
+    @contextlib.contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Ask without keeping the answers."""
+        keep, self.recorder.answers = self.recorder.answers, []
+        yield
+        self.recorder.answers = keep
 
     def cast(self, what: str = "", spell: str = "speak", **more: Any) -> Cast:
         """Cast, and return the row."""
@@ -334,11 +343,10 @@ class Story:
         self.ask("POST", f"/callbacks/{callback.pk}/replay", what="it is being sent now")
         self.ask("DELETE", path, what="deleted")
         self.ask("GET", "/callbacks/endpoints", what="the endpoints, without it")
-        for number in range(20):
-            keep = self.recorder.answers
-            self.recorder.answers = []
-            self.ask("POST", "/callbacks/endpoints", {"url": f"{self.inbox.url}&n={number}", "types": ["cast.failed"]})
-            self.recorder.answers = keep
+        with self.unrecorded():
+            for number in range(20):
+                wanted = {"url": f"{self.inbox.url}&n={number}", "types": ["cast.failed"]}
+                self.ask("POST", "/callbacks/endpoints", wanted)
         self.ask("POST", "/callbacks/endpoints", {"url": self.inbox.url}, what="one endpoint too many")
         Account.objects.get().callback_endpoints.all().delete()
 
@@ -547,6 +555,24 @@ class Story:
         self.ask("GET", "/callbacks?type=credit.low", key=theirs, what="the log of what is about the account")
         self.ask("POST", "/cast", body, key=theirs, what="more than the credit pays for")
 
+    def test_an_endpoint(self) -> None:
+        """A test event: sent, told of in the log, and refused when there are too many or nothing is sent there."""
+        wanted = {"url": self.inbox.url, "types": ["cast.failed"]}
+        made = self.ask("POST", "/callbacks/endpoints", wanted, what="an endpoint that names one type").json()
+        path = f"/callbacks/endpoints/{made['id']}"
+        sent = self.ask("POST", path + "/test", what="a test event").json()
+        work_off()
+        [got] = self.inbox.got
+        self.recorder.keep("POST", "", 0, got.headers, got.body, "the test", template="callback")
+        self.inbox.got.clear()
+        self.ask("GET", f"/callbacks/{sent['id']}", what="what came of it")
+        with self.unrecorded():
+            for _ in range(limits.ENDPOINT_TESTS - 1):
+                self.ask("POST", path + "/test")
+        self.ask("POST", path + "/test", what="one test too many within a minute")
+        self.ask("PATCH", path, {"active": False}, what="switched off")
+        self.ask("POST", path + "/test", what="nothing is sent there")
+
     def make_keys(self) -> None:
         """Keys, and what they may not."""
         body = {"name": "für später ✅", "scopes": ["spells:read", "casts:read"], "spell_keys": ["speak", "alone"]}
@@ -614,6 +640,7 @@ class Story:
         self.make_keys()
         self.list_all()
         self.pay_with_credit()
+        self.test_an_endpoint()
         self.find_no_billing()
 
 

@@ -86,7 +86,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "cast-page": of_cast,
             "money": {"account_id": account.pk},
             "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},
-            **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate")},
+            **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate", "-test")},
             **{f"api:callback{tail}": of_callback for tail in ("", "-replay")},
         },
         bodies={

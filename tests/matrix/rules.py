@@ -138,6 +138,7 @@ API: dict[str, dict[str, Need]] = {
     },
     "api:callback-endpoint-secret": {"GET": Key("callbacks", ours=True)},
     "api:callback-endpoint-rotate": {"POST": Key("callbacks", ours=True)},
+    "api:callback-endpoint-test": {"POST": Key("callbacks", ours=True)},
     "billing:overview": {"GET": Key("billing"), "PATCH": Key("billing")},
     "billing:setup": {"POST": Key("billing")},
     "billing:portal": {"POST": Key("billing")},

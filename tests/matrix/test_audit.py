@@ -45,6 +45,7 @@ ACTION = {
     ("api:callback-endpoint", "PATCH"): "callback_endpoint.change",
     ("api:callback-endpoint", "DELETE"): "callback_endpoint.delete",
     ("api:callback-endpoint-rotate", "POST"): "callback_endpoint.rotate_secret",
+    ("api:callback-endpoint-test", "POST"): "callback_endpoint.test",
     ("api:callback-secret-rotate", "POST"): "account.rotate_callback_secret",
     ("api:callback-replay", "POST"): "callback.replay",
     ("billing:overview", "PATCH"): "billing.set_auto_topup",
