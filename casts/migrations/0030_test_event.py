@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0016_invitations'),
+        ('accounts', '0015_credit_marks'),
         ('casts', '0026_account_callbacks'),
     ]
 
