@@ -13,7 +13,7 @@ import uuid
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from accounts import credit, events, open_casts
@@ -285,23 +285,3 @@ def _tell_thresholds(period: BudgetPeriod, *, before: int) -> None:
                     "captured_cents": period.captured_cents,
                 },
             )
-
-
-def usage(
-    account: Account, first: dt.date, last: dt.date, *, spell_keys: list[str] | None = None
-) -> list[dict[str, Any]]:
-    """Return what was captured, by day of acceptance (UTC) and spell, from `first` to `last` inclusive.
-
-    `spell_keys`: for these spells alone.
-    """
-    entries = LedgerEntry.objects.filter(
-        period__account=account, kind=Kind.CAPTURE, booked_on__gte=first, booked_on__lte=last
-    )
-    if spell_keys is not None:
-        entries = entries.filter(spell_key__in=spell_keys)
-    rows = entries.order_by().values("booked_on", "spell_key").annotate(casts=Count("cast_id"), total=Sum("cents"))
-    return [
-        {"day": row["booked_on"], "spell_key": row["spell_key"], "casts": row["casts"], "captured_cents": row["total"]}
-        # By code points: databases differ in how they order text.
-        for row in sorted(rows, key=lambda row: (row["booked_on"], row["spell_key"]))
-    ]

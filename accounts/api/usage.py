@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import budget
+from accounts import usage
 from accounts.api.authentication import ApiRequest
 from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
@@ -54,21 +52,9 @@ class Usage(APIView):
         """What was spent, by day of acceptance and by spell; for the key's spells, if it is limited to some."""
         if unknown := set(once_each(request)) - {"from", "to"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use from and to.")
-        today = timezone.now().date()
-        last = parse_day("to", request.query_params.get("to"), today)
-        before = dt.date.fromordinal(max(last.toordinal() - 30, 1))  # the calendar has a first day
-        first = parse_day("from", request.query_params.get("from"), before)
-        if not dt.timedelta(0) <= last - first <= dt.timedelta(days=366):
-            raise BadQuery("`from` is a day before `to`, by 366 days at most.")
-        rows = budget.usage(request.auth.account, first, last, spell_keys=request.auth.spell_keys)
+        days = usage.span(request.query_params.get("from"), request.query_params.get("to"))
+        found = usage.by_day_and_spell(request.auth.account, days, spell_keys=request.auth.spell_keys)
+        rows = [{"day": one.day, "spell_key": one.by, "casts": one.casts, "captured_cents": one.cents} for one in found]
         return Response(
-            {"from": first, "to": last, "total_cents": sum(r["captured_cents"] for r in rows), "days": rows}
+            {"from": days.first, "to": days.last, "total_cents": sum(r["captured_cents"] for r in rows), "days": rows}
         )
-
-
-def parse_day(name: str, value: str | None, default: dt.date) -> dt.date:
-    """Return a day given in a query. Raise BadQuery."""
-    try:
-        return dt.date.fromisoformat(value) if value else default
-    except ValueError as exc:
-        raise BadQuery(f"{name} is a day such as 2026-11-23; not {value!r}.") from exc

@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
 from accounts.models import Membership, Role
+from accounts.pages.tabs import Tab, tabs
 
 CHOSEN = "account"  # in the query, and in the session: the account's id
 READ = "_memberships"  # on the request: what was read for it
@@ -83,6 +84,17 @@ class Ways:
             return chosen(self.request)
         except Http404:  # which the page itself answers, if it asks
             return next(iter(memberships(self.request)), None)
+
+    @cached_property
+    def here(self) -> Membership | None:
+        """Return the user's place in the account that the page's address names."""
+        match = self.request.resolver_match
+        return _of(self.request, match.kwargs.get("account_id")) if match else None
+
+    @property
+    def tabs(self) -> list[Tab]:
+        match = self.request.resolver_match
+        return tabs(self.here, match.url_name or "") if self.here and match else []
 
     @property
     def casts_url(self) -> str:

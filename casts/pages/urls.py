@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
+from accounts.pages.urls import later
 from casts import paths  # noqa: F401 - registers the converters
 from casts.pages.home import home
 from casts.pages.progress import progress
 
+MONEY = "casts.pages.account."
+
 urlpatterns = [
     path("home/", home, name="home"),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
+    path("account/<int:account_id>/usage/", later(MONEY + "usage.page"), name="account-usage"),
 ]

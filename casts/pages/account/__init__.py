@@ -1,0 +1,1 @@
+"""The pages on which members see where an account's money went, and look after its budget and keys."""
