@@ -61,5 +61,13 @@ def of_user(user: User, *, account_id: int | None = None) -> Principal:
     )
 
 
+def of_member(membership: Membership) -> Principal:
+    """Return the user whose place in an account this is, as one who asks about that account."""
+    user = membership.user
+    return Principal(
+        Kind.USER, user.get_username(), account_id=membership.account_id, user=user, role=Role(membership.role)
+    )
+
+
 def of_command(name: str) -> Principal:
     return Principal(Kind.COMMAND, name)

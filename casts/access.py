@@ -31,6 +31,7 @@ from core.rationing import Allowance, visits
 from core.rationing.visits import Visit, visit
 
 LINK = Allowance("link", "This link")
+MOST_RETRIES = 50  # of one cast, one after the other, that are followed back to the first
 BY_ID = Select(lambda: Cast.objects.filter(pk=Param(Cast, "id")).select_related("spell").order_by())
 
 
@@ -79,13 +80,32 @@ def reach_of_role(role: Role | None) -> Reach:
 
 
 def may_change(principal: Principal, cast: Cast) -> bool:
-    """Return whether the principal may cancel and retry this cast. The scope for that is the view's to ask for."""
+    """Return whether the principal may cancel and retry this cast. A key's scope for that is the view's to ask for."""
+    if principal.kind == Kind.USER:
+        return principal.account_id == cast.account_id and may_cast(principal.role)
     return principal.key is not None and serves(principal.key, About(cast.pk, cast.account_id, cast.spell.key))
+
+
+def may_cast(role: Role | None) -> bool:
+    """Return whether members with this role cast in the browser, at the account's cost."""
+    return role is not None and role.includes(Role.MEMBER)
 
 
 def serves(key: ApiKey, about: About) -> bool:
     """Return whether a cast is one of those that a key is for, whatever the key may do with it."""
     return key.account_id == about.account_id and key.allows_spell(about.spell_key)
+
+
+def named_by(cast: Cast) -> ApiKey | None:
+    """Return the API key that said where a cast's end is told (callback_url).
+
+    Of what a member cast again that is the key of the cast before it.
+    """
+    for _ in range(MOST_RETRIES):
+        if cast.placed_by_id is None or cast.retry_of is None:
+            break
+        cast = cast.retry_of
+    return cast.api_key
 
 
 # --- Over the API, by key ----------------------------------------------------------------------------------------

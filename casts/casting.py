@@ -6,14 +6,17 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import FilteredRelation, Q, QuerySet
 
-from accounts import credit
+from accounts import credit, principals
 from accounts.audit import log
 from accounts.errors import BudgetExceeded
-from accounts.models import Account, ApiKey
+from accounts.models import Account, ApiKey, Membership, Role
 from accounts.principals import Principal
+from accounts.rationing.keys import admit_member
+from casts.access import may_cast, named_by
 from casts.errors import SpellNotFound
 from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
@@ -23,6 +26,7 @@ from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, SpellError
+from core.rationing.visits import visit
 
 
 def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
@@ -50,7 +54,9 @@ SPELL = Select(
 class CastOrder:
     """What somebody wants cast. Whether the spell takes the input is checked when it is placed."""
 
-    api_key: ApiKey
+    account: Account  # which pays
+    api_key: ApiKey | None = None  # None: a member casts it in the browser
+    placed_by: User | None = None  # that member
     spell_key: str
     input: Any
     ttl_seconds: int | None = None  # None: as long as the spell gives it
@@ -58,6 +64,21 @@ class CastOrder:
     metadata: dict[str, Any] = field(default_factory=dict)
     retry_of: Cast | None = None
     principal: Principal | None = None  # for the audit log; None: an operator, whom the admin notes there
+
+    @classmethod
+    def of_key(cls, api_key: ApiKey, **rest: Any) -> CastOrder:
+        return cls(account=api_key.account, api_key=api_key, **rest)
+
+    @classmethod
+    def of_member(cls, membership: Membership, **rest: Any) -> CastOrder:
+        """Return a member's order, without a key; raise Forbidden for a role that may not cast."""
+        if not may_cast(Role(membership.role)):
+            raise Forbidden(
+                f"As a {membership.role} of the account {membership.account} you may not cast. An owner of the account "
+                "can give you another role."
+            )
+        rest.setdefault("principal", principals.of_member(membership))
+        return cls(account=membership.account, placed_by=membership.user, **rest)
 
 
 @dataclass(frozen=True)
@@ -72,13 +93,18 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
     """Accept a cast, unless a request with the same Idempotency-Key did.
 
     Raise SpellNotFound, Forbidden, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see `idempotency`.
+    For a member also RateLimited: a key's requests were counted when it was checked.
     """
     # Before anything is checked: a repetition is answered as the first was, whatever has changed since.
     if (before := repeated(once, order.api_key)) is not None:
         return before
-    spell = castable(order.api_key, order.spell_key)
+    if order.placed_by is not None and order.principal is not None:
+        admit_member(order.placed_by.pk, order.account, visit.get())
+    spell = castable_by(order.account.pk, order.api_key, order.spell_key)
     cast = moves.new_cast(
+        account=order.account,
         api_key=order.api_key,
+        placed_by=order.placed_by,
         spell=spell,
         input=checked_input(spell, order.input),
         ttl_seconds=order.ttl_seconds,
@@ -97,7 +123,7 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
                 log.record(order.principal, action, cast, after=facts_of(cast, order))
             moves.accept(cast)
     except BudgetExceeded as exc:
-        raise credit.with_remedy(exc, order.api_key.account_id) from None
+        raise credit.with_remedy(exc, order.account.pk) from None
     except IntegrityError:
         twin = idempotency.find_answer(once) if once is not None else None
         if twin is None:
@@ -111,53 +137,73 @@ def facts_of(cast: Cast, order: CastOrder) -> dict[str, Any]:
     return facts | ({"retry_of": str(order.retry_of.pk)} if order.retry_of else {})
 
 
+def order_again(before: Cast, by: ApiKey | Membership, principal: Principal | None) -> CastOrder:
+    """Return the order to cast the same again, at today's price, with the metadata and the callback_url it had."""
+    same: dict[str, Any] = {
+        "spell_key": before.spell.key,
+        "input": before.input,
+        "metadata": before.metadata,
+        "retry_of": before,
+        "principal": principal,
+    }
+    if isinstance(by, ApiKey):
+        return CastOrder.of_key(by, callback_url=before.callback_url, **same)
+    # A member's own order has none. Whoever waits for what a key has cast hears of this one, too, but not who waits
+    # with a key that was revoked: that may have been because of where it had results sent.
+    key = named_by(before) if before.callback_url else None
+    return CastOrder.of_member(by, callback_url=before.callback_url if key and key.usable else "", **same)
+
+
 def cast_again(cast_id: uuid.UUID, *, by: str) -> bool:
     """Cast once more, for an operator, what was given up; False if it was cast again already, or can't be.
 
-    The new cast is its API key's, with its price, as if the caller had tried again.
+    The new cast is its API key's or its member's, with its price, as if the caller had tried again.
     """
     with transaction.atomic():
         ended = Cast.objects.select_for_update(of=("self",)).select_related("spell", "api_key__account")
         before = ended.get(pk=cast_id)
-        key = before.api_key
-        if not before.final or key is None or not key.usable or before.retries.exists():
+        caster: ApiKey | Membership | None = before.api_key
+        if before.placed_by_id is not None:
+            members = Membership.objects.filter(
+                user=before.placed_by_id, account=before.account_id, user__is_active=True
+            )
+            caster = members.select_related("user", "account").first()
+        if caster is None or not before.final or before.retries.exists():
             return False
-        order = CastOrder(
-            api_key=key,
-            spell_key=before.spell.key,
-            input=before.input,
-            callback_url=before.callback_url,
-            metadata=before.metadata,
-            retry_of=before,
-        )
+        if isinstance(caster, ApiKey) and not caster.usable:
+            return False
         try:
-            place(order, None)
-        except SpellError:  # the spell is gone or takes other inputs now, or the budget is used up
+            place(order_again(before, caster, None), None)
+        except SpellError:  # the spell is gone or takes other inputs now, the budget is used up, the role too little
             return False
         moves.note_operator([before.pk], "cast_again", by=by)
     return True
 
 
-def repeated(once: Once | None, key: ApiKey) -> Accepted | None:
+def repeated(once: Once | None, key: ApiKey | None) -> Accepted | None:
     """Return the answer that the first request with this Idempotency-Key had, None if this is the first.
 
     Raise Forbidden if it was about a spell that is not for this key: another key may have sent it.
     """
     if once is None or once.answer is None:
         return None
-    if not key.allows_spell(once.answer["spell_key"]):
+    if key is not None and not key.allows_spell(once.answer["spell_key"]):
         raise may_not_cast(key, once.answer["spell_key"])
     return Accepted(once.answer, replayed=True)
 
 
-def castable(key: ApiKey, spell_key: str) -> Spell:
-    """Return an active spell that this key may cast; raise SpellNotFound, or Forbidden if the key's list lacks it."""
-    spell = SPELL.first(key=spell_key, account_id=key.account_id)
-    if spell is not None and spell.active and spell.account_id in (None, key.account_id):
-        if key.allows_spell(spell_key):
+def castable_by(account_id: int, key: ApiKey | None, spell_key: str) -> Spell:
+    """Return an active spell that the key, or without one a member of the account, may cast.
+
+    Raise SpellNotFound, or Forbidden if the key's list lacks it.
+    """
+    spell = SPELL.first(key=spell_key, account_id=account_id)
+    if spell is not None and spell.active and spell.account_id in (None, account_id):
+        if key is None or key.allows_spell(spell_key):
             return spell
         raise may_not_cast(key, spell_key)
-    raise SpellNotFound(f"There is no active spell {spell_key!r}. GET /api/v1/spells lists what this key may cast.")
+    listed = "GET /api/v1/spells lists what this key may cast." if key else "The page Spells lists what there is."
+    raise SpellNotFound(f"There is no active spell {spell_key!r}. {listed}")
 
 
 def may_not_cast(key: ApiKey, spell_key: str) -> Forbidden:

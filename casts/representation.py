@@ -62,7 +62,7 @@ def shown_to(principal: Principal, cast: Cast) -> dict[str, Any]:
 
 def accepted_out(principal: Principal, body: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to who has just placed a cast, or had placed it; `body` is all of it."""
-    assert principal.account_id is not None  # casts are placed by keys
+    assert principal.account_id is not None  # whoever casts does so for an account
     about = About(uuid.UUID(body["cast_id"]), principal.account_id, body["spell_key"])
     return body if may_read(principal, about) == Reach.ALL else {name: body[name] for name in RECEIPT}
 

@@ -65,13 +65,13 @@ class CastAdmin(ReadOnlyAdmin):
         *("spell", "created_at"),
     )
     runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
-    list_select_related = ("spell", "account", "api_key")
-    search_fields = ("run_scope", "spell__key", "account__name", "api_key__prefix")
-    search_help_text = "By cast id, run id or address, repository, spell, account, or an API key's prefix."
+    list_select_related = ("spell", "account", "api_key", "placed_by")
+    search_fields = ("run_scope", "spell__key", "account__name", "api_key__prefix", "placed_by__username")
+    search_help_text = "By cast id, run id or address, repository, spell, account, an API key's prefix, or a member."
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
         (None, {"fields": ("cast_id", "state", "reason", "message", "progress", "step_name", "links")}),
-        ("Who and what", {"fields": ("spell", "version", "account", "api_key")}),
+        ("Who and what", {"fields": ("spell", "version", "account", "api_key", "placed_by")}),
         ("Price", {"fields": ("cost", "agreed", "charged", "computed", "ledger")}),
         ("Timeline", {"fields": ("timeline",)}),
         (
@@ -218,11 +218,9 @@ class CastAdmin(ReadOnlyAdmin):
 
     @admin.display(description="account")
     def who(self, cast: Cast) -> SafeString | str:
-        return (  # without what all keys begin with
-            two_lines(cast.account, code(cast.api_key.prefix.removeprefix(KEY_MARK)))
-            if cast.api_key
-            else cast.account.name
-        )
+        if cast.api_key is not None:  # without what all keys begin with
+            return two_lines(cast.account, code(cast.api_key.prefix.removeprefix(KEY_MARK)))
+        return two_lines(cast.account, cast.placed_by) if cast.placed_by else cast.account.name
 
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest, require
-from accounts.audit import log
+from casts import acting
 from casts.access import changeable_by, readable_by, served_by
 from casts.api.cast_serializers import CastOut, CastPage, CastPlaced, CastRequest
 from casts.casting import Accepted, CastOrder, place, repeated
-from casts.errors import CastNotFinal
-from casts.lifecycle import idempotency, moves
+from casts.lifecycle import idempotency
 from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
 from casts.models import Cast, CastStatus, MetadataMark, mark_of
@@ -101,7 +99,7 @@ class CreateCast(APIView):
             return placed(request, before, status=201)
         body = CastRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        order = CastOrder(api_key=request.auth, principal=request.user, **body.validated_data)
+        order = CastOrder.of_key(request.auth, principal=request.user, **body.validated_data)
         return placed(request, place(order, once), status=201)
 
 
@@ -154,10 +152,7 @@ class CancelCast(APIView):
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
         cast = changeable_by(request.user, cast_id)
-        with transaction.atomic():
-            cancelled = moves.cancel(cast.pk)
-            log.record(request.user, "cast.cancel", cast, before={"status": cast.status})
-        return Response(shown_to(request.user, cancelled), status=202)
+        return Response(shown_to(request.user, acting.cancel(request.user, cast)), status=202)
 
 
 class CastLinks(APIView):
@@ -168,9 +163,7 @@ class CastLinks(APIView):
         """Revoke the cast's links: whatever was handed out before opens nothing any more, and streams it opened end."""
         require(request.auth, "casts:read")  # who reads it is for those to say who may
         cast = readable_by(request.user, cast_id)
-        with transaction.atomic():
-            moves.revoke_links(cast.pk)
-            log.record(request.user, "cast.revoke_links", cast)
+        acting.revoke_links(request.user, cast)
         return Response(status=204)
 
 
@@ -184,15 +177,4 @@ class RetryCast(APIView):
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
         before = changeable_by(request.user, cast_id)
         once = once_of(request, route=f"retry:{before.pk}", payload={})
-        if not before.final:
-            raise CastNotFinal("This cast has not ended yet. Cancel it first, or wait for its end.")
-        order = CastOrder(
-            api_key=request.auth,
-            spell_key=before.spell.key,
-            input=before.input,
-            callback_url=before.callback_url,
-            metadata=before.metadata,
-            retry_of=before,
-            principal=request.user,
-        )
-        return placed(request, place(order, once), status=202)
+        return placed(request, acting.again(request.user, before, once), status=202)

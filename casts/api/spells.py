@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from accounts.api.authentication import ApiRequest
 from casts import versions
 from casts.api.cast_serializers import PriceOut
-from casts.casting import castable, priced_for
+from casts.casting import castable_by, priced_for
 from casts.errors import SpellVersionNotFound
 from casts.models import Spell
 from casts.pricing import Price
@@ -89,7 +89,7 @@ class OneSpell(APIView):
         """One spell, as it is now or was in an earlier version."""
         if unknown := set(once_each(request)) - {"version"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use version.")
-        spell = castable(request.auth, spell_key)
+        spell = castable_by(request.auth.account_id, request.auth, spell_key)
         if (asked := request.query_params.get("version")) is None:
             return Response(spell_out(spell))
         if not A_NUMBER.fullmatch(asked):

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.principals import of_key
-from casts.access import Reach, may_read
+from casts.access import Reach, may_read, named_by
 from casts.callbacks import endpoints, outbox, schedule, signing
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType, Cast
 from casts.representation import cast_out, receipt
@@ -106,7 +106,8 @@ def ended(cast: Cast, endpoint: CallbackEndpoint | None) -> dict[str, Any]:
     if endpoint is not None:
         whole = endpoint.contents
     else:
-        whole = cast.api_key is not None and may_read(of_key(cast.api_key), cast) == Reach.ALL
+        key = named_by(cast)
+        whole = key is not None and may_read(of_key(key), cast) == Reach.ALL
     if not whole:
         return receipt(cast)
     shown = cast_out(cast)  # made anew for each try: the links in it expire

@@ -28,6 +28,7 @@ from core.limits import IDEMPOTENCY_KEY_CHARS
 
 KEY_LIFETIME = dt.timedelta(days=7)
 KEY_FORMAT = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")  # visible ASCII
+FORM_TOKEN = re.compile(r"[\x21-\x7e]{16,64}")
 ANSWERED = Select(
     lambda: IdempotencyRecord.objects.filter(
         account=Param(IdempotencyRecord, "account_id"),
@@ -80,6 +81,18 @@ def once_of(headers: Mapping[str, str], account: Account, *, route: str, payload
     if key is None:
         return None
     once = Once(account, route, key, fingerprint(payload))
+    return replace(once, answer=find_answer(once))
+
+
+def once_of_form(account: Account, token: str, *, route: str, payload: Any) -> Once:
+    """Return what a form's hidden random token says of it, in place of the header; raise MalformedKey.
+
+    Sent twice, by a double click or a reload, it casts once; sent anew with something else in it, it was meant anew.
+    """
+    if not FORM_TOKEN.fullmatch(token):
+        raise MalformedKey("The form was not whole. Load its page again, and send it from there.")
+    of_payload = fingerprint(payload)
+    once = Once(account, f"page:{route}", f"{token}:{of_payload[:32]}", of_payload)
     return replace(once, answer=find_answer(once))
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
@@ -22,7 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from accounts import budget
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
 from casts import pricing
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
@@ -106,7 +107,9 @@ LEARNT_OF_A_RUN = (
 
 def new_cast(
     *,
-    api_key: ApiKey,
+    account: Account,
+    api_key: ApiKey | None = None,
+    placed_by: User | None = None,
     spell: Spell,
     input: Any,
     ttl_seconds: int | None = None,
@@ -118,8 +121,9 @@ def new_cast(
     now, price = timezone.now(), pricing.Price.of(spell)
     return Cast(
         id=uuid7(),
-        account=api_key.account,
+        account=account,
         api_key=api_key,
+        placed_by=placed_by,
         spell=spell,
         retry_of=retry_of,
         input=input,
@@ -147,7 +151,7 @@ def accept(cast: Cast) -> None:
         cast_id=cast.pk,
         cents=cast.cost_cents,
         at=cast.created_at,
-        api_key_id=cast.api_key_id,
+        api_key_id=cast.api_key_id or "",
         spell_key=cast.spell.key,
     )
     transaction.on_commit(wakeups.work_is_due)

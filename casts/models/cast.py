@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -34,6 +35,10 @@ class Cast(DueRow):
     # No index of its own where another index begins with it: each costs every insert, and may mislead the planner.
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="casts", db_index=False)
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="casts")
+    # The member who cast it in the browser, without a key; see the index `cast_by_member`.
+    placed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
     spell = models.ForeignKey(Spell, on_delete=models.PROTECT, related_name="casts")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries", db_index=False)
     input = DocumentField()
@@ -96,6 +101,10 @@ class Cast(DueRow):
         indexes = [
             *DueRow.Meta.indexes,
             models.Index(fields=["account", "-id"], name="cast_by_account"),
+            # "Mine only". What a key casts is not in it, so POST /cast does not pay for it.
+            models.Index(
+                fields=["placed_by", "account", "-id"], name="cast_by_member", condition=Q(placed_by__isnull=False)
+            ),
             models.Index(fields=["spell", "account"], name="cast_open", condition=Q(status__in=["queued", "running"])),
             models.Index("run_scope", name="cast_runless", condition=Q(run_key=None, status="queued")),
             models.Index("retry_of", name="cast_retries", condition=Q(retry_of__isnull=False)),

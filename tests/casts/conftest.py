@@ -65,6 +65,8 @@ def api(secret: str) -> Api:
 
 def accept_cast(**order: Any) -> Cast:
     """Take on a cast as the API does, unchecked; any of moves.new_cast's arguments may be given."""
+    if (key := order.get("api_key")) is not None:
+        order.setdefault("account", key.account)
     cast = moves.new_cast(**order)
     with transaction.atomic():
         moves.accept(cast)

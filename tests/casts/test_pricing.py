@@ -311,7 +311,7 @@ def test_an_accounts_own_price_is_read_with_the_spell(api_key, spell):
     with CaptureQueriesContext(
         connection,
     ) as asked:
-        found = casting.castable(api_key, "greet")
+        found = casting.castable_by(api_key.account_id, api_key, "greet")
     assert len(asked) == 1
     assert pricing.Price.of(found) == pricing.Price("flat", None, 0, for_account=True)
 

@@ -41,7 +41,7 @@ fields = {name: getattr(key, name) for name in ("scopes", "spell_keys", "expires
 billed_key = ApiKey.objects.create(account=account, name="billed", prefix="billed", digest="billed", **fields)
 
 def accept(key=key):
-    cast = moves.new_cast(api_key=key, spell=spell, input={"name": "Ada"})
+    cast = moves.new_cast(account=key.account, api_key=key, spell=spell, input={"name": "Ada"})
     with transaction.atomic():
         moves.accept(cast)
     return cast

@@ -25,7 +25,7 @@ ONE_CAST = """
 from accounts.models import ApiKey
 from casts.casting import CastOrder, place
 key = ApiKey.objects.select_related("account").get()
-print(place(CastOrder(api_key=key, spell_key="greet", input={"name": "Ada"}), None).body["cast_id"])
+print(place(CastOrder.of_key(key, spell_key="greet", input={"name": "Ada"}), None).body["cast_id"])
 """
 NOTHING_LEFT = "from accounts.models import Account; Account.objects.update(requests_per_key=1)"
 
