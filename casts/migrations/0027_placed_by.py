@@ -9,7 +9,7 @@ from django.db.models import Q
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0026_account_callbacks'),
+        ('casts', '0030_test_event'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
