@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core import signing
 from django.urls import get_script_prefix, reverse
+from django.utils import timezone
 
 from core.urls import absolute
 
@@ -44,6 +45,11 @@ def token_for(cast_id: uuid.UUID, epoch: int = 0) -> str:
 def _token(cast_id: uuid.UUID, epoch: int, minute: int) -> str:
     # A page of casts has several links to each, and is asked for again and again: signed once a minute.
     return _signer(cast_id).sign(f"r.{epoch}" if epoch else "r").removeprefix("r.")
+
+
+def expires_at() -> dt.datetime:
+    """Return until when a link opens that is made now, at most."""
+    return timezone.now() + dt.timedelta(days=settings.LINK_DAYS)
 
 
 def token_again(cast_id: uuid.UUID, link: Link) -> str:

@@ -182,6 +182,10 @@ class Words:
     artifact_failed: str
     artifact_trouble: str
 
+    # Steps that it adds to every job by itself, and what it puts before an author's step's name for those beside it.
+    own_steps: frozenset[str] = frozenset()
+    beside_a_step: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class Turn:

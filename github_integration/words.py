@@ -64,4 +64,8 @@ WORDS = Words(
     "when GitHub accepts the next one.",
     artifact_failed="GitHub keeps artifacts for 90 days, unless the workflow says otherwise.",
     artifact_trouble="GitHub or the storage has trouble.",
+    own_steps=frozenset(
+        ("Set up job", "Set up runner", "Complete job", "Complete runner", "Initialize containers", "Stop containers")
+    ),
+    beside_a_step=("Pre ", "Post "),
 )

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.utils.dateparse import parse_datetime
-
 from casts.models import PriceKind
+from casts.pages.texts import counted, duration, time_text
+from casts.pages.trouble import remarks
 from casts.runtime import Words
 from core.money import money
 
-# How the step in which a run ended is described; one that its job's time limit cut off did not fail by itself.
-ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}
-STEP_WORDS = {"success": "done", "neutral": "done", "failure": "failed", "timed_out": "timed out"}
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_input: bool = True) -> dict[str, Any]:
+def page_state(shown: dict[str, Any], now: dt.datetime, words: Words) -> dict[str, Any]:
     """Return what the page shows of a cast, from the cast as the API shows it (`shown`)."""
-    final, error = shown["final"], shown["error"] or {}
+    final = shown["final"]
     since = shown["started_at"] or shown["created_at"]
     return {
         "title": f"{shown['status'].title() if final else str(shown['progress']) + ' %'} · {shown['spell_name']}",
@@ -36,24 +32,15 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words, *, show_in
             {"label": label, "name": name, "iso": shown[name], "text": time_text(shown[name])}
             for label, name in (("Created", "created_at"), ("Started", "started_at"), ("Finished", "finished_at"))
         ],
+        "ended": {"iso": shown["finished_at"], "text": time_text(shown["finished_at"])} if final else None,
         "clock_label": clock_label(shown),
         "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
         "events_path": path_of(shown["events_url"]),
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
-        "no_steps": "There are no steps." if final else "They appear when the run has begun.",
-        "jobs": jobs(shown["steps"], final=final, now=now),
         "artifacts": [artifact(one, words) for one in shown["artifacts"]],
         "output": None if shown["output"] is None else pretty(shown["output"]),
-        "input": pretty(shown["input"]) if show_input else None,
-        "failed_job": error.get("failed_job"),
-        "failed_step": error.get("failed_step"),
-        "failed_word": failed_word(shown),
-        "error_detail": "" if error.get("failed_step") or error.get("annotations") else error.get("message", ""),
-        "annotations": [annotation(one) for one in error.get("annotations", [])],
         "summary": shown["summary"],
         "remarks": remarks(shown),
-        "errors": error.get("errors", []),
-        "log": [{"text": line, "level": log_level(line)} for line in error.get("log_tail", [])],
     }
 
 
@@ -78,10 +65,6 @@ def price(shown: dict[str, Any]) -> str:
     return f"{money(charged)}, charged{time}{rest}"
 
 
-def counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -90,54 +73,6 @@ def clock_label(shown: dict[str, Any]) -> str:
     if shown["final"]:
         return "Took" if shown["started_at"] else "Ended after"
     return "Running for" if shown["started_at"] else "Waiting for"
-
-
-def jobs(steps: list[dict[str, Any]], *, final: bool, now: dt.datetime) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "steps": [step_line(step, final=final, now=now) for step in group]}
-        for name, group in groupby(steps, key=lambda step: step["job"])
-    ]
-
-
-def step_line(step: dict[str, Any], *, final: bool, now: dt.datetime) -> dict[str, Any]:
-    if step["status"] == "completed":
-        state = step["conclusion"] or "success"
-        word = STEP_WORDS.get(state, state.replace("_", " "))
-    elif final:
-        state, word = "skipped", "not finished"
-    elif step["status"] == "in_progress":
-        state, word = "running", "running"
-    else:
-        state, word = "waiting", "waiting"
-    timed = step["started_at"] and state not in ("waiting", "skipped")
-    since, until = (step["started_at"], step["completed_at"]) if timed else (None, None)
-    text = duration(since, until, now) if since else ""
-    words = {"name": step["name"], "state": state, "word": word}
-    return words | {"since": since, "until": until, "duration": text, "began": time_text(since)[-12:-4]}
-
-
-def failed_word(shown: dict[str, Any]) -> str:
-    """Return how the step that the error names ended, in the words of the list of steps."""
-    error = shown["error"] or {}
-    named = (error.get("failed_job"), error.get("failed_step"))
-    ends = [step["conclusion"] for step in shown["steps"] if (step["job"], step["name"]) == named]
-    bad = [end for end in ends if end not in (None, "success", "skipped", "neutral")]
-    return ENDED_WORDS.get(bad[0], "failed") if bad else "failed"
-
-
-def annotation(one: dict[str, Any]) -> dict[str, str]:
-    place = f"{one['file']}:{one['line']}" if one["file"] and one["line"] else one["file"] or ""
-    return {"said": f"{one['title']}: {one['message']}" if one["title"] else one["message"], "place": place}
-
-
-def remarks(shown: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the annotations that are not shown with the error already."""
-    told = (shown["error"] or {}).get("annotations", [])
-    return [
-        annotation(one) | {"level": one["level"], "job": one["job"] or ""}
-        for one in shown["annotations"] or []
-        if {name: one[name] for name in one if name != "job"} not in told
-    ]
 
 
 def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
@@ -154,27 +89,6 @@ def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
     }
 
 
-def duration(since: str, until: str | None, now: dt.datetime) -> str:
-    """Return the time from `since` to `until` (None: to now), in whole units."""
-    begin, end = parse_datetime(since), parse_datetime(until) if until else now
-    assert begin is not None
-    assert end is not None
-    seconds = int((end - begin).total_seconds())
-    if seconds < 1:
-        return "under 1 s"
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
-
-
-def time_text(stamp: str | None) -> str:
-    """Return a time as the page has it until the script turns it into the reader's own zone; blank for none."""
-    at = parse_datetime(stamp or "")
-    return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
-
-
 def size(count: int | None) -> str:
     """Return a number of bytes for people, with one decimal, not rounded up; blank if it is unknown."""
     if count is None:
@@ -184,13 +98,6 @@ def size(count: int | None) -> str:
             tenths = count * 10 // unit
             return f"{tenths // 10}.{tenths % 10} {name}"
     return counted(count, "byte")
-
-
-def log_level(line: str) -> str:
-    for level in ("error", "warning"):  # workflow commands, as runners write them to the log
-        if line.startswith(f"##[{level}]"):
-            return level
-    return ""
 
 
 def path_of(url: str) -> str:

@@ -1,6 +1,8 @@
 // Keeps the progress page as fresh as its cast's event stream. Of an event it writes the state at once; for all else
 // it fetches the page again. What a run produced is only ever written as text.
 
+import "./copy.js";
+import { sayNotify, tell, toggleNotify } from "./notify.js";
 import { refresher } from "./refresh.js";
 import { localize, setClock, tick } from "./times.js";
 
@@ -11,7 +13,7 @@ const COPYING_MIN = 4000, COPYING_MAX = 60000; // likewise, to look for artifact
 
 let after = Number(page.dataset.after);
 let wait = RETRY_MIN, copying = COPYING_MIN;
-let source = null;
+let source = null, over = page.dataset.final === "true";
 
 const part = (name) => page.querySelector(`[data-part="${name}"]`);
 
@@ -42,16 +44,21 @@ function sayState(cast) {
 
 function end(words) {
   source?.close();
-  source = null;
+  over = true;
   clearInterval(ticking);
   sayConnection(words ? "lost" : "ended", words);
+}
+
+function ended(message) {
+  end("");
+  tell(page, `${document.title}: ${message}`);
 }
 
 const pageAgain = refresher(page, {
   seen: () => after,
   written({ dataset }) {
     after = Math.max(after, Number(dataset.after));
-    if (dataset.final === "true") end(""); // it may have come sooner than the stream
+    if (dataset.final === "true" && !over) ended(part("message").textContent); // sooner than the stream
     if (dataset.copying !== "true") return;
     pageAgain.after(copying); // no event tells of it
     copying = Math.min(copying * 1.5, COPYING_MAX);
@@ -60,7 +67,7 @@ const pageAgain = refresher(page, {
 });
 
 function connect() {
-  if (page.dataset.final === "true") return;
+  if (over) return;
   const { events } = page.dataset; // without a token for who is let in by a session
   source = new EventSource(`${events}${events.includes("?") ? "&" : "?"}after=${after}`);
   source.onopen = () => {
@@ -72,7 +79,7 @@ function connect() {
     after = Number(message.lastEventId);
     sayState(cast);
     pageAgain.ask({ now: cast.final });
-    if (cast.final) end("");
+    if (cast.final) ended(cast.message);
   };
   // After some minutes, and when a server restarts, we are asked to reconnect; that is no trouble.
   source.addEventListener("restarting", () => {
@@ -83,16 +90,33 @@ function connect() {
   // Not left to EventSource: it gives up for good on a 502, as proxies send while a server restarts.
   source.onerror = () => {
     source.close();
+    if (over) return;
     sayConnection("lost", "reconnecting…");
     setTimeout(connect, wait);
     wait = Math.min(wait * 2, RETRY_MAX);
   };
 }
 
+// The steps of a job that came without them.
+function openJob(event) {
+  const link = event.target.querySelector?.("a[data-job]") ?? event.target.closest?.("a[data-job]");
+  if (!link || (event.type === "toggle" && !event.target.open)) return;
+  event.preventDefault();
+  pageAgain.open(link.dataset.job);
+}
+
 const ticking = setInterval(() => tick(page), 1000);
+document.documentElement.classList.add("scripted");
 setClock(page.dataset.now);
 localize(page);
-if (page.dataset.final === "true") {
+sayNotify(page);
+setInterval(() => localize(page), 60_000); // "3 minutes ago"
+page.addEventListener("toggle", openJob, true);
+page.addEventListener("click", (event) => {
+  if (event.target.matches("a[data-job]")) openJob(event);
+  else if (event.target.closest("[data-notify]")) toggleNotify(page);
+});
+if (over) {
   clearInterval(ticking);
   if (page.dataset.copying === "true") pageAgain.after(copying);
 } else {

@@ -1,6 +1,7 @@
 // Fetches the page again and writes what changed of it: all words are the server's.
 
 import { morph } from "./morph.js";
+import { sayNotify } from "./notify.js";
 import { localize, setClock, tick } from "./times.js";
 
 // Milliseconds between two fetches: quick at first, slower the longer somebody watches, as links have an allowance.
@@ -8,10 +9,13 @@ const PAUSE_MIN = 800, PAUSE_MAX = 5000, PAUSE_GROWS = 1.1, TROUBLE = 2000;
 
 // `seen()`: the number of the newest event that the page has heard of. `written(page)`, `refused()`: what is called then.
 export function refresher(page, { seen, written, refused }) {
-  let pause = PAUSE_MIN, last = 0, timer = null, fetching = false, wanted = false;
+  const opened = []; // numbers of jobs whose steps the reader has asked for
+  let pause = PAUSE_MIN, last = 0, timer = null, fetching = false, wanted = false, urgent = false;
 
   async function fetchPage() {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    const address = new URL(location.href);
+    for (const number of opened) address.searchParams.append("job", number);
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (answer.status === 429 || answer.status >= 500) {
       const seconds = Number(answer.headers.get("Retry-After"));
       throw new Error("later", { cause: seconds ? seconds * 1000 : TROUBLE });
@@ -25,6 +29,7 @@ export function refresher(page, { seen, written, refused }) {
     setClock(main.dataset.now);
     localize(main);
     tick(main);
+    sayNotify(main);
     const changed = [...main.querySelectorAll("[data-swap]")].filter((part) => {
       const mine = page.querySelector(`[data-swap="${part.dataset.swap}"]`);
       return !mine?.isEqualNode(part);
@@ -49,7 +54,7 @@ export function refresher(page, { seen, written, refused }) {
   async function run() {
     timer = null;
     fetching = true;
-    wanted = false;
+    wanted = urgent = false;
     let trouble = 0;
     try {
       const fresh = await fetchPage();
@@ -64,7 +69,7 @@ export function refresher(page, { seen, written, refused }) {
       last = Date.now();
     }
     pause = Math.min(pause * PAUSE_GROWS, PAUSE_MAX);
-    if (wanted) later(Math.max(trouble, pause));
+    if (wanted) later(trouble || (urgent ? 0 : pause));
   }
 
   function later(wait) {
@@ -74,13 +79,19 @@ export function refresher(page, { seen, written, refused }) {
   return {
     // `now`: without a pause, at the cast's end.
     ask({ now = false } = {}) {
-      if (fetching) wanted = true;
-      else if (now) {
+      if (fetching) {
+        wanted = true;
+        urgent ||= now;
+      } else if (now) {
         clearTimeout(timer);
         timer = null;
         run();
       } else later(Math.max(0, last + pause - Date.now()));
     },
     after: later,
+    open(number) {
+      opened.push(number);
+      this.ask({ now: true });
+    },
   };
 }

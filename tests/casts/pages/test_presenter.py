@@ -1,10 +1,9 @@
 import datetime as dt
-from typing import Any
 
 import pytest
 from django.template.loader import render_to_string
 
-from casts.pages import presenter
+from casts.pages import presenter, texts
 from github_integration.words import WORDS
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -16,7 +15,7 @@ BEGAN = "2026-11-23T11:59:30.000Z"
     [(-3, "under 1 s"), (0.9, "under 1 s"), (1, "1 s"), (59.9, "59 s"), (61, "1 min 01 s"), (3723, "1 h 02 min")],
 )
 def test_durations_are_in_whole_units(seconds: float, text: str):
-    assert presenter.duration((NOW - dt.timedelta(seconds=seconds)).isoformat(), None, NOW) == text
+    assert texts.duration((NOW - dt.timedelta(seconds=seconds)).isoformat(), None, NOW) == text
 
 
 @pytest.mark.parametrize(
@@ -70,44 +69,6 @@ def test_what_ended_without_success_shows_no_percentage(status: str, shown: bool
     assert presenter.progress_shown({"status": status, "final": final}) is shown
 
 
-def a_step(**changes: Any) -> dict[str, Any]:
-    base = {"job": "Cast", "name": "Read", "status": "in_progress", "conclusion": None}
-    return base | {"started_at": BEGAN, "completed_at": None} | changes
-
-
-@pytest.mark.parametrize(
-    ("changes", "final", "state", "word", "duration"),
-    [
-        ({}, False, "running", "running", "30 s"),
-        ({}, True, "skipped", "not finished", ""),
-        ({"status": "queued", "started_at": None}, False, "waiting", "waiting", ""),
-        ({"status": "completed", "conclusion": "success", "completed_at": BEGAN}, True, "success", "done", "under 1 s"),
-        ({"status": "completed", "conclusion": "action_required"}, True, "action_required", "action required", "30 s"),
-    ],
-)
-def test_a_step_has_a_word_for_every_state(changes: dict[str, Any], final: bool, state: str, word: str, duration: str):
-    line = presenter.step_line(a_step(**changes), final=final, now=NOW)
-    assert (line["state"], line["word"], line["duration"]) == (state, word, duration)
-
-
-@pytest.mark.parametrize(
-    ("conclusions", "word"),
-    [
-        (["failure"], "failed"),
-        (["cancelled"], "was cancelled"),
-        (["timed_out"], "timed out"),
-        (["success", "cancelled"], "was cancelled"),  # two steps of one name
-        ([], "failed"),
-    ],
-)
-def test_the_step_of_an_error_ended_as_the_list_of_steps_says(conclusions: list[str], word: str):
-    steps = [a_step(status="completed", conclusion=one) for one in conclusions]
-    other = a_step(job="Other", status="completed", conclusion="timed_out")
-    error = {"failed_job": "Cast", "failed_step": "Read"}
-    assert presenter.failed_word({"error": error, "steps": [other, *steps]}) == word
-    assert presenter.failed_word({"error": None, "steps": steps}) == "failed"
-
-
 def test_only_a_stored_artifact_is_linked():
     one = {"file_name": "a.zip", "url": "https://spells.example/a?token=t", "size_bytes": 5, "digest": None}
     one |= {"expires_at": BEGAN}
@@ -126,17 +87,3 @@ def test_a_link_into_a_script_is_no_web_address():
 
 def test_the_page_for_our_own_failures_needs_no_request():
     assert "Something went wrong here" in render_to_string("500.html")
-
-
-@pytest.mark.parametrize(
-    ("told", "said", "place"),
-    [
-        ({}, "it broke", ""),
-        ({"title": "Stones"}, "Stones: it broke", ""),
-        ({"file": "a.py"}, "it broke", "a.py"),
-        ({"file": "a.py", "line": 3}, "it broke", "a.py:3"),
-    ],
-)
-def test_what_a_step_said_is_shown_with_its_place(told: dict[str, Any], said: str, place: str):
-    one = {"level": "error", "title": None, "message": "it broke", "file": None, "line": None} | told
-    assert presenter.annotation(one) == {"said": said, "place": place}

@@ -1,0 +1,47 @@
+"""Durations, times and amounts, as the pages about casts write them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from math import ceil
+
+from django.utils.dateparse import parse_datetime
+
+
+def duration(since: str, until: str | None, now: dt.datetime) -> str:
+    """Return the time from `since` to `until` (None: to now), in whole units."""
+    begin, end = parse_datetime(since), parse_datetime(until) if until else now
+    assert begin is not None
+    assert end is not None
+    seconds = int((end - begin).total_seconds())
+    if seconds < 1:
+        return "under 1 s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def about(seconds: float) -> str:
+    """Return a time that nobody knows exactly, rounded up to what one would say."""
+    if seconds < 10:
+        return f"{max(1, ceil(seconds))} s"
+    if seconds <= 55:
+        return f"{ceil(seconds / 5) * 5} s"
+    minutes = ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def time_text(stamp: str | None) -> str:
+    """Return a time as the page has it until the script turns it into the reader's own zone; blank for none."""
+    at = parse_datetime(stamp or "")
+    return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
+
+
+def day_text(at: dt.datetime) -> str:
+    return f"{at.day} {at:%b %Y}"
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
