@@ -14,14 +14,15 @@ from django.http import HttpRequest
 
 from accounts import second_factor, sessions
 from accounts.pages import browsers
-from core.admin.base import Recorded, table, utc_time
+from core.admin.base import table, utc_time
+from core.admin.lists import Listed
 
 # allauth's own: mail addresses, which we don't keep there, and factors with their secrets.
 admin.site.unregister([EmailAddress, Authenticator, User, Group])
 
 
 @admin.register(Group)
-class GroupsAdmin(Recorded, GroupAdmin):
+class GroupsAdmin(Listed, GroupAdmin):
     """Django's, told to the audit log."""
 
 
@@ -41,7 +42,7 @@ def below(request: HttpRequest, people: QuerySet[User]) -> QuerySet[User]:
 
 
 @admin.register(User)
-class PeopleAdmin(Recorded, UserAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(Listed, UserAdmin):  # type: ignore[type-arg]
     """Django's, with second factors and sessions, and without a way up.
 
     Django lets whoever may change users change superusers, and make some.

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from accounts import principals
 from accounts.audit import log
-from core.admin.base import did
+from core.admin.recorded import did
 
 
 def account_of(row: Model) -> int | None:

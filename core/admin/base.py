@@ -10,13 +10,12 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import DateTimeField, Model, QuerySet
-from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -24,11 +23,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 import core.money
-
-if TYPE_CHECKING:
-    AnyAdmin = admin.ModelAdmin[Any]
-else:
-    AnyAdmin = admin.ModelAdmin
+from core.admin.lists import Listed
 
 NOTHING = "-"
 JSON_MAX_CHARS = 200_000  # shown of one value; a payload may have 25 MB, too much for a browser
@@ -37,73 +32,9 @@ A_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNOREC
 A_RUN = re.compile(r"(?:\S*/runs/)?([0-9]{1,19})(?:/\S*)?")
 
 Column = Callable[..., Any]
-# Sent for every change that somebody makes in the admin: `request`, `action`, `on` (the row, or a kind and ids), and
-# what it was and became, as far as forms tell. In the transaction of the change; for an action on a list before it is
-# done, as that changes its rows one after the other.
-did = Signal()
 
 
-class Recorded(AnyAdmin):
-    """Tells of each change once: of a form that was saved, of a deletion, of an action on a list."""
-
-    def _tell(self, request: HttpRequest, verb: str, on: Any, **facts: Any) -> None:
-        if not getattr(request, "acting", False):  # the action has been told of
-            did.send(type(self), request=request, action=f"admin.{self.opts.model_name}.{verb}", on=on, **facts)
-
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        """Keep what a form changed for `log_change`, which is told only in words."""
-        before = {} if add else {name: form.initial.get(name) for name in form.changed_data}
-        after = {name: form.cleaned_data.get(name) for name in form.changed_data}
-        for formset in formsets or ():
-            name = formset.model._meta.model_name
-            changed = [(row, names) for row, names in formset.changed_objects]
-            rows = {
-                "added": [str(row) for row in formset.new_objects],
-                "changed": [f"{row}: {', '.join(names)}" for row, names in changed],
-                "deleted": [str(row) for row in formset.deleted_objects],
-            }
-            after |= {f"{name} {how}": what for how, what in rows.items() if what}
-        vars(request)["changed"] = {"before": before or None, "after": after or None}
-        return super().construct_change_message(request, form, formsets, add)
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self._tell(request, "add", obj, **getattr(request, "changed", {}))
-        return super().log_addition(request, obj, message)
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self._tell(request, "change", obj, **getattr(request, "changed", {}))
-        return super().log_change(request, obj, message)
-
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        for row in queryset:
-            self._tell(request, "delete", row, before={"was": str(row)})
-        return super().log_deletions(request, queryset)
-
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *options: Any) -> HttpResponse | None:
-        """Run the chosen action, and tell of it before: some of its rows may have changed when it fails."""
-        name = self._chosen_action(request)
-        if name in self.get_actions(request) and not self.asks_first(request, name):
-            every = request.POST.get("select_across") == "1"
-            rows = ["all that are shown"] if every else request.POST.getlist("_selected_action")
-            self._tell(
-                request, name, (str(self.opts.model_name), rows[0] if len(rows) == 1 else ""), after={"rows": rows}
-            )
-            vars(request)["acting"] = True
-        answer: HttpResponse | None = super().response_action(request, queryset, *options)
-        return answer
-
-    def _chosen_action(self, request: HttpRequest) -> str:
-        try:  # the form above the list, or the one below it
-            return request.POST.getlist("action")[int(request.POST.get("index", "0"))]
-        except (ValueError, IndexError):
-            return ""
-
-    def asks_first(self, request: HttpRequest, action: str) -> bool:
-        """Whether the action only shows what it would do, to be confirmed."""
-        return action == "delete_selected" and not request.POST.get("post")
-
-
-class ConsoleAdmin(Recorded):
+class ConsoleAdmin(Listed):
     """What all our admin pages share."""
 
     list_per_page = 50
@@ -124,9 +55,11 @@ class ConsoleAdmin(Recorded):
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *options: Any) -> HttpResponse | None:
         """Run the chosen action, and return to the page whose button was pressed."""
         answer: HttpResponse | None = super().response_action(request, queryset, *options)
-        if answer is not None and request.POST.get("back") == "attention":
+        if not isinstance(answer, HttpResponseRedirect):  # a page of its own: what the action would do
+            return answer
+        if request.POST.get("back") == "attention":
             return HttpResponseRedirect(reverse("attention"))
-        if answer is not None and request.POST.get("back") == "row":
+        if request.POST.get("back") == "row":
             page = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
             return HttpResponseRedirect(reverse(page, args=[request.POST["_selected_action"]]))
         return answer
@@ -270,6 +203,7 @@ def column(name: str, show: Callable[[Any], Any], title: str = "", *, order: str
         return show(getattr(admin_and_row[-1], name))
 
     shown.__name__ = name
+    vars(shown)["behind"] = name  # what a CSV has
     return shown
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import closing
 from typing import IO, Any
 
@@ -84,22 +84,38 @@ class PageHandler(LeanHandler):
     async def run_get_response(self, request: Any) -> Any:
         """Return a page, or 503 if too many of this address wait."""
         try:
-            return await page_shares().run(
-                page_pool(), address_lane(request), in_context(self.get_whole_response, request)
-            )
+            lane = address_lane(request)
+            response = await page_shares().run(page_pool(), lane, in_context(self.get_whole_response, request))
+            return in_parts(response, lane) if isinstance(response, StreamingHttpResponse) else response
         except TooManyAtOnce as exc:
             busy = "<!doctype html><title>Busy</title><p>Too many requests at once. Try again in a moment."
             return HttpResponse(busy, status=503, headers={**API_HEADERS, **exc.headers})
 
     def get_whole_response(self, request: Any) -> HttpResponseBase:
-        """Return a response with all of its body: what reads it from a file would block the event loop."""
+        """Return a response with all of its body: what reads it from a file would block the event loop.
+
+        But for one that says that it is made `in_parts`, each of which any thread can make.
+        """
         response = self.get_response(request)
-        if not isinstance(response, StreamingHttpResponse):
+        if not isinstance(response, StreamingHttpResponse) or getattr(response, "in_parts", False):
             return response
         whole = HttpResponse(b"".join(response), status=response.status_code)
         whole.headers, whole.cookies = response.headers, response.cookies
         response.close()
         return whole
+
+
+def in_parts(response: StreamingHttpResponse, lane: Hashable) -> StreamingHttpResponse:
+    """Have a long body made part by part in the pages' threads: it is never in memory as a whole."""
+    parts: Any = iter(response)
+
+    async def pulled() -> AsyncIterator[bytes]:
+        while part := await page_shares().run(page_pool(), lane, in_context(next, parts, b""), admitted=True):
+            yield part
+
+    streamed = StreamingHttpResponse(pulled(), status=response.status_code)
+    streamed.headers, streamed.cookies = response.headers, response.cookies
+    return streamed
 
 
 def close(response: Any) -> None:

@@ -198,6 +198,7 @@ ADMIN: dict[str, set[str]] = {
     "casts.callback": {"view"},
     "casts.callbackendpoint": {"view"},
     "casts.cast": {"view"},
+    "casts.castevent": {"view"},
     "casts.spell": {"view", "add", "change"},
     "github_integration.installation": {"view", "change"},
     "github_integration.repositorylist": {"view"},
@@ -219,7 +220,6 @@ ADMIN: dict[str, set[str]] = {
 NEED_MORE = {("auth.user", "add")}
 # Actions on lists, and the permission that each needs.
 ACTIONS: dict[str, str] = {
-    "accounts.auditentry as_csv": "accounts.view_auditentry",
     "accounts.apikey revoke": "accounts.change_apikey",
     "casts.artifact copy_again": "casts.change_artifact",
     "casts.callback send_again": "casts.change_callback",
@@ -231,6 +231,7 @@ ACTIONS: dict[str, str] = {
     "casts.cast cast_again": "casts.change_cast",
     "casts.cast leave_uncharged": "casts.change_cast",
     "casts.cast look_now": "casts.change_cast",
+    "casts.cast send_callbacks_again": "casts.change_callback",
     "casts.spell check_on_github": "casts.change_spell",
     "casts.spell hand_over_to_files": "casts.change_spell",
     "github_integration.installation resume": "github_integration.change_installation",

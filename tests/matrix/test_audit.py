@@ -114,7 +114,7 @@ def test_an_action_of_the_admin_leaves_one_entry(operator: Client, rows: dict[st
     before = AuditEntry.objects.count()
     label, _, word = action.partition(" ")
     path = reverse("admin:{}_{}_changelist".format(*label.split(".")))
-    sent = {"action": word, "_selected_action": [str(rows[label].pk)], "post": "yes", "asked": "yes"}
+    sent = {"action": word, "_selected_action": [str(rows[label].pk)], "post": "yes", "asked": "yes", "confirmed": "1"}
     if word == "refund":
         credit.begin_billing(rows["accounts.account"])
         TopUp.objects.update(state="succeeded")

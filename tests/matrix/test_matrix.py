@@ -153,7 +153,7 @@ def offered_by(one: admin.ModelAdmin[Any]) -> set[str]:
 
 
 def test_every_url_of_the_admin_belongs_to_a_model_or_has_its_rule():
-    usual = ("changelist", "add", "change", "delete", "history")
+    usual = ("changelist", "csv", "add", "change", "delete", "history")
     of_models = {f"admin:{label.replace('.', '_')}_{view}" for label in ADMIN for view in usual}
     apart = {name for name in every_name() if name.startswith("admin:")}
     assert apart - of_models - set(ADMIN_PAGES) == set(), "say in rules.py who may use these"
@@ -176,6 +176,7 @@ def test_who_sees_the_admins_own_pages(world: World, name: str):
 
 VERBS = {
     "changelist": ("view", "change"),
+    "csv": ("view", "change"),
     "add": ("add",),
     "change": ("view", "change"),
     "delete": ("delete",),
