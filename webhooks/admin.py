@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -12,6 +13,9 @@ from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
 from django.utils.safestring import SafeString
 
+from casts.admin import story
+from casts.admin.story import Line
+from casts.models import Cast
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -116,6 +120,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return pretty(json.loads(delivery.body))
         except (ValueError, RecursionError):
             return block(delivery.body)
+
+
+def of_cast(cast: Cast) -> Iterator[Line]:
+    """Tell of a cast's story the webhooks that were about its run."""
+    if not (cast.run_key or "").isdecimal():
+        return
+    about = Delivery.of_run(cast.run_scope, int(cast.run_key or 0)).order_by("id").defer("body")
+    for delivery in about[: story.MOST]:
+        name = f"{delivery.event}: {as_words(delivery.action)}" if delivery.action else delivery.event
+        came = as_words(delivery.outcome) + (f": {truncatechars(delivery.error, 120)}" if delivery.error else "")
+        path = ("admin:webhooks_delivery_change", delivery.pk)
+        yield Line(delivery.received_at, "webhook", name, who="GitHub", path=path, more=came)
+
+
+story.SOURCES.append(story.Source("deliveries", "webhooks.view_delivery", of_cast))
 
 
 @admin.register(DeliverySweep)

@@ -9,19 +9,15 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.keys import KEY_MARK
-from accounts.models import LedgerEntry
-from casts import casting
+from casts.admin import bulk, facts, search, story
 from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
-from casts.admin.versions import of_cast
 from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast
-from casts.runtime import words_of
+from casts.models import Artifact, Cast, CastEvent
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -37,15 +33,11 @@ from core.admin.base import (
     newest_values,
     pretty,
     remaining_fields,
-    run_id_in,
     table,
     two_lines,
     utc_time,
     uuid_in,
 )
-from core.db.documents import TextAt
-
-EVENTS_SHOWN = 1000
 
 
 class CastList(ChangeList):
@@ -66,25 +58,47 @@ class CastAdmin(ReadOnlyAdmin):
     )
     runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
     list_select_related = ("spell", "account", "api_key", "placed_by")
-    search_fields = ("run_scope", "spell__key", "account__name", "api_key__prefix", "placed_by__username")
-    search_help_text = "By cast id, run id or address, repository, spell, account, an API key's prefix, or a member."
+    search_fields = ("pk",)  # has the list offer a search; `casts.admin.search` does it
+    search_help_text = search.HELP
+    purpose = "Every request to run a spell is here, newest first: its state, its run, and what it cost."
+    csv_columns = (
+        *("id", "created_at", "status", "status_reason", "message", "spell.key", "account.name", "api_key.prefix"),
+        "placed_by.username",
+        *("run_key", "run_url", "started_at", "finished_at", "duration_ms", "cost_cents", "charged_cents"),
+    )
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
-        (None, {"fields": ("cast_id", "state", "reason", "message", "progress", "step_name", "links")}),
-        ("Who and what", {"fields": ("spell", "version", "account", "api_key", "placed_by")}),
-        ("Price", {"fields": ("cost", "agreed", "charged", "computed", "ledger")}),
+        (
+            None,
+            {
+                "fields": (
+                    *("cast_id", "state", "message", "told", "spell_and_version"),
+                    *("payer", "placed", "money_shown", "neighbours", "links"),
+                )
+            },
+        ),
         ("Timeline", {"fields": ("timeline",)}),
+        ("Request", {"fields": ("request_shown", "idempotency_key", "metadata_shown", "callback")}),
         (
             "Input and output",
             {
                 "fields": (
                     *("input_shown", "output_shown", "summary", "annotations_shown"),
-                    *("error_shown", "log", "metadata_shown", "callback"),
+                    *("error_shown", "log"),
                 )
             },
         ),
         ("Artifacts", {"fields": ("artifacts",)}),
-        ("Times", {"fields": (("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took"))}),
+        (
+            "Times and price",
+            {
+                "fields": (
+                    *(("created", "expires"), ("dispatched", "started", "run_finished", "finished", "took")),
+                    *("agreed", "computed"),
+                ),
+                "classes": COLLAPSED,
+            },
+        ),
         ("Seen on GitHub", {"fields": ("run_scope", "run_attempt", "observed", "jobs_seen"), "classes": COLLAPSED}),
     )
     # Columns that are shown above under another name.
@@ -93,9 +107,13 @@ class CastAdmin(ReadOnlyAdmin):
         *("id", "status", "status_reason", "run_key", "run_url", "observation", "jobs"),
         *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch", "spell_version"),
         *("created_at", "expires_at", "dispatched_at", "started_at", "run_finished_at", "finished_at"),
+        *("spell", "account", "api_key", "placed_by", "retry_of", "progress", "step_name"),
     )
 
-    actions = ("look_now", "cancel", "copy_artifacts_again", "cast_again", "leave_uncharged", "revoke_links")
+    actions = (
+        *("look_now", "cancel", "cast_again", "send_callbacks_again"),
+        *("copy_artifacts_again", "leave_uncharged", "revoke_links"),
+    )
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("casts.change_cast")
@@ -103,32 +121,28 @@ class CastAdmin(ReadOnlyAdmin):
     def has_copy_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("casts.change_artifact")
 
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("casts.change_callback")
+
+    def asks_first(self, request: HttpRequest, action: str) -> bool:
+        act = bulk.ACTS.get(action)
+        return super().asks_first(request, action) if act is None else bulk.asks(request, act)
+
     @admin.action(description="Look at open casts now", permissions=["move"])
-    def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        keys = chosen(queryset)
-        woken = moves.wake_all(keys, by=request.user.get_username())
-        self.record(request, woken, "Look now.")
-        self.report(request, "Casts that a worker looks at now", done=len(woken), of=len(keys), others="have ended")
+    def look_now(self, request: HttpRequest, queryset: QuerySet[Cast]) -> HttpResponse | None:
+        return bulk.run(self, request, queryset, bulk.LOOK)
 
     @admin.action(description="Cancel open casts", permissions=["move"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        keys, by = chosen(queryset), request.user.get_username()
-        # Casts whose cancel was asked for earlier are not recorded as this operator's.
-        before = set(Cast.objects.filter(pk__in=keys, cancel_requested_at=None).values_list("pk", flat=True))
-        cancelled = [moves.cancel(key, by=by) for key in keys]
-        asked = sum(cast.cancel_requested_at is not None for cast in cancelled)
-        ours = [cast.pk for cast in cancelled if cast.cancel_reason == "cancelled_by_operator" and cast.pk in before]
-        self.record(request, ours, "Cancel.")
-        did, others = "Casts cancelled, or GitHub asked to cancel", "had ended, or their run had"
-        self.report(request, did, done=asked, of=len(keys), others=others)
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Cast]) -> HttpResponse | None:
+        return bulk.run(self, request, queryset, bulk.CANCEL)
 
-    @admin.action(description="Cast again what we have given up", permissions=["move"])
-    def cast_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
-        keys, by = chosen(queryset.filter(status_reason="internal_error")), request.user.get_username()
-        again = [key for key in keys if casting.cast_again(key, by=by)]
-        self.record(request, again, "Cast again.")
-        others = "were cast again before, or can't be: their key, spell or budget does not allow it"
-        self.report(request, "Cast again", done=len(again), of=len(keys), others=others)
+    @admin.action(description="Cast again those that have ended", permissions=["move"])
+    def cast_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> HttpResponse | None:
+        return bulk.run(self, request, queryset, bulk.RETRY)
+
+    @admin.action(description="Send callbacks again", permissions=["replay"])
+    def send_callbacks_again(self, request: HttpRequest, queryset: QuerySet[Cast]) -> HttpResponse | None:
+        return bulk.run(self, request, queryset, bulk.CALLBACKS)
 
     @admin.action(description="Leave uncharged what did not report its price", permissions=["move"])
     def leave_uncharged(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
@@ -156,16 +170,9 @@ class CastAdmin(ReadOnlyAdmin):
 
     cast_id = column("pk", code, "id")
     created = column("created_at", utc_time, "created", order="id")  # ids sort by time
-    state = column("status", badge, "status")
-    reason = column("status_reason", as_words, "reason")
     cost = column("cost_cents", money, "price")
-    charged = column("charged_cents", lambda cents: NOTHING if cents is None else money(cents), "charged")
     agreed = column("price", pretty, "price, if it is not the spell's own and flat")
     computed = column("charge", pretty, "how that was computed")
-
-    @admin.display
-    def version(self, cast: Cast) -> SafeString | str:
-        return of_cast(cast)
 
     callback = column("callback_url", external_link, "callback")
     expires = column("expires_at", utc_time, "must start by")
@@ -181,6 +188,13 @@ class CastAdmin(ReadOnlyAdmin):
     metadata_shown = column("metadata", pretty, "metadata")
     observed = column("observation", pretty, "highest observation")
     jobs_seen = column("jobs", pretty, "jobs")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Cast | None:
+        """Return the cast, which knows for whom its page is: not all of its story is everybody's."""
+        cast: Cast | None = super().get_object(request, object_id, from_field)
+        if cast is not None:
+            vars(cast)["viewer"] = request.user
+        return cast
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CastList
@@ -198,19 +212,21 @@ class CastAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # The page has a button for an action of the list.
-        shown = {"may_move": self.has_move_permission(request), **(extra_context or {})}
+        # The page has buttons for actions of the list.
+        allowed, cast_id = self.get_actions(request), uuid_in(object_id)
+        acts = [act for act in bulk.for_one(cast_id) if act.action in allowed] if cast_id else []
+        shown = {"acts": acts, "may_move": "revoke_links" in allowed, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, shown)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        if cast_id := uuid_in(search_term):
-            return queryset.filter(pk=cast_id), False
-        found, duplicates = super().get_search_results(request, queryset, search_term)
-        if (run_id := run_id_in(search_term)) is not None:
-            found |= queryset.filter(run_key=str(run_id))
-        return found, duplicates
+        if not search_term.strip():
+            return queryset, False
+        chosen_account = request.GET.get("account__id__exact", "")
+        found = search.understand(search_term, account_id=int(chosen_account) if chosen_account.isdecimal() else None)
+        vars(request)["understood"] = found.said
+        return search.narrowed(queryset, found), False
 
     @admin.display(description="status")
     def state_and_why(self, cast: Cast) -> SafeString:
@@ -230,30 +246,49 @@ class CastAdmin(ReadOnlyAdmin):
     def took(self, cast: Cast) -> str:
         return NOTHING if cast.duration_ms is None else f"{cast.duration_ms / 1000:,.1f} s"
 
-    @admin.display
-    def links(self, cast: Cast) -> SafeString:
-        known = [admin_link("cast-page", "progress page", cast.pk)]
-        if cast.run_key is not None:
-            known.append(admin_link("admin:webhooks_delivery_changelist", "deliveries about its run", q=cast.run_key))
-        if cast.run_url:
-            known.append(format_html("run {} on {}", external_link(cast.run_url, cast.run_key), words_of(cast).name))
-        if cast.links_epoch:
-            known.append(format_html("callers' links revoked ({})", cast.links_epoch))
-        return format_html_join(" · ", "{}", ((link,) for link in known))
+    @admin.display(description="state")
+    def state(self, cast: Cast) -> SafeString:
+        return badge(cast.status, as_words(cast.status_reason) if cast.status_reason != cast.status else "")
+
+    @admin.display(description="where it is")
+    def told(self, cast: Cast) -> str:
+        return f"{cast.progress} %" + (f", at “{cast.step_name}”" if cast.step_name else "")
+
+    @admin.display(description="spell")
+    def spell_and_version(self, cast: Cast) -> SafeString:
+        return facts.spell(cast)
+
+    @admin.display(description="account")
+    def payer(self, cast: Cast) -> SafeString:
+        return facts.account(cast)
+
+    @admin.display(description="placed by")
+    def placed(self, cast: Cast) -> SafeString | str:
+        return facts.placed_by(cast)
+
+    @admin.display(description="price")
+    def money_shown(self, cast: Cast) -> str:
+        return facts.price(cast)
 
     @admin.display
-    def timeline(self, cast: Cast) -> SafeString | str:
-        # Of the events' data only what is shown is read.
-        told = {name: TextAt("data", name) for name in ("status", "status_reason", "progress", "message")}
-        events = cast.events.annotate(**told).order_by("seq").values("seq", "kind", "at", "by", *told)[:EVENTS_SHOWN]
-        rows = []
-        for event in events:
-            after = (event["at"] - cast.created_at).total_seconds()
-            state = f"{event['status']}: {as_words(event['status_reason'])}"
-            when = [event["seq"], f"{event['at']:%H:%M:%S}", f"+{after:,.2f} s"]
-            who = event["by"] or NOTHING
-            rows.append([*when, as_words(event["kind"]), who, state, f"{event['progress']} %", event["message"]])
-        return table(["#", "UTC", "after", "event", "operator", "status", "progress", "message"], rows)
+    def neighbours(self, cast: Cast) -> SafeString | str:
+        return facts.neighbours(cast)
+
+    @admin.display
+    def links(self, cast: Cast) -> SafeString:
+        return facts.links(cast)
+
+    @admin.display(description="request")
+    def request_shown(self, cast: Cast) -> SafeString | str:
+        return facts.request(cast, vars(cast)["viewer"])
+
+    @admin.display(description="Idempotency-Key")
+    def idempotency_key(self, cast: Cast) -> SafeString | str:
+        return facts.idempotency_key(cast)
+
+    @admin.display
+    def timeline(self, cast: Cast) -> SafeString:
+        return story.of(cast, vars(cast)["viewer"])
 
     @admin.display
     def artifacts(self, cast: Cast) -> SafeString | str:
@@ -265,14 +300,30 @@ class CastAdmin(ReadOnlyAdmin):
             ],
         )
 
-    @admin.display
-    def ledger(self, cast: Cast) -> SafeString | str:
-        entries = LedgerEntry.objects.filter(cast_id=cast.pk).select_related("period").order_by("id")
-        rows = [[utc_time(e.at), e.kind, money(e.cents), f"{e.period.month:%Y-%m}"] for e in entries]
-        return table(["at", "kind", "amount", "booked to"], rows)
-
     def view_on_site(self, cast: Cast) -> str:
         return cast.get_absolute_url()  # without a token: staff are let in by their session
+
+
+@admin.register(CastEvent)
+class CastEventAdmin(ReadOnlyAdmin):
+    """One line of a cast's history, whole: the timeline links here. There are too many for a list of their own."""
+
+    list_display = ("id", "of_cast", "seq", "kind", "when", "by")
+    list_display_links = ("id",)
+    sortable_by = ()
+    ordering = ("-id",)
+    fields = ("of_cast", "seq", "kind", "when", "by", "data_shown")
+    purpose = "The lines of all casts' histories, newest first; a cast's page has its own in order."
+
+    when = column("at", utc_time, "at")
+    data_shown = column("data", pretty, "what it told")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.display(description="cast")
+    def of_cast(self, event: CastEvent) -> SafeString:
+        return admin_link("admin:casts_cast_change", code(event.cast_id), event.cast_id)
 
 
 def without_log(error: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -190,7 +190,8 @@ class IdempotencyRecord(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "route", "key"], name="one_answer_per_key")]
+        # The key first: operators search by it alone.
+        constraints = [models.UniqueConstraint(fields=["key", "account", "route"], name="one_answer_per_key")]
         indexes = [models.Index("created_at", name="idempotency_age")]
 
     def __str__(self) -> str:
