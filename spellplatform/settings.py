@@ -438,7 +438,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Spell Platform",
-    "DESCRIPTION": "Cast GitHub Actions workflows as a typed, metered API.",
+    "DESCRIPTION": "Hand out work as an API: typed, metered, capped, exactly once, live.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 from django.urls import Resolver404, resolve
 
-from casts.api import openapi
+from casts.api import openapi, reference
 
 PREFIX = "/api/v1/"
 PROBLEM = "application/problem+json"
@@ -82,6 +82,10 @@ def check(method: str, path: str, status: int, media_type: str, content: bytes) 
     if method != "HEAD" and media_type.endswith("json"):
         wrong = broken(forms[media_type]["schema"], json.loads(content))
         assert not wrong, f"{method} {template} {status} is not as described: {wrong}"
+    if method != "HEAD" and media_type == PROBLEM:
+        code = json.loads(content)["code"]
+        listed = responses[str(status) if known else "default"]["description"]
+        assert f"`{code}`" in listed or code in reference.ELSE, f"{method} {template} may not answer with {code}"
 
 
 def check_request(method: str, path: str, sent: bytes | str) -> None:

@@ -1,6 +1,7 @@
 """The API's description (OpenAPI): rendered once, with what drf-spectacular can't see by itself."""
 
 import threading
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
+from casts.api import reference
+from core.api import catalog
 from core.api.etags import etag_of, is_current
 from core.api.openapi import HEADERS, RATIONED, header_references
 from core.api.problems import problem
@@ -75,11 +78,6 @@ def _text(description: str, media_type: str | None = None, schema: dict[str, Any
 
 def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Describe the two paths that stream, which are not DRF views. A postprocessing hook."""
-    problem = {"$ref": "#/components/schemas/Problem"}
-    refused = {
-        code: _text(why, "application/problem+json", problem)
-        for code, why in (("401", "Nothing usable was shown"), ("404", "Not found"))
-    }
     last = {"in": "header", "name": "Last-Event-ID", "schema": {"type": "integer"}, "description": "Resume after it."}
     after = {"in": "query", "name": "after", "schema": {"type": "integer"}, "description": "The same, in the URL."}
     name = {"in": "path", "name": "name", "required": True, "schema": {"type": "string"}}
@@ -99,26 +97,18 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "they tell the status alone.",
             "parameters": [CAST_ID, last, after, TOKEN],
             "security": security,
-            "responses": {"200": stream, "204": _text("The cast has ended and you have its final event"), **refused},
+            "responses": {"200": stream, "204": _text("The cast has ended and you have its final event")},
         }
     }
     known = {"in": "header", "name": "If-None-Match", "schema": {"type": "string"}, "description": "An earlier ETag."}
     file = _text("The bytes, with Repr-Digest", "application/octet-stream", {"type": "string", "format": "binary"})
-    gone = _text("Its retention has passed", "application/problem+json", problem)
-    pending = _text("Still being copied from where its run left it", "application/problem+json", problem)
     result["paths"]["/api/v1/casts/{cast_id}/artifacts/{name}"] = {
         "get": {
             "operationId": "get_artifact",
             "description": "Our copy of one artifact, byte for byte.",
             "parameters": [CAST_ID, name, TOKEN, known],
             "security": security,
-            "responses": {
-                "200": file,
-                "304": _text("The copy that you have is current"),
-                "409": pending,
-                "410": gone,
-                **refused,
-            },
+            "responses": {"200": file, "304": _text("The copy that you have is current")},
         }
     }
     return result
@@ -153,17 +143,11 @@ def link_operations(result: dict[str, Any]) -> None:
 def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Describe what any request may get, and JSON that may be anything at all. A postprocessing hook, the last."""
     link_operations(result)
-    problem = _text("A problem", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
-    refused = problem | {
-        "description": "Too many requests, or too much of something; `Retry-After` says when to come back"
-    }
     result["components"]["headers"] = HEADERS
+    arrange(result)
     for path in result["paths"].values():
         for operation in path.values():
-            answers = operation["responses"]
-            answers["429"] = refused | {"headers": header_references(["Retry-After"])}
-            answers["default"] = dict(problem)
-            for status, answer in answers.items():
+            for status, answer in operation["responses"].items():
                 if status < "400" or status in ("429", "default"):  # all have them; that need not be said of each
                     answer["headers"] = answer.get("headers", {}) | header_references(RATIONED)
     for schema in result["components"]["schemas"].values():
@@ -171,6 +155,47 @@ def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, An
             schema["anyOf"] = schema.pop("oneOf")
     anything_or_null(result)
     return result
+
+
+def arrange(result: dict[str, Any]) -> None:
+    """Bring the operations into the order in which one uses them, and add what `casts.api.reference` says of each."""
+    places = {op["operationId"]: (path, method) for path, ops in result["paths"].items() for method, op in ops.items()}
+    paths = result["paths"]
+    result["paths"] = {places[name][0]: paths[places[name][0]] for name in reference.OPERATIONS if name in places}
+    result["paths"] |= paths  # one that the reference lacks, which a test refuses, comes last
+    result["tags"] = [{"name": group.name, "description": group.about} for group in reference.GROUPS]
+    for name, about in reference.OPERATIONS.items():
+        path, method = places[name]
+        complete(paths[path][method], about)
+
+
+def complete(operation: dict[str, Any], about: reference.Operation) -> None:
+    """Add to an operation its summary, group, scope and example, and the problems that can happen."""
+    operation["tags"] = [reference.GROUP_OF[about.name].name]
+    operation["summary"] = about.summary
+    if about.scope:
+        operation["security"] = [{"ApiKey": [about.scope]}]  # in OpenAPI 3.1 also of bearers
+        operation["description"] += f"\n\nThe key needs the scope `{about.scope}`."
+    if about.body is not None:
+        operation["requestBody"]["content"]["application/json"]["example"] = about.body
+    answers = operation["responses"]
+    for status in [status for status in answers if status >= "400"]:
+        del answers[status]
+    codes = (*reference.KEYED, *about.problems, *reference.ANY)
+    for status in sorted({catalog.BY_CODE[code].status for code in codes}):
+        these = [code for code in codes if catalog.BY_CODE[code].status == status]
+        answers[str(status)] = _problem(named(these)) | (
+            {"headers": header_references(["Retry-After"])} if status == 429 else {}
+        )
+    answers["default"] = _problem("What any request may get: " + named(reference.ELSE))
+
+
+def named(codes: Iterable[str]) -> str:
+    return "; ".join(f"`{code}`: {catalog.BY_CODE[code].title}" for code in codes)
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return _text(description, "application/problem+json", {"$ref": "#/components/schemas/Problem"})
 
 
 def anything_or_null(part: Any) -> None:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from accounts.principals import Kind
 from casts import disclosure, links
 from casts.access import Reach, Reading, readable_cast
-from casts.pages import asked, jobs, outlook, presenter, texts, trouble
+from casts.pages import asked, deeds, jobs, outlook, presenter, texts, trouble
 from casts.pages.refusals import refused
 from casts.representation import shown_to
 from casts.runtime import words_of
@@ -62,8 +62,7 @@ def context_of(request: HttpRequest, reading: Reading) -> dict[str, Any]:
         "words": words,
         "last_seq": cast.last_seq,
         "now": stamp(now),
-        "actions": {},
-        "share": None,
+        **deeds.offered(reading),
     }
 
 

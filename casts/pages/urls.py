@@ -6,6 +6,7 @@ from django.urls import path
 
 from accounts.pages.urls import later
 from casts import paths  # noqa: F401 - registers the converters
+from casts.pages import deeds
 from casts.pages.home import home
 from casts.pages.progress import progress
 
@@ -14,5 +15,8 @@ MONEY = "casts.pages.account."
 urlpatterns = [
     path("home/", home, name="home"),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
+    path("casts/<any_uuid:cast_id>/cancel/", deeds.cancel, name="cast-page-cancel"),
+    path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),
+    path("casts/<any_uuid:cast_id>/links/", deeds.end_links, name="cast-page-links"),
     path("account/<int:account_id>/usage/", later(MONEY + "usage.page"), name="account-usage"),
 ]
