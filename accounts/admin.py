@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from accounts import budget, credit, keys, open_casts, principals
 from accounts.audit import admin as audit_admin  # noqa: F401 - registers its list
+from accounts.members import admin as members_admin  # noqa: F401 - registers its list
 from accounts.models import (
     SCOPES,
     Account,

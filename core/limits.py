@@ -94,6 +94,9 @@ KEY_SPELLS = limit(100, "spells", "API keys", "`spell_keys`", INVALID)
 KEYS = limit(500, "keys", "API keys", "valid keys of an account", "409 `TOO_MANY_KEYS`")
 KEYS_SHOWN = limit(1000, "keys", "API keys", "the list of keys", "the oldest are left out")
 
+INVITATIONS_PER_ACCOUNT = limit(50, "mails", "Members", "invitations of an account within a day", "refused in words")
+INVITATIONS_PER_ADDRESS = limit(3, "mails", "Members", "invitations to an address within a day", "refused in words")
+
 ENDPOINTS = limit(20, "endpoints", "Callbacks", "endpoints of an account", "409 `TOO_MANY_ENDPOINTS`")
 ENDPOINT_CHARS = limit(200, "characters", "Callbacks", "`description` of an endpoint", INVALID)
 ENDPOINT_TESTS = limit(6, "tests", "Callbacks", "test events of an endpoint within a minute", "429 `TOO_MANY_TESTS`")

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 
 from accounts.audit.models import AuditEntry
+from accounts.members.models import Invitation
 from accounts.models import (
     Account,
     AccountEvent,
@@ -67,6 +68,7 @@ OURS = ("core", "accounts", "casts", "payments", "github_integration", "webhooks
 # A zone that is not UTC, and microseconds.
 MOMENT = dt.datetime(2026, 3, 1, 1, 2, 3, 456789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30)))
 TEXT = 'it\'s 100 % "so" \\ ☃ %s'
+INVITED = dict.fromkeys(("sent_at", "expires_at", "accepted_at", "revoked_at"), MOMENT)
 SESSION_TIMES = ("expire_date", "started_at", "last_seen_at")
 DOCUMENT = {"zeta": 1, "b": [2.5, None, True, 1e22], "aa": TEXT, "a": {"": -0.0, "10": 2**70, "9": 5e-324}}
 
@@ -108,6 +110,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     rows: list[Any] = [
         *(account, api_key, spell, target, cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
+        make(Invitation, account=account, email=TEXT, alike=TEXT, role="viewer", by=user, accepted_by=user, **INVITED),
         make(OpenCasts, account=account, number=7),
         make(Session, session_key="k", user=user, browser=TEXT, **dict.fromkeys(SESSION_TIMES, MOMENT)),
         make(BudgetCap, account=account, scope="key", ref="7", cap_cents=0),

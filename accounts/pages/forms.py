@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from accounts import attempts
+from accounts.members.invitations import alike
 from accounts.pages import mailer
 
 CODE = forms.TextInput(attrs={"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "off"})
@@ -144,14 +144,6 @@ class ResetForm(auth_forms.PasswordResetForm):
 
     def send_mail(self, *args: Any, **kwargs: Any) -> None:
         mailer.later(super().send_mail, *args, **kwargs)
-
-
-def alike(address: str) -> str:
-    """Return what addresses that are written differently have in common, as Django's own form compares them.
-
-    Two that only look alike to a database are two: https://www.unicode.org/reports/tr36/
-    """
-    return unicodedata.normalize("NFKC", address).casefold()
 
 
 class ChangeForm(auth_forms.PasswordChangeForm):

@@ -25,7 +25,7 @@ PAGES = (
     ("Keys", "account-keys", Role.ADMIN),
     ("Members", "account-members", Role.VIEWER),
     ("Callbacks", "account-callbacks", Role.ADMIN),
-    ("Audit", "account-audit", Role.ADMIN),
+    ("Audit", "account-audit", Role.OWNER),
     ("Settings", "account-settings", Role.ADMIN),
     ("Money", "money", Role.MEMBER),
 )

@@ -42,6 +42,13 @@ urlpatterns = [
     path("account/", later(OURS + "overview"), name="account"),
     path("account/password/", later(OURS + "change_password"), name="account_change_password"),
     path("account/sessions/", later(OURS + "sessions_page"), name="sessions"),
+    path("account/<int:account_id>/members/", later("accounts.pages.members.members"), name="account-members"),
+    path(
+        "account/<int:account_id>/members/<int:user_id>/",
+        later("accounts.pages.members.one"),
+        name="account-members-one",
+    ),
+    path("invitation/<str:token>/", later("accounts.pages.invitation.invitation"), name="invitation"),
     path("account/confirm/", later(ACCOUNT + "reauthenticate"), name="account_reauthenticate"),
     path("account/confirm/code/", later(MFA + "base.views.reauthenticate"), name="mfa_reauthenticate"),
     path(

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import SCOPES, Account, ApiKey
+from accounts.models import SCOPES, Account, ApiKey, Membership
 from casts.lifecycle import moves
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
 from core.sealing import seal
@@ -71,6 +71,8 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
     spare = keys.create(account, name="spare", scopes=["casts:read"])[0]
     customer = Customer.objects.create(account=account)
     topup = TopUp.objects.create(customer=customer, cents=1, origin="member", state="succeeded")
+    looked_at = User.objects.create_user("somebody-else")
+    Membership.objects.create(account=account, user=looked_at)
     of_cast = {"cast_id": str(cast.pk)}
     of_endpoint, of_callback = {"endpoint_id": endpoint.pk}, {"callback_id": callback.pk}
     return World(
@@ -84,6 +86,8 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "billing:topup": {"topup_id": str(topup.pk)},
             "billing:topup-cancel": {"topup_id": str(topup.pk)},
             "cast-page": of_cast,
+            "account-members": {"account_id": account.pk},
+            "account-members-one": {"account_id": account.pk, "user_id": looked_at.pk},
             "money": {"account_id": account.pk},
             "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},
             **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate", "-test")},

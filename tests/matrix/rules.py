@@ -149,6 +149,7 @@ API: dict[str, dict[str, Need]] = {
     "api:schema": {"GET": Open()},
     "api:docs": {"GET": Open()},
 }
+ROLES = ("owner", "admin", "member", "viewer")
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
     "attention": {"GET": Staff(anybody=True)},
@@ -165,6 +166,8 @@ PAGES: dict[str, dict[str, Need]] = {
     "money-accounts": {"GET": LoggedIn()},
     "money": {"GET": Member(("owner", "admin", "member")), "POST": Member(("owner", "admin"))},
     "money-to-stripe": {"GET": Member(("owner", "admin"))},
+    "account-members": {"GET": Member(ROLES), "POST": Member(("owner",))},
+    "account-members-one": {"GET": Member(("owner",)), "POST": Member(("owner",))},
     "account_login": {"GET": Open(), "POST": Open()},
     "account_logout": {"GET": LoggedIn(), "POST": Open()},
     "account_reset_password": {"GET": Open(), "POST": Open()},
@@ -192,6 +195,7 @@ ADMIN: dict[str, set[str]] = {
     "accounts.auditentry": {"view"},
     "accounts.budgetperiod": {"view"},
     "accounts.credit": {"view", "add"},
+    "accounts.invitation": {"view"},
     "accounts.ledgerentry": {"view"},
     "accounts.refusal": {"view"},
     "casts.artifact": {"view"},
@@ -221,6 +225,7 @@ NEED_MORE = {("auth.user", "add")}
 # Actions on lists, and the permission that each needs.
 ACTIONS: dict[str, str] = {
     "accounts.apikey revoke": "accounts.change_apikey",
+    "accounts.invitation revoke": "accounts.change_invitation",
     "casts.artifact copy_again": "casts.change_artifact",
     "casts.callback send_again": "casts.change_callback",
     "casts.callbackendpoint disable": "casts.change_callbackendpoint",

@@ -48,6 +48,7 @@ ELSEWHERE = {
     "mfa_list_webauthn": "leads on to all second factors",
     "mfa_remove_webauthn": "of one's own passkey (tests/accounts)",
     "reset_confirm": "guarded by the token in a mail (tests/accounts)",
+    "invitation": "guarded by the token in a mail (tests/accounts)",
     "^api/": "answers 404 to everything below /api/ that is not there",
     "github-webhook": "guarded by its signature (tests/webhooks)",
     "stripe-webhook": "guarded by its signature (tests/payments)",
@@ -76,6 +77,7 @@ METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe"),
+    *("account-members", "account-members-one"),
     *("problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }
