@@ -8,7 +8,7 @@ from casts.models import Spell, SpellTarget
 from casts.runtime import runtime_for
 
 Definition = dict[str, Any]
-BEFORE_TARGET = ("name", "description", "active", "runtime")
+BEFORE_TARGET = ("name", "description", "tags", "active", "runtime")
 AFTER_TARGET = (
     *("input_schema", "output_schema", "result_artifact", "result_file"),
     *("price_cents", "price_kind", "per_minute_cents", "charge_failed_runs"),

@@ -148,6 +148,7 @@ CREDIT_REFUSED: list[str] = []
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = [
     "casts.lifecycle.idempotency.purge",
+    "casts.spells.history.sweep",
     "webhooks.inbox.purge",
     "webhooks.sweep.ensure",
     "github_integration.spell_files.sweep.ensure",

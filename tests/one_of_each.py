@@ -36,6 +36,7 @@ from casts.models import (
     MetadataMark,
     SlotOrder,
     Spell,
+    SpellHistory,
     SpellVersion,
 )
 from core.sealing import seal
@@ -124,6 +125,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(SlotOrder, spell=spell, account=account, served_at=MOMENT),
         make(ExclusiveStart, repository=TEXT, event="e", workflow_file=TEXT, cast=cast),
         make(AccountPrice, spell=spell, account=account, price_cents=2**31 - 1, note=TEXT),
+        make(SpellHistory, spell=spell, ends=DOCUMENT),
         make(SpellVersion, spell=spell, number=2**31 - 1, definition=DOCUMENT, created_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),

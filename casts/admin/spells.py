@@ -70,6 +70,19 @@ class JSONText(forms.JSONField):
         return parsed
 
 
+class TagsText(forms.CharField):
+    """Tags that a person edits: with commas between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [tag for part in (super().to_python(value) or "").split(",") if (tag := part.strip())]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+
 class TargetFormSet(TargetModelFormSet):
     """Validates a target together with the spell as the form has it, stored or not."""
 
@@ -102,6 +115,12 @@ class TargetInline(TargetModelInline):
 
 class SpellForm(SpellModelForm):
     """A spell's form; the model checks the schemas."""
+
+    tags = TagsText(
+        required=False,
+        help_text="By which people find it in the catalogue, with commas between them.",
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
 
     class Meta:
         model = Spell
@@ -140,10 +159,11 @@ class SpellAdmin(ConsoleAdmin):
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
     readonly_fields = (
-        *("tags_runs", "casts_made", "created", "updated", "takes", "gives", "kept_in", "versions_kept"),
+        *("tags_runs", "casts_made", "created", "updated", "takes", "gives", "tagged", "kept_in"),
+        "versions_kept",
     )
     fieldsets = (
-        (None, {"fields": ("key", "name", "description", "active", "account")}),
+        (None, {"fields": ("key", "name", "description", "tags", "active", "account")}),
         (
             "Target",
             {
@@ -161,6 +181,7 @@ class SpellAdmin(ConsoleAdmin):
 
     takes = column("input_schema", pretty, "input schema")
     gives = column("output_schema", pretty, "output schema")
+    tagged = column("tags", ", ".join, "tags")
     created = column("created_at", utc_time, "created")
     updated = column("updated_at", utc_time, "updated")
 
@@ -171,7 +192,7 @@ class SpellAdmin(ConsoleAdmin):
             (title, first), *others = shown
             shown = [(title, {**first, "fields": [*first["fields"], "kept_in"]}), *others]
         # Django would show a read-only schema as Python writes it, not as JSON.
-        plain = {"input_schema": "takes", "output_schema": "gives"}
+        plain = {"input_schema": "takes", "output_schema": "gives", "tags": "tagged"}
         if obj is None or (self.has_change_permission(request, obj) and "input_schema" not in kept):
             return shown
         return [(t, {**part, "fields": [plain.get(name, name) for name in part["fields"]]}) for t, part in shown]

@@ -31,6 +31,7 @@ class SpellOut(serializers.Serializer[Any]):
     version = serializers.IntegerField(help_text="Counted up at each change of the spell.")
     name = serializers.CharField()
     description = serializers.CharField()
+    tags = serializers.ListField(child=serializers.CharField(), help_text="By which people find it in the catalogue.")
     input_schema = serializers.DictField()
     output_schema = serializers.DictField(allow_null=True)
     price_cents = serializers.IntegerField(help_text="The most that a cast can cost; with a flat price just that.")
@@ -54,6 +55,7 @@ def spell_out(spell: Spell) -> dict[str, Any]:
         "version": spell.version,
         "name": spell.name,
         "description": spell.description,
+        "tags": spell.tags,
         "input_schema": spell.input_schema,
         "output_schema": spell.output_schema,
         "price_cents": price.max_cents,

@@ -27,6 +27,7 @@ from casts.models.price import REPORT, Priced, PriceKind
 from casts.models.spell import (
     AccountPrice,
     Spell,
+    SpellHistory,
     SpellTarget,
     SpellVersion,
     standard_retention,
@@ -57,6 +58,7 @@ __all__ = [
     "Priced",
     "SlotOrder",
     "Spell",
+    "SpellHistory",
     "SpellTarget",
     "SpellVersion",
     "endpoint_id",

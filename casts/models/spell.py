@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -39,6 +40,20 @@ class SpellQuerySet(models.QuerySet["Spell"]):
         return spells if key.spell_keys is None else spells.filter(key__in=key.spell_keys)
 
 
+TAGS, TAG = 10, re.compile(r"[a-z0-9](?:[a-z0-9 -]{0,28}[a-z0-9])?")
+
+
+def valid_tags(tags: object) -> None:
+    """Raise ValidationError for what is no list of a few different tags."""
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
+        raise ValidationError(
+            "Tags are a list of words such as text or two words: lower-case letters, digits, dashes and spaces between "
+            "them, 30 characters at most."
+        )
+    if len(tags) > TAGS or len(set(tags)) < len(tags):
+        raise ValidationError(f"A spell has {TAGS} tags at most, each once.")
+
+
 CENTURY = MaxValueValidator(36_500)  # days
 
 
@@ -70,6 +85,13 @@ class Spell(Priced):
     )
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
+    tags = DocumentField(
+        default=list,
+        db_default=models.Value("[]", models.TextField()),
+        blank=True,
+        validators=[valid_tags],
+        help_text="By which people find it in the catalogue.",
+    )
     active = models.BooleanField(default=True, help_text="An inactive spell is not found; its casts go on.")
     account = models.ForeignKey(
         Account,
@@ -166,11 +188,12 @@ class Spell(Priced):
 
     def clean(self) -> None:
         wrong: dict[str, Any] = {}
-        for name in ("input_schema", "output_schema"):  # Django leaves out validators for what is empty, such as []
-            schema = getattr(self, name)
-            if schema in EMPTY_VALUES and (schema is not None or name == "input_schema"):
+        # Django leaves out validators for what is empty, such as []
+        for name, valid in (("input_schema", valid_schema), ("output_schema", valid_schema), ("tags", valid_tags)):
+            document = getattr(self, name)
+            if document in EMPTY_VALUES and (document is not None or name != "output_schema"):
                 try:
-                    valid_schema(schema)
+                    valid(document)
                 except ValidationError as exc:
                     wrong[name] = exc.messages
         if any(char in NOT_IN_ARTIFACTS or not char.isprintable() for char in self.result_artifact):
@@ -332,3 +355,21 @@ class SpellVersion(History):
 
     def __str__(self) -> str:
         return f"{self.spell} {self.number}"
+
+
+class SpellHistory(models.Model):
+    """What a spell's last casts came to, added up by a sweep; see `casts.spells.history`."""
+
+    spell = models.OneToOneField(Spell, on_delete=models.CASCADE, primary_key=True, related_name="history")
+    entry = models.BigIntegerField(default=0)  # the newest settlement of the ledger that is counted
+    ends = DocumentField(default=list)  # the newest last: [whether it succeeded, how many seconds its run took]
+    casts = models.PositiveIntegerField(default=0)
+    succeeded = models.PositiveIntegerField(default=0)
+    usual_seconds = models.FloatField(null=True)
+    p95_seconds = models.FloatField(null=True)
+
+    class Meta:
+        verbose_name_plural = "spell histories"
+
+    def __str__(self) -> str:
+        return f"history of {self.spell}"

@@ -123,7 +123,7 @@ def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False, checke
         try:
             if name == "account":
                 value = account_named(value)
-            value = schema_of(value, read) if isinstance(field, DocumentField) else value
+            value = schema_of(value, read) if name in SCHEMAS else value
             why = misfit(field, value)
         except ValueError as exc:
             why = str(exc)
@@ -141,6 +141,7 @@ def fill(spell: Spell, table: Any, read: Reader, *, owners: bool = False, checke
     return problems + [Mistake(as_written(name, table), " ".join(told)) for name, told in found.items()]
 
 
+SCHEMAS = ("input_schema", "output_schema")
 # The columns of a price. A table writes them as one: as price_cents, for a flat one, or as price.
 PRICE_PARTS = ("price_cents", "price_kind", "per_minute_cents")
 PRICE_SHAPES = (

@@ -9,7 +9,7 @@ PRICE_PARTS = ("price_kind", "per_minute_cents")  # which files write as `price`
 LIMITS = ("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days")
 # By which fields a file says something; all of them are set anew each time, to their defaults where it says nothing.
 ALWAYS = (
-    *("name", "description", "runtime", "workflow_file", "ref", "event_type", "input_mapping", "matching"),
+    *("name", "description", "tags", "runtime", "workflow_file", "ref", "event_type", "input_mapping", "matching"),
     *("input_schema", "output_schema", "result_artifact", "result_file", "show_run", "show_input"),
 )
 # What follows from where the file is, and why it can't be written there.
