@@ -41,6 +41,8 @@ WEBHOOK_BYTES = limit(25 * MIB, "bytes", "Requests", "body of a webhook of GitHu
 STRIPE_BYTES = limit(MIB, "bytes", "Requests", "body of a webhook of Stripe's", "413 `INPUT_TOO_LARGE`")
 # A spell's form has two schemas, of which urlencoding makes up to three times as many bytes.
 ADMIN_FORM_BYTES = limit(2 * MIB, "bytes", "Requests", "form of the admin", "413 `INPUT_TOO_LARGE`")
+# An input of the largest size, in which each field adds what separates the parts of a form.
+SPELL_FORM_BYTES = limit(512 * KIB, "bytes", "Requests", "a spell's form", "413 `INPUT_TOO_LARGE`")
 FORM_BYTES = limit(64 * KIB, "bytes", "Requests", "any other body, such as a login", "413 `INPUT_TOO_LARGE`")
 BODY_IDLE_SECONDS = limit(10, "seconds", "Requests", "wait for the next part of a body", "408 `REQUEST_TIMEOUT`")
 BODY_SECONDS = limit(60, "seconds", "Requests", "wait for the end of a body", "408 `REQUEST_TIMEOUT`")

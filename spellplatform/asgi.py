@@ -55,6 +55,7 @@ BODIES = {
     "/": limits.FORM_BYTES,
     "/admin/": limits.ADMIN_FORM_BYTES,
     "/admin/login/": limits.FORM_BYTES,
+    "/spells/": limits.SPELL_FORM_BYTES,
     "/api/": limits.BODY_BYTES,
     "/api/webhooks/": limits.WEBHOOK_BYTES,
     "/api/webhooks/stripe": limits.STRIPE_BYTES,

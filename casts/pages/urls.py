@@ -9,10 +9,13 @@ from casts import paths  # noqa: F401 - registers the converters
 from casts.pages import deeds
 from casts.pages.home import home
 from casts.pages.progress import progress
+from casts.pages.spells import spell, spells
 
 MONEY = "casts.pages.account."
 
 urlpatterns = [
+    path("spells/", spells, name="spells-page"),
+    path("spells/<str:spell_key>/", spell, name="spell-page"),
     path("home/", home, name="home"),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("casts/<any_uuid:cast_id>/cancel/", deeds.cancel, name="cast-page-cancel"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from casts.definition import fields_of
-from core.db.documents import DocumentField
+from casts.spells.toml import SCHEMAS
 from github_integration.importing.asking import Source
 from github_integration.importing.making import Found, Preview, unstored
 from github_integration.models import WorkflowTarget
@@ -39,7 +39,7 @@ def table(found: Found, source: Source) -> str:
         value = getattr(row, name)
         if value is None or (value == field.get_default() and name not in ("name", "input_schema")):
             continue
-        lines.append(f"{name} = {document(value) if isinstance(field, DocumentField) else basic(value)}")
+        lines.append(f"{name} = {document(value) if name in SCHEMAS else basic(value)}")
     return "\n".join(lines) + "\n"
 
 

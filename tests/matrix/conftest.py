@@ -20,6 +20,7 @@ from tests.matrix import identities
 from tests.matrix.identities import Identity
 from tests.one_of_each import one_of_each
 from tests.payments.conftest import turn_on
+from tests.spells import stored_spell
 
 
 @dataclass
@@ -88,6 +89,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "cast-page": of_cast,
             "account-members": {"account_id": account.pk},
             "account-members-one": {"account_id": account.pk, "user_id": looked_at.pk},
+            "spell-page": {"spell_key": stored_spell(key="own", name="Own", account=account).key},
             "money": {"account_id": account.pk},
             "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},
             **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate", "-test")},

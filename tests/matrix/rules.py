@@ -161,6 +161,12 @@ PAGES: dict[str, dict[str, Need]] = {
     "problems": {"GET": Open()},
     "start": {"GET": LoggedIn()},
     "home": {"GET": LoggedIn()},
+    "spells-page": {"GET": LoggedIn()},
+    # Who may see it sends its form for other things than a cast, too: tests/casts/pages/test_spell_page.py.
+    "spell-page": {
+        "GET": Member(("owner", "admin", "member", "viewer")),
+        "POST": Member(("owner", "admin", "member", "viewer")),
+    },
     "account": {"GET": LoggedIn()},
     "sessions": {"GET": LoggedIn(), "POST": LoggedIn()},
     "money-accounts": {"GET": LoggedIn()},

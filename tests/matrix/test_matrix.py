@@ -75,7 +75,7 @@ FEW = {"nobody", "revoked key", "key with casts:read", "key with every scope", "
 # Views that look at the method first; HEAD where it is not GET without its body.
 METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
-    *("account", "cast-page", "home", "reset_sent", "sessions", "start"),
+    *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe"),
     *("account-members", "account-members-one"),
     *("problem", "problems"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.template.loader import render_to_string
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from casts.forms.filling import filled
 from casts.forms.planning import plan
@@ -28,7 +28,7 @@ def exactly(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PAIRS)
 @example(({"type": "string"}, "a\r\nb"))
 @example(({"type": "string", "maxLength": 900}, "\n\na"))
