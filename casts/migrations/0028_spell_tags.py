@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('casts', '0027_placed_by'),
+        ('casts', '0031_answer_by_key'),
     ]
 
     operations = [
