@@ -33,6 +33,18 @@ class ArtifactNotFound(SpellError):
     code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
 
 
+class NoResult(SpellError):
+    """The cast has no such result: it has not ended, it left none, or none of this kind."""
+
+    code, status, title = "NO_RESULT", 404, "No such result"
+
+
+class NoPreview(SpellError):
+    """It is no picture and no PDF, or none that is shown."""
+
+    code, status, title = "NO_PREVIEW", 404, "No preview"
+
+
 class ArtifactExpired(SpellError):
     """It is gone because its retention has passed, or it could not be copied."""
 

@@ -126,6 +126,18 @@ RESULT_BYTES = limit(256 * KIB, "bytes", "Artifacts", "the result, `result.json`
 SUMMARY_BYTES = limit(
     64 * KIB, "bytes", "Artifacts", "`summary.md` beside it", "left out, as the cast's `message` says; its file is kept"
 )
+PLAINLY = "shown as plain text"
+MARKDOWN_BYTES = limit(64 * KIB, "bytes", "Pages", "a text of a result that is shown as Markdown", PLAINLY)
+MARKDOWN_HTML_BYTES = limit(96 * KIB, "bytes", "Pages", "what such a text makes as HTML", PLAINLY)
+# A picture takes four bytes a pixel in whoever's browser opens the page.
+NO_PREVIEW = "it is not shown; 404 `NO_PREVIEW`"
+PREVIEW_BYTES = limit(16 * MIB, "bytes", "Pages", "a picture or PDF among artifacts that is shown", NO_PREVIEW)
+PREVIEW_PIXELS = limit(40_000_000, "pixels", "Pages", "a picture among artifacts that is shown", NO_PREVIEW)
+CONTENTS_SHOWN = limit(50, "files", "Pages", "files of a zip among artifacts that are listed", "left out, and counted")
+CONTENTS_LOOKED_AT = limit(20, "files", "Pages", "files of a zip that are shown as pictures", "listed by name")
+BUNDLE_FILES = limit(
+    5_000, "files", "Artifacts", "files of zips in the zip of all artifacts", "further zips are in it as they are"
+)
 ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact with the result, `spell-result`", NO_OUTPUT)
 ZIP_DIRECTORY_BYTES = limit(4 * MIB, "bytes", "Artifacts", "the zip directory of that artifact", NO_OUTPUT)
 

@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
-from casts.api import reference
+from casts.api import openapi_results, reference
 from core.api import catalog
 from core.api.etags import etag_of, is_current
 from core.api.openapi import HEADERS, RATIONED, header_references
@@ -77,7 +77,7 @@ def _text(description: str, media_type: str | None = None, schema: dict[str, Any
 
 
 def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Describe the two paths that stream, which are not DRF views. A postprocessing hook."""
+    """Describe the paths that are not DRF views. A postprocessing hook."""
     last = {"in": "header", "name": "Last-Event-ID", "schema": {"type": "integer"}, "description": "Resume after it."}
     after = {"in": "query", "name": "after", "schema": {"type": "integer"}, "description": "The same, in the URL."}
     name = {"in": "path", "name": "name", "required": True, "schema": {"type": "string"}}
@@ -111,6 +111,7 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "responses": {"200": file, "304": _text("The copy that you have is current")},
         }
     }
+    result["paths"] |= openapi_results.paths(cast_id=CAST_ID, token=TOKEN, security=security)
     return result
 
 

@@ -94,6 +94,22 @@ GROUPS = (
                 ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED"),
                 OF_CAST | {"name": "spell-result"},
             ),
+            Operation(
+                "get_artifact_preview",
+                "Show a picture or PDF among artifacts",
+                "",
+                ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED", "NO_PREVIEW"),
+            ),
+            Operation(
+                "get_artifacts",
+                "Download all artifacts as one zip",
+                "",
+                ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED"),
+                OF_CAST,
+            ),
+            Operation("get_output", "Download the output as JSON", "", ("CAST_NOT_FOUND", "NO_RESULT"), OF_CAST),
+            Operation("get_output_table", "Download a table as CSV", "", ("CAST_NOT_FOUND", "NO_RESULT")),
+            Operation("get_summary", "Download the summary", "", ("CAST_NOT_FOUND", "NO_RESULT"), OF_CAST),
             Operation("cancel_cast", "Cancel a cast", "casts:write", ("CAST_NOT_FOUND",), OF_CAST),
             Operation(
                 "retry_cast",

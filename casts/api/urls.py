@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts.api import audit, keys, usage
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import budget, casts, downloads, openapi, spells
+from casts.api import budget, bundle, casts, downloads, openapi, previews, results, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
 from core.api.headers import NOWHERE
@@ -34,6 +34,11 @@ urlpatterns = [
     path("casts/<cast_id:cast_id>/retry", waiting.waitable(casts.RetryCast.as_view()), name="cast-retry"),
     path("casts/<cast_id:cast_id>/events", waiting.events, name="cast-events"),
     path("casts/<cast_id:cast_id>/artifacts/<text:name>", downloads.artifact, name="cast-artifact"),
+    path("casts/<cast_id:cast_id>/artifacts/<text:name>/preview", previews.artifact_preview, name="cast-preview"),
+    path("casts/<cast_id:cast_id>/artifacts.zip", bundle.artifacts_zip, name="cast-artifacts-zip"),
+    path("casts/<cast_id:cast_id>/output.json", results.output_json, name="cast-output"),
+    path("casts/<cast_id:cast_id>/output.csv", results.output_csv, name="cast-output-csv"),
+    path("casts/<cast_id:cast_id>/summary.md", results.summary_md, name="cast-summary"),
     path("spells", offloaded(spells.Spells.as_view()), name="spells"),
     path("spells/<text:spell_key>", offloaded(spells.OneSpell.as_view()), name="spell"),
     path("budget", offloaded(budget.Budget.as_view()), name="budget"),

@@ -17,8 +17,9 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
+from casts.execution import contents
 from casts.lifecycle import moves
-from casts.models import Artifact, Cast
+from casts.models import Artifact, ArtifactContents, Cast
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from casts.versions import as_accepted
 from core.queue import wakeups
@@ -136,6 +137,7 @@ def copy(artifact: Artifact) -> None:
             raise NotNow(f"artifact {artifact.name} arrived damaged: {found}, not {artifact.remote_digest}")
         spool.seek(0)
         zipped = spool.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # by content: an unzipped upload has the same URL
+        inside = contents.look(spool)
         spool.seek(0)
         stored = store(artifact, File(spool))
     now = timezone.now()
@@ -151,6 +153,7 @@ def copy(artifact: Artifact) -> None:
         error="",
     )
     if kept:
+        ArtifactContents.objects.update_or_create(artifact=artifact, defaults=inside)
         delete_orphans(artifact, stored)
     else:  # somebody else's copy was first
         default_storage.delete(stored)
@@ -198,5 +201,6 @@ def expire(artifact: Artifact) -> None:
     name = artifact.file.name
     with transaction.atomic():
         Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")
+        ArtifactContents.objects.filter(artifact=artifact).delete()
     if name:
         default_storage.delete(name)

@@ -43,13 +43,28 @@ class Directory:
     offset: int  # where it begins, and the data ends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
+    name: bytes
     flags: int
     method: int
+    when: tuple[int, int]  # time and date, as DOS has them
     crc: int
     packed_size: int
+    size: int  # unpacked, as the zip says
     offset: int
+
+    @property
+    def text(self) -> str:
+        """The name; who packed it without saying that it is UTF-8 most likely did so all the same."""
+        try:
+            return self.name.decode()
+        except UnicodeDecodeError:
+            return self.name.decode("cp437")
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self.flags & ENCRYPTED)
 
 
 def is_zip(stored: IO[bytes]) -> bool:
@@ -62,7 +77,7 @@ def member(stored: IO[bytes], name: str, *, most: int) -> bytes | None:
     """Return the first `most` bytes of the file's member, None if it has none of that name. Raise BadZip."""
     directory = directory_of(stored)
     entry = entry_of(stored, directory, name.encode())
-    return None if entry is None else b"".join(unpacked(stored, directory, entry, name.encode(), most))
+    return None if entry is None else b"".join(unpacked(stored, directory, entry, most))
 
 
 def directory_of(stored: IO[bytes]) -> Directory:
@@ -86,42 +101,53 @@ def directory_of(stored: IO[bytes]) -> Directory:
     return Directory(entries, bytes_, offset)
 
 
-def entry_of(stored: IO[bytes], directory: Directory, name: bytes) -> Entry | None:
-    """Return the entry of this name, having walked through all of the directory."""
+def entries_of(stored: IO[bytes], directory: Directory) -> Iterator[Entry]:
+    """Yield all entries of the directory. Raise BadZip."""
     text = at(stored, directory.offset, directory.size)
-    found: list[Entry] = []
     place = 0
     for _ in range(directory.entries):
         if len(text) - place < ENTRY.size:
             raise BadZip("its directory ends too early")
-        mark, _, _, flags, method, _, _, crc, packed, _, *lengths, _, _, _, offset = ENTRY.unpack_from(text, place)
+        mark, _, _, flags, method, *when, crc, packed, size, name, extra, comment, _, _, _, offset = ENTRY.unpack_from(
+            text, place
+        )
         if mark != ENTRY_MARK:
             raise BadZip("its directory is damaged")
         place += ENTRY.size
-        if text[place : place + lengths[0]] == name:
-            found.append(Entry(flags, method, crc, packed, offset))
-        place += sum(lengths)
+        yield Entry(text[place : place + name], flags, method, (when[0], when[1]), crc, packed, size, offset)
+        place += name + extra + comment
     if place != len(text):
         raise BadZip("its directory is damaged")
+
+
+def entry_of(stored: IO[bytes], directory: Directory, name: bytes) -> Entry | None:
+    """Return the entry of this name, having walked through all of the directory."""
+    found = [entry for entry in entries_of(stored, directory) if entry.name == name]
     if len(found) > 1:
         raise BadZip("it holds that file more than once")
     return found[0] if found else None
 
 
-def unpacked(stored: IO[bytes], directory: Directory, entry: Entry, name: bytes, most: int) -> Iterator[bytes]:
+def start_of(stored: IO[bytes], directory: Directory, entry: Entry) -> int:
+    """Return where a member's packed bytes begin; raise BadZip if the two places that tell of it disagree."""
+    head = at(stored, entry.offset, MEMBER.size)
+    mark, *_, name_bytes, extra_bytes = MEMBER.unpack(head)
+    start: int = entry.offset + MEMBER.size + name_bytes + extra_bytes
+    if mark != MEMBER_MARK or at(stored, entry.offset + MEMBER.size, name_bytes) != entry.name:
+        raise BadZip("its directory and its data don't fit together")
+    if start + entry.packed_size > directory.offset:
+        raise BadZip("its data runs into its directory")
+    return start
+
+
+def unpacked(stored: IO[bytes], directory: Directory, entry: Entry, most: int) -> Iterator[bytes]:
     """Yield the member's bytes, `most` of them at most."""
-    if entry.flags & ENCRYPTED:
+    if entry.encrypted:
         raise BadZip("it is encrypted")
     if entry.method not in (STORED, DEFLATED):
         how = NAMES.get(entry.method, f"method {entry.method}")
         raise BadZip(f"it is packed with {how}; only stored and deflated files are read")
-    head = at(stored, entry.offset, MEMBER.size)
-    mark, *_, name_bytes, extra_bytes = MEMBER.unpack(head)
-    start = entry.offset + MEMBER.size + name_bytes + extra_bytes
-    if mark != MEMBER_MARK or at(stored, entry.offset + MEMBER.size, name_bytes) != name:
-        raise BadZip("its directory and its data don't fit together")
-    if start + entry.packed_size > directory.offset:
-        raise BadZip("its data runs into its directory")
+    start = start_of(stored, directory, entry)
     crc = left = 0
     # Packed bytes may unpack to nothing, however many they are.
     packed = packed_chunks(stored, start, min(entry.packed_size, 2 * most + CHUNK))

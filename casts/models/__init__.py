@@ -1,6 +1,6 @@
 """What is cast: spells, casts, their events, their artifacts and their callbacks."""
 
-from casts.models.artifact import Artifact
+from casts.models.artifact import Artifact, ArtifactContents
 from casts.models.callback import (
     ABOUT_ACCOUNTS,
     READS_ACCOUNTS,
@@ -45,6 +45,7 @@ __all__ = [
     "TO_BE_NAMED",
     "AccountPrice",
     "Artifact",
+    "ArtifactContents",
     "Callback",
     "CallbackAttempt",
     "CallbackEndpoint",

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from casts.models.cast import Cast
+from core.db.documents import DocumentField
 from core.queue.due import DueRow
 
 
@@ -44,3 +45,17 @@ class Artifact(DueRow):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ArtifactContents(models.Model):
+    """What is in a stored artifact, found when it was copied; see `casts.execution.contents`.
+
+    A table of its own, as only pages read it.
+    """
+
+    artifact = models.OneToOneField(Artifact, primary_key=True, on_delete=models.CASCADE, related_name="contents")
+    files = models.PositiveIntegerField(null=True)  # of a zip that can be read
+    members = DocumentField(default=list)  # some of them: name, size, and of what is shown: type, width, height
+
+    def __str__(self) -> str:
+        return str(self.artifact_id)

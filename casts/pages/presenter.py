@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 from casts.models import PriceKind
 from casts.pages.texts import counted, duration, time_text
 from casts.pages.trouble import remarks
-from casts.runtime import Words
 from core.money import money
 
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-def page_state(shown: dict[str, Any], now: dt.datetime, words: Words) -> dict[str, Any]:
+def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
     """Return what the page shows of a cast, from the cast as the API shows it (`shown`)."""
     final = shown["final"]
     since = shown["started_at"] or shown["created_at"]
@@ -37,9 +36,6 @@ def page_state(shown: dict[str, Any], now: dt.datetime, words: Words) -> dict[st
         "clock": {"since": since, "until": shown["finished_at"], "text": duration(since, shown["finished_at"], now)},
         "events_path": path_of(shown["events_url"]),
         "run_url": shown["run_url"] if is_web_address(shown["run_url"]) else None,
-        "artifacts": [artifact(one, words) for one in shown["artifacts"]],
-        "output": None if shown["output"] is None else pretty(shown["output"]),
-        "summary": shown["summary"],
         "remarks": remarks(shown),
     }
 
@@ -73,20 +69,6 @@ def clock_label(shown: dict[str, Any]) -> str:
     if shown["final"]:
         return "Took" if shown["started_at"] else "Ended after"
     return "Running for" if shown["started_at"] else "Waiting for"
-
-
-def artifact(one: dict[str, Any], words: Words) -> dict[str, Any]:
-    notes = {"pending": words.copying, "failed": words.not_copied, "expired": "no longer kept"}
-    expires_at = one["expires_at"] if one["state"] == "stored" else None
-    facts = [notes.get(one["state"], ""), size(one["size_bytes"])]
-    return {
-        "file_name": one["file_name"],
-        "url": path_of(one["url"]) if one["state"] == "stored" else None,  # others have no bytes to send
-        "facts": ", ".join(fact for fact in facts if fact),
-        "digest": one["digest"] or "",
-        "expires_at": expires_at,
-        "expires_text": time_text(expires_at),
-    }
 
 
 def size(count: int | None) -> str:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from accounts.principals import Kind
 from casts import disclosure, links
 from casts.access import Reach, Reading, readable_cast
-from casts.pages import asked, deeds, jobs, outlook, presenter, texts, trouble
+from casts.pages import asked, deeds, jobs, outlook, presenter, results, texts, trouble
 from casts.pages.refusals import refused
 from casts.representation import shown_to
 from casts.runtime import words_of
@@ -50,7 +50,8 @@ def context_of(request: HttpRequest, reading: Reading) -> dict[str, Any]:
     return {
         "cast": cast,
         "shown": shown,
-        "page": presenter.page_state(shown, now, words),
+        "page": presenter.page_state(shown, now),
+        "result": results.result_of(cast, shown),
         "outlook": outlook.outlook_of(shown, None, now),
         "trouble": trouble.trouble_of(shown),
         "asked": asked.asked_of(cast.input, as_accepted(cast).spell.input_schema) if show_input else None,

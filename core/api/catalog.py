@@ -130,6 +130,21 @@ KINDS = (
         "The cast's `artifacts` lists those it has, with their addresses.",
     ),
     Kind(
+        "NO_RESULT",
+        404,
+        "No such result",
+        "The cast has no output, no summary, or no list of objects at the place that `at` names.",
+        "Read the cast: its `output` and `summary` say what there is. A cast has them when it has ended.",
+    ),
+    Kind(
+        "NO_PREVIEW",
+        404,
+        "No preview",
+        "The artifact, or the file in it, is no PNG, JPEG, GIF, WebP, AVIF or PDF, or it is too large to be shown; or "
+        "the artifact is a zip that can't be read. `detail` says which.",
+        "Download the artifact.",
+    ),
+    Kind(
         "KEY_NOT_FOUND",
         404,
         "API key not found",

@@ -69,6 +69,8 @@ def packed(**members: str) -> bytes:
 
 
 RESULT = packed(result_json='{"zeta": 1, "b": 1.10, "aa": "Zoë ✅", "a": 1e22, "n": null}')
+# A picture of one pixel, as far as its first bytes say.
+PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0"
 
 
 def hold_still(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
@@ -259,7 +261,13 @@ class Story:
         self.step(cast)
         self.show(cast, "its artifacts are being copied")
         self.ask("POST", f"/casts/{cast.pk}/cancel", what="too late to cancel")
-        left = {"spell-result": RESULT, "ünï ✨ 100%": b"\x00\x01bytes\xff", "Z": b"z" * 10, "a b.txt": b"text"}
+        left = {
+            "spell-result": RESULT,
+            "picture": PICTURE,
+            "ünï ✨ 100%": b"\x00\x01bytes\xff",
+            "Z": b"z" * 10,
+            "a b.txt": b"text",
+        }
         listed = [RemoteArtifact(n, name, len(content)) for n, (name, content) in enumerate(left.items(), 1)]
         listed.append(RemoteArtifact(9, "gone", 1))
         self.step(cast, artifacts=listed, download=left | {"gone": ArtifactGone()})
@@ -278,12 +286,18 @@ class Story:
         for name in ("spell-result", "a%20b.txt", "%C3%BCn%C3%AF%20%E2%9C%A8%20100%25", "gone", "nothing"):
             self.recorder.ask_server(f"{path}/artifacts/{name}", what=f"the artifact {name}", **auth)
         self.recorder.ask_server(f"{path}/artifacts/spell-result", method="HEAD", what="of one, the headers", **auth)
+        for name in ("output.json", "output.csv?at=/rows", "summary.md"):
+            self.recorder.ask_server(f"{path}/{name}", what=f"what it came to, as {name}", **auth)
+        for name in ("picture/preview", "spell-result/preview", "spell-result/preview?member=chart.png"):
+            self.recorder.ask_server(f"{path}/artifacts/{name}", what=f"to be shown, {name}", **auth)
+        self.recorder.ask_server(f"{path}/artifacts.zip", what="all of them, the headers", method="HEAD", **auth)
         shown = answer.json()
         self.recorder.ask("GET", shown["progress_url"].removeprefix("http://testserver"), what="the page")
         self.recorder.ask("GET", f"/casts/{cast.pk}/?token=x.y", what="the page, by a bad link")
         self.callbacks(cast)
         Artifact.objects.filter(cast=cast, name="Z").update(state=Artifact.State.PENDING)
         self.recorder.ask_server(f"{path}/artifacts/Z", what="one that is still being copied", **auth)
+        self.recorder.ask_server(f"{path}/artifacts.zip", what="all of them, one still being copied", **auth)
         self.clock.forward(days=40)
         for artifact in Artifact.due_rows().claim(limit=10, lease=LEASE):
             artifact.give_back(ArtifactWork().step(artifact))

@@ -50,6 +50,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
     turn_on(settings, "http://127.0.0.1:9", "sk_test_local")
     other = Account.objects.create(name="Another account")
     cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"})
+    Cast.objects.filter(pk=cast.pk).update(output=[{"a": 1}], summary="Done.")
     told = accept_cast(api_key=api_key, spell=spell, input={"name": "Cy"})
     foreign_key = keys.create(other, name="foreign", scopes=list(SCOPES))[0]
     foreign = accept_cast(api_key=foreign_key, spell=spell, input={"name": "Bob"})
@@ -80,7 +81,8 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
         cast=cast,
         arguments={
             **{f"api:{name}": of_cast for name in ("cast", "cast-cancel", "cast-retry", "cast-events", "cast-links")},
-            "api:cast-artifact": of_cast | {"name": "report"},
+            **{f"api:cast-{name}": of_cast for name in ("artifacts-zip", "output", "output-csv", "summary")},
+            **{f"api:cast-{name}": of_cast | {"name": "report"} for name in ("artifact", "preview")},
             "api:spell": {"spell_key": spell.key},
             "problem": {"slug": "forbidden"},
             "api:key": {"key_id": spare.pk},

@@ -72,8 +72,10 @@ def verdict(response: Any) -> str:
 
 # Who is asked about methods that there are not: of each kind one.
 FEW = {"nobody", "revoked key", "key with casts:read", "key with every scope", "link", "member", "superuser"}
+RESULTS = ("api:cast-preview", "api:cast-artifacts-zip", "api:cast-output", "api:cast-output-csv", "api:cast-summary")
 # Views that look at the method first; HEAD where it is not GET without its body.
 METHOD_FIRST = {
+    *RESULTS,
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe"),
@@ -83,7 +85,7 @@ METHOD_FIRST = {
 }
 NO_HEAD = {"api:cast-events"}
 # What pages elsewhere may ask by link, after a browser has asked with OPTIONS (CORS).
-BY_PAGES = {"api:cast-artifact", "api:cast-events"}
+BY_PAGES = {"api:cast-artifact", "api:cast-events", *RESULTS}
 # Views of pages that look at the person first.
 PERSON_FIRST = {"attention", "import-spells"}
 # Pages of a library, whose answers to those who are logged in depend on what these have set up (tests/accounts).

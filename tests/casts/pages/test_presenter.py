@@ -4,7 +4,6 @@ import pytest
 from django.template.loader import render_to_string
 
 from casts.pages import presenter, texts
-from github_integration.words import WORDS
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 BEGAN = "2026-11-23T11:59:30.000Z"
@@ -67,16 +66,6 @@ def test_a_cast_that_ended_before_there_was_a_column_for_its_charge_says_its_pri
 def test_what_ended_without_success_shows_no_percentage(status: str, shown: bool):
     final = status not in ("queued", "running")
     assert presenter.progress_shown({"status": status, "final": final}) is shown
-
-
-def test_only_a_stored_artifact_is_linked():
-    one = {"file_name": "a.zip", "url": "https://spells.example/a?token=t", "size_bytes": 5, "digest": None}
-    one |= {"expires_at": BEGAN}
-    assert presenter.artifact(one | {"state": "stored"}, WORDS)["url"] == "/a?token=t"
-    for state, fact in (("pending", "still being copied"), ("failed", "could not"), ("expired", "no longer")):
-        line = presenter.artifact(one | {"state": state}, WORDS)
-        assert (line["url"], line["expires_at"]) == (None, None)
-        assert fact in line["facts"]
 
 
 def test_a_link_into_a_script_is_no_web_address():
