@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -21,7 +21,6 @@ from accounts.models import (
     SCOPES,
     Account,
     ApiKey,
-    BudgetCap,
     BudgetPeriod,
     BudgetScope,
     Membership,
@@ -35,11 +34,10 @@ from core.admin.base import ConsoleAdmin, admin_link, badge, code, column, money
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
-    CapInline = admin.TabularInline[BudgetCap, Account]
     KeyModelForm = forms.ModelForm[ApiKey]
     AccountForm = forms.ModelForm[Account]
 else:
-    MemberInline = CapInline = admin.TabularInline
+    MemberInline = admin.TabularInline
     KeyModelForm = forms.ModelForm
     AccountForm = forms.ModelForm
 
@@ -50,19 +48,6 @@ class Members(MemberInline):
     extra = 0
     fields = ("user", "role")
     verbose_name, verbose_name_plural = "member", "members (may watch this account's casts in the browser)"
-
-
-class InnerCaps(CapInline):
-    """Caps within the account. They are set over the API, where this month's counters are made along with them."""
-
-    model = BudgetCap
-    extra = 0
-    fields = readonly_fields = ("scope", "ref", "cap_cents")
-    can_delete = False
-    verbose_name, verbose_name_plural = "cap", "caps within the account (PATCH /api/v1/budget)"
-
-    def has_add_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        return False
 
 
 @admin.register(Account)
@@ -76,7 +61,7 @@ class AccountAdmin(ConsoleAdmin):
     )
     readonly_fields = ("cap", "held", "captured", "remaining", "credit", "open_now", "created", "told", "see_also")
     fields = settings + readonly_fields
-    inlines = (Members, InnerCaps)
+    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = [Members]  # apps above add theirs
     created = column("created_at", utc_time, "created", order="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:

@@ -8,6 +8,7 @@ class CastsConfig(AppConfig):
     def ready(self) -> None:
         # Django finds `casts.admin` by itself, but not the modules in it, nor those elsewhere.
         import casts.admin.artifacts
+        import casts.admin.caps
         import casts.admin.casts
         import casts.admin.spells
         import casts.callbacks.admin  # noqa: F401 - registering is its effect

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
-from django.db.models import Count, QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -20,7 +20,7 @@ from casts import versions
 from casts.admin import prices
 from casts.admin import versions as differences
 from casts.attention import SpellTroubles
-from casts.models import AccountPrice, Spell, SpellTarget
+from casts.models import AccountPrice, Cast, Spell, SpellTarget
 from casts.runtime import runtime_for, runtimes, target_relations
 from core.admin.base import (
     NOTHING,
@@ -30,8 +30,11 @@ from core.admin.base import (
     pretty,
     utc_time,
 )
+from core.db.counting import CountedTo
 from core.db.documents import DocumentField
 from core.strict_json import storable
+
+MOST_COUNTED = 1000  # casts of one spell
 
 if TYPE_CHECKING:
     SpellModelForm = forms.ModelForm[Spell]
@@ -263,7 +266,8 @@ class SpellAdmin(ConsoleAdmin):
         spells: QuerySet[Spell] = super().get_queryset(request)
         if relations := target_relations():
             spells = spells.select_related(*relations)
-        return spells.annotate(casts_counted=Count("casts"))
+        casts = Cast.objects.filter(spell=OuterRef("pk"))
+        return spells.annotate(casts_counted=CountedTo(casts, MOST_COUNTED + 1))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -281,11 +285,13 @@ class SpellAdmin(ConsoleAdmin):
     def target(self, spell: Spell) -> str:
         return runtime_for(spell.runtime).described(spell)
 
-    @admin.display(description="casts", ordering="casts_counted")
+    @admin.display(description="casts")
     def casts_made(self, spell: Spell) -> SafeString | str:
         if spell._state.adding:
             return NOTHING
-        return admin_link("admin:casts_cast_changelist", getattr(spell, "casts_counted", 0), spell__id__exact=spell.pk)
+        number = getattr(spell, "casts_counted", 0)
+        said = f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
+        return admin_link("admin:casts_cast_changelist", said, spell__id__exact=spell.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
         # Only a spell that was never cast: its casts are evidence, and say what they cast.
