@@ -22,6 +22,7 @@ from casts.models import OPEN, REPORT, Artifact, Cast, CastStatus, Spell
 from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Report, Section, Trouble, User, Values, listed, may, trouble_filter
 from core.admin.base import as_words, code
+from core.db.words import AmongWords
 from core.ids import first_id
 from core.queue.due import GIVE_UP_AFTER
 
@@ -126,7 +127,7 @@ def needing_attention(casts: QuerySet[Any]) -> QuerySet[Any]:
         ),
         ("no_runner", Q(status_reason="waiting_for_runner", sent_at__lt=now - RUNNER_PATIENCE), sent_at),
     ]
-    which = casts.filter(status__in=OPEN).alias(queued_since=queued_since, sent_at=sent_at)
+    which = casts.filter(AmongWords("status", OPEN)).alias(queued_since=queued_since, sent_at=sent_at)
     # The first that fits counts.
     word = Case(*(When(when, then=Value(kind)) for kind, when, _ in kinds), default=Value(""))
     since = Case(*(When(when, then=then) for _, when, then in kinds))

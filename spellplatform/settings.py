@@ -123,6 +123,7 @@ WORK = [
     "webhooks.inbox.DeliveryWork",
     "webhooks.sweep.SweepWork",
     "casts.callbacks.delivery.CallbackWork",
+    "casts.tallies.TallyWork",
     "github_integration.spell_files.work.SpellRepositoryWork",
     "github_integration.spell_files.sweep.RepositoryListWork",
 ]
@@ -154,7 +155,11 @@ SWEEPS = [
     "github_integration.spell_files.sweep.ensure",
     "accounts.rationing.refusals.purge",
     "accounts.sessions.purge",
+    "casts.tallies.ensure",
 ]
+
+# What each worker does every fifteen seconds, and when it stops: functions of the core.queue.worker.Worker.
+WORKER_BEATS = ["casts.workers.beat"]
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
 # core.admin.attention.Section for a user, or None if this one may not see it.
@@ -169,6 +174,21 @@ ATTENTION = [
     "casts.callbacks.attention.failing_callbacks",
     "accounts.rationing.attention.refusals",
 ]
+
+# What the admin's first page shows, from top to bottom: functions that return a core.admin.dashboard.Panel for a user,
+# or None if this one may not see it.
+DASHBOARD = [
+    "casts.dashboard.panels.casts",
+    "casts.dashboard.panels.times",
+    "casts.dashboard.panels.slower_spells",
+    "casts.dashboard.panels.failures",
+    "casts.dashboard.queues.queues",
+    "accounts.dashboard.spend",
+    "github_integration.dashboard.quota",
+    "webhooks.dashboard.lag",
+]
+# How old the count beside "Needs attention" in the admin's header may be; 0: there is none.
+ATTENTION_COUNT_SECONDS: float = env.float("ATTENTION_COUNT_SECONDS", default=20.0, least=0)
 
 ACCOUNT_MAX_OPEN: int = env.int("ACCOUNT_MAX_OPEN", default=1_000, least=1)  # casts, for accounts that name none
 CAST_INPUT_MAX_CHARS: int = env.int("CAST_INPUT_MAX_CHARS", default=60_000, least=1)  # GitHub takes 65,535 in all

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from casts.dashboard.spell_page import spell_times
 from core.admin import attention
 from core.api import explained, problems
 from core.db.threads import offloaded
@@ -14,6 +15,7 @@ urlpatterns = [
     path("", include("accounts.pages.urls")),
     path("", include("casts.pages.urls")),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
+    path("admin/spell-times/<int:spell_id>/", admin.site.admin_view(spell_times), name="spell-times"),
     path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
     path("problems/", explained.kinds, name="problems"),

@@ -26,18 +26,23 @@ from accounts.models import (
 from accounts.rationing.models import FailedTries, Ration, Refusal
 from casts.models import (
     AccountPrice,
+    Alarm,
+    AlarmMessage,
     Artifact,
     Callback,
     CallbackAttempt,
     CallbackEndpoint,
     Cast,
     CastEvent,
+    CastTally,
     IdempotencyRecord,
     MetadataMark,
+    Round,
     SlotOrder,
     Spell,
     SpellHistory,
     SpellVersion,
+    WorkerProcess,
 )
 from core.sealing import seal
 from github_integration.models import (
@@ -128,6 +133,11 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(SpellHistory, spell=spell, ends=DOCUMENT),
         make(SpellVersion, spell=spell, number=2**31 - 1, definition=DOCUMENT, created_at=MOMENT),
         make(MetadataMark, cast=cast, mark=2**63 - 1),
+        make(CastTally, span="hour", start=MOMENT, spell=spell, open=1, counted=DOCUMENT),
+        make(WorkerProcess, name=TEXT, threads=1, started_at=MOMENT, seen_at=MOMENT),
+        make(Round, name="tallies", **due),
+        make(Alarm, key=TEXT, what=TEXT, since=MOMENT, **dict.fromkeys(("began_at", "seen_at", "told_at"), MOMENT)),
+        make(AlarmMessage, channel="mail", type="alarms.test", news=DOCUMENT, created_at=MOMENT, **due),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
         make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),

@@ -25,6 +25,7 @@ os.environ.update(
     ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{_folder / 'spell.sqlite3'}",
     LOG_LEVEL="WARNING",
+    ATTENTION_COUNT_SECONDS="0",  # what one test counted is nothing to the next, and pages' queries are counted
     WEB_STATEMENT_SECONDS="0",  # workers share the process here
     GITHUB_API_URL="http://127.0.0.1:9",  # nobody listens there; tests that need a GitHub say which
     GITHUB_API_VERSION="2026-03-10",

@@ -54,17 +54,33 @@ class DeliveryAdmin(ReadOnlyAdmin):
         DeliveryTroubles,
         newest_values("event", "event"),
         newest_values("action", "action"),
+        "swept",
         "received_at",
     )
     search_fields = ("guid", "repository")
     search_help_text = "By GUID, run id or address, or repository."
     sortable_by = ("received",)  # the others would sort the whole history without an index
     elsewhere = (
-        *("id", "guid", "event", "action", "repository", "run_id", "received_at", "repeats"),
+        *("id", "guid", "event", "action", "repository", "run_id", "received_at", "repeats", "happened_at", "swept"),
         *("outcome", "applied_at", "error", "body"),
     )
     fieldsets = (
-        (None, {"fields": ("guid_shown", "event", "action", "repository", "run", "received", "repeats")}),
+        (
+            None,
+            {
+                "fields": (
+                    "guid_shown",
+                    "event",
+                    "action",
+                    "repository",
+                    "run",
+                    "happened",
+                    "received",
+                    "swept",
+                    "repeats",
+                )
+            },
+        ),
         ("What came of it", {"fields": ("result", "applied", "error_shown")}),
         ("Payload", {"fields": ("payload",)}),
         ("Internal", {"fields": remaining_fields(Delivery, *elsewhere), "classes": ("collapse",)}),
@@ -84,6 +100,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self.report(request, "Deliveries to be applied now", done=len(tried), of=len(keys), others=others)
 
     received = column("received_at", utc_time, "received", order="id")
+    happened = column("happened_at", utc_time, "happened")
     applied = column("applied_at", utc_time, "settled")
     result = column("outcome", badge, "outcome")
     guid_shown = column("guid", code, "GUID")

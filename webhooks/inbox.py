@@ -41,6 +41,15 @@ LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received ag
 ADD_DELIVERY = Insert(Delivery)
 
 
+# By event and action: where a delivery has the time of what it tells of.
+HAPPENED = {
+    "workflow_run": dict.fromkeys(("requested", "in_progress", "completed"), ("updated_at",)),
+    "workflow_job": {
+        "queued": ("created_at",),
+        "in_progress": ("started_at",),
+        "completed": ("completed_at",),
+    },
+}
 GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 ERROR_CHARS = 1000
 # Values that can't be read, or that no database takes: another try has the same ones.
@@ -55,7 +64,7 @@ class Altered(Exception):
     """A delivery with this GUID is stored, and its body is another one."""
 
 
-def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
+def receive_delivery(*, guid: str, event: str, body: bytes, swept: bool = False) -> bool:
     """Store a verified delivery and apply it; False if it was stored before. Raise Malformed or Altered.
 
     Storing and applying are one transaction. If applying fails, the delivery is stored with its error and tried again;
@@ -80,6 +89,8 @@ def receive_delivery(*, guid: str, event: str, body: bytes) -> bool:
         run_id=run_id,
         body=text,
         received_at=timezone.now(),
+        happened_at=happened(event, payload),
+        swept=swept,
     )
     try:
         with transaction.atomic():
@@ -104,6 +115,22 @@ def failed(row: Delivery, exc: Exception) -> tuple[Delivery.Outcome, str]:
         return Delivery.Outcome.REFUSED, error
     logger.error("delivery not applied", exc_info=exc, extra=facts)
     return Delivery.Outcome.PENDING, error
+
+
+def happened(event: str, payload: dict[str, Any]) -> dt.datetime | None:
+    """Return when that happened which a run's or a job's delivery tells of, None of others."""
+    about = payload.get(event)
+    names = HAPPENED.get(event, {}).get(str(payload.get("action")), ())
+    if not isinstance(about, dict):
+        return None
+    return next((at for name in names if (at := time_of(about.get(name))) is not None), None)
+
+
+def time_of(value: Any) -> dt.datetime | None:
+    try:
+        return wire.parse_time(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 class AlreadyHere(Exception):

@@ -32,6 +32,10 @@ class Delivery(DueRow):
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     applied_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
+    # How late webhooks are. With a default in the database, so that processes of the release before can go on while an
+    # update is under way.
+    happened_at = models.DateTimeField(null=True, blank=True)  # what it tells of, as far as it says
+    swept = models.BooleanField("came by the sweep", default=False, db_default=False)
 
     class Meta(DueRow.Meta):
         verbose_name_plural = "deliveries"

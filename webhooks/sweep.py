@@ -221,7 +221,7 @@ class SweepBatch:
         """Fetch one delivery and receive it. Raise GitHubError; put it off if the error may concern it alone."""
         try:
             self.recovered += receive_delivery(
-                guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id))
+                guid=line.guid, event=line.event, body=payload_of(github().app.delivery(line.id)), swept=True
             )
             self.round.recovered(line)
         except (Malformed, Altered, errors.NotFound, errors.Gone, RecursionError, DataError) as exc:

@@ -18,6 +18,7 @@ from casts.attention import CastTroubles
 from casts.execution import artifacts
 from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastEvent
+from casts.tallies import accepted
 from core.admin.base import (
     NOTHING,
     ReadOnlyAdmin,
@@ -38,6 +39,9 @@ from core.admin.base import (
     utc_time,
     uuid_in,
 )
+from core.admin.periods import period_filter
+
+CastPeriod = period_filter(accepted)
 
 
 class CastList(ChangeList):
@@ -54,7 +58,7 @@ class CastAdmin(ReadOnlyAdmin):
     list_display = ("cast_id", "created", "state_and_why", "spell", "who", "run", "cost", "took")
     list_filter = (
         *("status", newest_values("status_reason", "reason"), CastTroubles),
-        *("spell", "created_at"),
+        *("spell", CastPeriod),
     )
     runtime_filters: ClassVar[list[type[admin.SimpleListFilter]]] = []  # runtimes add theirs
     list_select_related = ("spell", "account", "api_key", "placed_by")

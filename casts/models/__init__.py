@@ -1,5 +1,6 @@
 """What is cast: spells, casts, their events, their artifacts and their callbacks."""
 
+from casts.models.alarm import Alarm, AlarmMessage
 from casts.models.artifact import Artifact, ArtifactContents
 from casts.models.callback import (
     ABOUT_ACCOUNTS,
@@ -35,6 +36,7 @@ from casts.models.spell import (
     standard_ttl,
     valid_schema,
 )
+from casts.models.tally import CastTally, Round, WorkerProcess
 
 __all__ = [
     "ABOUT_ACCOUNTS",
@@ -44,6 +46,8 @@ __all__ = [
     "REPORT",
     "TO_BE_NAMED",
     "AccountPrice",
+    "Alarm",
+    "AlarmMessage",
     "Artifact",
     "ArtifactContents",
     "Callback",
@@ -53,15 +57,18 @@ __all__ = [
     "Cast",
     "CastEvent",
     "CastStatus",
+    "CastTally",
     "IdempotencyRecord",
     "MetadataMark",
     "PriceKind",
     "Priced",
+    "Round",
     "SlotOrder",
     "Spell",
     "SpellHistory",
     "SpellTarget",
     "SpellVersion",
+    "WorkerProcess",
     "endpoint_id",
     "mark_of",
     "message_id",

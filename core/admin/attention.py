@@ -26,6 +26,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
 
 from core.admin.base import admin_link
+from core.brief import Brief
 
 OLDEST = 3  # rows that are shown of each trouble
 LINES = 40  # troubles that are shown of each section
@@ -91,18 +92,38 @@ class Section:
         return max(0, len(self.troubles) - LINES)
 
 
+COUNTS: Brief[Any, int] = Brief(seconds=0)
+
+
+def sections_for(user: User) -> list[Section]:
+    """Return what this user may see."""
+    return [found for path in settings.ATTENTION if (found := import_string(path)(user)) is not None]
+
+
+def broken(sections: Iterable[Section]) -> int:
+    return sum(not trouble.mild for section in sections for trouble in section.troubles)
+
+
+def count(user: Any) -> int | None:
+    """Return how many things need attention as far as this user may see, some seconds old; None: not counted."""
+    if settings.ATTENTION_COUNT_SECONDS <= 0:
+        return None
+    COUNTS.seconds = settings.ATTENTION_COUNT_SECONDS
+    return COUNTS.get(user.pk, lambda: broken(sections_for(user)))
+
+
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Show everything that needs an operator, as far as this user may see it."""
-    sections = [found for path in settings.ATTENTION if (found := import_string(path)(request.user)) is not None]
+    sections = sections_for(request.user)
     troubles = [trouble for section in sections for trouble in section.troubles]
-    broken = sum(not trouble.mild for trouble in troubles)
+    worst = broken(sections)
     context = {
         **admin.site.each_context(request),
-        "title": f"Needs attention ({broken})" if broken else "Needs attention",
+        "title": f"Needs attention ({worst})" if worst else "Needs attention",
         "now": timezone.now(),
-        "broken": broken,
-        "mild": len(troubles) - broken,
+        "broken": worst,
+        "mild": len(troubles) - worst,
         "alarms": [section.alarm for section in sections if section.alarm],
         "sections": sections,
         "troubled": [section for section in sections if section.troubles],

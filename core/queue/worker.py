@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between looks when no wake-up comes
 SWEEP_SECONDS = 600.0
+BEAT_SECONDS = 15.0
 STEPS_AT_ONCE = 8  # of one row, while it is due again as soon as it was stepped; then others get their turn
 
 
@@ -56,6 +57,7 @@ class Worker:
         self.newest = True
         self.upkeep_at = 0.0
         self.sweep_at = 0.0
+        self.beat_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when the steps under way are done. Safe in a signal handler."""
@@ -73,6 +75,7 @@ class Worker:
                     connections.close_all()
                     self.stopping.wait(LOOK_SECONDS)
             logger.info("worker stops", extra={"held": len(self.held)})
+            self.beat()
             while self.held:
                 self.keep_leases()
                 time.sleep(0.05)
@@ -145,11 +148,22 @@ class Worker:
             self.sweep_at = now + SWEEP_SECONDS
             for path in settings.SWEEPS:
                 import_string(path)()
+        if now > self.beat_at and not self.stopping.is_set():
+            self.beat_at = now + BEAT_SECONDS
+            self.beat()
         if now > self.upkeep_at:
             self.upkeep_at = now + LOOK_SECONDS
             close_old_connections()
             for kind in self.kinds:
                 kind.rows().recover()
+
+    def beat(self) -> None:
+        """Say that this worker is alive, or stops; that this can't be said is no reason to stop working."""
+        for path in settings.WORKER_BEATS:
+            try:
+                import_string(path)(self)
+            except Exception:
+                logger.exception("the worker's sign of life failed")
 
     def step(self, kind: Work, row: DueRow) -> None:
         """Step one row on a pool thread; a bug delays that row, never the loop."""

@@ -189,4 +189,4 @@ def test_every_person_s_document_is_kept_as_one():
         if isinstance(f, models.JSONField)
     }
     assert found == ours
-    assert len(documents()) == 18
+    assert len(documents()) == 23
