@@ -301,22 +301,95 @@ def test_the_page_serves_everybody(here: Platform, open_page: OpenPage):
     assert faults(page) == []
 
 
-MAKE_A_VIEWER = """
+LOG_IN = """
 from django.contrib.auth.models import User
 from django.test import Client
 from accounts.models import Account, Membership
-viewer = User.objects.create_user("viewer")
+member = User.objects.create_user("{name}")
 for account in Account.objects.all():
-    Membership.objects.create(account=account, user=viewer, role="viewer")
+    Membership.objects.create(account=account, user=member, role="{role}")
 browser = Client()
-browser.force_login(viewer)
+browser.force_login(member)
 print("sessionid", browser.cookies["sessionid"].value)
 """
 
 
+def logged_in(here: Platform, name: str, role: str) -> dict[str, str]:
+    """Make a member of every account; return the cookie of a session of theirs."""
+    said = here.manage("shell", "-c", LOG_IN.format(name=name, role=role))
+    session = re.findall(r"^sessionid (\w+)$", said, re.M)[-1]
+    return {"name": "sessionid", "value": session, "url": here.url}
+
+
+def test_a_member_cancels_casts_again_and_ends_the_links(here: Platform, open_page: OpenPage):
+    cookie = logged_in(here, "ann", "member")
+    with held(here):
+        first = here.cast("greet", {"name": "Ada"})
+        own = f"{here.url}/casts/{first['cast_id']}/"
+        watched = open_page(own, cookies=[cookie])
+        expect(watched.locator("#connection")).to_have_text("live")
+        plain = open_page(own, cookies=[cookie], java_script_enabled=False)
+        plain.locator("summary", has_text="Cancel").click()
+        plain.get_by_role("button", name="Yes, cancel this cast").click()
+        expect(part(plain, "status")).to_have_text("Cancelled")
+        # By itself, in a window that was open.
+        again = watched.get_by_role("button", name="Cast again")
+        expect(again).to_be_visible()
+        expect(watched.get_by_text("Cancel", exact=True)).to_have_count(0)
+        again.dblclick()
+        watched.wait_for_url(lambda url: url != own)
+        second = watched.url
+        expect(part(watched, "status")).to_have_text("Queued")
+    watched.wait_for_selector(ENDED)
+    expect(watched.get_by_role("button", name="Cast again")).to_be_visible()
+    retries = [
+        one for one in here.call("GET", "/api/v1/casts").json()["results"] if one["retry_of"] == first["cast_id"]
+    ]
+    assert [f"{here.url}/casts/{one['cast_id']}/" for one in retries] == [second]
+
+    link = watched.get_by_label("Link").input_value()
+    visitor = open_page(link, quiet=False)
+    expect(visitor.get_by_text("You came by a link. It opens until")).to_be_visible()
+    expect(visitor.get_by_role("navigation")).to_have_count(0)
+    watched.get_by_text("End all links to it").press("Enter")
+    watched.get_by_role("button", name="Yes, end all links").press("Enter")
+    expect(watched.get_by_text("All links that were handed out are ended.")).to_be_visible()
+    answer = visitor.reload()
+    assert answer is not None
+    assert answer.status == 403
+
+
+HUNDRED_JOBS = """
+from casts.models import Cast
+cast = Cast.objects.get(pk="{cast_id}")
+step = cast.jobs[0]["steps"][1]
+steps = [step | {{"number": n, "name": f"step {{n}}", "conclusion": "success"}} for n in range(12)]
+jobs = [cast.jobs[0] | {{"id": n, "name": f"job {{n}}", "steps": steps}} for n in range(100)]
+Cast.objects.filter(pk=cast.pk).update(jobs=jobs)
+"""
+
+
+def test_steps_of_many_jobs_come_when_they_are_asked_for(here: Platform, open_page: OpenPage):
+    cast = here.ended(here.cast("greet", {"name": "Ada"})["cast_id"])
+    here.manage("shell", "-c", HUNDRED_JOBS.format(cast_id=cast["cast_id"]))
+    page = open_page(cast["progress_url"])
+    expect(page.locator(".job")).to_have_count(100)
+    expect(page.get_by_text("100 jobs: 100 done")).to_be_visible()
+    job = page.locator("#job-91")
+    expect(job.locator(".step")).to_have_count(0)
+    page.locator("#job-3 summary").click()
+    job.locator("summary").press("Enter")
+    expect(job.locator(".step")).to_have_count(12)
+    expect(job).to_have_attribute("open", "")
+    expect(page.locator("#job-3 .step-name").first).to_be_visible()  # it stays as its reader has left it
+    plain = open_page(cast["progress_url"], java_script_enabled=False)
+    plain.locator("#job-92 summary").click()
+    plain.get_by_role("link", name="Show its steps").locator("visible=true").click()
+    expect(plain.locator("#job-92 .step-name").first).to_be_visible()
+
+
 def test_a_viewer_watches_the_status_go_on_and_nothing_else(here: Platform, open_page: OpenPage):
-    session = re.findall(r"^sessionid (\w+)$", here.manage("shell", "-c", MAKE_A_VIEWER), re.M)[-1]
-    cookie = {"name": "sessionid", "value": session, "url": here.url}
+    cookie = logged_in(here, "viewer", "viewer")
     with held(here):
         cast = here.cast("greet", {"name": "Ada Lovelace", "times": 2})
         page = open_page(f"{here.url}/casts/{cast['cast_id']}/", cookies=[cookie])

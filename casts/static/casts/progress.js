@@ -33,6 +33,8 @@ function sayState(cast) {
   const percent = `${cast.progress} %`;
   page.dataset.status = cast.status;
   document.title = `${cast.final ? status : percent} · ${page.dataset.spell}`;
+  const icon = document.querySelector("link[rel=icon]");
+  icon.href = icon.href.replace(/[a-z]+\.svg$/, `${cast.status}.svg`);
   say("status", status);
   say("message", cast.message);
   say("percent", percent);

@@ -52,6 +52,8 @@ export function refresher(page, { seen, written, refused }) {
   }
 
   async function run() {
+    if (fetching) return;
+    clearTimeout(timer);
     timer = null;
     fetching = true;
     wanted = urgent = false;
@@ -76,17 +78,24 @@ export function refresher(page, { seen, written, refused }) {
     timer ??= setTimeout(run, wait);
   }
 
+  // What nobody looks at is not fetched before somebody does.
+  let asleep = false;
+  document.addEventListener("visibilitychange", () => {
+    if (!asleep || document.hidden) return;
+    asleep = false;
+    run();
+  });
+
   return {
     // `now`: without a pause, at the cast's end.
     ask({ now = false } = {}) {
+      asleep = document.hidden && !now;
+      if (asleep) return;
       if (fetching) {
         wanted = true;
         urgent ||= now;
-      } else if (now) {
-        clearTimeout(timer);
-        timer = null;
-        run();
-      } else later(Math.max(0, last + pause - Date.now()));
+      } else if (now) run();
+      else later(Math.max(0, last + pause - Date.now()));
     },
     after: later,
     open(number) {

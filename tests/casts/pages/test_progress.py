@@ -127,6 +127,18 @@ def test_the_page_shows_the_input_unless_the_spell_keeps_it_back(client, api, ca
     assert api.get(f"/casts/{cast.pk}").json()["input"] == {"name": "Ada"}
 
 
+def test_where_it_ran_is_not_told_in_its_jobs_either(client, cast, path, spell):
+    where = f"{cast.run_scope}, step"
+    steps = (JobStep(where, 1, "completed", "failure"), JobStep(where, 2, "in_progress"))
+    jobs = (Job(1, where, "in_progress", steps=steps), Job(2, where, "completed", "failure", steps=steps))
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs))
+    assert where in client.get(path).text
+    Spell.objects.filter(pk=spell.pk).update(show_run=False)
+    page = client.get(path).text
+    assert cast.run_scope not in page
+    assert page.count("***, step") >= 4
+
+
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 def test_a_page_is_read_and_nothing_else(client, path, method):
     assert getattr(client, method)(path).status_code == 405
