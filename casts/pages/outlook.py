@@ -7,12 +7,13 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from casts.pages import catalogue
 from casts.pages.texts import about
 
 
 def outlook_of(shown: dict[str, Any], usual_seconds: float | None, now: dt.datetime) -> dict[str, Any]:
     """Return what the page says of a cast's future; `usual_seconds`: how long a run of its spell usually takes."""
-    usual = f"usually {about(usual_seconds)}" if usual_seconds else ""
+    usual = f"usually {catalogue.about(usual_seconds)}" if usual_seconds else ""
     if shown["final"]:
         return {"text": ""}
     if shown["started_at"] is None:

@@ -20,6 +20,7 @@ from casts.pages import asked, deeds, jobs, outlook, presenter, results, texts, 
 from casts.pages.refusals import refused
 from casts.representation import shown_to
 from casts.runtime import words_of
+from casts.spells import history
 from casts.versions import as_accepted
 from core.errors import SpellError
 from core.times import stamp
@@ -47,12 +48,13 @@ def context_of(request: HttpRequest, reading: Reading) -> dict[str, Any]:
     if by_link:
         shown = links.carrying(request.GET["token"], shown)
     show_input = whole and cast.spell.show_input
+    usual = None if cast.final else history.usual_of(cast)
     return {
         "cast": cast,
         "shown": shown,
         "page": presenter.page_state(shown, now),
         "result": results.result_of(cast, shown),
-        "outlook": outlook.outlook_of(shown, None, now),
+        "outlook": outlook.outlook_of(shown, usual.usual_seconds if usual else None, now),
         "trouble": trouble.trouble_of(shown),
         "asked": asked.asked_of(cast.input, as_accepted(cast).spell.input_schema) if show_input else None,
         "jobs": jobs_of(request, reading, now) if whole else None,

@@ -21,7 +21,7 @@ NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
         (121, 120.0, None, "usually 2 min; this takes longer than usual"),
         (80, None, None, ""),
         (None, 120.0, None, "Usually 2 min, once it has begun."),
-        (None, 9000.0, 3, "Place 3 in line. Usually 2 h 30 min, once it has begun."),
+        (None, 9000.0, 3, "Place 3 in line. Usually 2 h, once it has begun."),
         (None, None, 1, "Next in line."),
     ],
 )

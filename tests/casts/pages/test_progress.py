@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from casts import links
 from casts.lifecycle import moves
-from casts.models import Cast, CastStatus, Spell
+from casts.models import Cast, CastStatus, Spell, SpellHistory
 from casts.runtime import Job, JobStep, Observation
 from core.ids import uuid7
 from tests.casts.conftest import claim
@@ -125,6 +126,18 @@ def test_the_page_shows_the_input_unless_the_spell_keeps_it_back(client, api, ca
     assert "Ada" not in client.get(path).text
     assert '<h2 id="input"' not in client.get(path).text
     assert api.get(f"/casts/{cast.pk}").json()["input"] == {"name": "Ada"}
+
+
+def test_the_page_says_what_is_usual_and_what_is_left(client, cast, path, spell):
+    assert told(client, path, "outlook") is None
+    SpellHistory.objects.create(spell=spell, casts=5, succeeded=5, usual_seconds=120, entry=0, ends=[])
+    assert told(client, path, "outlook") == "Usually 2 min, once it has begun."
+    steps = (JobStep("Stir", 1, "in_progress", started_at=timezone.now()),)
+    job = Job(1, "cast", "in_progress", steps=steps)
+    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=(job,)))
+    assert told(client, path, "outlook") == "usually 2 min, about 2 min left"
+    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="x", message="x", charge=True)
+    assert told(client, path, "outlook") is None
 
 
 def test_where_it_ran_is_not_told_in_its_jobs_either(client, cast, path, spell):
