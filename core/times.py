@@ -1,4 +1,4 @@
-"""Times as the API writes them."""
+"""Times as the API writes them, and spans as people read them."""
 
 import datetime as dt
 
@@ -6,3 +6,15 @@ import datetime as dt
 def stamp(moment: dt.datetime | None) -> str | None:
     """Return a time in RFC 3339, in UTC and milliseconds, as the whole API writes it."""
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+
+
+def spoken(span: dt.timedelta) -> str:
+    """Return a span in whole units."""
+    seconds = int(span.total_seconds())
+    if seconds < 1:
+        return "under 1 s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -69,6 +69,7 @@ application = behind(
     gate(signed=SIGNED, page=too_many),
     short_targets,
     bounded_bodies(BODIES),
-    under("/api/", behind(streams, app=api)),
+    streams,
+    under("/api/", api),
     app=PageHandler(),
 )

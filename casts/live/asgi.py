@@ -18,7 +18,7 @@ from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from casts.live import holding
+from casts.live import holding, members
 from casts.live.hub import Subscriber, hub, stream
 from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
 from casts.paths import CastIdConverter
@@ -36,7 +36,9 @@ PATH = re.compile(r"/api/v1/casts/([^/\0]+)/events")  # as in casts.api.urls
 
 def asks_for_events(scope: Scope) -> bool:
     """Return whether to serve a request here; Django answers other methods, and queries that are not ASCII."""
-    return scope["method"] == "GET" and scope["query_string"].isascii() and PATH.fullmatch(scope["path"]) is not None
+    if scope["method"] != "GET" or not scope["query_string"].isascii():
+        return False
+    return PATH.fullmatch(scope["path"]) is not None or members.PATH.fullmatch(scope["path"]) is not None
 
 
 def streams(app: App) -> App:
@@ -94,7 +96,7 @@ async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, Stream
     set_script_prefix(get_script_prefix(scope))
     request = ASGIRequest(scope, BytesIO())
     number = number_request(request.headers.get("X-Request-Id", ""))
-    access.note(route="api:cast-events")
+    access.note(route="home-events" if members.PATH.fullmatch(scope["path"]) else "api:cast-events")
     start: StreamStart | None = None
     response: Response
     try:
@@ -115,6 +117,8 @@ async def answer(scope: Scope, subscriber: Subscriber) -> tuple[Response, Stream
 
 async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | None:
     """Subscribe, then return what the stream begins with, None if nothing will come; raise SpellError."""
+    if (listed := members.PATH.fullmatch(request.path_info)) is not None:
+        return await members.open_list(request, int(listed[1]), subscriber)
     found = PATH.fullmatch(request.path_info)
     assert found is not None
     cast_id = CastIdConverter().to_python(found[1])

@@ -13,7 +13,7 @@ from casts import disclosure
 from casts.access import Reach
 from casts.lifecycle.events import ENDED_BY
 from casts.links import Link, token_again, token_for, with_links, without_tokens
-from casts.live.grants import ByKey, ByLink, Grant, Refused
+from casts.live.grants import ByKey, ByLink, BySession, Grant, Refused
 from casts.models import CastEvent
 
 RETRY_FRAME = b"retry: 2000\n\n"  # milliseconds until EventSource reconnects
@@ -40,6 +40,19 @@ class Frame(NamedTuple):
         if grant is not None and grant.reach == Reach.ALL:
             return self.by_session
         return message(self.seq, self.status or {})
+
+
+class News(NamedTuple):
+    """What has changed in an account's list of casts, as the streams of its members get it."""
+
+    seq: int  # of this process; a list is not resumed, but read anew
+    whole: bytes
+    status: bytes  # for who may not read what is in the casts
+    final: bool = False
+
+    def told_to(self, grant: Grant | None) -> bytes:
+        """Return what a stream is sent that was let in so."""
+        return self.whole if isinstance(grant, BySession) and grant.reach == Reach.ALL else self.status
 
 
 # No ends of a line in SSE, but for clients that split lines as Unicode does (Python's splitlines).
@@ -74,9 +87,13 @@ def frame_of(event: CastEvent, mask: disclosure.Mask | None) -> Frame:
 
 
 def message(seq: int, data: disclosure.Data) -> bytes:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(LINE_ENDS)
     # Without a name, so that `onmessage` gets it.
-    return f"id: {seq}\ndata: {text}\n\n".encode()
+    return f"id: {seq}\n".encode() + data_line(data)
+
+
+def data_line(data: disclosure.Data) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(LINE_ENDS)
+    return f"data: {text}\n\n".encode()
 
 
 def goodbye(refused: Refused | None) -> bytes:

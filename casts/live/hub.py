@@ -25,8 +25,9 @@ from django.db.models import QuerySet
 
 from casts.lifecycle import moves
 from casts.live import grants, holding
-from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, frames_of, goodbye
+from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, News, frames_of, goodbye
 from casts.live.grants import Grant, Refused
+from casts.live.lists import Lists
 from casts.live.window import Window
 from casts.models import CastEvent
 from core.queue import wakeups
@@ -46,11 +47,11 @@ class Subscriber:
     __slots__ = ("_wake", "closed", "counts", "ends_at", "frames", "grant", "refused", "topic", "write")
 
     def __init__(self) -> None:
-        self.topic: uuid.UUID | None = None  # the cast it is told of
+        self.topic: uuid.UUID | int | None = None  # the cast, or the account's list of casts, that it is told of
         self.grant: Grant | None = None  # what it was let in by; None before it is known
         self.counts: tuple[holding.Count, ...] = ()  # what it is counted in, while it is open
         self.ends_at = math.inf  # time.monotonic(); when it is to reconnect
-        self.frames: Sequence[Frame] = ()  # no list of its own while it waits
+        self.frames: Sequence[Frame | News] = ()  # no list of its own while it waits
         self.closed = False
         self.refused: Refused | None = None  # why it was closed; None: so that it reconnects
         self.write: Callable[[bytes], None] | None = None  # puts bytes on the wire, for a stream that waits
@@ -64,7 +65,7 @@ class Subscriber:
             else:
                 self.deliver(())
 
-    def deliver(self, frames: Iterable[Frame]) -> None:
+    def deliver(self, frames: Iterable[Frame | News]) -> None:
         self.frames = (*self.frames, *frames)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
@@ -77,7 +78,7 @@ class Subscriber:
             self.frames = ()
         self.deliver(())
 
-    async def next(self) -> Sequence[Frame]:
+    async def next(self) -> Sequence[Frame | News]:
         """Return the frames that have come, after waiting for some; none after a heartbeat or once it is closed."""
         if not self.frames and not self.closed:
             self._wake = asyncio.get_running_loop().create_future()
@@ -101,6 +102,7 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.topics: dict[uuid.UUID, Topic] = {}
+        self.lists = Lists(loop)
         self.stopping = False
         self._window: Window | None = None
         self._look_at = 0.0  # time.monotonic(); when to look without having been told
@@ -122,12 +124,7 @@ class Hub:
             self.remove(subscriber)
 
     def add(self, cast_id: uuid.UUID, subscriber: Subscriber) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
-            self._thread.start()
-            self._heartbeat()
-        if self.stopping:  # a stream that opens now is to end at once as well
-            subscriber.close()
+        self._begin(subscriber)
         if (topic := self.topics.get(cast_id)) is None:
             topic = self.topics[cast_id] = Topic()
             self._arrived.append(cast_id)
@@ -136,39 +133,65 @@ class Hub:
         subscriber.topic = cast_id
         topic.subscribers.add(subscriber)
 
+    def add_to_list(self, account_id: int, subscriber: Subscriber) -> None:
+        """Have a subscriber be told what becomes of all casts of an account, and first how the newest are."""
+        self._begin(subscriber)
+        self.lists.add(account_id, subscriber)
+        if self._listener is not None:
+            self._look_at = 0.0
+            self._listener.interrupt()
+
+    def _begin(self, subscriber: Subscriber) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
+            self._thread.start()
+            self._heartbeat()
+        if self.stopping:  # a stream that opens now is to end at once as well
+            subscriber.close()
+
     def remove(self, subscriber: Subscriber) -> None:
         holding.release(subscriber)
         cast_id, subscriber.topic = subscriber.topic, None  # None before: it was removed already
-        if cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
+        if isinstance(cast_id, int):
+            self.lists.remove(cast_id, subscriber)
+        elif cast_id is not None and (topic := self.topics.get(cast_id)) is not None:
             topic.subscribers.discard(subscriber)
             if not topic.subscribers:
                 del self.topics[cast_id]
 
     def stop(self) -> None:
         self.stopping = True
-        for topic in self.topics.values():
-            for subscriber in topic.subscribers:
-                subscriber.close()
+        for subscriber in self._subscribers():
+            subscriber.close()
         if self._listener is not None:  # so that its thread ends now and not only with its next look
             self._listener.interrupt()
 
     def _heartbeat(self) -> None:
         # One timer for all streams: ten thousand of their own would cost more than the streams.
         self._beat = self.loop.call_later(settings.STREAM_HEARTBEAT_SECONDS, self._heartbeat)
-        for topic in self.topics.values():
-            for subscriber in topic.subscribers:
-                subscriber.beat()
+        for subscriber in self._subscribers():
+            subscriber.beat()
+
+    def _subscribers(self) -> Iterator[Subscriber]:
+        # Copies, each made in one go: the hub's thread asks, too, while the event loop changes these.
+        for topic in self.topics.copy().values():
+            yield from topic.subscribers.copy()
+        for members in self.lists.topics.copy().values():
+            yield from members.copy()
 
     def _listen(self) -> None:
         listener = self._listener = wakeups.listener(wakeups.NEWS)
         while not self.stopping and not self.loop.is_closed():
             try:
-                sleep = max(0.0, min(self._look_at, self._check_at) - time.monotonic())
+                sleep = max(0.0, min(self._look_at, self._check_at, self.lists.due) - time.monotonic())
                 told = listener.wait(min(sleep, TELL_AGAIN) if self._arrived else sleep)
                 if told is None or time.monotonic() >= self._look_at:  # anything may have come
                     self._look()
                 else:
-                    self._read({uuid.UUID(t) for t in told})
+                    news = {uuid.UUID(t) for t in told}
+                    self._read(news)
+                    self.lists.told(news)
+                self.lists.read()
                 self._tell_watched()
                 if time.monotonic() >= self._check_at:
                     self._check()
@@ -197,6 +220,7 @@ class Hub:
         ]
         for some in _chunks(unseen, READ_AT_ONCE):
             self._hand_over(CastEvent.objects.filter(pk__in=some))
+        self.lists.looked((cast_id, seq) for _, cast_id, seq in newer)
         self.window.advance(max((pk for pk, _, _ in newer), default=0))
 
     def _read(self, cast_ids: set[uuid.UUID]) -> None:
@@ -229,8 +253,7 @@ class Hub:
     def _check(self) -> None:
         """End the streams and waits whose time is over, or whose caller may not read any more."""
         self._check_at = time.monotonic() + settings.STREAM_ACCESS_SECONDS
-        # Copies, each made in one go: the event loop changes these meanwhile.
-        open_now = [one for topic in self.topics.copy().values() for one in topic.subscribers.copy()]
+        open_now = list(self._subscribers())
         if over := [(one, None) for one in open_now if one.ends_at <= self._check_at]:
             self.loop.call_soon_threadsafe(self._close, over)  # before the database is asked, which may be away
         refused = grants.refused({one.grant for one in open_now if one.grant is not None})
@@ -275,7 +298,7 @@ def end_of_stream() -> float:
     return time.monotonic() + settings.STREAM_MAX_SECONDS * random.uniform(0.8, 1)  # noqa: S311
 
 
-async def stream(subscriber: Subscriber, first: Sequence[Frame], *, after: int) -> AsyncIterator[bytes]:
+async def stream(subscriber: Subscriber, first: Sequence[Frame | News], *, after: int) -> AsyncIterator[bytes]:
     """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
     subscriber.ends_at = end_of_stream()
     yield RETRY_FRAME

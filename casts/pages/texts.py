@@ -7,20 +7,15 @@ from math import ceil
 
 from django.utils.dateparse import parse_datetime
 
+from core.times import spoken
+
 
 def duration(since: str, until: str | None, now: dt.datetime) -> str:
     """Return the time from `since` to `until` (None: to now), in whole units."""
     begin, end = parse_datetime(since), parse_datetime(until) if until else now
     assert begin is not None
     assert end is not None
-    seconds = int((end - begin).total_seconds())
-    if seconds < 1:
-        return "under 1 s"
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    return spoken(end - begin)
 
 
 def about(seconds: float) -> str:

@@ -6,6 +6,7 @@ from django.urls import path
 
 from accounts.pages.urls import later
 from casts import paths  # noqa: F401 - registers the converters
+from casts.live import members
 from casts.pages import deeds
 from casts.pages.home import home
 from casts.pages.progress import progress
@@ -17,6 +18,7 @@ urlpatterns = [
     path("spells/", spells, name="spells-page"),
     path("spells/<str:spell_key>/", spell, name="spell-page"),
     path("home/", home, name="home"),
+    path("home/<int:account_id>/events", members.events, name="home-events"),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("casts/<any_uuid:cast_id>/cancel/", deeds.cancel, name="cast-page-cancel"),
     path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),

@@ -89,6 +89,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "billing:topup": {"topup_id": str(topup.pk)},
             "billing:topup-cancel": {"topup_id": str(topup.pk)},
             "cast-page": of_cast,
+            "home-events": {"account_id": account.pk},
             "account-members": {"account_id": account.pk},
             "account-members-one": {"account_id": account.pk, "user_id": looked_at.pk},
             "spell-page": {"spell_key": stored_spell(key="own", name="Own", account=account).key},

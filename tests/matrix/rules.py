@@ -85,6 +85,14 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Follower:
+    """A member of the account with a session, of whatever role. A program is not redirected."""
+
+    def answer(self, who: Identity) -> str:
+        return UNKNOWN if who.user is None else IN if who.role else FORBIDDEN
+
+
+@dataclass(frozen=True)
 class Staff:
     """Staff with one of these permissions; nobody at all if there are none."""
 
@@ -108,7 +116,7 @@ class Superuser:
         return IN if who.everything else FORBIDDEN if who.staff else LOGIN
 
 
-Need = Open | Key | Reader | LoggedIn | Member | Staff | Superuser
+Need = Open | Key | Reader | LoggedIn | Member | Follower | Staff | Superuser
 API: dict[str, dict[str, Need]] = {
     "api:cast-create": {"POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
     "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
@@ -172,6 +180,7 @@ PAGES: dict[str, dict[str, Need]] = {
         "GET": Member(("owner", "admin", "member", "viewer")),
         "POST": Member(("owner", "admin", "member", "viewer")),
     },
+    "home-events": {"GET": Follower()},
     "account": {"GET": LoggedIn()},
     "sessions": {"GET": LoggedIn(), "POST": LoggedIn()},
     "money-accounts": {"GET": LoggedIn()},

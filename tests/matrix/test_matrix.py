@@ -78,12 +78,12 @@ METHOD_FIRST = {
     *RESULTS,
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
-    *("money", "money-accounts", "money-to-stripe"),
+    *("money", "money-accounts", "money-to-stripe", "home-events"),
     *("account-members", "account-members-one"),
     *("problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }
-NO_HEAD = {"api:cast-events"}
+NO_HEAD = {"api:cast-events", "home-events"}
 # What pages elsewhere may ask by link, after a browser has asked with OPTIONS (CORS).
 BY_PAGES = {"api:cast-artifact", "api:cast-events", *RESULTS}
 # Views of pages that look at the person first.

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Membership, Role
+from accounts import keys
+from accounts.models import Account, Membership, Role
 from casts import links
+from casts.lifecycle import moves
+from casts.models import Cast, CastStatus
 from tests.accounts.people import PASSWORD, browser, log_in, set_up_app
+from tests.casts.conftest import accept_cast, claim
 
 
 @pytest.fixture
@@ -16,23 +25,119 @@ def ann(django_user_model: Any) -> Any:
     return django_user_model.objects.create_user("ann", password=PASSWORD)
 
 
-def test_members_find_their_accounts_and_newest_casts(ann, cast, account, django_user_model, make_cast):
-    client = browser()
-    log_in(client)
+@pytest.fixture
+def member(ann: Any, account: Account) -> Membership:
+    return Membership.objects.create(account=account, user=ann, role=Role.MEMBER)
+
+
+@pytest.fixture
+def client(ann: Any) -> Client:
+    found = Client()
+    found.force_login(ann)
+    return found
+
+
+def shown(client: Client, query: str = "") -> list[str]:
+    """Return the ids of the casts that the page lists."""
+    answer = client.get(f"/home/{query}")
+    assert answer.status_code == 200
+    return re.findall(r'id="cast-([0-9a-f-]+)"', answer.text)
+
+
+def ids(*casts: Cast) -> list[str]:
+    return [str(cast.pk) for cast in casts]
+
+
+def test_who_has_no_account_and_who_has_an_empty_one_see_what_to_do(ann, client, account):
     assert "not a member of any account" in client.get("/home/").text
-    Membership.objects.create(account=account, user=ann, role=Role.VIEWER)
-    page = client.get("/home/").text
-    assert f"/casts/{cast.pk}/" in page
-    assert "Unseen University" in page
-    assert "viewer" in page
-    for _ in range(10):
-        make_cast()
-    assert f"/casts/{cast.pk}/" not in client.get("/home/").text
-    stranger = browser()
-    django_user_model.objects.create_user("bob", password=PASSWORD)
-    log_in(stranger, "bob")
-    assert "Unseen University" not in stranger.get("/home/").text
+    place = Membership.objects.create(account=account, user=ann, role=Role.MEMBER)
+    assert "Nothing was cast yet" in client.get("/home/").text
+    assert client.get("/").headers["Location"] == "/home/"
+    Membership.objects.filter(pk=place.pk).update(role=Role.VIEWER)
+    assert "As a viewer" in client.get("/home/").text
     assert browser().get("/home/").headers["Location"] == "/login/?next=/home/"
+    other = Account.objects.create(name="Others").pk
+    assert client.get(f"/home/?account={other}").status_code == 404
+
+
+def test_members_find_casts_and_page_through_them(member, client, make_cast, make_spell, account, api_key, monkeypatch):
+    monkeypatch.setattr("casts.rows.SHOWN", 2)
+    bake = make_spell("bake", name="Bake a cake")
+    first = make_cast(metadata={"order": "A 17"})
+    time.sleep(0.002)  # ids sort by milliseconds
+    second = make_cast(spell=bake)
+    time.sleep(0.002)
+    third = accept_cast(account=account, placed_by=member.user, spell=bake, input={})
+    theirs = Account.objects.create(name="Others")
+    foreign = make_cast(account=theirs, api_key=keys.create(theirs, name="k", scopes=["casts:read"])[0])
+    moves.end(claim(first), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
+    for query, expected in {
+        "": [third, second],
+        f"?older={second.pk}": [first],
+        f"?newer={first.pk}": [third, second],
+        f"?newer={third.pk}": [third, second],  # there is nothing newer
+        "?older=nonsense": [third, second],
+        "?status=failed": [first],
+        "?status=open&spell=bake": [third, second],
+        "?mine=1": [third],
+        "?since=today": [third, second],
+        "?q=cake": [third, second],
+        f"?q={str(first.pk)[:35]}": [first],
+        f"?q={str(second.pk).upper()}": [second],
+        f"?q={foreign.pk}": [],
+        "?q=order%3DA+17": [first],
+        "?q=order%3D17": [],
+        "?q=a+17": [first],
+        "?q=ann": [third],
+        "?q=tests": [second, first],  # the key's name
+        "?q=%00": [third, second],
+        "?q=%25": [],
+        "?q=ann&status=failed": [],
+        "?spell=none": [],
+        "?status=none&since=ever": [third, second],
+    }.items():
+        assert shown(client, query) == ids(*expected), query
+    page = client.get("/home/?status=open&older=" + str(third.pk)).text
+    assert f"status=open&amp;newer={second.pk}" in page
+    assert "0.05" in client.get("/home/").text  # what is held
+
+
+def test_a_viewer_sees_that_casts_exist_and_searches_nothing_that_is_in_them(member, client, make_cast):
+    Membership.objects.update(role=Role.VIEWER)
+    cast = make_cast(metadata={"order": "secret-17"})
+    page = client.get("/home/")
+    assert str(cast.pk) in page.text
+    assert not [word for word in ("secret-17", "key tests", "Spent") if word in page.text]
+    for query in ("?q=secret", "?q=order%3Dsecret-17", "?q=tests"):
+        assert shown(client, query) == []
+    assert shown(client, "?q=greet") == ids(cast)
+
+
+def test_what_callers_and_people_wrote_is_text(member, client, make_cast, make_spell, api_key):
+    evil = '"><script>alert(1)</script>'
+    api_key.name = evil
+    api_key.save()
+    make_cast(metadata={evil[:40]: evil}, spell=make_spell("evil", name=evil))
+    page = client.get("/home/", {"q": evil})
+    assert "<script>alert" not in page.text
+    assert page.text.count("&lt;script&gt;alert") >= 4
+
+
+def test_the_queries_are_as_many_for_five_thousand_casts_as_for_one(member, client, make_cast, settings):
+    def asked(query: str) -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as found:
+            assert client.get(f"/home/{query}").status_code == 200
+        return len(found)
+
+    cast = make_cast(metadata={"order": "17"})
+    queries = ("", "?q=17", "?q=order%3D17", "?status=open&mine=1", f"?q={cast.pk}")
+    few = [asked(query) for query in queries]
+    values = {f.attname: getattr(cast, f.attname) for f in Cast._meta.concrete_fields if f.attname != "id"}
+    Cast.objects.bulk_create(Cast(**values) for _ in range(5000))
+    assert [asked(query) for query in queries] == few
+    assert max(few) <= 14
 
 
 def test_the_api_reads_no_session_without_the_required_factor(ann, cast, account, settings):
