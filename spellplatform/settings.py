@@ -319,7 +319,6 @@ INSTALLED_APPS = [
     "csp",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -477,8 +476,6 @@ SPECTACULAR_SETTINGS = {
         "PriceKindEnum": "casts.models.PriceKind",
         "TopUpStateEnum": "payments.models.TopUp.State",
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 LOGGING_CONFIG = "spellplatform.logging.configure"

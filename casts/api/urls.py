@@ -1,30 +1,13 @@
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.urls import path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts.api import audit, keys, usage
 from casts import paths  # noqa: F401 - registers the converters
-from casts.api import budget, bundle, casts, downloads, openapi, previews, results, spells
+from casts.api import budget, bundle, casts, downloads, openapi, previews, reference_page, results, spells
 from casts.callbacks import views as callback_views
 from casts.live import waiting
-from core.api.headers import NOWHERE
-from core.api.problems import problem
-from core.db.threads import offloaded, rendered
+from core.db.threads import offloaded
 
 app_name = "api"
-# Our own scripts and styles, and none from elsewhere; the page sets a few styles on its elements.
-DOCS_CSP = f"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; {NOWHERE}"
-
-
-def docs(request: HttpRequest) -> HttpResponseBase:
-    if request.method not in ("GET", "HEAD"):
-        return problem(405, "METHOD_NOT_ALLOWED", "Read the page with GET.", headers={"Allow": "GET, HEAD"})
-    response = rendered(SpectacularSwaggerSplitView.as_view(url_name="api:schema"), request)
-    response.headers["Content-Security-Policy"] = DOCS_CSP
-    return response
-
-
 urlpatterns = [
     path("cast", waiting.waitable(casts.CreateCast.as_view()), name="cast-create"),
     path("casts", waiting.waitable(casts.Casts.as_view()), name="casts"),
@@ -81,5 +64,5 @@ urlpatterns = [
         name="callback-replay",
     ),
     path("schema", openapi.schema, name="schema"),
-    path("docs", offloaded(docs), name="docs"),
+    path("docs", offloaded(reference_page.docs), name="docs"),
 ]

@@ -624,7 +624,6 @@ class Story:
             path = page["next"] and page["next"].removeprefix("http://testserver/api/v1")
         for status in CastStatus.values:
             self.ask("GET", f"/casts?status={status}&page_size=1", what=f"the newest that is {status}")
-        self.recorder.ask("GET", "/api/v1/docs", what="the page to try it")
 
     def find_no_billing(self) -> None:
         """An installation that takes no money has nothing of it, whatever is asked."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from urllib.parse import quote, urlsplit
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 
 from accounts import budget, keys
 from accounts.models import Account
+from casts.api import reference
 from casts.lifecycle import moves
 from casts.models import Cast, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Job, JobStep, Observation
@@ -321,8 +324,14 @@ def test_the_description_knows_every_field_that_a_cast_shows(api, cast):
     assert set(described["CastOut"]["properties"]["status"].get("enum", CastStatus.values)) == set(CastStatus.values)
 
 
-def test_the_page_to_try_it_comes_from_us_alone(db):
+def test_the_reference_has_each_operation_with_its_example_and_nothing_from_elsewhere(db):
     answer = Api(None).get("/docs")
     assert answer.status_code == 200
-    assert "/static/drf_spectacular_sidecar/" in answer.text
-    assert "https://" not in answer.text
+    for name, one in reference.OPERATIONS.items():
+        assert f'id="{name}"' in answer.text
+        assert escape(one.summary) in answer.text
+    assert "$BASE/api/v1/cast" in answer.text
+    assert "script-src" not in answer["Content-Security-Policy"]
+    assert "default-src 'self'" in answer["Content-Security-Policy"]
+    linked = re.findall(r'(?:src|href)="([^"#]+)"', answer.text)
+    assert {link for link in linked if not link.startswith(("/", "data:"))} == set()
