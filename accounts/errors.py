@@ -21,6 +21,18 @@ class TooManyKeys(SpellError):
     code, status, title = "TOO_MANY_KEYS", 409, "Too many API keys"
 
 
+class KeyNotRotated(SpellError):
+    """A key that has ended, or was replaced before."""
+
+    code, status, title = "KEY_NOT_ROTATED", 409, "API key not rotated"
+
+
+class KeyMadeBefore(SpellError):
+    """A form that makes a key was sent twice."""
+
+    code, status, title = "CONFLICT", 409, "Conflict"
+
+
 class TooManyOpenCasts(SpellError):
     """The account has as many open casts as it may."""
 

@@ -10,15 +10,16 @@ import hashlib
 import hmac
 import secrets
 import string
+import uuid
 import zlib
 from collections.abc import Iterable
 
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import principals
-from accounts.errors import TooManyKeys
-from accounts.models import Account, ApiKey, usual_scopes
+from accounts import budget, principals
+from accounts.errors import KeyNotRotated, TooManyKeys
+from accounts.models import Account, ApiKey, BudgetScope, usual_scopes
 from accounts.principals import Principal
 from core import access, limits, shares
 from core.db.compiled import Param, Select
@@ -63,10 +64,11 @@ def create(
     spell_keys: list[str] | None = None,
     expires_at: dt.datetime | None = None,
     by: Principal | None = None,
+    form: uuid.UUID | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key; return its row and the secret, which can't be read again. Raise ValidationError on bad scopes.
 
-    `by`: who makes it, which the key remembers.
+    `by`: who makes it, which the key remembers. `form`: the number of the form that asked for it.
     """
     body = KEY_MARK + "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARS))
     secret = body + tail(body)
@@ -80,6 +82,7 @@ def create(
         expires_at=expires_at,
         created_by_key=by.key if by else None,
         created_by_user=by.user if by else None,
+        form=form,
     )
     key.full_clean()
     key.save(force_insert=True)
@@ -175,9 +178,7 @@ def create_below(
         # Whoever revokes it and all that it made waits for this row, and then finds the new key.
         maker = ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("account").get(pk=maker.pk)
         check_usable(maker)
-        valid = ApiKey.objects.filter(account=maker.account, revoked_at=None).exclude(expires_at__lte=timezone.now())
-        if valid.count() >= limits.KEYS:
-            raise TooManyKeys(f"An account has {limits.KEYS} valid keys at most; revoke one first.")
+        check_room(maker.account)
         scopes = list(maker.scopes) if scopes is None else scopes
         if excess := [scope for scope in scopes if scope not in maker.scopes]:
             raise Forbidden(f"Your key has not the scope(s) {', '.join(excess)}, so it can't give them away.")
@@ -195,3 +196,47 @@ def create_below(
             expires_at=expires_at,
             by=principals.of_key(maker),
         )
+
+
+def check_room(account: Account) -> None:
+    """Raise TooManyKeys."""
+    valid = ApiKey.objects.filter(account=account, revoked_at=None).exclude(expires_at__lte=timezone.now())
+    if valid.count() >= limits.KEYS:
+        raise TooManyKeys(f"An account has {limits.KEYS} valid keys at most; revoke one first.")
+
+
+def rotate(old: ApiKey, *, overlap: dt.timedelta, by: Principal) -> tuple[ApiKey, str]:
+    """Replace a key by a new one with the same rights, and let the old one expire after `overlap`; once for each key.
+
+    A key that asks makes the new one, which can do no more than it and is its descendant: whoever stole a key does
+    not get rid of what revokes it. The old key's descendants stay its own. A cap of the key is the new one's too, and
+    counts from nothing. Raise KeyNotRotated, and what `create_below` raises.
+    """
+    with transaction.atomic():
+        rows = [old.pk] if by.key is None else [old.pk, by.key.pk]
+        locked = ApiKey.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=rows).order_by("pk")
+        old = next(key for key in locked.select_related("account") if key.pk == old.pk)
+        check_rotates(old)
+        rights = {"scopes": old.scopes, "spell_keys": old.spell_keys, "expires_at": old.expires_at}
+        if by.key is not None:
+            made = create_below(by.key, name=old.name, **rights)
+        else:
+            check_room(old.account)
+            made = create(old.account, name=old.name, by=by, **rights)
+        ends = timezone.now() + overlap
+        old.replaced_by, old.expires_at = made[0], ends if old.expires_at is None else min(old.expires_at, ends)
+        old.save(update_fields=["replaced_by", "expires_at"])
+        cap = budget.cap_of(old.account, scope=BudgetScope.KEY, ref=str(old.pk))
+        if cap is not None:
+            budget.set_cap(old.account, cap_cents=cap, scope=BudgetScope.KEY, ref=str(made[0].pk))
+    return made
+
+
+def check_rotates(key: ApiKey) -> None:
+    """Raise KeyNotRotated."""
+    if key.revoked_at is not None:
+        raise KeyNotRotated("This API key was revoked, so there is nothing to rotate. Make a new one.")
+    if key.replaced_by_id is not None:
+        raise KeyNotRotated(f"This API key was rotated before: rotate key {key.replaced_by_id}, which took its place.")
+    if not key.usable:
+        raise KeyNotRotated("This API key has expired, so there is nothing to rotate. Make a new one.")

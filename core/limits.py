@@ -94,6 +94,7 @@ FILTERS = limit(60, "parameters", "Lists", "a list's query", INVALID)
 KEY_NAME_CHARS = limit(100, "characters", "API keys", "`name`", INVALID)
 KEY_SPELLS = limit(100, "spells", "API keys", "`spell_keys`", INVALID)
 KEYS = limit(500, "keys", "API keys", "valid keys of an account", "409 `TOO_MANY_KEYS`")
+KEY_OVERLAP_SECONDS = limit(7 * 86_400, "seconds", "API keys", "`overlap_seconds` of a rotation", INVALID)
 KEYS_SHOWN = limit(1000, "keys", "API keys", "the list of keys", "the oldest are left out")
 
 INVITATIONS_PER_ACCOUNT = limit(50, "mails", "Members", "invitations of an account within a day", "refused in words")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import keys
+from accounts import key_acts, keys
 from accounts.api.authentication import ApiRequest
-from accounts.audit import log
 from accounts.errors import KeyNotFound
 from accounts.models import SCOPES, ApiKey
 from core import limits
-from core.api.fields import FewList, StrictCharField, StrictSerializer
+from core.api.fields import FewList, StrictCharField, StrictIntegerField, StrictSerializer
 from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
@@ -45,6 +43,14 @@ class NewKey(StrictSerializer):
         return moment
 
 
+class NewRotation(StrictSerializer):
+    """How a key is rotated."""
+
+    overlap_seconds = StrictIntegerField(
+        min_value=0, max_value=limits.KEY_OVERLAP_SECONDS, default=86_400, help_text="How long the old key still works."
+    )
+
+
 class KeyMaker(serializers.Serializer[Any]):
     """Who made a key: another key, or a person."""
 
@@ -66,6 +72,9 @@ class KeyOut(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+    replaced_by = serializers.IntegerField(
+        source="replaced_by_id", allow_null=True, help_text="The key that took its place when it was rotated."
+    )
 
     @extend_schema_field(KeyMaker(allow_null=True))
     def get_created_by(self, key: ApiKey) -> dict[str, Any] | None:
@@ -113,9 +122,7 @@ class Keys(APIView):
         """Make a key. It can do no more than the key that makes it."""
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
-        with transaction.atomic():
-            key, secret = keys.create_below(request.auth, **body.validated_data)
-            log.record(request.user, "key.create", key, after=facts_of(key))
+        key, secret = key_acts.make_below(request.user, request.auth, **body.validated_data)
         return Response({**KeyOut(key).data, "secret": secret}, status=201)
 
 
@@ -132,24 +139,33 @@ class OneKey(APIView):
     def delete(self, request: ApiRequest, key_id: int) -> Response:
         """Revoke a key, at once and for good. 204, or 200 where there are keys that were made with it."""
         descendants = wants_descendants(request)
-        key = request.auth.account.api_keys.filter(pk=key_id).first()
-        if key is None:
-            raise KeyNotFound(f"There is no API key {key_id} in this account.")
-        if descendants:
-            with transaction.atomic():
-                done = [one.pk for one in keys.revoke_with_descendants([key])]
-                log.record(request.user, "key.revoke", key, after={"revoked": done})
-            return Response({"revoked": len(done), "descendants_left": 0})
-        with transaction.atomic():
-            revoked = keys.revoke(key)
-            log.record(request.user, "key.revoke", key, after={"revoked": [key.pk] if revoked else []})
-        if left := len(keys.usable_below([key])):
-            return Response({"revoked": int(revoked), "descendants_left": left})
+        key = key_of(request, key_id)
+        revoked = len(key_acts.revoke(request.user, key, descendants=descendants))
+        left = 0 if descendants else len(keys.usable_below([key]))
+        if descendants or left:
+            return Response({"revoked": revoked, "descendants_left": left})
         return Response(status=204)
 
 
-def facts_of(key: ApiKey) -> dict[str, Any]:
-    return {name: getattr(key, name) for name in ("name", "prefix", "scopes", "spell_keys", "expires_at")}
+class Rotation(APIView):
+    scopes = {"POST": "keys"}
+
+    @extend_schema(operation_id="rotate_key", request=NewRotation, responses={201: KeyMade, **PROBLEMS})
+    def post(self, request: ApiRequest, key_id: int) -> Response:
+        """Replace a key by a new one with the same rights. The old one works on for a while, and then expires."""
+        body = NewRotation(data=request.data)
+        body.is_valid(raise_exception=True)
+        overlap = dt.timedelta(seconds=body.validated_data["overlap_seconds"])
+        key, secret = key_acts.rotate(request.user, key_of(request, key_id), overlap=overlap)
+        return Response({**KeyOut(key).data, "secret": secret}, status=201)
+
+
+def key_of(request: ApiRequest, key_id: int) -> ApiKey:
+    """Raise KeyNotFound."""
+    key = request.auth.account.api_keys.filter(pk=key_id).first()
+    if key is None:
+        raise KeyNotFound(f"There is no API key {key_id} in this account.")
+    return key
 
 
 def wants_descendants(request: ApiRequest) -> bool:

@@ -87,14 +87,18 @@ class Ways:
 
     @cached_property
     def here(self) -> Membership | None:
-        """Return the user's place in the account that the page's address names."""
+        """Return the user's place in the account that the page's address names.
+
+        A form that goes on once its sender has confirmed is answered at another address: then it is the chosen one.
+        """
         match = self.request.resolver_match
-        return _of(self.request, match.kwargs.get("account_id")) if match else None
+        named = match.kwargs.get("account_id") if match else None
+        return _of(self.request, named) if named is not None else self.chosen
 
     @property
     def tabs(self) -> list[Tab]:
         match = self.request.resolver_match
-        return tabs(self.here, match.url_name or "") if self.here and match else []
+        return tabs(self.here, match.url_name or "" if match else "") if self.here else []
 
     @property
     def casts_url(self) -> str:

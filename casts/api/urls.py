@@ -29,6 +29,7 @@ urlpatterns = [
     path("usage", offloaded(usage.Usage.as_view()), name="usage"),
     path("keys", offloaded(keys.Keys.as_view()), name="keys"),
     path("keys/<int:key_id>", offloaded(keys.OneKey.as_view()), name="key"),
+    path("keys/<int:key_id>/rotate", offloaded(keys.Rotation.as_view()), name="key-rotate"),
     path("callbacks", offloaded(callback_views.Callbacks.as_view()), name="callbacks"),
     path("callbacks/secret", offloaded(callback_views.AccountSecret.as_view()), name="callback-secret"),
     path(

@@ -24,4 +24,7 @@ urlpatterns = [
     path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),
     path("casts/<any_uuid:cast_id>/links/", deeds.end_links, name="cast-page-links"),
     path("account/<int:account_id>/usage/", later(MONEY + "usage.page"), name="account-usage"),
+    path("account/<int:account_id>/keys/", later(MONEY + "keys.page"), name="account-keys"),
+    path("account/<int:account_id>/keys/new/", later(MONEY + "keys.new"), name="account-keys-new"),
+    path("account/<int:account_id>/keys/<int:key_id>/", later(MONEY + "keys.one"), name="account-keys-one"),
 ]

@@ -236,6 +236,13 @@ KINDS = (
         "Wait a minute, or send one of them again.",
     ),
     Kind(
+        "KEY_NOT_ROTATED",
+        409,
+        "API key not rotated",
+        "The API key was revoked, has expired, or was replaced before: a key is replaced once.",
+        "Rotate the key that replaced it, or make a new one with POST /api/v1/keys.",
+    ),
+    Kind(
         "TOO_MANY_KEYS",
         409,
         "Too many API keys",

@@ -84,6 +84,9 @@ class Member:
         return IN if who.role in self.roles else FORBIDDEN if who.role else NOT_FOUND
 
 
+KEEPERS = Member(("owner", "admin"))
+
+
 @dataclass(frozen=True)
 class Follower:
     """A member of the account with a session, of whatever role. A program is not redirected."""
@@ -138,6 +141,7 @@ API: dict[str, dict[str, Need]] = {
     "api:usage": {"GET": Key("budget:read")},
     "api:keys": {"GET": Key("keys"), "POST": Key("keys")},
     "api:key": {"DELETE": Key("keys", ours=True)},
+    "api:key-rotate": {"POST": Key("keys", ours=True)},
     "api:callbacks": {"GET": Key("callbacks")},
     "api:callback": {"GET": Key("callbacks", ours=True, spell=NOT_FOUND)},
     "api:callback-replay": {"POST": Key("callbacks", ours=True, spell=NOT_FOUND)},
@@ -184,6 +188,9 @@ PAGES: dict[str, dict[str, Need]] = {
     "account": {"GET": LoggedIn()},
     "sessions": {"GET": LoggedIn(), "POST": LoggedIn()},
     "money-accounts": {"GET": LoggedIn()},
+    **{f"account-keys{tail}": {"GET": KEEPERS, "POST": KEEPERS} for tail in ("-new", "-one")},
+    "account-keys": {"GET": KEEPERS},
+    "account-usage": {"GET": Member(("owner", "admin", "member", "viewer"))},
     "money": {"GET": Member(("owner", "admin", "member")), "POST": Member(("owner", "admin"))},
     "money-to-stripe": {"GET": Member(("owner", "admin"))},
     "account-members": {"GET": Member(ROLES), "POST": Member(("owner",))},

@@ -25,6 +25,7 @@ CHANGES = sorted((name, method) for name, needs in API.items() for method in nee
 BODIES: dict[tuple[str, str], Any] = {
     ("api:budget", "PATCH"): {"cap_cents": 77},
     ("api:keys", "POST"): {"name": "new"},
+    ("api:key-rotate", "POST"): {},
     ("api:callback-endpoints", "POST"): {"url": "https://example.com/new"},
     ("api:callback-endpoint", "PATCH"): {"description": "new"},
     ("api:callback-endpoint-rotate", "POST"): {},
@@ -36,6 +37,7 @@ ACTION = {
     ("api:budget", "PATCH"): "budget.set_cap",
     ("api:keys", "POST"): "key.create",
     ("api:key", "DELETE"): "key.revoke",
+    ("api:key-rotate", "POST"): "key.rotate",
     ("api:cast-create", "POST"): "cast.create",
     ("api:casts", "POST"): "cast.create",
     ("api:cast-cancel", "POST"): "cast.cancel",

@@ -80,6 +80,7 @@ METHOD_FIRST = {
     *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe", "home-events"),
     *("account-members", "account-members-one"),
+    *("account-keys", "account-keys-new", "account-keys-one", "account-usage"),
     *("problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }

@@ -37,4 +37,4 @@ def page(request: HttpRequest, account_id: int) -> HttpResponseBase:
     )
     asked = {name: request.GET.get(name, "")[:40] for name in ("from", "to")} if wrong else {}
     context = {"page": shown, "wrong": wrong, "asked": asked, "account": membership.account}
-    return render(request, "account/usage.html", context, status=422 if wrong else 200)
+    return render(request, "account/usage.html", context)
