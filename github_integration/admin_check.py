@@ -33,13 +33,24 @@ def check_on_github(where: SpellAdmin, request: HttpRequest, queryset: QuerySet[
         told = f"Choose {MOST} spells at most; “manage.py doctor” checks all."
         where.message_user(request, told, messages.WARNING)
         return None
-    found = doctor.examine(chosen)
+    return page_of(where, request, chosen, doctor.examine(chosen))
+
+
+def check_as_typed(where: SpellAdmin, request: HttpRequest, spell: Spell) -> HttpResponse:
+    """Show what the doctor says of a spell that is not saved; nothing is kept."""
+    return page_of(where, request, [spell], doctor.examine([spell], keep=False), typed=True)
+
+
+def page_of(
+    where: SpellAdmin, request: HttpRequest, chosen: list[Spell], found: list[Finding], *, typed: bool = False
+) -> HttpResponse:
     counted = Counter(finding.level for finding in found)
     shown = {
         **where.admin_site.each_context(request),
         "title": f"Check of {chosen[0]}" if len(chosen) == 1 else f"Check of {len(chosen)} spells",
         "opts": where.opts,
         "spells": chosen,
+        "typed": typed,
         "groups": grouped(found, chosen),
         "verdict": VERDICTS[next((level for level in WORST_FIRST if counted[level]), Level.OK)],
         "counts": ", ".join(f"{level}: {counted[level]}" for level in Level),
@@ -59,6 +70,7 @@ def grouped(found: list[Finding], chosen: list[Spell]) -> list[tuple[str, Spell 
 
 
 SpellAdmin.runtime_actions.append(check_on_github)
+SpellAdmin.tries["check"] = ("Check against GitHub", check_as_typed)
 SpellAdmin.buttons.append(
     ("check_on_github", "Check on GitHub", "Has the doctor look at the workflow, and keeps which inputs it declares.")
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -17,7 +18,7 @@ from django.urls import path
 from django.utils.safestring import SafeString
 
 from casts import versions
-from casts.admin import prices
+from casts.admin import prices, trying
 from casts.admin import versions as differences
 from casts.attention import SpellTroubles
 from casts.models import AccountPrice, Cast, Spell, SpellTarget
@@ -159,6 +160,8 @@ class SpellAdmin(ConsoleAdmin):
     runtime_actions: ClassVar[list[Callable[..., HttpResponse | None]]] = []
     actions = runtime_actions
     buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
+    # What can be tried with the form as it is typed, before it is saved: by name, with the button's label.
+    tries: ClassVar[dict[str, tuple[str, trying.Try]]] = {"preview": ("See the form that members get", trying.form)}
     form = SpellForm
     formfield_overrides = {DocumentField: {"form_class": JSONText}}
     readonly_fields = (
@@ -247,7 +250,13 @@ class SpellAdmin(ConsoleAdmin):
 
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(self.versions_view)
-        return [path("<path:object_id>/versions/", page, name="casts_spell_versions"), *super().get_urls()]
+        tried = self.admin_site.admin_view(partial(trying.view, self))
+        return [
+            path("try/<slug:what>/", tried, name="casts_spell_try"),
+            path("<int:object_id>/try/<slug:what>/", tried, name="casts_spell_try_changed"),
+            path("<path:object_id>/versions/", page, name="casts_spell_versions"),
+            *super().get_urls(),
+        ]
 
     def versions_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show what is different between two versions of a spell."""
@@ -274,7 +283,12 @@ class SpellAdmin(ConsoleAdmin):
     ) -> HttpResponse:
         allowed = self.get_actions(request)
         shown = {"buttons": [button for button in self.buttons if button[0] in allowed], **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, shown)
+        return super().change_view(request, object_id, form_url, {"tries": self.tries, **shown})
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {"tries": self.tries, **(extra_context or {})})
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         targets = {runtime.target for _, runtime in runtimes()} - {None}

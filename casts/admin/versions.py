@@ -102,7 +102,7 @@ def of_cast(cast: Cast) -> SafeString | str:
     """Say under which version of its spell a cast was accepted, with a link to what has changed since."""
     number, latest = cast.spell_version, cast.spell.version
     if number is None:
-        return "none: accepted before versions were kept, it goes by the spell as it is"
+        return "accepted before versions were kept: it goes by the spell as it is"
     if number == latest:
         path = page_path(cast.spell_id, number, number - 1)
         return format_html('<a href="{}">version {}</a>, the latest', path, number)

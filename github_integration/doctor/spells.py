@@ -17,20 +17,20 @@ SECONDS = 15.0  # then nothing further is asked
 TIMEOUT = 4.0  # of one try, of which a call has three
 
 
-def examine(spells: list[Spell]) -> list[Finding]:
-    """Check these spells, and keep what their workflows declare. Where GitHub is away, the last finding says so."""
-    return list(_as_far_as_it_goes(spells))
+def examine(spells: list[Spell], *, keep: bool = True) -> list[Finding]:
+    """Check these spells, and `keep` what their workflows declare. Where GitHub is away, the last finding says so."""
+    return list(_as_far_as_it_goes(spells, keep=keep))
 
 
-def _as_far_as_it_goes(spells: list[Spell]) -> Iterator[Finding]:
+def _as_far_as_it_goes(spells: list[Spell], *, keep: bool) -> Iterator[Finding]:
     github = as_configured(timeout=min(TIMEOUT, settings.GITHUB_TIMEOUT))
     try:
-        yield from _on_github(asking_once(github, seconds=SECONDS), spells)
+        yield from _on_github(asking_once(github, seconds=SECONDS), spells, keep=keep)
     except errors.GitHubError as exc:
         yield findings.broken_off(exc)
 
 
-def _on_github(github: GitHub, spells: list[Spell]) -> Iterator[Finding]:
+def _on_github(github: GitHub, spells: list[Spell], *, keep: bool) -> Iterator[Finding]:
     who = yield from app.credentials(github)
     if who is not None:
         yield from app.permissions(who, spells, of_many=True)
@@ -39,4 +39,4 @@ def _on_github(github: GitHub, spells: list[Spell]) -> Iterator[Finding]:
     elif not github.personal_token:
         return  # what is wrong with the credentials has been said
     for spell in spells:
-        yield from workflows.check(github, spell, keep=True)
+        yield from workflows.check(github, spell, keep=keep)

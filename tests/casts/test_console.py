@@ -18,6 +18,7 @@ from casts.models import Callback, CallbackAttempt, Cast
 from core.rationing.visits import Visit, visit
 from tests.casts.client import Api
 from tests.casts.conftest import accept_cast
+from tests.casts.test_admin import posted
 from tests.console import ended_cast, listed, page, running_cast, shown
 from webhooks.models import Delivery
 
@@ -238,3 +239,24 @@ def test_caps_of_keys_and_spells_are_set_on_the_accounts_page(admin_client, acco
         [(ours, None, 50), ("spell:greet", None, 70), (ours, 50, 60), ("spell:greet", 70, None)], key=str
     )
     assert "It has a cap: change that one." in save(kept, new, initial=1).content.decode()
+
+
+# --- a spell before it is saved --------------------------------------------------------------------------------------
+
+
+def test_a_spells_form_is_shown_as_members_get_it_before_it_is_saved(admin_client, django_user_model, spell):
+    path = f"/admin/casts/spell/{spell.pk}/try/preview/"
+    schema = '{"type": "object", "required": ["tone"], "properties": {"tone": {"enum": ["kind", "<b>dry</b>"]}}}'
+    assert f'formaction="{path}"' in page(admin_client, f"/admin/casts/spell/{spell.pk}/change/")
+    text = admin_client.post(path, posted(name="Renamed", input_schema=schema)).content.decode()
+    assert "Renamed" in text
+    assert "&lt;b&gt;dry&lt;/b&gt;" in text
+    assert text.count("<option") == 3
+    spell.refresh_from_db()
+    assert spell.name != "Renamed"
+    assert admin_client.post(path, posted(input_schema="[]")).status_code == 422
+    assert admin_client.get(path).status_code == 405
+    watcher = staff(django_user_model, "view_spell")
+    assert watcher.post(path, posted()).status_code == 403
+    assert watcher.post("/admin/casts/spell/try/preview/", posted()).status_code == 403
+    assert "console-tries" not in page(watcher, f"/admin/casts/spell/{spell.pk}/change/")

@@ -291,6 +291,8 @@ ADMIN_PAGES: dict[str, Need | str] = {
     "admin:password_change": Staff(anybody=True),
     "admin:password_change_done": Staff(anybody=True),
     "admin:autocomplete": "a search for a field of a form, which the form's model guards",
+    "admin:casts_spell_try": "POST alone, for who may add spells (tests/casts/test_console.py)",
+    "admin:casts_spell_try_changed": "POST alone, for who may change spells (tests/casts/test_console.py)",
     "admin:casts_spell_versions": "what a spell's versions say, for whoever may look at it (tests/casts/test_admin.py)",
     "admin:view_on_site": "leads to no page of ours",
     "admin:auth_user_password_change": "of another user: needs auth.change_user",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from typing import Any
@@ -14,7 +15,10 @@ from django.urls import reverse
 from accounts.audit.models import AuditEntry
 from casts.models import Spell
 from github_integration.doctor import spells
+from github_integration.models import WorkflowTarget
 from localgithub.world import World
+from tests.casts.test_admin import posted
+from tests.console import shown
 from tests.github_integration.doubles import REPO, free_port
 from tests.spells import retarget, stored_spell
 
@@ -92,10 +96,35 @@ def test_it_asks_github_outside_of_any_transaction(admin_client: Client, deploy:
     monkeypatch.setattr(
         spells,
         "_on_github",
-        lambda *given: (seen.append((connection.in_atomic_block, len(connection.savepoint_ids))), as_it_is(*given))[1],
+        lambda *given, **more: (
+            seen.append((connection.in_atomic_block, len(connection.savepoint_ids))),
+            as_it_is(*given, **more),
+        )[1],
     )
     check(admin_client, deploy)
     assert seen == [inside]
+
+
+def test_a_spell_is_checked_as_it_is_typed_and_nothing_is_kept(admin_client: Client, deploy: Spell):
+    form = html.unescape(admin_client.get(f"{LIST}{deploy.pk}/change/").content.decode())
+    assert "Check against GitHub</button>" in form
+    there = {"repository": REPO, "installation_id": "77", "input_mapping": "native"}
+    typed = posted(key="deploy", workflow_file="nowhere.yml", **there)
+    answer = admin_client.post(f"{LIST}{deploy.pk}/try/check/", typed)
+    told = shown(answer.content.decode())
+    assert "has no workflow nowhere.yml that GitHub knows of" in told
+    assert "as you have typed it; nothing was saved" in told
+    deploy.refresh_from_db()
+    target = WorkflowTarget.objects.get()
+    assert (target.workflow_file, target.declared_inputs) == ("deploy.yml", None)
+    first = {"workflowtarget-INITIAL_FORMS": "0", "workflowtarget-0-id": "", "workflowtarget-0-spell": ""}
+    new = admin_client.post(f"{LIST}try/check/", posted(key="new", **there) | first)
+    assert "Spell new" in shown(new.content.decode())
+    wrong = admin_client.post(f"{LIST}{deploy.pk}/try/check/", posted(input_schema="{", repository="nowhere"))
+    assert wrong.status_code == 422
+    assert "Input schema : Enter a valid JSON." in shown(wrong.content.decode())
+    assert "Repository : Write the repository as owner/name." in shown(wrong.content.decode())
+    assert Spell.objects.count() == 1
 
 
 def test_more_than_twenty_are_too_many(admin_client: Client, deploy: Spell):
