@@ -11,6 +11,7 @@ from casts.forms.planning import NUMBER_WORDS, TEXT_WORDS, Planner, kind_of
 LINES = 200
 DEEPEST = 8
 CHARS = 60_000
+PLAIN = ("A whole number", "A number")  # which the type says already
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Outline:
             return
         schema = schema if isinstance(schema, dict) else {}
         merged, nullable, trail = self.planner.merged(schema, trail)
-        hints = wording.hints(merged, kind_of(merged))
+        hints = tuple(hint for hint in wording.hints(merged, kind_of(merged)) if hint not in PLAIN)
         line = Line(
             name,
             type_of(merged, nullable),

@@ -78,13 +78,18 @@ class Planner:
         )
         self.fields -= 1
         at += len(name) * 2 + 20
-        self.chars -= 6 * at + len(made.label) + len(made.description)
-        if self.fields < 0 or self.chars < 0:
-            return replace(made, why=wording.TOO_LONG)
+        self.chars -= 6 * at + len(made.label)
+        if self.fields < 0 or self.chars < len(made.description):
+            return replace(made, description="", example=ABSENT, why=wording.TOO_LONG)
+        self.chars -= len(made.description)
         made = self.of_kind(made, merged, trail, depth, at)
-        self.chars -= sum(map(len, made.hints)) + sum(2 * len(choice.text) + 60 for choice in made.choices)
-        if self.chars < 0:
-            return replace(made, kind=Kind.JSON, choices=(), fields=(), item=None, hints=(), why=wording.TOO_LONG)
+        own = sum(map(len, made.hints)) + sum(2 * len(choice.text) + 60 for choice in made.choices)
+        self.chars -= own
+        # For want of room a part with fields in it stays, and those that come too late are JSON; but not without end.
+        if self.chars < (-CHARS if made.fields or made.item else 0):
+            return replace(
+                made, kind=Kind.JSON, choices=(), fields=(), item=None, hints=(), size=1, why=wording.TOO_LONG
+            )
         return made
 
     def merged(self, schema: dict[str, Any], trail: frozenset[str]) -> tuple[dict[str, Any], bool, frozenset[str]]:
@@ -229,7 +234,7 @@ def as_text(made: Field, schema: dict[str, Any]) -> Field:
         format=form if isinstance(form, str) else "",
         long=bool(upload) or (isinstance(most, int) and most > LONG),
         upload=upload,
-        may_be_empty=not least and not form,
+        may_be_empty=not (least or form or pattern or encoded),
         min_length=least if isinstance(least, int) else 0,
         pattern=wording.html_pattern(pattern) if isinstance(pattern, str) else "",
     )

@@ -57,7 +57,7 @@ class Node:
     others: Node | None = None
     removable: bool = False
     example: str = ""
-    level: int = 0
+    sure: bool = True  # that the part which it is in is sent in any case
 
     @property
     def described_by(self) -> str:
@@ -76,8 +76,8 @@ class Node:
 
     @property
     def must(self) -> bool:
-        """Whether a browser may insist on something: not where blank means something."""
-        return self.of.required and not self.blanks
+        """Whether a browser may insist on something: not where blank means something, here or of the part around it."""
+        return self.of.required and self.sure and not self.blanks
 
 
 def show(form: Field, typed: Mapping[str, str], mistakes: Sequence[Mistake] = ()) -> tuple[Node, list[Wrong]]:
@@ -104,7 +104,7 @@ class Shower:
     def of(self, part: Part, path: Path) -> str:
         return self.typed.get(control(part, path), "")
 
-    def node(self, one: Field, path: Path, *, label: str = "", above: str = "", level: int = 0) -> Node:
+    def node(self, one: Field, path: Path, *, label: str = "", above: str = "", sure: bool = True) -> Node:
         self.number += 1
         label = label or one.label or "(a field without a name)"
         whole = one.kind != Kind.JSON and control(Part.WHOLE, path) in self.typed
@@ -119,7 +119,7 @@ class Shower:
             text=self.of(part, path),
             example="" if one.example is ABSENT else wording.said(one.example),
             mistakes=self.wrong.pop(path, []),
-            level=level,
+            sure=sure,
         )
         told = f"{above}: {label}" if above else label
         self.found += [Wrong(node.id, told if path else "", text) for text in node.mistakes]
@@ -127,7 +127,7 @@ class Shower:
         inside = told if path else ""
         if node.kind == Kind.OBJECT:
             for inner in one.fields:
-                node.nodes.append(self.node(inner, (*path, inner.name), above=inside, level=level + 1))
+                node.nodes.append(self.node(inner, (*path, inner.name), above=inside, sure=sure and one.required))
             if self.of(Part.OTHERS, path):
                 node.others = self.others(one, path)
         elif node.kind == Kind.ARRAY:
@@ -182,7 +182,7 @@ class Shower:
                 break
             label = one.item.label or f"{wording.cut(node.label, 60)} {row + 1}"
             label = f"{label} {row + 1}" if one.item.label else label
-            inner = self.node(one.item, (*path, row), label=label, above=inside, level=node.level + 1)
+            inner = self.node(one.item, (*path, row), label=label, above=inside, sure=False)
             inner.removable = True
             node.nodes.append(inner)
         node.rows = len(node.nodes)

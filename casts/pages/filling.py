@@ -115,7 +115,11 @@ class Filling:
         found = added(self.form, self.typed, where)
         if found is not None:
             self.change(found[0])
-            self.focus = control(Part.VALUE, found[1])[1:]
+            where = control(Part.VALUE, found[1])[1:]
+            one = find(self.form, where)
+            while one is not None and one[0].kind == Kind.OBJECT and one[0].fields:
+                one = one[0].fields[0], (*one[1], one[0].fields[0].name)
+            self.focus = where if one is None else control(Part.VALUE, one[1])[1:]
         elif (array := find(self.form, where)) is not None:
             self.mistakes.append(Mistake(array[1], FULL))
 

@@ -114,7 +114,7 @@ def sent(request: HttpRequest, spell_key: str) -> HttpResponseBase:
             filling.tell(exc)
         except SpellError as exc:
             page.problem, page.remedy = problem_words(exc), exc.code
-    return shown(request, page, status=422)
+    return shown(request, page)
 
 
 def token_of(request: HttpRequest) -> uuid.UUID:
@@ -133,5 +133,5 @@ def cast(request: HttpRequest, page: SpellPage) -> Any:
     return accepted.body["cast_id"]
 
 
-def shown(request: HttpRequest, page: SpellPage, status: int = 200) -> HttpResponse:
-    return render(request, "casts/spell.html", {"page": page}, status=status)
+def shown(request: HttpRequest, page: SpellPage) -> HttpResponse:
+    return render(request, "casts/spell.html", {"page": page})

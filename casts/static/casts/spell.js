@@ -48,8 +48,8 @@ async function change(act) {
   form().replaceWith(next);
   document.querySelector("#snippets").replaceWith(page.querySelector("#snippets"));
   // A message that was there is about what was typed before.
-  document.querySelectorAll(".summary").forEach((old) => old.remove());
-  const told = page.querySelector(".summary");
+  document.querySelectorAll(".mistakes").forEach((old) => old.remove());
+  const told = page.querySelector(".mistakes");
   if (told) form().before(told);
   (told ?? form().querySelector("[autofocus]") ?? form().querySelector("h2"))?.focus();
 }

@@ -64,7 +64,7 @@ def send(client: Client, page: Any, act: str = "cast", **typed: Any) -> Any:
 
 
 def summary(page: Any) -> list[str]:
-    found = re.search(r'<section class="told summary".*?</section>', page.text, re.DOTALL)
+    found = re.search(r'<section class="told mistakes".*?</section>', page.text, re.DOTALL)
     assert found is not None
     return [html.unescape(text) for text in re.findall(r'<a href="#f\d+">(.*?)</a>', found[0])]
 
@@ -72,7 +72,7 @@ def summary(page: Any) -> list[str]:
 def test_a_member_casts_from_the_form_after_mistakes(client: Client, paint: Spell, member: Membership):
     page = client.get(PATH)
     refused = send(client, page, v_name="A", v_times="1,5", v_free="[", n_tags="1", v_tags_0="too long")
-    assert refused.status_code == 422
+    assert refused.status_code == 200
     assert summary(refused) == [
         'Who: "A" is shorter than 2 characters',
         "times: Write a number such as 12 or 0.5 with a point, not a comma.",
@@ -192,7 +192,7 @@ def test_money_that_is_not_enough_is_said_before_and_after(client: Client, paint
     Account.objects.update(monthly_cap_cents=100)
     assert "which is more than is left" in client.get(PATH).text
     refused = send(client, page, v_name="Ada", v_pick='"red"')
-    assert refused.status_code == 422
+    assert refused.status_code == 200
     assert "Nothing was cast" in refused.text
     assert "This cast needs 7.00 USD" in refused.text
     assert 'value="Ada"' in refused.text
@@ -235,7 +235,7 @@ def test_an_earlier_cast_fills_the_form_for_who_may_read_it(
 def test_whatever_is_sent_is_answered_with_a_mistake_or_a_cast(client: Client, paint: Spell, typed: dict[str, str]):
     page = client.get(PATH)
     sent = client.post(PATH, form_of(page) | {"v/name": "Ada", "v/pick": '"red"', "act": "cast"} | typed)
-    assert sent.status_code in (302, 422)
+    assert sent.status_code in (302, 200)
     assert sent.status_code == 302 or summary(sent)
     assert len(sent.content) < 400_000
 
