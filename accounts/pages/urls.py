@@ -48,6 +48,7 @@ urlpatterns = [
         later("accounts.pages.members.one"),
         name="account-members-one",
     ),
+    path("account/<int:account_id>/audit/", later("accounts.pages.audit.audit"), name="account-audit"),
     path("invitation/<str:token>/", later("accounts.pages.invitation.invitation"), name="invitation"),
     path("account/confirm/", later(ACCOUNT + "reauthenticate"), name="account_reauthenticate"),
     path("account/confirm/code/", later(MFA + "base.views.reauthenticate"), name="mfa_reauthenticate"),

@@ -12,7 +12,7 @@ from casts.pages.home import home
 from casts.pages.progress import progress
 from casts.pages.spells import spell, spells
 
-MONEY = "casts.pages.account."
+OF_ACCOUNT = "casts.pages.account."
 
 urlpatterns = [
     path("spells/", spells, name="spells-page"),
@@ -23,8 +23,15 @@ urlpatterns = [
     path("casts/<any_uuid:cast_id>/cancel/", deeds.cancel, name="cast-page-cancel"),
     path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),
     path("casts/<any_uuid:cast_id>/links/", deeds.end_links, name="cast-page-links"),
-    path("account/<int:account_id>/usage/", later(MONEY + "usage.page"), name="account-usage"),
-    path("account/<int:account_id>/keys/", later(MONEY + "keys.page"), name="account-keys"),
-    path("account/<int:account_id>/keys/new/", later(MONEY + "keys.new"), name="account-keys-new"),
-    path("account/<int:account_id>/keys/<int:key_id>/", later(MONEY + "keys.one"), name="account-keys-one"),
+    path("account/<int:account_id>/usage/", later(OF_ACCOUNT + "usage.page"), name="account-usage"),
+    path("account/<int:account_id>/keys/", later(OF_ACCOUNT + "keys.page"), name="account-keys"),
+    path("account/<int:account_id>/keys/new/", later(OF_ACCOUNT + "keys.new"), name="account-keys-new"),
+    path("account/<int:account_id>/keys/<int:key_id>/", later(OF_ACCOUNT + "keys.one"), name="account-keys-one"),
+    path("account/<int:account_id>/settings/", later(OF_ACCOUNT + "settings.page"), name="account-settings"),
+    path("account/<int:account_id>/callbacks/", later(OF_ACCOUNT + "callbacks.callbacks"), name="account-callbacks"),
+    path(
+        "account/<int:account_id>/callbacks/<str:endpoint_id>/",
+        later(OF_ACCOUNT + "callbacks.endpoint"),
+        name="account-callbacks-endpoint",
+    ),
 ]

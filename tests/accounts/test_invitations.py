@@ -57,7 +57,7 @@ def test_an_owner_invites_and_somebody_new_accepts_by_the_mail(account, owner, s
     answer = of(owner).post(f"/account/{account.pk}/members/", form, follow=True, headers={"Host": "evil.example"})
     assert f"on its way to {EMAIL}" in answer.text
     [letter] = letters()
-    assert (letter.to, letter.subject) == ([EMAIL], f"ann invites you to “{account.name}” on Spell Platform")
+    assert (letter.to, letter.subject) == ([EMAIL], f'ann invites you to "{account.name}" on Spell Platform')
     body = str(letter.body)
     assert "evil" not in body
     [link] = re.findall(r"http://testserver(/invitation/\S+)", body)

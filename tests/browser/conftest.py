@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from spellplatform.demo import spells_file
+from tests.browser.mailbox import Mailbox, mailbox
 from tests.e2e.platform import Platform, platform
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -65,10 +66,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def here(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def mails() -> Iterator[Mailbox]:
+    """Where the mail of `here` goes."""
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture(scope="package")
+def here(browser: Browser, mails: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform with the demo's spells and two hostile ones; not started where there is no browser."""
     spells = spells_file().read_text() + SPELLS
-    with platform(tmp_path_factory.mktemp("platform"), spells=spells) as running:
+    settings = {"EMAIL_URL": mails.url, "CALLBACK_ALLOWED_HOSTS": "127.0.0.1"}
+    with platform(tmp_path_factory.mktemp("platform"), spells=spells, **settings) as running:
         yield running
 
 

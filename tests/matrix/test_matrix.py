@@ -79,8 +79,9 @@ METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe", "home-events"),
-    *("account-members", "account-members-one"),
     *("account-keys", "account-keys-new", "account-keys-one", "account-usage"),
+    *("account-members", "account-members-one", "account-audit", "account-settings"),
+    *("account-callbacks", "account-callbacks-endpoint"),
     *("problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }
