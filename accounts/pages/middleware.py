@@ -23,8 +23,10 @@ from core.errors import SpellError
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 AFTER_SETUP = "after_second_factor"  # in the session: the page that was asked for
-# What is open to whoever must set up a second factor first.
+# What is open to whoever must set up a second factor first. An invitation too: its link is not to be kept until then,
+# and who accepts sees nothing of the account before.
 SETTING_UP = {
+    "invitation",
     *("mfa_index", "mfa_activate_totp", "mfa_add_webauthn", "mfa_view_recovery_codes"),
     *("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "account_logout"),
 }

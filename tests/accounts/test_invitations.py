@@ -19,7 +19,7 @@ from accounts.audit.models import AuditEntry
 from accounts.members import changes, invitations
 from accounts.members.errors import AlreadyMember, NotInvited, TooManyInvitations
 from accounts.members.models import Invitation
-from accounts.models import Account, Membership, Role
+from accounts.models import Account, Membership, Role, Session
 from core import limits
 from core.errors import Forbidden
 from core.rationing import penalties
@@ -276,6 +276,24 @@ def test_where_no_mail_is_sent_the_owner_is_shown_the_link_this_once(account, ow
     assert found is not None
     assert browser().get(found[1]).status_code == 200
     assert "/invitation/" not in client.get(page).text
+
+
+def test_where_a_second_factor_is_required_it_comes_next(account, owner, invited, settings):
+    settings.REQUIRE_SECOND_FACTOR = "all"
+    bob, client = User.objects.create_user("bob"), browser()
+    client.force_login(bob)
+    assert "Accept as bob" in client.get(path_of(invited)).text
+    assert invited not in str([session.get_decoded() for session in Session.objects.all()])
+    for guest, act in ((client, {"act": "accept"}), (browser(), {})):
+        answer = guest.post(path_of(invited), act) if act else join(guest, again_for(account))
+        assert guest.get(answer.headers["Location"]).headers["Location"] == "/account/second-factor/"
+    assert Membership.objects.count() == 3
+
+
+def again_for(account: Account) -> str:
+    """Return the token of another invitation to the account."""
+    ann = Membership.objects.get(user__username="ann")
+    return invitations.invite(who(ann), account, email="new@example.com", role=Role.VIEWER)[1]
 
 
 @pytest.mark.django_db(transaction=True)
