@@ -29,6 +29,7 @@ from casts.models import (
     Alarm,
     AlarmMessage,
     Artifact,
+    ArtifactContents,
     Callback,
     CallbackAttempt,
     CallbackEndpoint,
@@ -113,6 +114,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
     target = WorkflowTarget.of(spell)
     target.defined_in, target.left_at, target.declared_inputs = repository, MOMENT, DOCUMENT
     target.save()
+    artifact = make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due)
     rows: list[Any] = [
         *(account, api_key, spell, target, cast, period, endpoint, callback),
         make(Membership, account=account, user=user),
@@ -139,7 +141,8 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(Alarm, key=TEXT, what=TEXT, since=MOMENT, **dict.fromkeys(("began_at", "seen_at", "told_at"), MOMENT)),
         make(AlarmMessage, channel="mail", type="alarms.test", news=DOCUMENT, created_at=MOMENT, **due),
         make(CastEvent, cast=cast, seq=1, kind="accepted", data=DOCUMENT, at=MOMENT),
-        make(Artifact, cast=cast, name=TEXT, remote_id=2**53 + 1, size_bytes=2**40, expires_at=MOMENT, **due),
+        artifact,
+        make(ArtifactContents, artifact=artifact, files=1, members=[{"name": TEXT, "size": 2**40}]),
         make(IdempotencyRecord, account=account, route="cast", key="k", body=DOCUMENT, created_at=MOMENT),
         make(CallbackAttempt, callback=callback, at=MOMENT, url=TEXT, duration_ms=1),
         installation,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
@@ -62,10 +62,11 @@ class Bundle:
     def packed_note(self) -> Packed:
         return Packed(MISSING, len(self.note), len(self.note))
 
-    def written(self) -> Iterator[bytes]:
-        return zip_stream.written(self.contents())
+    def written(self) -> Generator[bytes, None, None]:
+        with closing(self.contents()) as contents:
+            yield from zip_stream.written(contents)
 
-    def contents(self) -> Iterator[tuple[Packed, Iterator[bytes]]]:
+    def contents(self) -> Generator[tuple[Packed, Iterator[bytes]], None, None]:
         for part in self.parts:
             with closing(part.artifact.file.open("rb")) as file:
                 for packed, start in part.files:
@@ -181,20 +182,33 @@ def copied(file: File[bytes], start: int, size: int) -> Iterator[bytes]:
 
 
 async def sent(request: HttpRequest, bundle: Bundle) -> AsyncIterator[bytes]:
-    chunks = bundle.written()
+    reading = Reading(bundle.written())
     try:
-        while some := await in_thread(request, gathered, chunks):
+        while some := await in_thread(request, reading.some):
             yield some
     finally:
-        with suppress(ValueError):  # the client has left while a thread reads; it ends by itself, and closes the file
-            chunks.close()  # type: ignore[attr-defined]
+        reading.close()
 
 
-def gathered(chunks: Iterator[bytes]) -> bytes:
-    some: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        some.append(chunk)
-        if (size := size + len(chunk)) >= AT_ONCE:
-            break
-    return b"".join(some)
+class Reading:
+    """A zip that is being read, by one thread at a time, and left at any moment."""
+
+    def __init__(self, chunks: Generator[bytes, None, None]) -> None:
+        self.chunks, self.left = chunks, False
+
+    def some(self) -> bytes:
+        found: list[bytes] = []
+        size = 0
+        for chunk in self.chunks:
+            found.append(chunk)
+            if (size := size + len(chunk)) >= AT_ONCE:
+                break
+        if self.left:
+            self.close()
+        return b"".join(found)
+
+    def close(self) -> None:
+        """Close what is open; if a thread reads at this moment, it does so when it has read."""
+        self.left = True
+        with suppress(ValueError):
+            self.chunks.close()

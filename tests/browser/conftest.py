@@ -43,6 +43,16 @@ name = "Strict"
 workflow_file = "hostile.yml"
 input_schema = { type = "object" }
 output_schema = { type = "object", additionalProperties = false, properties = { long = { type = "integer" } } }
+
+[showcase]
+name = "Release a version"
+workflow_file = "showcase.yml"
+input_schema = { type = "object" }
+
+[showcase.output_schema.properties]
+version = { title = "Version", description = "As it is on the index" }
+released_at = { title = "Released", type = "string", format = "date-time" }
+notes = { title = "Notes", type = "string", contentMediaType = "text/markdown" }
 """
 
 

@@ -14,7 +14,8 @@ from casts.runtime import Words, words_of
 from core.limits import KIB
 
 PICTURES, DOCUMENTS = 24, 6  # that are shown of all artifacts together
-MEMBERS = 24 * KIB  # bytes of HTML for the files of all zips
+MEMBERS = 16 * KIB  # bytes of HTML for the files of all zips
+DIGESTS = 30  # artifacts; a longer list is without their digests, which the API has
 PDF = "application/pdf"
 
 
@@ -41,6 +42,11 @@ class Line:
     members: list[tuple[str, str]] = field(default_factory=list)  # names and sizes
     more: int = 0  # members that are left out
 
+    @property
+    def opens(self) -> bool:
+        """Whether there is more to tell of it."""
+        return bool(self.members or self.digest)
+
 
 @dataclass
 class Files:
@@ -63,6 +69,8 @@ def files_of(cast: Cast, shown: dict[str, Any]) -> Files:
     files = Files([], [], [], None, "", 0)
     for one in listed:
         line = line_of(one, words)
+        if len(listed) > DIGESTS:
+            line.digest = ""
         if line.url and (contents := inside.get(one["name"])):
             add_members(line, contents, budget)
             add_previews(files, line, contents)

@@ -15,7 +15,7 @@ from casts.versions import as_accepted
 from core.limits import KIB
 
 # Bytes of HTML: with 100 jobs, 100 artifacts and the end of a log the page stays below 300 KB.
-VALUES, AS_JSON, SUMMARY = 48 * KIB, 32 * KIB, 32 * KIB
+VALUES, AS_JSON, SUMMARY = 40 * KIB, 24 * KIB, 32 * KIB
 
 
 def result_of(cast: Cast, shown: dict[str, Any]) -> dict[str, Any]:
@@ -27,17 +27,29 @@ def output_of(cast: Cast, shown: dict[str, Any]) -> dict[str, Any] | None:
     if (output := shown["output"]) is None:
         return None
     schema = as_accepted(cast).spell.output_schema
-    whole = presenter.pretty(output)
-    beginning = Budget(AS_JSON).beginning(whole)
+    beginning, cut = beginning_of(output)
     csv = beside(shown["events_url"], "output.csv")
     return {
         "value": values.shown(output, schema, Budget(VALUES)),
         "json": beginning,
-        "json_cut": beginning != whole,
+        "json_cut": cut,
         "json_size": presenter.size(len(json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode())),
         "json_url": beside(shown["events_url"], "output.json"),
         "csv_url": f"{csv}{'&' if '?' in csv else '?'}",
     }
+
+
+def beginning_of(output: Any) -> tuple[str, bool]:
+    """Return an output as JSON, as far as there is room for it, and whether that is not all."""
+    pieces: list[str] = []
+    size = 0
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(output):  # it is slow: no more than is shown
+        pieces.append(piece)
+        if (size := size + len(piece)) > AS_JSON:
+            break
+    text = "".join(pieces)
+    beginning = Budget(AS_JSON).beginning(text)
+    return beginning, size > AS_JSON or beginning != text
 
 
 def summary_of(shown: dict[str, Any]) -> dict[str, Any] | None:

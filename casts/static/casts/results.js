@@ -7,12 +7,17 @@ function ready(root) {
   }
 }
 
+async function whole(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  return new Blob([await answer.text()], { type: "text/plain" });
+}
+
 async function copy(button) {
   const said = button.parentElement.querySelector("[data-copied]");
   try {
-    const answer = await fetch(button.dataset.copy);
-    if (!answer.ok) throw new Error(`${answer.status}`);
-    await navigator.clipboard.writeText(await answer.text());
+    // A promise, as some browsers let only what was begun by the click write to the clipboard.
+    await navigator.clipboard.write([new ClipboardItem({ "text/plain": whole(button.dataset.copy) })]);
     said.textContent = "Copied.";
   } catch {
     said.textContent = "It could not be copied. Download it in place of that.";

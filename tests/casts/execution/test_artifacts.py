@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from casts.execution import results
 from casts.execution.artifacts import ArtifactWork, copy_again
-from casts.models import Artifact, Cast, CastEvent
+from casts.models import Artifact, ArtifactContents, Cast, CastEvent
 from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone, runtime_of
 from tests.casts.conftest import LEASE, history, ledger, step, wait
 from tests.casts.fake import FakeRuntime, jobs_of
@@ -594,3 +594,17 @@ def test_a_run_that_ended_and_is_gone_costs_nothing_and_is_not_waited_for(ran, r
     assert step(cast) is None
     assert (cast.status, cast.status_reason, cast.charged_cents) == ("failed", "run_deleted", 0)
     assert "no longer exists" in cast.error["message"]
+
+
+def test_what_is_in_a_copy_is_noted_with_it_and_forgotten_with_it(ran, clock):
+    picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\5\0\0\0\7"
+    left = {"charts": packed(**{"a.png": picture, "b.txt": "b"}), "broken": b"PK\3\4 no zip"}
+    cast = ran([remote(content, name, n) for n, (name, content) in enumerate(left.items(), 1)], left)
+    step(cast)
+    noted = {row.artifact.name: (row.files, row.members) for row in ArtifactContents.objects.select_related("artifact")}
+    shown = {"name": "a.png", "size": len(picture), "type": "image/png", "width": 5, "height": 7}
+    assert noted == {"charts": (2, [shown, {"name": "b.txt", "size": 1}]), "broken": (None, [])}
+    clock.forward(days=31)
+    for artifact in cast.artifacts.all():
+        copier(artifact)
+    assert not ArtifactContents.objects.exists()
