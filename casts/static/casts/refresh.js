@@ -6,6 +6,7 @@ import { localize, setClock, tick } from "./times.js";
 
 // Milliseconds between two fetches: quick at first, slower the longer somebody watches, as links have an allowance.
 const PAUSE_MIN = 800, PAUSE_MAX = 5000, PAUSE_GROWS = 1.1, TROUBLE = 2000;
+const OF_EVENTS = ["status", "message", "percent", "progress", "arc"]; // what progress.js writes of an event
 
 // `seen()`: the number of the newest event that the page has heard of. `written(page)`, `refused()`: what is called then.
 export function refresher(page, { seen, written, refused }) {
@@ -34,11 +35,13 @@ export function refresher(page, { seen, written, refused }) {
       const mine = page.querySelector(`[data-swap="${part.dataset.swap}"]`);
       return !mine?.isEqualNode(part);
     });
-    // News has come since: what the page says of the state already is newer than this.
+    // News has come since: what the page says of it already is newer than this.
     const older = Number(main.dataset.after) < seen();
     if (older) {
       wanted = true;
-      main.querySelector("#state").replaceWith(page.querySelector("#state").cloneNode(true));
+      for (const name of OF_EVENTS) {
+        main.querySelector(`[data-part=${name}]`).replaceWith(page.querySelector(`[data-part=${name}]`).cloneNode(true));
+      }
       for (const name of ["status", "final"]) main.dataset[name] = page.dataset[name];
     } else {
       document.title = fresh.title;
