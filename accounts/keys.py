@@ -237,6 +237,6 @@ def check_rotates(key: ApiKey) -> None:
     if key.revoked_at is not None:
         raise KeyNotRotated("This API key was revoked, so there is nothing to rotate. Make a new one.")
     if key.replaced_by_id is not None:
-        raise KeyNotRotated(f"This API key was rotated before: rotate key {key.replaced_by_id}, which took its place.")
+        raise KeyNotRotated("This API key was rotated before: another took its place. Rotate that one.")
     if not key.usable:
         raise KeyNotRotated("This API key has expired, so there is nothing to rotate. Make a new one.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -12,11 +11,8 @@ from rest_framework.views import APIView
 
 from accounts import budget, credit, open_casts
 from accounts.api.authentication import ApiRequest
-from accounts.audit import log
-from accounts.errors import KeyNotFound
 from accounts.models import ApiKey
-from casts.errors import SpellNotFound
-from casts.models import Spell
+from casts import caps
 from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from core.api.openapi import PROBLEMS
 from core.errors import Forbidden
@@ -25,7 +21,9 @@ from core.errors import Forbidden
 class NewCap(StrictSerializer):
     """A change of a cap."""
 
-    cap_cents = StrictIntegerField(min_value=0, max_value=2**62, allow_null=True, help_text="null: no cap; 0: nothing.")
+    cap_cents = StrictIntegerField(
+        min_value=0, max_value=caps.MOST_CENTS, allow_null=True, help_text="null: no cap; 0: nothing."
+    )
     scope = serializers.ChoiceField(choices=["account", "key", "spell"], default="account")
     key_id = StrictIntegerField(required=False, help_text="With scope key.")
     spell_key = StrictCharField(max_length=64, required=False, help_text="With scope spell.")
@@ -104,20 +102,7 @@ class Budget(APIView):
             ours = ", ".join(request.auth.spell_keys)
             raise Forbidden(f"This API key is for {ours}, and may change the caps of these spells alone.")
         ref = str(wanted.get("key_id") or wanted.get("spell_key") or "")
-        if wanted["scope"] == "key" and not account.api_keys.filter(pk=wanted["key_id"]).exists():
-            raise KeyNotFound(f"There is no API key {ref} in this account.")
-        if wanted["scope"] == "spell" and not Spell.objects.seen_by(account.pk).filter(key=ref).exists():
-            raise SpellNotFound(f"There is no spell {ref!r}.")
-        with transaction.atomic():
-            before = budget.cap_of(account, scope=wanted["scope"], ref=ref)
-            budget.set_cap(account, cap_cents=wanted["cap_cents"], scope=wanted["scope"], ref=ref)
-            log.record(
-                request.user,
-                "budget.set_cap",
-                ("cap", ":".join(filter(None, [wanted["scope"], ref]))),
-                before={"cap_cents": before},
-                after={"cap_cents": wanted["cap_cents"]},
-            )
+        caps.change(request.user, account, wanted["scope"], ref, cents=wanted["cap_cents"])
         return Response(budget_out(request.auth))
 
 

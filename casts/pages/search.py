@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import uuid
@@ -65,6 +66,32 @@ class Wanted:
         return self.query.get("spell", "").replace("\0", "")[:TYPED_CHARS]
 
     @cached_property
+    def days(self) -> dict[str, dt.date]:
+        """Return the first and last day (UTC) of acceptance, as the pages about money ask for: both, one or none."""
+        found = {}
+        for name in ("from", "to"):
+            with contextlib.suppress(ValueError):
+                found[name] = dt.date.fromisoformat(self.query.get(name, ""))
+        return found
+
+    @cached_property
+    def key(self) -> str:
+        """Return the id of the key that casts were placed with; none: by members. Viewers don't see who cast."""
+        value = self.query.get("key", "") if self.whole else ""
+        return value if value == "none" or (value.isascii() and value.isdecimal() and len(value) < 19) else ""
+
+    @property
+    def also(self) -> str:
+        """Return in words what is asked for beside the fields of the form."""
+        words = [f"{name} {day.day} {day:%b %Y}" for name, day in self.days.items()]
+        by = {"": "", "none": "without a key"}.get(self.key, f"with the key {self.key}")
+        return ", ".join(filter(None, [" ".join(words), by]))
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        return {name: day.isoformat() for name, day in self.days.items()} | ({"key": self.key} if self.key else {})
+
+    @cached_property
     def mine(self) -> bool:
         return self.query.get("mine") == "1"
 
@@ -74,7 +101,7 @@ class Wanted:
 
     @property
     def narrowed(self) -> bool:
-        return bool(self.status or self.since or self.spell or self.mine)
+        return bool(self.status or self.since or self.spell or self.mine or self.hidden)
 
     @property
     def filtered(self) -> bool:
@@ -82,7 +109,7 @@ class Wanted:
 
     def address(self, **more: object) -> str:
         """Return the query of another page of the same."""
-        kept = {"q": self.typed, "status": self.status, "spell": self.spell, "since": self.since}
+        kept = {"q": self.typed, "status": self.status, "spell": self.spell, "since": self.since} | self.hidden
         kept |= {"mine": "1" if self.mine else ""} | {name: str(value) for name, value in more.items()}
         return "?" + urlencode({"account": self.membership.account_id} | {n: v for n, v in kept.items() if v})
 
@@ -124,6 +151,12 @@ class Wanted:
             casts = casts.filter(spell__in=list(Spell.objects.filter(key=self.spell).values_list("pk", flat=True)))
         if self.mine:
             casts = casts.filter(placed_by=self.membership.user_id)
+        if first := self.days.get("from"):
+            casts = casts.filter(pk__gte=first_id(midnight_of(first)))
+        if (last := self.days.get("to")) and last < dt.date.max:
+            casts = casts.filter(pk__lt=first_id(midnight_of(last + dt.timedelta(days=1))))
+        if self.key:
+            casts = casts.filter(api_key=None) if self.key == "none" else casts.filter(api_key=int(self.key))
         if self.since:
             midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
             casts = casts.filter(pk__gte=first_id(midnight - dt.timedelta(days=SINCE[self.since][1])))
@@ -158,6 +191,10 @@ def span_of(typed: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     if not DIGITS.fullmatch(digits):
         return None
     return uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+
+
+def midnight_of(day: dt.date) -> dt.datetime:
+    return max(dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC), dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
 
 
 def first_id(at: dt.datetime) -> uuid.UUID:

@@ -54,6 +54,23 @@ def test_each_number_leads_to_the_casts_that_make_it_up(account, member, spend, 
     assert f'href="{own}&amp;from=2026-11-18&amp;to=2026-11-20&amp;spell=greet"' in text
 
 
+def test_the_list_has_the_casts_of_those_days_and_of_that_key(account, member, cast, api_key):
+    client = member()
+    today = dt.datetime.now(dt.UTC).date()  # the id of a cast has the time of its machine
+    before, after = (today + dt.timedelta(days=days) for days in (-1, 1))
+    for query, there in (
+        (f"from={today}&to={after}", True),
+        (f"from={before}&key={api_key.pk}", True),
+        (f"to={before}", False),
+        (f"from={today + dt.timedelta(days=2)}", False),
+        ("key=none", False),
+        ("from=0001-01-01&to=9999-12-31&key=x", True),
+    ):
+        text = client.get(f"/home/?account={account.pk}&{query}").text
+        assert (f"/casts/{cast.pk}/" in text) is there, query
+    assert "Only casts from 18 Nov 2026." in client.get(f"/home/?account={account.pk}&from=2026-11-18").text
+
+
 def test_one_may_look_at_one_spell_and_at_other_days(account, member, spend, spell):
     spend("2025-12-01", 5), spend("2026-11-19", 7), spend("2026-11-19", 100, spell="dear")
     client = member()
