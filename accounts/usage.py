@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.models import Account, BudgetPeriod, BudgetScope, LedgerEntry
 from core.errors import BadQuery
 
 MOST_DAYS = 366
+DEAR = ("cast_id", "spell_key", "api_key_id", "booked_on", "cents")  # of an entry, what a `Dear` has
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,19 @@ def by_key(account: Account, days: Span, *, spell_keys: Iterable[str] | None = N
 
 def dearest(account: Account, days: Span, most: int, *, spell_keys: Iterable[str] | None = None) -> list[Dear]:
     rows = captures(account, days, spell_keys=spell_keys).order_by("-cents", "id")[:most]
-    names = ("cast_id", "spell_key", "api_key_id", "booked_on", "cents")
-    return [Dear(*row) for row in rows.values_list(*names)]
+    return [Dear(*row) for row in rows.values_list(*DEAR)]
+
+
+def each(account: Account, days: Span, most: int, *, spell_keys: Iterable[str] | None = None) -> Iterator[list[Dear]]:
+    """Yield every cast that cost something, day by day, `most` at a time."""
+    entries = captures(account, days, spell_keys=spell_keys).order_by("booked_on", "id")
+    day, after = days.first, 0
+    while True:
+        # From where the part before ended: the first ones of a sorted index, however many there are.
+        rest = entries.filter(Q(booked_on=day, id__gt=after) | Q(booked_on__gt=day), booked_on__gte=day)
+        rows = list(rest.values_list("id", *DEAR)[:most])
+        if not rows:
+            return
+        some = [Dear(*row[1:]) for row in rows]
+        yield some
+        day, after = some[-1].day, rows[-1][0]

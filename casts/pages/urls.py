@@ -24,6 +24,7 @@ urlpatterns = [
     path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),
     path("casts/<any_uuid:cast_id>/links/", deeds.end_links, name="cast-page-links"),
     path("account/<int:account_id>/usage/", later(OF_ACCOUNT + "usage.page"), name="account-usage"),
+    path("account/<int:account_id>/usage/file/", later(OF_ACCOUNT + "usage.download"), name="account-usage-file"),
     path("account/<int:account_id>/budget/", later(OF_ACCOUNT + "budget.page"), name="account-budget"),
     path("account/<int:account_id>/keys/", later(OF_ACCOUNT + "keys.page"), name="account-keys"),
     path("account/<int:account_id>/keys/new/", later(OF_ACCOUNT + "keys.new"), name="account-keys-new"),

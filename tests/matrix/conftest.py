@@ -96,7 +96,10 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "account-members-one": {"account_id": account.pk, "user_id": looked_at.pk},
             "spell-page": {"spell_key": stored_spell(key="own", name="Own", account=account).key},
             "money": {"account_id": account.pk},
-            **{f"account-{name}": {"account_id": account.pk} for name in ("usage", "budget", "keys", "keys-new")},
+            **{
+                f"account-{name}": {"account_id": account.pk}
+                for name in ("usage", "usage-file", "budget", "keys", "keys-new")
+            },
             "account-keys-one": {"account_id": account.pk, "key_id": spare.pk},
             "money-to-stripe": {"account_id": account.pk, "kind": "card", "pk": topup.pk},
             **{f"api:callback-endpoint{tail}": of_endpoint for tail in ("", "-secret", "-rotate", "-test")},

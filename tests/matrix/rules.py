@@ -191,6 +191,7 @@ PAGES: dict[str, dict[str, Need]] = {
     **{f"account-keys{tail}": {"GET": KEEPERS, "POST": KEEPERS} for tail in ("-new", "-one")},
     "account-keys": {"GET": KEEPERS},
     "account-budget": {"GET": Member(("owner", "admin", "member")), "POST": KEEPERS},
+    "account-usage-file": {"GET": Member(("owner", "admin", "member", "viewer"))},
     "account-usage": {"GET": Member(("owner", "admin", "member", "viewer"))},
     "money": {"GET": Member(("owner", "admin", "member")), "POST": Member(("owner", "admin"))},
     "money-to-stripe": {"GET": Member(("owner", "admin"))},

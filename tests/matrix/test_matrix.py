@@ -79,7 +79,7 @@ METHOD_FIRST = {
     *("api:cast-artifact", "api:cast-events", "api:docs", "api:schema"),
     *("account", "cast-page", "home", "spell-page", "spells-page", "reset_sent", "sessions", "start"),
     *("money", "money-accounts", "money-to-stripe", "home-events"),
-    *("account-budget", "account-keys", "account-keys-new", "account-keys-one", "account-usage"),
+    *("account-budget", "account-keys", "account-keys-new", "account-keys-one", "account-usage", "account-usage-file"),
     *("account-members", "account-members-one", "account-audit", "account-settings"),
     *("account-callbacks", "account-callbacks-endpoint"),
     *("problem", "problems"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts import usage
 from accounts.models import Role
 from accounts.pages.choice import membership_of
+from casts.pages.account import files
 from casts.pages.account.spending import SpendingPage, this_month
 from core.errors import BadQuery
 
@@ -31,10 +32,29 @@ def page(request: HttpRequest, account_id: int) -> HttpResponseBase:
     shown = SpendingPage(
         membership.account,
         days,
-        spell=request.GET.get("spell", ""),
+        spell=request.GET.get("spell", "").replace("\0", ""),
         # As of a cast, viewers see the price and the time, and nothing of who cast it.
         whole=Role(membership.role).reads_contents,
     )
     asked = {name: request.GET.get(name, "")[:40] for name in ("from", "to")} if wrong else {}
     context = {"page": shown, "wrong": wrong, "asked": asked, "account": membership.account}
     return render(request, "account/usage.html", context)
+
+
+@never_cache
+@require_safe
+@login_required
+def download(request: HttpRequest, account_id: int) -> HttpResponseBase:
+    """Send what the page shows as CSV, by day and spell, or each cast."""
+    membership = membership_of(request, account_id)
+    try:
+        days = usage.span(request.GET.get("from"), request.GET.get("to"))
+    except BadQuery as exc:
+        return HttpResponse(str(exc), status=422, content_type="text/plain; charset=utf-8")
+    spell = request.GET.get("spell", "").replace("\0", "")
+    only, whole = [spell] if spell else None, Role(membership.role).reads_contents
+    if request.GET.get("per") == "cast":
+        parts = files.by_cast(membership.account, days, only, whole=whole)
+    else:
+        parts = files.by_day_and_spell(membership.account, days, only)
+    return files.answer(f"usage-{days.first}-{days.last}", parts)

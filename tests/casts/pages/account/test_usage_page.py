@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import re
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from accounts import usage
 from accounts.models import Account, LedgerEntry, Role
 
 
@@ -95,6 +98,40 @@ def test_days_that_are_none_are_refused_with_the_usual_ones_below(account, membe
     told = words(page(member(), account, query, status=200))
     assert why in told
     assert "Spent 0.07 USD" in told
+
+
+def test_the_files_have_the_same_sums_and_no_formulas(account, member, spend, make_spell, api_key):
+    make_spell("bad", name='=HYPERLINK("http://x","ä")')
+    for number in range(5):
+        spend(f"2026-11-{19 - number // 2}", 7 + number, spell="bad", key=api_key.pk)
+    client, path = member(), f"/account/{account.pk}/usage/file/?from=2026-11-01&to=2026-11-20"
+
+    def rows(client: Client, query: str = "") -> list[dict[str, str]]:
+        answer = client.get(path + query)
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        return list(csv.DictReader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
+
+    days = rows(client)
+    assert [(row["day"], row["casts"], row["cents"]) for row in days] == [
+        ("2026-11-17", "1", "11"),
+        ("2026-11-18", "2", "19"),
+        ("2026-11-19", "2", "15"),
+    ]
+    assert days[0]["spell"] == '\'=HYPERLINK("http://x","ä")'
+    assert days[0]["amount"] == "0.11"
+    casts = rows(client, "&per=cast")
+    assert [row["cents"] for row in casts] == ["11", "9", "10", "7", "8"]
+    assert casts[0]["key"] == "tests"
+    assert "key" not in rows(member(Role.VIEWER), "&per=cast")[0]
+    assert client.get(path + "x").status_code == 422
+
+
+def test_each_cast_is_told_once_however_many_are_read_at_a_time(account, spend):
+    told = {spend(f"2026-11-{19 - number % 3}", 7) for number in range(10)}
+    days = usage.Span(dt.date(2026, 11, 1), dt.date(2026, 11, 30))
+    for most in (1, 3, 10, 100):
+        found = [one.cast_id for some in usage.each(account, days, most) for one in some]
+        assert sorted(found) == sorted(told)
 
 
 def test_viewers_see_what_casts_cost_and_not_who_cast(account, member, spend, api_key, django_user_model):
