@@ -10,7 +10,9 @@ from typing import Any
 from casts.forms.fields import ABSENT, JSON, Blank, Field, Kind, Part, Path, Typed, control
 from core.db.documents import written
 
-ROWS = 400  # fields of a form with all rows of its arrays
+# Fields of a form with all rows of its arrays: of each come two controls at most, and Django reads a thousand
+# (DATA_UPLOAD_MAX_NUMBER_FIELDS).
+ROWS = 400
 DATE_TIME_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 TIME_UTC = re.compile(r"\d\d:\d\d:\d\dZ")
 # Browsers have a control for these, without a zone.
@@ -26,7 +28,7 @@ def fresh(form: Field) -> Typed:
 
 def filled(form: Field, value: JSON) -> Typed:
     """Return what is typed for a value. What does not fit a field's control is typed as JSON."""
-    filling = Filling()
+    filling = Filling(rows=form.size)
     filling.fill(form, value, ())
     return filling.typed
 
@@ -63,7 +65,6 @@ class Filling:
     def fill(self, one: Field, value: JSON, path: Path) -> None:
         if value is ABSENT:
             return  # also of what is fixed: it was left out
-        self.rows += 1
         if one.kind == Kind.JSON:
             self.set(Part.VALUE, path, as_json(value))
         elif value is None and one.nullable and one.kind != Kind.BOOLEAN:
@@ -130,8 +131,12 @@ class Filling:
         return True
 
     def array(self, one: Field, value: JSON, path: Path) -> bool:
-        if not isinstance(value, list) or one.item is None or self.rows + len(value) * one.item.size > ROWS:
+        if not isinstance(value, list) or one.item is None:
             return False
+        rows = len(value) * one.item.size
+        if self.rows + rows > ROWS:
+            return False
+        self.rows += rows
         if not value:
             self.set(Part.BLANK, path, Blank.EMPTY)
         self.set(Part.COUNT, path, str(len(value)))

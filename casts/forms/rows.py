@@ -33,7 +33,7 @@ def added(form: Field, typed: Mapping[str, str], where: str) -> tuple[Typed, Pat
         return None
     (array, path), number = found, rows_of(typed, found[1])
     assert array.item is not None
-    if len(typed) + 2 * array.item.size > 2 * ROWS or number >= ROWS:
+    if len(typed) + 2 * array.item.size > 2 * ROWS:
         return None
     new = (*path, number)
     blank = {control(Part.BLANK, path): Blank.LEFT_OUT} if control(Part.BLANK, path) in typed else {}

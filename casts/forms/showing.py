@@ -14,6 +14,7 @@ from casts.forms.reading import Mistake, base64_size, rows_of
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 LOCAL = re.compile(r"(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d(?::\d\d)?")
+FILES = 50  # controls for files; Django reads twice as many, also those in which there is none
 INPUT_MODES = {"email": "email", "idn-email": "email", "uri": "url", "uri-reference": "url", "iri": "url"}
 
 
@@ -100,6 +101,7 @@ class Shower:
     wrong: dict[Path, list[str]]
     found: list[Wrong] = field(default_factory=list)
     number: int = 0
+    files: int = 0
 
     def of(self, part: Part, path: Path) -> str:
         return self.typed.get(control(part, path), "")
@@ -169,7 +171,8 @@ class Shower:
                 node.type = "datetime-local" if one.format == "date-time" else "time"
             elif one.long or "\n" in text:
                 node.type = "lines"
-            if one.upload:
+            if one.upload and self.files < FILES:
+                self.files += 1
                 node.file_name = control(Part.FILE, path)
                 size = base64_size(text) if one.upload == "base64" and text else None
                 node.file_note = f"What is typed here stands for {size:,} bytes." if size is not None else ""

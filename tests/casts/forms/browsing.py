@@ -12,6 +12,7 @@ class Controls(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.sent: dict[str, str] = {}
         self.buttons: list[tuple[str, str]] = []
+        self.files = 0
         self._select: str | None = None
         self._options: list[tuple[str, bool]] = []
         self._area: tuple[str, list[str]] | None = None
@@ -19,7 +20,9 @@ class Controls(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = dict(attrs)
         name, value = has.get("name") or "", has.get("value") or ""
-        if tag == "input" and has.get("type") not in ("file", "search"):
+        if tag == "input" and has.get("type") == "file":
+            self.files += 1
+        elif tag == "input" and has.get("type") != "search":
             # One line: browsers take ends of lines away.
             self.sent[name] = value.replace("\r", "").replace("\n", "")
         elif tag == "button":

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from casts.forms.fields import Kind
 from casts.forms.filling import filled, fresh
@@ -13,6 +14,7 @@ from casts.forms.outputs import outline
 from casts.forms.planning import FIELDS, plan
 from casts.forms.reading import read
 from casts.forms.wording import html_pattern
+from tests.casts.forms.browsing import controls
 from tests.casts.forms.test_round_trip import rendered
 
 TEXT = {"type": "string"}
@@ -132,3 +134,23 @@ def test_each_schema_has_its_kind_of_control(schema: Any, kind: Kind, why: str):
 )
 def test_browsers_are_told_patterns_that_they_read_alike(pattern: str, attribute: str):
     assert html_pattern(pattern) == attribute
+
+
+FILE = {"type": "string", "contentEncoding": "base64"}
+WIDE = {
+    "type": "object",
+    "properties": {
+        **{f"p{n}": FILE for n in range(200)},
+        "rows": {"type": "array", "items": {"type": "object", "properties": {"a": TEXT}}},
+    },
+}
+
+
+@pytest.mark.parametrize("rows", [0, 90, 200, 5000])
+def test_a_form_is_never_larger_than_what_is_read_of_one(rows: int):
+    value = {"p0": "x", "rows": [{"a": "b"}] * rows}
+    form = plan(WIDE)
+    found = controls(rendered(WIDE, filled(form, value)))
+    assert len(found.sent) + 10 < settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    assert found.files <= settings.DATA_UPLOAD_MAX_NUMBER_FILES
+    assert read(form, found.sent).value == value
