@@ -11,6 +11,7 @@ class CastsConfig(AppConfig):
         import casts.admin.caps
         import casts.admin.casts
         import casts.admin.spells
+        import casts.alarms.admin
         import casts.callbacks.admin  # noqa: F401 - registering is its effect
         from casts import versions
 

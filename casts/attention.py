@@ -72,7 +72,8 @@ def queue_of(model: Any, *, count: int, since: dt.datetime) -> Trouble:
     elif admin.site.is_registered(model):
         listing = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     what = f"{name} {'is' if count == 1 else 'are'} due, and no worker takes {'it' if count == 1 else 'them'}"
-    return Trouble(what if count > 1 else f"One {what}", count, since, path=listing)
+    said = what if count > 1 else f"One {what}"
+    return Trouble(said, count, since, path=listing, key=f"unclaimed {model._meta.label}")
 
 
 def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:

@@ -124,6 +124,8 @@ WORK = [
     "webhooks.sweep.SweepWork",
     "casts.callbacks.delivery.CallbackWork",
     "casts.tallies.TallyWork",
+    "casts.alarms.watch.AlarmWork",
+    "casts.alarms.messages.AlarmMessageWork",
     "github_integration.spell_files.work.SpellRepositoryWork",
     "github_integration.spell_files.sweep.RepositoryListWork",
 ]
@@ -156,6 +158,8 @@ SWEEPS = [
     "accounts.rationing.refusals.purge",
     "accounts.sessions.purge",
     "casts.tallies.ensure",
+    "casts.alarms.watch.ensure",
+    "casts.alarms.messages.purge",
 ]
 
 # What each worker does every fifteen seconds, and when it stops: functions of the core.queue.worker.Worker.
@@ -174,6 +178,9 @@ ATTENTION = [
     "casts.callbacks.attention.failing_callbacks",
     "accounts.rationing.attention.refusals",
 ]
+
+# What else alarms are raised for: functions as those of ATTENTION.
+ALARMS = ["casts.alarms.failing.failing_spells", "accounts.alarms.budgets"]
 
 # What the admin's first page shows, from top to bottom: functions that return a core.admin.dashboard.Panel for a user,
 # or None if this one may not see it.
@@ -237,6 +244,18 @@ DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
 # What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.
 CALLBACK_ALLOWED_HOSTS: list[str] = env.list("CALLBACK_ALLOWED_HOSTS", default=[])
 CALLBACK_TIMEOUT_SECONDS: float = env.float("CALLBACK_TIMEOUT_SECONDS", default=15.0)  # per try, from start to end
+
+# --- Alarms: operators are told what needs attention ------------------------------------------------------
+ALARM_MAIL: list[str] = env.list("ALARM_MAIL", default=[])  # addresses
+ALARM_URL: str = env.str("ALARM_URL", default="").strip()
+ALARM_SECRETS: list[str] = env.list("ALARM_SECRET", default=[])  # several while it is changed, the newest first
+ALARM_SECONDS: float = env.float("ALARM_SECONDS", default=60.0, least=1)  # between looks
+# How long a trouble has to be away until it is over; twice as long each time it comes back within a day.
+ALARM_CLEAR_SECONDS: float = env.float("ALARM_CLEAR_SECONDS", default=600.0, least=0)
+ALARM_REMIND_HOURS: float = env.float("ALARM_REMIND_HOURS", default=24.0, least=0)  # of what lasts; 0: never
+ALARM_BUDGET_PERCENT: int = env.int("ALARM_BUDGET_PERCENT", default=80, least=0)  # of an account's cap; 0: none
+ALARM_FAILURES: int = env.int("ALARM_FAILURES", default=5, least=0)  # of a spell in a row; 0: any number
+ALARM_FAILURE_PERCENT: int = env.int("ALARM_FAILURE_PERCENT", default=50, least=0)  # of a spell's casts in a day; 0
 
 # --- Money -----------------------------------------------------------------------------------------------
 # Blank: no billing. Accounts are limited by their caps alone, and nothing of `payments` runs.

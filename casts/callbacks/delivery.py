@@ -116,17 +116,23 @@ def ended(cast: Cast, endpoint: CallbackEndpoint | None) -> dict[str, Any]:
 
 
 def send(callback: Callback, url: str) -> Outcome:
-    body, timestamp = message(callback), int(time.time())
+    body = message(callback)
     try:
         keys = callback.endpoint.secrets if callback.endpoint else endpoints.secrets_of(callback.account)
     except SecretsUnreadable as exc:  # an operator may put that right in time
         return Outcome(error=f"Not sent. {exc}")
+    return post(url, keys, callback.id, body)
+
+
+def post(url: str, keys: list[str], message_id: str, body: bytes) -> Outcome:
+    """Send one signed message, once."""
+    timestamp = int(time.time())
     headers = [
         ("Content-Type", "application/json"),
         ("User-Agent", USER_AGENT),
-        ("webhook-id", callback.id),
+        ("webhook-id", message_id),
         ("webhook-timestamp", str(timestamp)),
-        ("webhook-signature", signing.signature(keys, message=callback.id, timestamp=timestamp, body=body)),
+        ("webhook-signature", signing.signature(keys, message=message_id, timestamp=timestamp, body=body)),
     ]
     try:
         answer = safe_http.post(url, body, headers, seconds=settings.CALLBACK_TIMEOUT_SECONDS)

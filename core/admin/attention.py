@@ -8,6 +8,7 @@ way to do each thing, with its permission and its report, and rows that have mov
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,18 @@ LINES = 40  # troubles that are shown of each section
 RECENT = dt.timedelta(days=7)  # what was given up before is only in the lists
 
 Values = dict[str, Any]  # of one row, by column
-User = AbstractBaseUser | AnonymousUser | PermissionsMixin
+
+
+class Everything:
+    """Who may see all: sections are functions of a user, and alarms are for all operators."""
+
+    is_superuser = True
+
+    def has_perm(self, permission: str) -> bool:
+        return True
+
+
+User = AbstractBaseUser | AnonymousUser | PermissionsMixin | Everything
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,12 @@ class Trouble:
     buttons: tuple[Button, ...] = ()
     oldest: tuple[Row, ...] = ()
     mild: bool = False  # worth a look, but nothing is broken
+    key: str = ""  # the same as long as it is the same trouble, where the list alone does not say that
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other troubles of its section, however many rows it has and whatever time it is."""
+        return self.key or self.path or re.sub(r"[\d:,.]+", "#", self.what)
 
     @property
     def counted(self) -> str:

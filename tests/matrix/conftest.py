@@ -93,6 +93,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "home-events": {"account_id": account.pk},
             **{f"account-{page}": {"account_id": account.pk} for page in ("members", "audit", "callbacks", "settings")},
             "account-callbacks-endpoint": {"account_id": account.pk, **of_endpoint},
+            "spell-times": {"spell_id": spell.pk},
             "account-members-one": {"account_id": account.pk, "user_id": looked_at.pk},
             "spell-page": {"spell_key": stored_spell(key="own", name="Own", account=account).key},
             "money": {"account_id": account.pk},

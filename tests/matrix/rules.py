@@ -170,6 +170,7 @@ ROLES = ("owner", "admin", "member", "viewer")
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
     "attention": {"GET": Staff(anybody=True)},
+    "spell-times": {"GET": Staff(("casts.view_cast", "casts.view_spell"))},
     "import-spells": {"GET": Staff(("casts.add_spell",)), "POST": Staff(("casts.add_spell",))},
     "github-connect": {"GET": Superuser(), "POST": Superuser()},
     "github-connected": {"GET": Superuser()},
@@ -232,6 +233,8 @@ ADMIN: dict[str, set[str]] = {
     "accounts.ledgerentry": {"view"},
     "accounts.refusal": {"view"},
     "casts.artifact": {"view"},
+    "casts.alarm": {"view"},
+    "casts.alarmmessage": {"view"},
     "casts.callback": {"view"},
     "casts.callbackendpoint": {"view"},
     "casts.cast": {"view"},
@@ -259,6 +262,7 @@ NEED_MORE = {("auth.user", "add")}
 ACTIONS: dict[str, str] = {
     "accounts.apikey revoke": "accounts.change_apikey",
     "accounts.invitation revoke": "accounts.change_invitation",
+    "casts.alarmmessage send_again": "casts.change_alarmmessage",
     "casts.artifact copy_again": "casts.change_artifact",
     "casts.callback send_again": "casts.change_callback",
     "casts.callbackendpoint disable": "casts.change_callbackendpoint",
@@ -297,6 +301,7 @@ ADMIN_PAGES: dict[str, Need | str] = {
     "admin:password_change": Staff(anybody=True),
     "admin:password_change_done": Staff(anybody=True),
     "admin:autocomplete": "a search for a field of a form, which the form's model guards",
+    "admin:casts_alarmmessage_test": "a button of the list, by POST (tests/casts/alarms/test_alarms.py)",
     "admin:casts_spell_try": "POST alone, for who may add spells (tests/casts/test_console.py)",
     "admin:casts_spell_try_changed": "POST alone, for who may change spells (tests/casts/test_console.py)",
     "admin:casts_spell_versions": "what a spell's versions say, for whoever may look at it (tests/casts/test_admin.py)",

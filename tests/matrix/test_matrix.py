@@ -89,7 +89,7 @@ NO_HEAD = {"api:cast-events", "home-events"}
 # What pages elsewhere may ask by link, after a browser has asked with OPTIONS (CORS).
 BY_PAGES = {"api:cast-artifact", "api:cast-events", *RESULTS}
 # Views of pages that look at the person first.
-PERSON_FIRST = {"attention", "import-spells"}
+PERSON_FIRST = {"attention", "import-spells", "spell-times"}
 # Pages of a library, whose answers to those who are logged in depend on what these have set up (tests/accounts).
 LIBRARY = {name for name in PAGES if name.startswith(("account_", "mfa_"))}
 
