@@ -52,6 +52,7 @@ class Members(MemberInline):
 
 @admin.register(Account)
 class AccountAdmin(ConsoleAdmin):
+    purpose = "Who casts and who pays: each customer, team or project has one, with keys, members and a budget."
     list_display = ("name", "cap", "held", "captured", "remaining", "credit", "open_now", "created")
     search_fields = ("name", "members__username")
     secret_fields = ("sealed_callback_secrets",)
@@ -192,6 +193,7 @@ class KeyState(admin.SimpleListFilter):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ConsoleAdmin):
+    purpose = "The keys that programs cast with. Make one here; its secret is shown once."
     list_display = ("name", "prefix_shown", "account", "state", "may", "spells", "expires", "revoked", "last_used")
     list_filter = (KeyState, "last_used_at")
     list_select_related = ("account", "created_by_key", "created_by_user")

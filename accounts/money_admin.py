@@ -61,6 +61,7 @@ class Grant(CreditForm):
 class CreditAdmin(ReadOnlyAdmin):
     """All that was booked; what an operator adds is a grant, with its reason."""
 
+    purpose = "What was booked for accounts that are billed: grants, top-ups, refunds."
     list_display = ("when", "account", "kind", "amount", "source", "note", "by")
     list_display_links = ("when",)
     list_filter = ("kind", "at")
@@ -100,6 +101,7 @@ class CreditAdmin(ReadOnlyAdmin):
 
 @admin.register(BudgetPeriod)
 class BudgetPeriodAdmin(ReadOnlyAdmin):
+    purpose = "What each account holds and has spent, month by month, and by key or spell where a cap is set."
     list_display = ("account", "month_shown", "cap", "held", "captured", "remaining")
     list_filter = ("month",)
     list_select_related = ("account",)
@@ -124,6 +126,7 @@ class BudgetPeriodAdmin(ReadOnlyAdmin):
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
+    purpose = "Each move of money, for one cast each: held, captured, released."
     list_display = ("when", "account", "month", "kind", "amount", "of_cast")
     list_display_links = ("when",)
     list_filter = ("kind", "at")

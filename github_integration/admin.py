@@ -61,6 +61,7 @@ CastAdmin.runtime_filters.append(ThroughInstallation)
 
 @admin.register(Installation)
 class InstallationAdmin(ConsoleAdmin):
+    purpose = "The accounts on GitHub that have installed the App; one is here once a cast has gone through it."
     list_display = ("id", "owner", "state", "pause_message", "account", "updated")
     list_select_related = ("account",)
     list_filter = (InstallationTroubles,)

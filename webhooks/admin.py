@@ -42,12 +42,12 @@ class DeliveryList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        # Each may have megabytes, and the list shows none.
-        return found.defer("body")
+        return found.defer(*DeliveryAdmin.unlisted)
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
+    purpose = "The webhooks that GitHub has sent, and what came of each."
     list_display = ("received", "what", "result_and_why", "repository", "run", "guid_shown", "repeats")
     list_filter = (
         "outcome",
@@ -59,6 +59,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     )
     search_fields = ("guid", "repository")
     search_help_text = "By GUID, run id or address, or repository."
+    unlisted = ("body",)
     sortable_by = ("received",)  # the others would sort the whole history without an index
     elsewhere = (
         *("id", "guid", "event", "action", "repository", "run_id", "received_at", "repeats", "happened_at", "swept"),
@@ -156,6 +157,7 @@ story.SOURCES.append(story.Source("deliveries", "webhooks.view_delivery", of_cas
 
 @admin.register(DeliverySweep)
 class DeliverySweepAdmin(ReadOnlyAdmin):
+    purpose = "How far GitHub's log was read for webhooks that never arrived."
     list_display = ("finished", "swept", "recovered", "unreadable", "error", "next_at")
     fields = (
         *("finished", "swept", "recovered", "unreadable", "error_shown", "failures", "next_at"),

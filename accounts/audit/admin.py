@@ -19,6 +19,7 @@ COLUMNS = (
 
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdmin):
+    purpose = "Who changed what, and from where: every change that somebody asked for is here."
     list_display = ("when", "actor_kind", "actor", "action", "object", "account", "address")
     list_display_links = ("when",)
     list_filter = ("actor_kind", newest_values("action", "action"), "at")

@@ -11,6 +11,7 @@ from core.admin.base import ReadOnlyAdmin, column, utc_time
 
 @admin.register(Refusal)
 class RefusalAdmin(ReadOnlyAdmin):
+    purpose = "Who was refused lately for asking too often."
     list_display = ("who", "what", "first", "last", "count")
     list_filter = ("allowance",)
     search_fields = ("subject",)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -21,7 +21,7 @@ from casts import casting
 from casts.callbacks.admin import send_again
 from casts.lifecycle import moves
 from casts.models import FINAL, OPEN, AccountPrice, Callback, Cast, Spell
-from core.admin.base import as_words, money
+from core.admin.base import money
 from core.errors import SpellError
 
 PATIENCE = 20.0  # seconds that one request goes on acting
@@ -43,7 +43,7 @@ class Act:
     others: str
     may: Callable[[QuerySet[Cast]], QuerySet[Cast]]
     do: Callable[[Keys, str], Keys]
-    costs: Callable[[QuerySet[Cast]], str]
+    costs: Callable[[Kinds], str]
     spends: bool = False  # new money: asked of a single cast, too, wherever its button is
     ends: bool = False  # can't be taken back: asked of a single cast, too, on its page
 
@@ -75,30 +75,52 @@ def call_again(keys: Keys, by: str) -> Keys:
     return [key for key in keys if key in told]
 
 
-def held(casts: QuerySet[Cast]) -> str:
-    found = casts.aggregate(held=Sum("cost_cents"), begun=Count("pk", filter=Q(started_at__isnull=False)))
-    said = f"Up to {money(found['held'] or 0)} that are held are given back."
-    if found["begun"]:
-        said += f" {found['begun']:,} have begun: at a price per minute, their minutes are charged."
+@dataclass(frozen=True)
+class Kind:
+    """Casts of one state, spell and account, counted."""
+
+    status: str
+    spell_id: int
+    spell_key: str
+    account_id: int
+    account: str
+    casts: int
+    held_cents: int
+    begun: int
+
+
+Kinds = list[Kind]
+
+
+def kinds_of(casts: QuerySet[Cast]) -> Kinds:
+    """Count casts in one query: they may be all that there are."""
+    rows = casts.order_by().values_list("status", "spell_id", "spell__key", "account_id", "account__name")
+    begun = Count("pk", filter=Q(started_at__isnull=False))
+    return [Kind(*row) for row in rows.annotate(number=Count("pk"), cents=Sum("cost_cents"), begun=begun)]
+
+
+def held(kinds: Kinds) -> str:
+    said = f"Up to {money(sum(kind.held_cents for kind in kinds))} that are held are given back."
+    if begun := sum(kind.begun for kind in kinds):
+        said += f" {begun:,} have begun: at a price per minute, their minutes are charged."
     return said
 
 
-def price_now(casts: QuerySet[Cast]) -> str:
+def price_now(kinds: Kinds) -> str:
     """Say what it costs to cast these once more, at today's prices."""
-    groups = list(casts.order_by().values("spell_id", "account_id").annotate(casts=Count("pk")))
-    spells = Spell.objects.in_bulk({group["spell_id"] for group in groups})
+    spells = Spell.objects.in_bulk({kind.spell_id for kind in kinds})
     own = {(p.spell_id, p.account_id): p.price_cents for p in AccountPrice.objects.filter(spell__in=spells)}
     cents = sum(
-        own.get((group["spell_id"], group["account_id"]), spells[group["spell_id"]].price_cents) * group["casts"]
-        for group in groups
+        own.get((kind.spell_id, kind.account_id), spells[kind.spell_id].price_cents) * kind.casts for kind in kinds
     )
     return f"Holds up to {money(cents)} of their accounts' money anew, at today's prices; what runs cost is charged."
 
 
-def nothing(casts: QuerySet[Cast]) -> str:
+def nothing(kinds: Kinds) -> str:
     return "Costs nothing."
 
 
+RETRIED = Cast.objects.filter(retry_of__isnull=False).order_by().values("retry_of")
 LOOK = Act(
     "look_now",
     "Look now",
@@ -130,7 +152,8 @@ RETRY = Act(
     "Makes a new cast with the same input and its own price. Tells the price and asks you first.",
     "Cast again",
     "are open, were cast again before, or can't be: their key, spell or budget does not allow it",
-    may=lambda casts: casts.filter(status__in=FINAL, retries=None),
+    # By the index of retries alone, which are few.
+    may=lambda casts: casts.filter(status__in=FINAL).exclude(pk__in=RETRIED),
     do=cast_again,
     costs=price_now,
     spends=True,
@@ -190,7 +213,7 @@ def in_steps(act: Act, keys: Keys, *, by: str) -> tuple[Keys, int]:
 
 def as_previewed(request: HttpRequest, queryset: QuerySet[Cast]) -> QuerySet[Cast]:
     """Return the chosen casts without those that came since the preview was shown."""
-    chosen = Cast.objects.filter(pk__in=queryset.order_by().values("pk")).order_by()
+    chosen = queryset.order_by()
     try:
         return chosen.filter(pk__lte=uuid.UUID(request.POST.get("upto", "")))
     except ValueError:
@@ -198,9 +221,8 @@ def as_previewed(request: HttpRequest, queryset: QuerySet[Cast]) -> QuerySet[Cas
 
 
 def preview(console: Any, request: HttpRequest, chosen: QuerySet[Cast], act: Act) -> HttpResponse:
-    touched = act.may(chosen)
-    number, newest = chosen.count(), chosen.order_by("-pk").values_list("pk", flat=True).first()
-    acting = touched.count()
+    kinds = kinds_of(act.may(chosen))
+    number, acting = chosen.count(), sum(kind.casts for kind in kinds)
     context = {
         **console.admin_site.each_context(request),
         "opts": console.opts,
@@ -209,10 +231,10 @@ def preview(console: Any, request: HttpRequest, chosen: QuerySet[Cast], act: Act
         "number": number,
         "acting": acting,
         "left_alone": number - acting,
-        "costs": act.costs(touched) if acting else "",
-        "groups": grouped(touched) if acting else [],
-        "only": touched.select_related("spell", "account").first() if acting == 1 else None,
-        "upto": newest,
+        "costs": act.costs(kinds) if acting else "",
+        "groups": grouped(kinds),
+        "only": act.may(chosen).select_related("spell", "account").first() if acting == 1 else None,
+        "upto": chosen.order_by("-pk").values_list("pk", flat=True).first(),
         "patience": int(PATIENCE),
         "across": request.POST.get("select_across") == "1",
         "selected": request.POST.getlist("_selected_action"),
@@ -222,19 +244,17 @@ def preview(console: Any, request: HttpRequest, chosen: QuerySet[Cast], act: Act
     return TemplateResponse(request, "admin/casts/cast/bulk.html", context)
 
 
-def grouped(casts: QuerySet[Cast]) -> list[tuple[str, Sequence[tuple[str, int]], int]]:
+def grouped(kinds: Kinds) -> list[tuple[str, Sequence[tuple[str, int]], int]]:
     """Return of which states, spells and accounts they are, each the most frequent first, and how many more kinds."""
-    rows = casts.values("status", spell_key=F("spell__key"), named=F("account__name")).annotate(casts=Count("pk"))
-    found: list[Any] = list(rows)
 
     def by(title: str, name: str) -> tuple[str, Sequence[tuple[str, int]], int]:
         counted: dict[str, int] = {}
-        for row in found:
-            counted[row[name]] = counted.get(row[name], 0) + row["casts"]
-        ranked = sorted(((as_words(word), n) for word, n in counted.items()), key=lambda pair: (-pair[1], pair[0]))
+        for kind in kinds:
+            counted[getattr(kind, name)] = counted.get(getattr(kind, name), 0) + kind.casts
+        ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
         return title, ranked[:SHOWN], len(ranked) - len(ranked[:SHOWN])
 
-    return [by("State", "status"), by("Spell", "spell_key"), by("Account", "named")]
+    return [by("State", "status"), by("Spell", "spell_key"), by("Account", "account")]
 
 
 def for_one(cast_id: uuid.UUID) -> list[Act]:

@@ -49,8 +49,7 @@ class CastList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        large = ("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations")
-        return found.defer(*large, "price", "charge")
+        return found.defer(*CastAdmin.unlisted)
 
 
 @admin.register(Cast)
@@ -69,6 +68,10 @@ class CastAdmin(ReadOnlyAdmin):
         *("id", "created_at", "status", "status_reason", "message", "spell.key", "account.name", "api_key.prefix"),
         "placed_by.username",
         *("run_key", "run_url", "started_at", "finished_at", "duration_ms", "cost_cents", "charged_cents"),
+    )
+    unlisted = (
+        *("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations"),
+        *("price", "charge"),
     )
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (

@@ -24,7 +24,8 @@ SOON = dt.timedelta(seconds=10)
 
 def spell(cast: Cast) -> SafeString:
     link = admin_link("admin:casts_spell_change", cast.spell.key, cast.spell_id)
-    return format_html("{} ({}), {}", link, cast.spell.name, version_of(cast))
+    times = admin_link("spell-times", "its times by day", cast.spell_id)
+    return format_html("{} ({}), {} · {}", link, cast.spell.name, version_of(cast), times)
 
 
 def account(cast: Cast) -> SafeString:

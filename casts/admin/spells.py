@@ -15,6 +15,7 @@ from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from casts import versions
@@ -152,6 +153,9 @@ def kept_fields(spell: Spell | None) -> tuple[str, ...]:
 
 @admin.register(Spell)
 class SpellAdmin(ConsoleAdmin):
+    purpose = (
+        "What can be cast: a workflow, what it takes and gives, and what it costs. Import some from GitHub, or add one."
+    )
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
     list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name")
@@ -305,7 +309,8 @@ class SpellAdmin(ConsoleAdmin):
             return NOTHING
         number = getattr(spell, "casts_counted", 0)
         said = f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
-        return admin_link("admin:casts_cast_changelist", said, spell__id__exact=spell.pk)
+        link = admin_link("admin:casts_cast_changelist", said, spell__id__exact=spell.pk)
+        return format_html("{} · {}", link, admin_link("spell-times", "times by day", spell.pk))
 
     def has_delete_permission(self, request: HttpRequest, obj: Spell | None = None) -> bool:
         # Only a spell that was never cast: its casts are evidence, and say what they cast.

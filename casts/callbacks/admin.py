@@ -41,6 +41,7 @@ class Tries(TriesInline):
 
 @admin.register(Callback)
 class CallbackAdmin(ReadOnlyAdmin):
+    purpose = "The messages that tell receivers how casts ended, with each try."
     list_display = ("id", "type", "account", "cast", "url", "state", "attempts", "last_status", "last_error", "due_at")
     list_filter = ("state", CallbackTroubles, "type", "last_status", "account")
     list_select_related = ("account", "cast", "event", "endpoint")
@@ -71,6 +72,7 @@ class CallbackAdmin(ReadOnlyAdmin):
 
 @admin.register(CallbackEndpoint)
 class CallbackEndpointAdmin(ReadOnlyAdmin):
+    purpose = "The addresses that accounts want called when their casts end."
     list_display = ("id", "account", "url", "active", "disabled_reason", "deleted_at", "created_at")
     list_filter = ("active", "account")
     list_select_related = ("account",)

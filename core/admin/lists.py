@@ -43,6 +43,7 @@ class Listed(Recorded):
     paginator = BoundedPaginator
     purpose = ""  # what the list is for, where it is empty
     csv_columns: Sequence[str] = ()  # attributes; else what the list shows
+    unlisted: Sequence[str] = ()  # big columns, which lists show nothing of
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_csv"
@@ -81,5 +82,5 @@ class Listed(Recorded):
 
     def _csv_rows(self, request: HttpRequest) -> Any:
         related = self.get_list_select_related(request)
-        rows = self.get_queryset(request)
+        rows = self.get_queryset(request).defer(*self.unlisted)
         return rows.select_related(*related) if isinstance(related, list | tuple) and related else rows

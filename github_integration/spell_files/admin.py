@@ -41,6 +41,7 @@ def commit_link(row: SpellRepository, commit: str) -> SafeString | str:
 
 @admin.register(SpellRepository)
 class SpellRepositoryAdmin(ReadOnlyAdmin):
+    purpose = "The repositories that define spells of their own, and how their files were last read."
     list_display = ("name", "outcome", "spells", "head", "looked", "through")
     list_filter = (RepositoryTroubles, "state")
     search_fields = ("name",)
@@ -119,6 +120,7 @@ class SpellRepositoryAdmin(ReadOnlyAdmin):
 
 @admin.register(RepositoryList)
 class RepositoryListAdmin(ReadOnlyAdmin):
+    purpose = "When each installation's repositories were last listed."
     list_display = ("installation", "listed", "repositories", "error", "next_at")
     fields = ("installation", "listed", "repositories", "error", "failures", "next_at", "failed_steps", "failure")
 
