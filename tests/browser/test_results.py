@@ -43,7 +43,7 @@ def test_everything_that_a_run_leaves_is_shown_and_can_be_had(here: Platform, op
     expect(output.locator("time")).to_have_text("24 Nov 2026, 00:38:06 GMT+9")
     expect(output).to_contain_text("12345678901234567890")
     expect(output.locator(".written li")).to_have_text(["one", "two"])
-    table = output.get_by_role("region", name="Packages")
+    table = output.get_by_role("group", name="Packages")
     expect(table.get_by_role("row")).to_have_count(51)
     rows = list(csv.reader(saved(page, "All 60 rows as CSV", tmp_path).read_text(encoding="utf-8-sig").splitlines()))
     assert (len(rows), rows[0], rows[60][:2]) == (

@@ -90,6 +90,7 @@ class Tidy:
         self.out: list[str] = []
         self.open: list[str] = []
         self.left_out: Counter[str] = Counter()  # tags whose ends are still to come, and left out as well
+        self.level = 2  # of the last heading
         self.unseen = ""  # the tag whose contents are being left out
 
     def text(self) -> str:
@@ -114,7 +115,7 @@ class Tidy:
         elif not name:
             self.say("&lt;" if token[0] == "<" else "")
         elif token["end"]:
-            self.close(HEADINGS.get(name, name))
+            self.close(self.heading() if name in HEADINGS else name)
         elif name in UNSEEN:
             # One that never ends would take the rest with it.
             self.unseen = name if self.last_ends.get(name, 0) > token.start() else ""
@@ -127,8 +128,16 @@ class Tidy:
             self.picture(given)
         elif name == "input":
             self.box(given)
-        elif (shown := HEADINGS.get(name, name)) in TAGS:
-            self.opening(shown, given)
+        elif name in HEADINGS:
+            # No level is left out on the way down: screen readers go by them.
+            self.level = min(int(HEADINGS[name][1]), self.level + 1)
+            self.opening(f"h{self.level}", given)
+        elif name in TAGS:
+            self.opening(name, given)
+
+    def heading(self) -> str:
+        """Return the heading that is open."""
+        return next((name for name in reversed(self.open) if name in HEADINGS), "")
 
     def opening(self, name: str, given: dict[str, str]) -> None:
         if name in VOID:
