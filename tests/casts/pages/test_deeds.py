@@ -84,6 +84,16 @@ def test_a_member_casts_again_once_and_is_led_to_the_new_cast(browser_of, cast):
     assert Cast.objects.count() == 2
 
 
+def test_the_spells_form_takes_over_the_input_where_it_may_be_seen(browser_of, cast):
+    end(cast)
+    client = browser_of(Role.MEMBER)
+    link = f"/spells/{cast.spell.key}/?from={cast.pk}"
+    assert f'href="{link}"' in client.get(page_of(cast)).text
+    assert 'value="Ada"' in client.get(link).text
+    Spell.objects.filter(pk=cast.spell_id).update(show_input=False)
+    assert link not in client.get(page_of(cast)).text
+
+
 def test_a_member_shares_a_cast_and_ends_its_links(browser_of, cast, client):
     member = browser_of(Role.MEMBER)
     shared = re.search(r'id="share-link" readonly value="http://testserver([^"]+)"', member.get(page_of(cast)).text)
