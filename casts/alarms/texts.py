@@ -38,7 +38,8 @@ def subject(kind: str, news: News) -> str:
 def mail(kind: str, news: News) -> str:
     if kind == "alarms.test":
         return (
-            f"This is a test, asked for by {news['by']}. Alarms of {settings.PUBLIC_URL} reach this address.\n\n"
+            f"This is a test, asked for by {news.get('by', 'somebody')}. "
+            f"Alarms of {settings.PUBLIC_URL} reach this address.\n\n"
             f"What needs attention: {address('')}\n"
         )
     parts = [part_of(name, news[part]) for part, name in PARTS.items() if news[part]]
