@@ -9,6 +9,7 @@ from core.api import explained, problems
 from core.db.threads import offloaded
 from github_integration.importing.page import page as importing
 from payments.views import stripe
+from spellplatform.guides import guide
 from webhooks.views import github
 
 urlpatterns = [
@@ -18,6 +19,8 @@ urlpatterns = [
     path("admin/spell-times/<int:spell_id>/", admin.site.admin_view(spell_times), name="spell-times"),
     path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
+    path("docs/", guide, name="guides"),
+    path("docs/<path:name>", guide, name="guide"),
     path("problems/", explained.kinds, name="problems"),
     path("problems/<slug:slug>", explained.kind, name="problem"),
     path("github/", include("github_integration.connecting.urls")),

@@ -16,6 +16,7 @@ from core.api import catalog
 from core.api.etags import etag_of, is_current
 from core.api.openapi import HEADERS, RATIONED, header_references
 from core.api.problems import problem
+from core.urls import absolute
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json"
 _rendering = threading.Lock()
@@ -164,7 +165,14 @@ def arrange(result: dict[str, Any]) -> None:
     paths = result["paths"]
     result["paths"] = {places[name][0]: paths[places[name][0]] for name in reference.OPERATIONS if name in places}
     result["paths"] |= paths  # one that the reference lacks, which a test refuses, comes last
-    result["tags"] = [{"name": group.name, "description": group.about} for group in reference.GROUPS]
+    result["tags"] = [
+        {
+            "name": group.name,
+            "description": group.about,
+            "externalDocs": {"url": absolute(f"/docs/{group.guide}")},
+        }
+        for group in reference.GROUPS
+    ]
     for name, about in reference.OPERATIONS.items():
         path, method = places[name]
         complete(paths[path][method], about)

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from casts.api import openapi, reference
 from core.api import catalog
@@ -47,6 +48,7 @@ def groups() -> list[dict[str, Any]]:
             "name": group.name,
             "slug": slug_of(group.name),
             "about": group.about,
+            "guide": guide_to(group.guide),
             "operations": [
                 shown(one, *places[one.name], examples.get(one.name), whole["components"]["schemas"])
                 for one in group.operations
@@ -54,6 +56,11 @@ def groups() -> list[dict[str, Any]]:
         }
         for group in reference.GROUPS
     ]
+
+
+def guide_to(place: str) -> str:
+    name, _, anchor = place.partition("#")
+    return reverse("guide", args=[name]) + (f"#{anchor}" if anchor else "")
 
 
 def slug_of(name: str) -> str:

@@ -85,6 +85,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             **{f"api:cast-{name}": of_cast | {"name": "report"} for name in ("artifact", "preview")},
             "api:spell": {"spell_key": spell.key},
             "problem": {"slug": "forbidden"},
+            "guide": {"name": "glossary.md"},
             "api:key": {"key_id": spare.pk},
             "api:key-rotate": {"key_id": spare.pk},
             "billing:topup": {"topup_id": str(topup.pk)},

@@ -175,6 +175,8 @@ PAGES: dict[str, dict[str, Need]] = {
     "github-connect": {"GET": Superuser(), "POST": Superuser()},
     "github-connected": {"GET": Superuser()},
     "github-installed": {"GET": Open(), "POST": Staff(("casts.add_spell",))},
+    "guide": {"GET": Open()},
+    "guides": {"GET": Open()},
     "problem": {"GET": Open()},
     "problems": {"GET": Open()},
     "start": {"GET": LoggedIn()},
