@@ -42,7 +42,7 @@ from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
 from core.asgi.targets import short_targets  # noqa: E402 - likewise
 from core.db.timeouts import bound_statements  # noqa: E402 - likewise
-from spellplatform.errors import too_many  # noqa: E402 - likewise
+from spellplatform.errors import refused, too_many  # noqa: E402 - likewise
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 with refusing():
@@ -67,8 +67,8 @@ application = behind(
     http_only,
     access_log,
     gate(signed=SIGNED, page=too_many),
-    short_targets,
-    bounded_bodies(BODIES),
+    short_targets(page=refused),
+    bounded_bodies(BODIES, page=refused),
     streams,
     under("/api/", api),
     app=PageHandler(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -51,6 +52,13 @@ class RequestIdMiddleware:
 
 class PagesMiddleware(RequestIdMiddleware):
     """Number every request for a page, and add the headers that all answers carry, styles and scripts too."""
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        """Refuse a form in another encoding, in which browsers send none: Django fails at some of them half way."""
+        given = (request.content_params or {}).get("charset", "")
+        utf_8 = given.strip().lower().replace("_", "-") in ("", "utf-8", "utf8")
+        if not utf_8 and not request.path.startswith("/api/"):
+            raise BadRequest("Forms are sent in UTF-8.")
 
     def finish(self, request: HttpRequest, response: HttpResponseBase, number: str) -> None:
         super().finish(request, response, number)

@@ -450,6 +450,7 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if SECURE else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if SECURE else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True  # forms carry the CSRF token; no script reads the cookie
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # Strict: who follows a link to a page would be logged out
+CSRF_FAILURE_VIEW = "spellplatform.errors.forged"
 # Django's default is a cookie of its own, whose name has no prefix.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 # What Django's middleware for them would set is in core.api.headers, once for pages, the API and streams.

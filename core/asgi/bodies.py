@@ -8,7 +8,7 @@ from typing import Any
 
 from core import limits
 from core.asgi import App, Layer, Receive, Scope, Send
-from core.asgi.refusals import refuse
+from core.asgi.refusals import Page, refuse
 from core.errors import InputTooLarge
 
 LEFT: dict[str, Any] = {"type": "http.disconnect"}
@@ -49,11 +49,11 @@ class Body:
         return LEFT if self.refused else message
 
 
-def bounded_bodies(caps: Mapping[str, int]) -> Layer:
+def bounded_bodies(caps: Mapping[str, int], *, page: Page | None = None) -> Layer:
     """Answer 413 to a body of more bytes than its path takes, 408 to one that does not come to its end in time.
 
     `caps`: bytes by how paths begin; the longest beginning counts, and one of them is "/". What says its length is
-    refused before it is read, and nothing beyond a cap is kept.
+    refused before it is read, and nothing beyond a cap is kept. `page`: what people are shown, see `refuse`.
     """
     longest_first = sorted(caps.items(), key=lambda cap: -len(cap[0]))
 
@@ -61,24 +61,25 @@ def bounded_bodies(caps: Mapping[str, int]) -> Layer:
         async def layer(scope: Scope, receive: Receive, send: Send) -> None:
             most = next((cap for prefix, cap in longest_first if scope["path"].startswith(prefix)), limits.FORM_BYTES)
             if declared(scope) > most:
-                await refuse_large(scope, receive, send, most)
+                await refuse_large(scope, receive, send, most, page)
                 return
             body = Body(receive, most)
             await app(scope, body.receive, send)
             if body.slow:
                 detail = "The request body did not come to its end in time. Send it again, faster."
-                await refuse(scope, send, 408, "REQUEST_TIMEOUT", detail)
+                await refuse(scope, send, 408, "REQUEST_TIMEOUT", detail, page=page)
             elif body.refused:
-                await refuse_large(scope, receive, send, most)
+                await refuse_large(scope, receive, send, most, page)
 
         return layer
 
     return bounded
 
 
-async def refuse_large(scope: Scope, receive: Receive, send: Send, most: int) -> None:
+async def refuse_large(scope: Scope, receive: Receive, send: Send, most: int, page: Page | None) -> None:
     detail = f"The request body is larger than {most} bytes."
-    await refuse(scope, send, 413, "INPUT_TOO_LARGE", detail, title=InputTooLarge.title, max_bytes=most, unread=receive)
+    told: dict[str, Any] = {"title": InputTooLarge.title, "max_bytes": most}
+    await refuse(scope, send, 413, "INPUT_TOO_LARGE", detail, page=page, unread=receive, **told)
 
 
 def declared(scope: Scope) -> int:

@@ -18,15 +18,29 @@ from core.limits import MIB
 DROP_BYTES, DROP_SECONDS = 8 * MIB, 2.0
 
 
+Page = Callable[[int, str], HttpResponse]  # of a status and what people are told
+
+
 async def refuse(
-    scope: Scope, send: Send, status: int, code: str, detail: str, *, unread: Receive | None = None, **extra: Any
+    scope: Scope,
+    send: Send,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    page: Page | None = None,
+    unread: Receive | None = None,
+    **extra: Any,
 ) -> None:
     """Number and answer a request with a problem, and have the server close its connection.
 
-    `unread`: what the body comes from, if the client may still be sending it.
+    `page`: what people are shown, outside of the API. `unread`: what the body comes from, if the client may still be
+    sending it.
     """
     number_refused(scope, code)
-    await answer(scope, send, problem(status, code, detail, **extra), unread=unread, close=True)
+    shown = None if scope["path"].startswith("/api/") else page
+    told = problem(status, code, detail, **extra) if shown is None else shown(status, detail)
+    await answer(scope, send, told, unread=unread, close=True)
 
 
 async def refuse_with(
