@@ -13,7 +13,6 @@ from rest_framework.views import APIView
 from accounts.api.authentication import ApiRequest
 from accounts.audit.models import AuditEntry
 from core.api.filters import Filter, filtered, parameters_of, query_time
-from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
 
 
@@ -60,7 +59,7 @@ FILTERS = [
 class Audit(APIView):
     scopes = {"GET": "audit"}
 
-    @extend_schema(operation_id="list_audit", parameters=parameters_of(FILTERS), responses={200: AuditPage, **PROBLEMS})
+    @extend_schema(operation_id="list_audit", parameters=parameters_of(FILTERS), responses={200: AuditPage})
     def get(self, request: ApiRequest) -> Response:
         """Who changed what in the account, newest first: keys, caps, endpoints, casts, members."""
         entries = filtered(AuditEntry.objects.filter(account_id=request.auth.account_id), request, FILTERS, text=True)

@@ -17,7 +17,6 @@ from accounts.errors import KeyNotFound
 from accounts.models import SCOPES, ApiKey
 from core import limits
 from core.api.fields import FewList, StrictCharField, StrictIntegerField, StrictSerializer
-from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
@@ -110,14 +109,14 @@ class KeysRevoked(serializers.Serializer[Any]):
 class Keys(APIView):
     scopes = {"GET": "keys", "POST": "keys"}
 
-    @extend_schema(operation_id="list_keys", responses={200: KeyList, **PROBLEMS})
+    @extend_schema(operation_id="list_keys", responses={200: KeyList})
     def get(self, request: ApiRequest) -> Response:
         """The account's keys. Secrets are never returned."""
         newest = request.auth.account.api_keys.order_by("-pk").values("pk")[: limits.KEYS_SHOWN]
         rows = ApiKey.objects.filter(pk__in=newest).select_related("created_by_key", "created_by_user")
         return Response({"results": KeyOut(rows, many=True).data})
 
-    @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade, **PROBLEMS})
+    @extend_schema(operation_id="create_key", request=NewKey, responses={201: KeyMade})
     def post(self, request: ApiRequest) -> Response:
         """Make a key. It can do no more than the key that makes it."""
         body = NewKey(data=request.data)
@@ -134,7 +133,7 @@ class OneKey(APIView):
         parameters=[
             OpenApiParameter("descendants", bool, description="Revoke all keys that were made with it as well.")
         ],
-        responses={200: KeysRevoked, 204: None, **PROBLEMS},
+        responses={200: KeysRevoked, 204: None},
     )
     def delete(self, request: ApiRequest, key_id: int) -> Response:
         """Revoke a key, at once and for good. 204, or 200 where there are keys that were made with it."""
@@ -150,7 +149,7 @@ class OneKey(APIView):
 class Rotation(APIView):
     scopes = {"POST": "keys"}
 
-    @extend_schema(operation_id="rotate_key", request=NewRotation, responses={201: KeyMade, **PROBLEMS})
+    @extend_schema(operation_id="rotate_key", request=NewRotation, responses={201: KeyMade})
     def post(self, request: ApiRequest, key_id: int) -> Response:
         """Replace a key by a new one with the same rights. The old one works on for a while, and then expires."""
         body = NewRotation(data=request.data)

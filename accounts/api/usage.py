@@ -11,7 +11,6 @@ from rest_framework.views import APIView
 
 from accounts import usage
 from accounts.api.authentication import ApiRequest
-from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
@@ -46,7 +45,7 @@ class Usage(APIView):
             OpenApiParameter("from", str, description="First day, YYYY-MM-DD (UTC); default: 30 days ago."),
             OpenApiParameter("to", str, description="Last day; default: today."),
         ],
-        responses={200: UsageOut, **PROBLEMS},
+        responses={200: UsageOut},
     )
     def get(self, request: ApiRequest) -> Response:
         """What was spent, by day of acceptance and by spell; for the key's spells, if it is limited to some."""

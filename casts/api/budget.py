@@ -14,7 +14,6 @@ from accounts.api.authentication import ApiRequest
 from accounts.models import ApiKey
 from casts import caps
 from core.api.fields import StrictCharField, StrictIntegerField, StrictSerializer
-from core.api.openapi import PROBLEMS
 from core.errors import Forbidden
 
 
@@ -86,12 +85,12 @@ class BudgetOut(PeriodOut):
 class Budget(APIView):
     scopes = {"GET": "budget:read", "PATCH": "budget:write"}
 
-    @extend_schema(operation_id="get_budget", responses={200: BudgetOut, **PROBLEMS})
+    @extend_schema(operation_id="get_budget", responses={200: BudgetOut})
     def get(self, request: ApiRequest) -> Response:
         """This month's caps, what is held and what was spent."""
         return Response(budget_out(request.auth))
 
-    @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetOut, **PROBLEMS})
+    @extend_schema(operation_id="set_cap", request=NewCap, responses={200: BudgetOut})
     def patch(self, request: ApiRequest) -> Response:
         """Change a cap: the account's, or within it one API key's or one spell's. null lifts it, 0 stops everything."""
         body = NewCap(data=request.data)

@@ -20,7 +20,6 @@ from casts.links import cast_url
 from casts.models import Cast, CastStatus, MetadataMark, mark_of
 from casts.representation import accepted_out, cast_answer, casts_out, shown_to, stored_bytes
 from core.api.filters import Filter, filtered, parameters_of, query_time
-from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst, once_each
 from core.errors import BadQuery
 
@@ -86,7 +85,7 @@ class CreateCast(APIView):
         operation_id="cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastPlaced, **PROBLEMS},
+        responses={201: CastPlaced},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell. Answers at once; the run starts behind it.
@@ -110,7 +109,7 @@ class Casts(CreateCast):
         operation_id="create_cast",
         request=CastRequest,
         parameters=[WAIT, IDEMPOTENCY],
-        responses={201: CastPlaced, **PROBLEMS},
+        responses={201: CastPlaced},
     )
     def post(self, request: ApiRequest) -> Response:
         """Cast a spell; the same as POST /api/v1/cast."""
@@ -119,7 +118,7 @@ class Casts(CreateCast):
     @extend_schema(
         operation_id="list_casts",
         parameters=parameters_of(FILTERS),
-        responses={200: CastPage, **PROBLEMS},
+        responses={200: CastPage},
     )
     def get(self, request: ApiRequest) -> Response:
         """List the account's casts of the spells that the key is for, newest first."""
@@ -136,9 +135,7 @@ class Casts(CreateCast):
 class OneCast(APIView):
     scopes = {"GET": "casts:read"}
 
-    @extend_schema(
-        operation_id="get_cast", parameters=[WAIT, IF_NONE_MATCH], responses={200: CastOut, 304: None, **PROBLEMS}
-    )
+    @extend_schema(operation_id="get_cast", parameters=[WAIT, IF_NONE_MATCH], responses={200: CastOut, 304: None})
     def get(self, request: ApiRequest, cast_id: str) -> Response:
         """One cast, with its output, error and artifacts."""
         cast = readable_by(request.user, cast_id)
@@ -148,7 +145,7 @@ class OneCast(APIView):
 class CancelCast(APIView):
     scopes = {"POST": "casts:write"}
 
-    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastPlaced, **PROBLEMS})
+    @extend_schema(operation_id="cancel_cast", request=None, responses={202: CastPlaced})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cancel a cast. At once if it was not sent yet, else its run is asked to end; may be repeated."""
         cast = changeable_by(request.user, cast_id)
@@ -158,7 +155,7 @@ class CancelCast(APIView):
 class CastLinks(APIView):
     scopes = {"DELETE": "casts:write"}
 
-    @extend_schema(operation_id="revoke_links", responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="revoke_links", responses={204: None})
     def delete(self, request: ApiRequest, cast_id: str) -> Response:
         """Revoke the cast's links: whatever was handed out before opens nothing any more, and streams it opened end."""
         require(request.auth, "casts:read")  # who reads it is for those to say who may
@@ -170,9 +167,7 @@ class CastLinks(APIView):
 class RetryCast(APIView):
     scopes = {"POST": "casts:write"}
 
-    @extend_schema(
-        operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastPlaced, **PROBLEMS}
-    )
+    @extend_schema(operation_id="retry_cast", request=None, parameters=[WAIT, IDEMPOTENCY], responses={202: CastPlaced})
     def post(self, request: ApiRequest, cast_id: str) -> Response:
         """Cast the same again: a new cast, with its own price, and `retry_of`."""
         before = changeable_by(request.user, cast_id)

@@ -14,7 +14,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from casts.api import openapi_results, reference
 from core.api import catalog
 from core.api.etags import etag_of, is_current
-from core.api.openapi import HEADERS, RATIONED, header_references
+from core.api.openapi import HEADERS, PROBLEM, RATIONED, header_references
 from core.api.problems import problem
 from core.urls import absolute
 
@@ -146,6 +146,7 @@ def describe_every_answer(result: dict[str, Any], **kwargs: Any) -> dict[str, An
     """Describe what any request may get, and JSON that may be anything at all. A postprocessing hook, the last."""
     link_operations(result)
     result["components"]["headers"] = HEADERS
+    result["components"]["schemas"] |= PROBLEM
     arrange(result)
     for path in result["paths"].values():
         for operation in path.values():
@@ -188,8 +189,6 @@ def complete(operation: dict[str, Any], about: reference.Operation) -> None:
     if about.body is not None:
         operation["requestBody"]["content"]["application/json"]["example"] = about.body
     answers = operation["responses"]
-    for status in [status for status in answers if status >= "400"]:
-        del answers[status]
     codes = (*reference.KEYED, *about.problems, *reference.ANY)
     for status in sorted({catalog.BY_CODE[code].status for code in codes}):
         these = [code for code in codes if catalog.BY_CODE[code].status == status]

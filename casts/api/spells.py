@@ -17,7 +17,6 @@ from casts.casting import castable_by, priced_for
 from casts.errors import SpellVersionNotFound
 from casts.models import Spell
 from casts.pricing import Price
-from core.api.openapi import PROBLEMS
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
@@ -69,7 +68,7 @@ def spell_out(spell: Spell) -> dict[str, Any]:
 class Spells(APIView):
     scopes = {"GET": "spells:read"}
 
-    @extend_schema(operation_id="list_spells", responses={200: SpellList, **PROBLEMS})
+    @extend_schema(operation_id="list_spells", responses={200: SpellList})
     def get(self, request: ApiRequest) -> Response:
         """What this key may cast, with schemas and prices."""
         found = priced_for(request.auth.account_id, Spell.objects.castable_by(request.auth))
@@ -85,7 +84,7 @@ class OneSpell(APIView):
         parameters=[
             OpenApiParameter("version", int, description="As it was then: a cast's `spell_version`, for instance.")
         ],
-        responses={200: SpellOut, **PROBLEMS},
+        responses={200: SpellOut},
     )
     def get(self, request: ApiRequest, spell_key: str) -> Response:
         """One spell, as it is now or was in an earlier version."""

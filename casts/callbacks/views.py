@@ -35,7 +35,6 @@ from casts.callbacks.serializers import (
 from casts.errors import CallbackNotFound, EndpointNotFound
 from casts.models import ABOUT_ACCOUNTS, READS_ACCOUNTS, Callback, CallbackEndpoint, CallbackType, usual_types
 from core.api.filters import Filter, filtered, parameters_of
-from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
 from core.errors import BadQuery, Forbidden
 
@@ -90,15 +89,13 @@ def callback_of(key: ApiKey, callback_id: str) -> Callback:
 class Endpoints(APIView):
     scopes = {"GET": "callbacks", "POST": "callbacks"}
 
-    @extend_schema(operation_id="list_callback_endpoints", responses={200: EndpointList, **PROBLEMS})
+    @extend_schema(operation_id="list_callback_endpoints", responses={200: EndpointList})
     def get(self, request: ApiRequest) -> Response:
         """The addresses that are called when a cast of the account ends, or something happens to the account."""
         endpoints = request.auth.account.callback_endpoints.filter(deleted_at=None)
         return Response({"results": [endpoint_out(endpoint) for endpoint in endpoints]})
 
-    @extend_schema(
-        operation_id="create_callback_endpoint", request=NewEndpoint, responses={201: EndpointMade, **PROBLEMS}
-    )
+    @extend_schema(operation_id="create_callback_endpoint", request=NewEndpoint, responses={201: EndpointMade})
     def post(self, request: ApiRequest) -> Response:
         """Have an address called when casts end, or of what happens to the account. The secret verifies the calls."""
         body = NewEndpoint(data=request.data)
@@ -115,14 +112,12 @@ class Endpoints(APIView):
 class OneEndpoint(APIView):
     scopes = {"GET": "callbacks", "PATCH": "callbacks", "DELETE": "callbacks"}
 
-    @extend_schema(operation_id="get_callback_endpoint", responses={200: EndpointOut, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_endpoint", responses={200: EndpointOut})
     def get(self, request: ApiRequest, endpoint_id: str) -> Response:
         """One endpoint."""
         return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
-    @extend_schema(
-        operation_id="change_callback_endpoint", request=EndpointChange, responses={200: EndpointOut, **PROBLEMS}
-    )
+    @extend_schema(operation_id="change_callback_endpoint", request=EndpointChange, responses={200: EndpointOut})
     def patch(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Change an endpoint, stop it, or start it again. What is still to be sent goes to the new address."""
         endpoint = endpoint_of(request.auth, endpoint_id)
@@ -138,7 +133,7 @@ class OneEndpoint(APIView):
         acting.change(request.user, endpoint, **body.validated_data)
         return Response(endpoint_out(endpoint_of(request.auth, endpoint_id)))
 
-    @extend_schema(operation_id="delete_callback_endpoint", responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="delete_callback_endpoint", responses={204: None})
     def delete(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Delete an endpoint; the log of what was sent there stays."""
         acting.delete(request.user, endpoint_of(request.auth, endpoint_id))
@@ -148,7 +143,7 @@ class OneEndpoint(APIView):
 class EndpointSecret(APIView):
     scopes = {"GET": "callbacks"}
 
-    @extend_schema(operation_id="get_callback_endpoint_secret", responses={200: Secrets, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_endpoint_secret", responses={200: Secrets})
     def get(self, request: ApiRequest, endpoint_id: str) -> Response:
         """What messages to this endpoint are signed with."""
         return Response(secrets_out(endpoint_of(request.auth, endpoint_id).secrets), headers=NO_STORE)
@@ -157,9 +152,7 @@ class EndpointSecret(APIView):
 class RotateEndpointSecret(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(
-        operation_id="rotate_callback_endpoint_secret", request=Rotation, responses={200: Secrets, **PROBLEMS}
-    )
+    @extend_schema(operation_id="rotate_callback_endpoint_secret", request=Rotation, responses={200: Secrets})
     def post(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         endpoint = endpoint_of(request.auth, endpoint_id)
@@ -171,7 +164,7 @@ class RotateEndpointSecret(APIView):
 class TestEndpoint(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(operation_id="test_callback_endpoint", request=None, responses={202: Logged, **PROBLEMS})
+    @extend_schema(operation_id="test_callback_endpoint", request=None, responses={202: Logged})
     def post(self, request: ApiRequest, endpoint_id: str) -> Response:
         """Send the endpoint a message of the type `endpoint.test`, whatever types it names; it is tried once."""
         callback = acting.test(request.user, endpoint_of(request.auth, endpoint_id))
@@ -181,7 +174,7 @@ class TestEndpoint(APIView):
 class AccountSecret(APIView):
     scopes = {"GET": "keys"}
 
-    @extend_schema(operation_id="get_callback_secret", responses={200: Secrets, **PROBLEMS})
+    @extend_schema(operation_id="get_callback_secret", responses={200: Secrets})
     def get(self, request: ApiRequest) -> Response:
         """What calls to a cast's own callback_url are signed with."""
         return Response(secrets_out(endpoints.secrets_of(request.auth.account)), headers=NO_STORE)
@@ -190,7 +183,7 @@ class AccountSecret(APIView):
 class RotateAccountSecret(APIView):
     scopes = {"POST": "keys"}
 
-    @extend_schema(operation_id="rotate_callback_secret", request=Rotation, responses={200: Secrets, **PROBLEMS})
+    @extend_schema(operation_id="rotate_callback_secret", request=Rotation, responses={200: Secrets})
     def post(self, request: ApiRequest) -> Response:
         """Make a new secret; the one before signs as well, until the next rotation or `drop_old`."""
         body = Rotation(data=request.data)
@@ -238,7 +231,7 @@ class Callbacks(APIView):
     @extend_schema(
         operation_id="list_callbacks",
         parameters=parameters_of(FILTERS),
-        responses={200: LoggedPage, **PROBLEMS},
+        responses={200: LoggedPage},
     )
     def get(self, request: ApiRequest) -> Response:
         """The delivery log: what was and will be sent, newest first."""
@@ -251,7 +244,7 @@ class Callbacks(APIView):
 class OneCallback(APIView):
     scopes = {"GET": "callbacks"}
 
-    @extend_schema(operation_id="get_callback", responses={200: Logged, **PROBLEMS})
+    @extend_schema(operation_id="get_callback", responses={200: Logged})
     def get(self, request: ApiRequest, callback_id: str) -> Response:
         """One message, with every try to deliver it."""
         return Response(detail_out(request.auth, callback_of(request.auth, callback_id)))
@@ -260,7 +253,7 @@ class OneCallback(APIView):
 class ReplayCallback(APIView):
     scopes = {"POST": "callbacks"}
 
-    @extend_schema(operation_id="replay_callback", request=None, responses={202: Logged, **PROBLEMS})
+    @extend_schema(operation_id="replay_callback", request=None, responses={202: Logged})
     def post(self, request: ApiRequest, callback_id: str) -> Response:
         """Send a message again, now, with the same webhook-id; its schedule begins anew."""
         callback = acting.send_again(request.user, callback_of(request.auth, callback_id))

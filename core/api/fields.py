@@ -85,25 +85,3 @@ def valid_callback_url(url: str) -> None:
         safe_http.target_of(url)
     except safe_http.BadAddress as exc:
         raise serializers.ValidationError(str(exc)) from exc
-
-
-class ProblemPlace(serializers.Serializer[Any]):
-    """What is wrong at one place of a request's body."""
-
-    pointer = serializers.CharField(help_text="JSON Pointer (RFC 6901); blank for the whole body.")
-    detail = serializers.CharField()
-
-
-class Problem(serializers.Serializer[Any]):
-    """What went wrong (RFC 9457)."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    code = serializers.CharField()
-    request_id = serializers.CharField()
-
-    def get_fields(self) -> dict[str, Any]:
-        # Not declared above, because a serializer has a property of this name.
-        return {**super().get_fields(), "errors": ProblemPlace(many=True, required=False)}

@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from core.api.fields import Problem
-from core.api.problems import CONTENT_TYPE
+_WHOLE, _TEXT = {"type": "integer"}, {"type": "string"}
 
-PROBLEMS = {(status, CONTENT_TYPE): Problem for status in (400, 401, 402, 403, 404, 409, 413, 415, 422, 429)}
+# No view names these among its answers: casts.api.reference says which problems each operation has.
+PROBLEM = {
+    "Problem": {
+        "type": "object",
+        "description": "What went wrong (RFC 9457).",
+        "properties": {
+            **dict.fromkeys(("type", "title"), _TEXT),
+            "status": _WHOLE,
+            **dict.fromkeys(("detail", "code", "request_id"), _TEXT),
+            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemPlace"}},
+        },
+        "required": ["code", "detail", "request_id", "status", "title", "type"],
+    },
+    "ProblemPlace": {
+        "type": "object",
+        "description": "What is wrong at one place of a request's body.",
+        "properties": {
+            "pointer": {**_TEXT, "description": "JSON Pointer (RFC 6901); blank for the whole body."},
+            "detail": _TEXT,
+        },
+        "required": ["detail", "pointer"],
+    },
+}
 
 # What every answer tells of its caller's allowances, and a 429 of when to come back; see core.rationing.
-_WHOLE, _TEXT = {"type": "integer"}, {"type": "string"}
 HEADERS = {
     "RateLimit": {
         "description": "What is left of each allowance, and seconds until there is more",

@@ -17,7 +17,6 @@ from rest_framework.views import APIView
 from accounts.api.authentication import ApiRequest
 from core import limits
 from core.api.filters import Filter, filtered, parameters_of
-from core.api.openapi import PROBLEMS
 from core.api.pagination import NewestFirst
 from core.errors import BadQuery, Malformed
 from core.urls import absolute
@@ -62,12 +61,12 @@ def billing_out(request: ApiRequest) -> Any:
 class Billing(BillingView):
     scopes = {"GET": "billing", "PATCH": "billing"}
 
-    @extend_schema(operation_id="get_billing", responses={200: BillingOut, **PROBLEMS})
+    @extend_schema(operation_id="get_billing", responses={200: BillingOut})
     def get(self, request: ApiRequest) -> Response:
         """How the account pays, what it has, and what somebody should do about it."""
         return Response(billing_out(request))
 
-    @extend_schema(operation_id="change_billing", request=BillingChange, responses={200: BillingOut, **PROBLEMS})
+    @extend_schema(operation_id="change_billing", request=BillingChange, responses={200: BillingOut})
     def patch(self, request: ApiRequest) -> Response:
         """Have the account top up by itself, or no longer, which also starts it again; and say when credit is low."""
         body = BillingChange(data=request.data, partial=True)
@@ -86,7 +85,7 @@ class Billing(BillingView):
 class Setup(BillingView):
     scopes = {"POST": "billing"}
 
-    @extend_schema(operation_id="set_up_card", request=ToStripe, responses={201: StripePage, **PROBLEMS})
+    @extend_schema(operation_id="set_up_card", request=ToStripe, responses={201: StripePage})
     def post(self, request: ApiRequest) -> Response:
         """A page of Stripe's on which a person saves a card, or another one. No card's number ever comes here."""
         body = ToStripe(data=request.data)
@@ -100,7 +99,7 @@ class Setup(BillingView):
 class Portal(BillingView):
     scopes = {"POST": "billing"}
 
-    @extend_schema(operation_id="open_billing_portal", request=ToStripe, responses={201: StripePage, **PROBLEMS})
+    @extend_schema(operation_id="open_billing_portal", request=ToStripe, responses={201: StripePage})
     def post(self, request: ApiRequest) -> Response:
         """A page of Stripe's with the account's invoices, receipts and card, for a person. It opens for minutes."""
         body = ToStripe(data=request.data)
@@ -124,9 +123,7 @@ FILTERS = [Filter(OpenApiParameter("state", str, enum=TopUp.State.values), by_st
 class TopUps(BillingView):
     scopes = {"GET": "billing", "POST": "billing"}
 
-    @extend_schema(
-        operation_id="list_topups", parameters=parameters_of(FILTERS), responses={200: TopUpPage, **PROBLEMS}
-    )
+    @extend_schema(operation_id="list_topups", parameters=parameters_of(FILTERS), responses={200: TopUpPage})
     def get(self, request: ApiRequest) -> Response:
         """The account's top-ups, newest first."""
         found = filtered(TopUp.objects.filter(customer=request.auth.account_id), request, FILTERS, text=False)
@@ -134,9 +131,7 @@ class TopUps(BillingView):
         page: list[TopUp] = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response(TopUpOut(page, many=True).data)
 
-    @extend_schema(
-        operation_id="create_topup", parameters=[ONCE], request=NewTopUp, responses={201: TopUpOut, **PROBLEMS}
-    )
+    @extend_schema(operation_id="create_topup", parameters=[ONCE], request=NewTopUp, responses={201: TopUpOut})
     def post(self, request: ApiRequest) -> Response:
         """Take money from the saved card, or have it paid on Stripe's page. A card that is declined is no error: see
         the top-up's state."""
@@ -180,7 +175,7 @@ def topup_of(request: ApiRequest, topup_id: str) -> TopUp:
 class OneTopUp(BillingView):
     scopes = {"GET": "billing"}
 
-    @extend_schema(operation_id="get_topup", responses={200: TopUpOut, **PROBLEMS})
+    @extend_schema(operation_id="get_topup", responses={200: TopUpOut})
     def get(self, request: ApiRequest, topup_id: str) -> Response:
         """One top-up."""
         return Response(TopUpOut(topup_of(request, topup_id)).data)
@@ -189,7 +184,7 @@ class OneTopUp(BillingView):
 class CancelTopUp(BillingView):
     scopes = {"POST": "billing"}
 
-    @extend_schema(operation_id="cancel_topup", request=None, responses={200: TopUpOut, **PROBLEMS})
+    @extend_schema(operation_id="cancel_topup", request=None, responses={200: TopUpOut})
     def post(self, request: ApiRequest, topup_id: str) -> Response:
         """Close the page on which a top-up is paid. One that was paid before has succeeded; one that ended stays."""
         return Response(TopUpOut(paying.cancel_top_up(request.user, topup_of(request, topup_id))).data)
@@ -198,7 +193,7 @@ class CancelTopUp(BillingView):
 class Invoices(BillingView):
     scopes = {"GET": "billing"}
 
-    @extend_schema(operation_id="list_invoices", responses={200: InvoiceList, **PROBLEMS})
+    @extend_schema(operation_id="list_invoices", responses={200: InvoiceList})
     def get(self, request: ApiRequest) -> Response:
         """The account's newest invoices, as Stripe tells of them."""
         found = Invoice.objects.filter(customer=request.auth.account_id)[: limits.INVOICES_SHOWN]
