@@ -46,7 +46,7 @@ def make(
     Raise Forbidden for a scope that the member's role does not have, TooManyKeys, and KeyMadeBefore.
     """
     check_may_give(Role(membership.role), scopes)
-    who = principals.of_user(membership.user, account_id=membership.account_id)
+    who = principals.of_member(membership)
     asked: dict[str, Any] = {"name": name, "scopes": list(scopes), "spell_keys": spell_keys, "expires_at": expires_at}
     try:
         with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Changing an account's caps, over the API and on its page; each with its entry in the audit log."""
+"""Changing an account's caps, over the API, on its page and in the admin; each with its entry in the audit log."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def change(who: Principal, account: Account, scope: str, ref: str, *, cents: int
         raise KeyNotFound(f"There is no API key {ref} in this account.")
     if scope == BudgetScope.SPELL and not lifts and not Spell.objects.seen_by(account.pk).filter(key=ref).exists():
         raise SpellNotFound(f"There is no spell {ref!r}.")
+    put(who, account, scope, ref, cents=cents)
+
+
+def put(who: Principal, account: Account, scope: str, ref: str, *, cents: int | None) -> None:
+    """Likewise, of what the caller knows to be there, or to have a cap already."""
     with transaction.atomic():
         before = budget.cap_of(account, scope=scope, ref=ref)
         budget.set_cap(account, cap_cents=cents, scope=scope, ref=ref)
@@ -32,6 +37,7 @@ def change(who: Principal, account: Account, scope: str, ref: str, *, cents: int
             who,
             "budget.set_cap",
             ("cap", ":".join(filter(None, [scope, ref]))),
+            account_id=account.pk,
             before={"cap_cents": before},
             after={"cap_cents": cents},
         )

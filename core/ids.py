@@ -19,5 +19,10 @@ def uuid7() -> uuid.UUID:
 
 
 def first_id(at: dt.datetime) -> uuid.UUID:
-    """Return an id that sorts before every id made since `at`."""
-    return uuid.UUID(int=int(at.timestamp() * 1000) << 80)
+    """Return an id that sorts before every id made since `at`; before 1970 there are none."""
+    return uuid.UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
+
+
+def beginning(digits: str) -> tuple[uuid.UUID, uuid.UUID]:
+    """Return the least and the greatest id that begins with these hexadecimal digits, 32 at most."""
+    return uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))

@@ -8,6 +8,16 @@ def stamp(moment: dt.datetime | None) -> str | None:
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
+def midnight(day: dt.date) -> dt.datetime:
+    """Return when a day (UTC) begins."""
+    return dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+
+
+def day_text(day: dt.date) -> str:
+    """Return a day, or the day of a time, as all pages write it."""
+    return f"{day.day} {day:%b %Y}"
+
+
 def spoken(span: dt.timedelta) -> str:
     """Return a span in whole units."""
     seconds = int(span.total_seconds())

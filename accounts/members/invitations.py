@@ -206,7 +206,7 @@ def accept(user: User, token: str) -> Membership:
         member = Membership.objects.create(account=invitation.account, user=user, role=invitation.role)
         invitation.accepted_at, invitation.accepted_by = timezone.now(), user
         invitation.save(update_fields=["accepted_at", "accepted_by"])
-        by = principals.of_user(user, account_id=invitation.account_id)
+        by = principals.of_member(member)
         after = {"invited_by": invitation.by.get_username() if invitation.by else "", **facts_of(invitation)}
         log.record(by, "member.join", member, after=after)
     return member

@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 
 from accounts.models import Membership, Role
 from accounts.pages.tabs import Tab, tabs
+from core.numbers import natural
 
 CHOSEN = "account"  # in the query, and in the session: the account's id
 READ = "_memberships"  # on the request: what was read for it
@@ -54,7 +55,7 @@ def chosen(request: HttpRequest) -> Membership | None:
     """
     named = request.GET.get(CHOSEN)
     if named is not None:
-        found = _of(request, int(named)) if named.isascii() and named.isdecimal() and len(named) < 19 else None
+        found = _of(request, natural(named))
         if found is None:
             raise Http404
         remember(request, found.account_id)

@@ -12,12 +12,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from accounts import principals
 from accounts.members import changes, invitations, mail
 from accounts.members.errors import MembersError
+from accounts.members.models import Invitation
 from accounts.models import Membership, Role
 from accounts.pages.adapters import proved_lately
 from accounts.pages.choice import membership_of
@@ -25,6 +25,7 @@ from accounts.pages.members_shown import MembersPage, person
 from accounts.pages.middleware import confirm_first
 from accounts.principals import Principal
 from core.errors import Forbidden
+from core.numbers import natural
 
 
 class InviteForm(forms.Form):
@@ -61,14 +62,10 @@ def members(request: HttpRequest, account_id: int) -> HttpResponseBase:
     if not proved_lately(request):
         return confirm_first(request, lay_aside=True)
     try:
-        return act(request, who_is(request, own), own)
+        return act(request, principals.of_member(own), own)
     except (MembersError, Forbidden) as exc:
         messages.error(request, str(exc))
         return redirect("account-members", account_id=account_id)
-
-
-def who_is(request: HttpRequest, own: Membership) -> Principal:
-    return principals.of_user(own.user, account_id=own.account_id)
 
 
 def shown(request: HttpRequest, own: Membership, **more: Any) -> HttpResponseBase:
@@ -94,7 +91,7 @@ def invite_again(request: HttpRequest, who: Principal, own: Membership) -> HttpR
     return told(request, own, invitation, token)
 
 
-def told(request: HttpRequest, own: Membership, invitation: Any, token: str) -> HttpResponseBase:
+def told(request: HttpRequest, own: Membership, invitation: Invitation, token: str) -> HttpResponseBase:
     """Send the mail and say so. The link is shown at once, and kept nowhere, where no mail is sent."""
     if link := mail.send(invitation, token):
         return shown(request, own, link=link, invited=invitation)
@@ -110,10 +107,10 @@ def revoke_invitation(request: HttpRequest, who: Principal, own: Membership) -> 
 
 def number_of(request: HttpRequest) -> int:
     """Return which invitation a form is about; raise Http404."""
-    text = request.POST.get("invitation", "")
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+    number = natural(request.POST.get("invitation", ""))
+    if number is None:
         raise Http404
-    return int(text)
+    return number
 
 
 Inviting = Callable[[HttpRequest, Principal, Membership], HttpResponseBase]
@@ -142,7 +139,7 @@ def one(request: HttpRequest, account_id: int, user_id: int) -> HttpResponseBase
     if not proved_lately(request):
         return confirm_first(request, lay_aside=True)
     try:
-        return act(request, who_is(request, own), member["row"])
+        return act(request, principals.of_member(own), member["row"])
     except (MembersError, Forbidden) as exc:
         messages.error(request, str(exc))
         return redirect("account-members-one", account_id=account_id, user_id=user_id)
@@ -165,7 +162,7 @@ def remove(request: HttpRequest, who: Principal, member: Membership) -> HttpResp
         messages.success(request, f"You have left {member.account.name}.{keys}")
         return redirect("home")
     messages.success(request, f"{member.user.get_username()} is not a member any more.{keys}")
-    return redirect(reverse("account-members", kwargs={"account_id": member.account_id}))
+    return redirect("account-members", account_id=member.account_id)
 
 
 def with_article(role: str) -> str:

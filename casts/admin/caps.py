@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from accounts import budget, principals
 from accounts.admin import AccountAdmin
-from accounts.audit import log
 from accounts.models import Account, BudgetCap, BudgetPeriod, month_of
+from casts import caps
 from casts.models import Spell
 from core.admin.base import NOTHING, money
 
@@ -28,7 +28,6 @@ else:
     CapModelForm, CapModelFormSet = forms.ModelForm, forms.models.BaseInlineFormSet
     CapModelInline = admin.TabularInline
 
-MOST_CENTS = 2**62  # as over the API
 KEYS_OFFERED = 500
 
 
@@ -39,7 +38,7 @@ class CapForm(CapModelForm):
     cap_cents = forms.IntegerField(
         label="cap",
         min_value=0,
-        max_value=MOST_CENTS,
+        max_value=caps.MOST_CENTS,
         help_text="A month, in the currency's smallest unit. 0: nothing.",
     )
 
@@ -96,9 +95,7 @@ class CapFormSet(CapModelFormSet):
     def _set(self, scope: str, ref: str, cents: int | None) -> BudgetCap:
         account: Account = self.instance
         before = budget.cap_of(account, scope=scope, ref=ref)
-        budget.set_cap(account, cap_cents=cents, scope=scope, ref=ref)
-        facts = {"before": {"cap_cents": before}, "after": {"cap_cents": cents}}
-        log.record(self.who, "budget.set_cap", ("cap", f"{scope}:{ref}"), account_id=account.pk, **facts)
+        caps.put(self.who, account, scope, ref, cents=cents)
         found = account.caps.filter(scope=scope, ref=ref).first()
         return found or BudgetCap(account=account, scope=scope, ref=ref, cap_cents=before or 0)
 
@@ -129,8 +126,8 @@ class InnerCaps(CapModelInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[BudgetCap]:
         month = BudgetPeriod.objects.filter(account=OuterRef("account"), month=month_of(timezone.now()))
         of_cap = month.filter(scope=OuterRef("scope"), ref=OuterRef("ref"))
-        caps: QuerySet[BudgetCap] = super().get_queryset(request)
-        return caps.annotate(
+        rows: QuerySet[BudgetCap] = super().get_queryset(request)
+        return rows.annotate(
             held_now=Subquery(of_cap.values("held_cents")[:1]),
             captured_now=Subquery(of_cap.values("captured_cents")[:1]),
         )

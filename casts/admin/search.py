@@ -26,7 +26,7 @@ from casts.models import Cast, IdempotencyRecord, MetadataMark, Spell, mark_of
 from casts.runtime import runtimes
 from core.admin.base import run_id_in, uuid_in
 from core.db.documents import TextAt
-from core.ids import first_id
+from core.ids import beginning, first_id
 
 HELP = (
     "By cast id or its first digits, run number or address, request id, Idempotency-Key, metadata (key=value, or a "
@@ -104,8 +104,7 @@ def counted(number: int, what: str) -> str:
 
 
 def by_prefix(digits: str) -> Any:
-    first, last = (uuid.UUID(digits.ljust(32, fill)) for fill in "0f")
-    return Cast.objects.filter(pk__gte=first, pk__lte=last).order_by("-pk").values_list("pk", flat=True)[:MOST]
+    return Cast.objects.filter(pk__range=beginning(digits)).order_by("-pk").values_list("pk", flat=True)[:MOST]
 
 
 def by_request_id(term: str) -> Iterator[uuid.UUID]:

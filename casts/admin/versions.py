@@ -17,6 +17,7 @@ from casts.definition import Definition
 from casts.models import Cast, Spell, SpellVersion
 from core.admin.base import NOTHING, table, utc_time
 from core.db.documents import written
+from core.numbers import natural
 
 SHOWN = 50  # versions of a list, the newest
 CONTEXT = 3  # lines that are the same, before and after a change
@@ -127,7 +128,7 @@ def page_of(request: HttpRequest, spell: Spell) -> dict[str, Any]:
 
 
 def asked(request: HttpRequest, name: str, default: int) -> int:
-    text = request.GET.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    number = natural(request.GET.get(name, str(default)), digits=9)
+    if number is None:
         raise Http404(f"{name} is the number of a version.")
-    return int(text)
+    return number

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,16 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from casts.access import readable_cast
 from casts.errors import NoResult
 from casts.models import Cast
+from core import csv_files
 from core.api.cors import open_to_pages
 from core.api.etags import etag_of, is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread
 from core.errors import SpellError
+from core.numbers import natural
 
 Make = Callable[[HttpRequest, Cast], str]
-# How a spreadsheet is told to compute a cell, and not to show it.
-# Source: https://owasp.org/www-community/attacks/CSV_Injection
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def file_of(media_type: str, name: str, make: Make) -> Callable[..., Any]:
@@ -69,11 +66,7 @@ def as_csv(request: HttpRequest, cast: Cast) -> str:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise NoResult(f"There is no list of objects at {place[:100]!r} in the output. `at` is a JSON Pointer to one.")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow([harmless(name) for name in names])
-    writer.writerows([cell(row[name]) if name in row else "" for name in names] for row in rows)
-    return f"\ufeff{written.getvalue()}"  # or Excel takes UTF-8 for something else
+    return csv_files.BOM + csv_files.lines([names, *([row.get(name) for name in names] for row in rows)])
 
 
 def found_at(document: Any, place: str) -> Any:
@@ -84,23 +77,13 @@ def found_at(document: Any, place: str) -> Any:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):
             document = document.get(name)
-        elif isinstance(document, list) and name.isascii() and name.isdigit() and len(name) < 9:
-            document = document[int(name)] if int(name) < len(document) else None
+        elif isinstance(document, list) and (number := natural(name)) is not None:
+            document = document[number] if number < len(document) else None
         else:
             return None
     return document
 
 
-def cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return harmless(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULAS) else text
-
-
 output_json = file_of("application/json", "output.json", as_json)
-output_csv = file_of("text/csv; charset=utf-8", "output.csv", as_csv)
+output_csv = file_of(csv_files.MEDIA_TYPE, "output.csv", as_csv)
 summary_md = file_of("text/markdown; charset=utf-8", "summary.md", as_markdown)

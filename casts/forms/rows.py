@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from casts.forms.fields import Blank, Field, Kind, Part, Path, Typed, control
 from casts.forms.filling import ROWS, row
 from casts.forms.reading import rows_of
+from core.numbers import natural
 
 
 def find(form: Field, where: str) -> tuple[Field, Path] | None:
@@ -16,8 +17,8 @@ def find(form: Field, where: str) -> tuple[Field, Path] | None:
     path: Path = ()
     for step in where.split("/")[1:]:
         name = unquote(step)
-        if one.kind == Kind.ARRAY and one.item is not None and name.isascii() and name.isdigit() and len(name) < 6:
-            one, path = one.item, (*path, int(name))
+        if one.kind == Kind.ARRAY and one.item is not None and (number := natural(name, digits=5)) is not None:
+            one, path = one.item, (*path, number)
             continue
         inner = next((field for field in one.fields if field.name == name), None)
         if inner is None:
@@ -43,10 +44,10 @@ def added(form: Field, typed: Mapping[str, str], where: str) -> tuple[Typed, Pat
 def removed(form: Field, typed: Mapping[str, str], where: str) -> Typed | None:
     """Return what is typed without the row at `where`; None if there is no such row."""
     above, _, last = where.rpartition("/")
-    found = find(form, above)
-    if found is None or found[0].kind != Kind.ARRAY or not (last.isascii() and last.isdigit() and len(last) < 6):
+    found, gone = find(form, above), natural(last, digits=5)
+    if found is None or found[0].kind != Kind.ARRAY or gone is None:
         return None
-    path, gone = found[1], int(last)
+    path = found[1]
     rows = rows_of(typed, path)
     if gone >= rows:
         return None

@@ -21,6 +21,7 @@ from casts.forms.showing import Node, Wrong, show
 from casts.models import Spell
 from casts.spells.inputs import checked_input
 from core.errors import InvalidInput, SpellError
+from core.json_schema import pointer
 
 OURS = re.compile(r"[vbnjo](?:/.*)?", re.DOTALL)
 MISSING = re.compile(r'"(.*)" is a required property', re.DOTALL)
@@ -163,8 +164,7 @@ class Filling:
             name = str(json.loads(f'"{found[1]}"'))
         except ValueError:
             name = found[1]
-        step = name.replace("~", "~0").replace("/", "~1")
-        return self.reading.places.get(f"{where}/{step}")
+        return self.reading.places.get(where + pointer([name]))
 
     def shown(self) -> tuple[Node, list[Wrong]]:
         if self.is_json:

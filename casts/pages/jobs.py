@@ -14,6 +14,7 @@ from casts.disclosure import Mask
 from casts.lifecycle.folding import beginning_of
 from casts.pages.texts import counted, duration, time_text
 from casts.runtime import Words
+from core.numbers import natural
 
 SHOWN_JOBS = 250
 SHOWN_STEPS = 200  # of all jobs together; the others are fetched when somebody opens their job
@@ -155,7 +156,7 @@ def counted_states(rows: list[dict[str, Any]]) -> str:
 
 def asked_for(values: list[str]) -> list[int]:
     """Return the numbers of jobs that a query names, the newest ASKED of them."""
-    return [int(value) for value in values if value.isascii() and value.isdecimal() and len(value) < 6][-ASKED:]
+    return [number for value in values if (number := natural(value, digits=5)) is not None][-ASKED:]
 
 
 def masked(text: str, mask: Mask | None) -> str:

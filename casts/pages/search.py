@@ -17,7 +17,10 @@ from django.utils.http import urlencode
 
 from accounts.models import ApiKey, Membership, Role
 from casts import rows
-from casts.models import Cast, CastStatus, MetadataMark, Spell, mark_of
+from casts.models import OPEN, Cast, CastStatus, MetadataMark, Spell, mark_of
+from core.ids import beginning, first_id
+from core.numbers import natural
+from core.times import day_text, midnight
 
 # Text is looked for in so many of the account's newest casts: a look through millions would hold up everybody.
 TEXT_IN = 20_000
@@ -78,12 +81,12 @@ class Wanted:
     def key(self) -> str:
         """Return the id of the key that casts were placed with; none: by members. Viewers don't see who cast."""
         value = self.query.get("key", "") if self.whole else ""
-        return value if value == "none" or (value.isascii() and value.isdecimal() and len(value) < 19) else ""
+        return value if value == "none" or natural(value) is not None else ""
 
     @property
     def also(self) -> str:
         """Return in words what is asked for beside the fields of the form."""
-        words = [f"{name} {day.day} {day:%b %Y}" for name, day in self.days.items()]
+        words = [f"{name} {day_text(day)}" for name, day in self.days.items()]
         by = {"": "", "none": "without a key"}.get(self.key, f"with the key {self.key}")
         return ", ".join(filter(None, [" ".join(words), by]))
 
@@ -142,24 +145,20 @@ class Wanted:
     def _found(self) -> QuerySet[Cast]:
         casts = rows.casts().filter(account=self.membership.account_id)
         if self.status:
-            casts = (
-                casts.filter(status__in=[CastStatus.QUEUED, CastStatus.RUNNING])
-                if self.status == "open"
-                else (casts.filter(status=self.status))
-            )
+            casts = casts.filter(status__in=OPEN if self.status == "open" else [self.status])
         if self.spell:
             casts = casts.filter(spell__in=list(Spell.objects.filter(key=self.spell).values_list("pk", flat=True)))
         if self.mine:
             casts = casts.filter(placed_by=self.membership.user_id)
         if first := self.days.get("from"):
-            casts = casts.filter(pk__gte=first_id(midnight_of(first)))
+            casts = casts.filter(pk__gte=first_id(midnight(first)))
         if (last := self.days.get("to")) and last < dt.date.max:
-            casts = casts.filter(pk__lt=first_id(midnight_of(last + dt.timedelta(days=1))))
+            casts = casts.filter(pk__lt=first_id(midnight(last + dt.timedelta(days=1))))
         if self.key:
             casts = casts.filter(api_key=None) if self.key == "none" else casts.filter(api_key=int(self.key))
         if self.since:
-            midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-            casts = casts.filter(pk__gte=first_id(midnight - dt.timedelta(days=SINCE[self.since][1])))
+            first = timezone.now().date() - dt.timedelta(days=SINCE[self.since][1])
+            casts = casts.filter(pk__gte=first_id(midnight(first)))
         return self._matching(casts) if self.typed else casts
 
     def _matching(self, casts: QuerySet[Cast]) -> QuerySet[Cast]:
@@ -190,13 +189,4 @@ def span_of(typed: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     digits = typed.lower().replace("-", "")
     if not DIGITS.fullmatch(digits):
         return None
-    return uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
-
-
-def midnight_of(day: dt.date) -> dt.datetime:
-    return max(dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC), dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
-
-
-def first_id(at: dt.datetime) -> uuid.UUID:
-    """Return an id that is below all of casts from then on: ids begin with their milliseconds."""
-    return uuid.UUID(int=int(at.timestamp() * 1000) << 80)
+    return beginning(digits)

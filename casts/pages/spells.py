@@ -24,6 +24,7 @@ from casts.pages.catalogue import catalogue, visible_to
 from casts.pages.filling import Filling
 from casts.pages.spell import SpellPage, problem_words
 from core.errors import InvalidInput, SpellError
+from core.numbers import natural
 
 ROUTE = "spell-page"  # of the answers to forms that are sent twice
 QUERY_CHARS = 200
@@ -38,12 +39,11 @@ def spells(request: HttpRequest) -> HttpResponse:
     if membership is None:
         return render(request, "casts/spells.html", {"catalogue": None})
     asked = request.GET
-    page = asked.get("page", "")
     shown = catalogue(
         membership.account,
         query=asked.get("q", "").replace("\0", "")[:QUERY_CHARS],
         tag=asked.get("tag", "")[:QUERY_CHARS],
-        number=int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1,
+        number=natural(asked.get("page", ""), digits=5) or 1,
     )
     return render(request, "casts/spells.html", {"catalogue": shown, "membership": membership})
 
@@ -91,12 +91,11 @@ def sent(request: HttpRequest, spell_key: str) -> HttpResponseBase:
     """Do what a button of the form asks for. Anything but a cast shows the form again, with all that was typed."""
     act = request.POST.get("act", "")
     # The account that the form was made for: meanwhile another one may have been chosen, in another window.
-    number = request.POST.get("account", "")
-    named = number.isascii() and number.isdigit() and len(number) < 19
-    own = None if named else chosen(request)
-    if not named and own is None:
-        raise Http404
-    account_id = own.account_id if own else int(number)
+    account_id = natural(request.POST.get("account", ""))
+    if account_id is None:
+        if (own := chosen(request)) is None:
+            raise Http404
+        account_id = own.account_id
     membership = membership_of(request, account_id, Role.MEMBER if act == "cast" else Role.VIEWER)
     it = spell_of(membership, spell_key)
     filling = Filling.sent(it, request.POST, request.FILES)

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -127,9 +126,8 @@ def act(request: HttpRequest, membership: Membership, customer: Customer | None)
         return redirect("money", account_id=account.pk)
     if not proved_lately(request):
         return confirm_first(request, lay_aside=True)
-    assert isinstance(request.user, User)
     try:
-        return wanted(request, principals.of_user(request.user, account_id=account.pk), customer)
+        return wanted(request, principals.of_member(membership), customer)
     except (SpellError, ValueError) as exc:
         messages.error(request, str(exc))
         again = {"amount": request.POST.get("amount", "")[:20]} if wanted is top_up else {}

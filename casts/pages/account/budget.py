@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -12,14 +11,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import principals
-from accounts.models import Account, Role
+from accounts.models import BudgetScope, Membership, Role
 from accounts.pages.adapters import proved_lately
 from accounts.pages.choice import membership_of
 from accounts.pages.middleware import confirm_first
 from casts import caps
 from casts.pages.account.budget_words import BudgetPage
 from core.errors import SpellError
+from core.limits import SPELL_KEY_CHARS
 from core.money import money, parsed
+from core.numbers import natural
+
+CAPPED = (BudgetScope.ACCOUNT, BudgetScope.KEY, BudgetScope.SPELL)
 
 
 @never_cache
@@ -33,7 +36,7 @@ def page(request: HttpRequest, account_id: int) -> HttpResponseBase:
         if not proved_lately(request):
             return confirm_first(request, lay_aside=True)
         try:
-            change(request, account)
+            change(request, membership)
         except (SpellError, ValueError) as exc:
             wrong = str(exc)
         else:
@@ -43,15 +46,21 @@ def page(request: HttpRequest, account_id: int) -> HttpResponseBase:
     return render(request, "account/budget.html", context)
 
 
-def change(request: HttpRequest, account: Account) -> None:
+def change(request: HttpRequest, own: Membership) -> None:
     """Set or lift a cap; raise ValueError for what is no amount, and what `caps.change` raises."""
-    assert isinstance(request.user, User)  # login_required
-    scope, _, ref = request.POST.get("of", "").partition(":")
-    named = (scope == "account" and not ref) or (scope == "key" and ref.isdecimal()) or (scope == "spell" and ref)
-    if not named or len(ref) > 64 or "\0" in ref:
-        raise ValueError("Choose what the cap is for.")
+    scope, ref = named(request.POST.get("of", ""))
     cents = None if request.POST.get("lift") else parsed(request.POST.get("amount", ""))
-    who = principals.of_user(request.user, account_id=account.pk)
-    caps.change(who, account, scope, ref, cents=cents)
+    caps.change(principals.of_member(own), own.account, scope, ref, cents=cents)
     what = "The cap is lifted." if cents is None else f"The cap is {money(cents)} a month, from now on."
     messages.success(request, what)
+
+
+def named(text: str) -> tuple[str, str]:
+    """Return what a cap is for, as the form names it: the scope, and the key's number or the spell's key."""
+    scope, _, ref = text.partition(":")
+    if scope == BudgetScope.KEY:  # 007 is no other key than 7, of which there may be a cap already
+        number = natural(ref, digits=SPELL_KEY_CHARS)
+        ref = "" if number is None else str(number)
+    if scope not in CAPPED or bool(ref) == (scope == BudgetScope.ACCOUNT) or len(ref) > SPELL_KEY_CHARS or "\0" in ref:
+        raise ValueError("Choose what the cap is for.")
+    return scope, ref

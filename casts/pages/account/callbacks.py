@@ -16,7 +16,6 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from accounts import principals
@@ -24,7 +23,6 @@ from accounts.models import Membership, Role, valid_spell_keys
 from accounts.pages.adapters import proved_lately
 from accounts.pages.choice import membership_of
 from accounts.pages.middleware import confirm_first
-from accounts.principals import Principal
 from casts.callbacks import acting
 from casts.callbacks.serializers import NAMED, NewEndpoint
 from casts.callbacks.views import OUR_ID
@@ -99,10 +97,6 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
     return require_http_methods(["GET", "HEAD", "POST"])(login_required(run))
 
 
-def who_is(own: Membership) -> Principal:
-    return principals.of_user(own.user, account_id=own.account_id)
-
-
 @guarded
 def callbacks(request: HttpRequest, own: Membership) -> HttpResponseBase:
     """List endpoints and what was sent last; add one, and send a message again."""
@@ -117,7 +111,7 @@ def callbacks(request: HttpRequest, own: Membership) -> HttpResponseBase:
     form = EndpointForm(request.POST)
     if not form.is_valid():
         return shown(request, own, form=form)
-    endpoint = acting.add(who_is(own), own.account, **form.cleaned_data)
+    endpoint = acting.add(principals.of_member(own), own.account, **form.cleaned_data)
     return show_secret(request, own, endpoint, endpoint.secrets)
 
 
@@ -148,7 +142,7 @@ def send_again(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint
     found = sent.filter(pk=message).first() if OUR_ID.fullmatch(message) else None
     if found is None:
         raise Http404
-    acting.send_again(who_is(own), found)
+    acting.send_again(principals.of_member(own), found)
     messages.success(request, "It is being sent again, with the webhook-id that it had.")
     return redirect(f"{request.path}?sent={found.pk}#log")
 
@@ -189,43 +183,43 @@ def change(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) ->
         return one(request, own, endpoint, form=form)
     changes = {name: value for name, value in form.cleaned_data.items() if value != getattr(endpoint, name)}
     if changes:
-        acting.change(who_is(own), endpoint, **changes)
+        acting.change(principals.of_member(own), endpoint, **changes)
     messages.success(request, "Changed. What is still to be sent goes by this." if changes else "Nothing was changed.")
     return redirect(request.path)
 
 
 def pause(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    acting.change(who_is(own), endpoint, active=False)
+    acting.change(principals.of_member(own), endpoint, active=False)
     messages.success(request, "Paused: nothing is sent there, and what was waiting is closed. It can be sent again.")
     return redirect(request.path)
 
 
 def resume(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    acting.change(who_is(own), endpoint, active=True)
+    acting.change(principals.of_member(own), endpoint, active=True)
     messages.success(request, "It is sent to again, from now on.")
     return redirect(request.path)
 
 
 def test(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    sent = acting.test(who_is(own), endpoint)
+    sent = acting.test(principals.of_member(own), endpoint)
     messages.info(request, "A test event is on its way. What comes of it is shown below.")
     return redirect(f"{request.path}?sent={sent.pk}#log")
 
 
 def rotate(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    return show_secret(request, own, endpoint, acting.rotate(who_is(own), endpoint, drop_old=False))
+    return show_secret(request, own, endpoint, acting.rotate(principals.of_member(own), endpoint, drop_old=False))
 
 
 def drop_old(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    acting.rotate(who_is(own), endpoint, drop_old=True)
+    acting.rotate(principals.of_member(own), endpoint, drop_old=True)
     messages.success(request, "Messages are signed with the newest secret alone.")
     return redirect(request.path)
 
 
 def delete(request: HttpRequest, own: Membership, endpoint: CallbackEndpoint) -> HttpResponseBase:
-    acting.delete(who_is(own), endpoint)
+    acting.delete(principals.of_member(own), endpoint)
     messages.success(request, f"{endpoint.url} is deleted. The log of what was sent there stays.")
-    return redirect(reverse("account-callbacks", kwargs={"account_id": own.account_id}))
+    return redirect("account-callbacks", account_id=own.account_id)
 
 
 Act = Callable[[HttpRequest, Membership, CallbackEndpoint], HttpResponseBase]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from django.http import StreamingHttpResponse
+from collections.abc import Iterator
 
 from accounts import usage
 from accounts.models import Account, ApiKey
 from accounts.usage import Span
 from casts.models import Spell
-from core.admin.export import Line, cell
+from core.csv_files import BOM, lines
 from core.money import name, plain
 
 ROWS_AT_ONCE = 2000
-BOM = "\ufeff"  # by which spreadsheets know UTF-8
 MONEY = ("cents", "amount", "currency")
 
 
@@ -30,10 +25,7 @@ def by_day_and_spell(account: Account, days: Span, spell_keys: list[str] | None)
 
 
 def by_cast(account: Account, days: Span, spell_keys: list[str] | None, *, whole: bool) -> Iterator[str]:
-    """Yield the file's lines, many at a time. Each part is a query of its own, so that any thread may go on with it.
-
-    `whole`: also with which key each was cast.
-    """
+    """Yield the file's lines, many at a time. `whole`: also with which key each was cast."""
     named: dict[str, str] = {}
     keys = dict(ApiKey.objects.filter(account=account).values_list("pk", "name")) if whole else {}
     of_key = ("key_id", "key") if whole else ()
@@ -50,21 +42,9 @@ def by_cast(account: Account, days: Span, spell_keys: list[str] | None, *, whole
         )
 
 
-def lines(rows: Iterable[tuple[Any, ...]]) -> str:
-    writer: Any = csv.writer(Line())
-    return "".join(writer.writerow([cell(value) for value in row]) for row in rows)
-
-
 def amount(cents: int) -> tuple[int, str, str]:
     return cents, plain(cents), name()
 
 
 def spell_names(keys: set[str]) -> dict[str, str]:
     return dict(Spell.objects.filter(key__in=keys).values_list("key", "name"))
-
-
-def answer(file: str, parts: Iterator[str]) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(parts, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{file}.csv"'
-    vars(response)["in_parts"] = True  # core.asgi.handler: sent as it is made
-    return response

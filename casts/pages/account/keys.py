@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -71,8 +70,7 @@ def one(request: HttpRequest, account_id: int, key_id: int) -> HttpResponseBase:
 
 
 def act(request: HttpRequest, membership: Membership, key: ApiKey) -> HttpResponseBase:
-    assert isinstance(request.user, User)  # login_required
-    who = principals.of_user(request.user, account_id=membership.account_id)
+    who = principals.of_member(membership)
     what, overlap = request.POST.get("act"), OVERLAPS.get(request.POST.get("overlap", ""))
     try:
         if what == "rotate" and overlap is not None:

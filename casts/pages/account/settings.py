@@ -78,7 +78,7 @@ def change(request: HttpRequest, own: Membership) -> HttpResponseBase:
         if changed:
             account.save(update_fields=changed)
             log.record(
-                principals.of_user(own.user, account_id=own.account_id),
+                principals.of_member(own),
                 "account.change",
                 account,
                 before={name: before[name] for name in changed},
@@ -90,7 +90,7 @@ def change(request: HttpRequest, own: Membership) -> HttpResponseBase:
 
 def secret(request: HttpRequest, own: Membership, act: str) -> HttpResponseBase:
     """Show the secret that signs calls to callback_urls, make a new one, or have the old one stop."""
-    who = principals.of_user(own.user, account_id=own.account_id)
+    who = principals.of_member(own)
     if act == "drop_old":
         acting.rotate_account(who, own.account, drop_old=True)
         messages.success(request, "Calls are signed with the newest secret alone.")

@@ -14,6 +14,7 @@ from accounts.models import Role
 from accounts.pages.choice import membership_of
 from casts.pages.account import files
 from casts.pages.account.spending import SpendingPage, this_month
+from core import csv_files
 from core.errors import BadQuery
 
 
@@ -57,4 +58,4 @@ def download(request: HttpRequest, account_id: int) -> HttpResponseBase:
         parts = files.by_cast(membership.account, days, only, whole=whole)
     else:
         parts = files.by_day_and_spell(membership.account, days, only)
-    return files.answer(f"usage-{days.first}-{days.last}", parts)
+    return csv_files.answer(f"usage-{days.first}-{days.last}", parts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.json_schema.parts import target
+
 Schema = dict[str, Any]
 HOPS = 10  # from one reference to the next
 
@@ -13,7 +15,8 @@ def resolved(schema: Any, root: Any) -> Schema:
     for _ in range(HOPS):
         if not isinstance(schema, dict):
             return {}
-        followed = target(schema.get("$ref"), root)
+        reference = schema.get("$ref")
+        followed = target(root, reference) if isinstance(reference, str) else None
         if followed is None:
             followed = alternative(schema)
         if followed is None:
@@ -22,16 +25,6 @@ def resolved(schema: Any, root: Any) -> Schema:
         beside = {name: value for name, value in schema.items() if name not in ("$ref", "anyOf", "oneOf", "allOf")}
         schema = followed | beside if isinstance(followed, dict) else beside
     return {}
-
-
-def target(reference: Any, root: Any) -> Any:
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        return None
-    found = root
-    for name in reference[1:].split("/")[1:]:
-        plain = name.replace("~1", "/").replace("~0", "~")
-        found = found.get(plain) if isinstance(found, dict) else None
-    return found
 
 
 def alternative(schema: Schema) -> Any:

@@ -37,7 +37,8 @@ def test_the_figures_are_those_of_the_api(account, member, make_spell, api_key, 
 def test_a_cap_is_set_changed_and_lifted_as_over_the_api(account, member, make_spell, api_key, api):
     make_spell("greet", price_cents=500)
     client = member(Role.ADMIN)
-    for of, amount in (("account", "12"), (f"key:{api_key.pk}", "4,50"), ("spell:greet", "100")):
+    # A key's cap is found by its number as it is written everywhere else.
+    for of, amount in (("account", "12"), (f"key:00{api_key.pk}", "4,50"), ("spell:greet", "100")):
         assert client.post(path(account), {"of": of, "amount": amount}).status_code == 302
     shown = api.get("/budget").json()
     caps = {(cap["scope"], cap["ref"]): cap["cap_cents"] for cap in shown["caps"]}
@@ -60,6 +61,7 @@ def test_what_is_no_cap_changes_nothing_and_says_why(account, member, spell):
         ({"of": "account"}, "Give an amount such as"),
         ({"of": "moon", "amount": "5"}, "Choose what the cap is for"),
         ({"of": "key:x", "amount": "5"}, "Choose what the cap is for"),
+        ({"of": "key:\u0663", "amount": "5"}, "Choose what the cap is for"),
         ({"of": f"key:{other.pk}", "amount": "5"}, "There is no API key"),
         ({"of": f"key:{'9' * 30}", "amount": "5"}, "There is no API key"),
         ({"of": "spell:nowhere", "amount": "5"}, "There is no spell"),
