@@ -61,9 +61,9 @@ def invitation(request: HttpRequest, token: str) -> HttpResponseBase:
     """Show an invitation; accept it as who is logged in, or as who is new."""
     found = invitations.found_by(token)
     if found is None:
-        return closed(request, 404, "This link is not whole, or there is no such invitation. Ask for a new one.")
+        return closed(request, 404, "This link is not whole, or there is no such invitation.")
     if why := invitations.closed(found):
-        return closed(request, 410, f"{why} Ask for a new one.", account_id=found.account_id)
+        return closed(request, 410, why, account_id=found.account_id)
     user = request.user if isinstance(request.user, User) else None
     if request.method != "POST":
         form = JoinForm(instance=User(email=found.email))
@@ -77,7 +77,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponseBase:
         messages.info(request, str(exc))
         return redirect(f"{reverse('home')}?{CHOSEN}={found.account_id}")
     except NotInvited as exc:
-        return closed(request, 410, f"{exc} Ask for a new one.")
+        return closed(request, 410, str(exc))
     raise Http404
 
 

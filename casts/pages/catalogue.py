@@ -16,6 +16,7 @@ from casts.spells.history import History
 from core.money import money
 
 SHOWN = 50  # spells of a page
+FREE = "Free"
 
 
 @dataclass
@@ -81,7 +82,7 @@ def price_words(price: Price) -> str:
     """Return what a cast costs, in words."""
     most = money(price.max_cents)
     if not price.max_cents:
-        told = "Free"
+        told = FREE
     elif price.kind == PriceKind.PER_MINUTE:
         told = f"{money(price.per_minute_cents or 0)} a minute, {most} at most"
     elif price.kind == PriceKind.REPORTED:

@@ -18,11 +18,14 @@ from django.views.decorators.http import require_POST
 from accounts import principals
 from casts import acting, links
 from casts.access import Reading, found, may_change, may_read, not_found, session_user
+from casts.casting import priced_for
 from casts.errors import CastNotFound
 from casts.lifecycle.idempotency import once_of_form
-from casts.models import Cast
+from casts.models import Cast, Spell
 from casts.pages import texts
+from casts.pages.catalogue import FREE, price_words
 from casts.pages.refusals import refused
+from casts.pricing import Price
 from core.errors import Forbidden, SpellError
 
 
@@ -35,7 +38,7 @@ def offered(reading: Reading) -> dict[str, Any]:
     if not cast.final and cast.cancel_requested_at is None and cast.run_finished_at is None:
         actions["cancel"] = reverse("cast-page-cancel", args=[cast.pk])
     if cast.final:
-        actions |= {"again": reverse("cast-page-again", args=[cast.pk]), "once": uuid.uuid4()}
+        actions |= {"again": reverse("cast-page-again", args=[cast.pk]), "once": uuid.uuid4(), "price": price_of(cast)}
     if cast.final and cast.spell.show_input:
         actions["other"] = other_input(cast)
     url = links.progress_url(cast.pk, cast.links_epoch)
@@ -48,6 +51,12 @@ def offered(reading: Reading) -> dict[str, Any]:
             "revoke": reverse("cast-page-links", args=[cast.pk]),
         },
     }
+
+
+def price_of(cast: Cast) -> str:
+    """Return what casting it again costs its account, as its spell's page says it."""
+    words = price_words(Price.of(priced_for(cast.account_id, Spell.objects.filter(pk=cast.spell_id)).get()))
+    return "free" if words == FREE else words
 
 
 def other_input(cast: Cast) -> str:

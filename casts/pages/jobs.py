@@ -19,6 +19,7 @@ from core.numbers import natural
 SHOWN_JOBS = 250
 SHOWN_STEPS = 200  # of all jobs together; the others are fetched when somebody opens their job
 ASKED = 20  # jobs whose steps somebody may ask for at once
+MANY = 10  # jobs from which on there is a way past them
 FEW = 3  # jobs of which those at work are open
 NAMED = 5  # failed jobs that are named above the rows
 
@@ -52,6 +53,7 @@ def jobs_of(jobs: list[dict[str, Any]], look: Look) -> dict[str, Any]:
     failed = [row for row in rows if row["state"] in FAILED]
     return {
         "rows": [row for row in rows if row["number"] in shown],
+        "many": len(shown) >= MANY,
         "hidden": len(rows) - len(shown),
         "count": counted_states(rows) if not alone else "",
         "failed": failed[:NAMED] if not few else [],

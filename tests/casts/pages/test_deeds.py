@@ -14,7 +14,7 @@ from accounts.audit.models import AuditEntry
 from accounts.models import Membership, Role
 from casts import links
 from casts.lifecycle import moves
-from casts.models import Cast, CastStatus, Spell
+from casts.models import AccountPrice, Cast, CastStatus, Spell
 from tests.casts.conftest import claim
 
 DEEDS = ("cancel", "again", "links")
@@ -69,6 +69,8 @@ def test_a_member_cancels_a_cast_once_however_often_the_button_is_pressed(browse
 def test_a_member_casts_again_once_and_is_led_to_the_new_cast(browser_of, cast):
     end(cast)
     client = browser_of(Role.MEMBER)
+    AccountPrice.objects.create(spell=cast.spell, account=cast.account, price_cents=7)
+    assert "s price: 0.07 USD a cast (your account&#x27;s own price)" in client.get(page_of(cast)).text
     form = forms(client, cast)["again"]
     places = [client.post(page_of(cast) + "again/", form).headers["Location"] for _ in range(2)]
     new = Cast.objects.get(retry_of=cast)

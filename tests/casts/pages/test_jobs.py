@@ -87,6 +87,7 @@ def test_a_hundred_jobs_have_few_steps_and_more_when_somebody_asks():
     many[70] = a_job("build (70)", "failure", *steps)
     shown = jobs.jobs_of(many, look(final=True))
     assert shown["count"] == "100 jobs: 99 done, 1 failed"
+    assert (shown["many"], jobs.jobs_of(many[:3], look())["many"]) == (True, False)  # whether there is a way past them
     assert sum(len(row["steps"]) for row in shown["rows"]) <= jobs.SHOWN_STEPS
     assert len(shown["rows"][70]["steps"]) == 12
     assert (shown["rows"][90]["steps"], shown["rows"][90]["more"]) == ([], 12)
