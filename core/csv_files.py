@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
 BOM = "\ufeff"  # by which Excel knows UTF-8
-# How a spreadsheet is told to compute a cell, and not to show it.
+# How a spreadsheet is told to compute a cell, and not to show it: some in letters of full width, too, or after a break.
 # Source: https://owasp.org/www-community/attacks/CSV_Injection
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LINE_BREAK = re.compile(r"<br\s*/?>")
 
 

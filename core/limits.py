@@ -139,6 +139,8 @@ CONTENTS_LOOKED_AT = limit(20, "files", "Pages", "files of a zip that are shown 
 BUNDLE_FILES = limit(
     5_000, "files", "Artifacts", "files of zips in the zip of all artifacts", "further zips are in it as they are"
 )
+# A name that only one row has makes an empty cell in each other row: a large output of such would fill the memory.
+CSV_CELLS = limit(1_000_000, "cells", "Artifacts", "a table as CSV, `output.csv`", "404 `NO_RESULT`")
 ZIP_ENTRIES = limit(20_000, "files", "Artifacts", "the artifact with the result, `spell-result`", NO_OUTPUT)
 ZIP_DIRECTORY_BYTES = limit(4 * MIB, "bytes", "Artifacts", "the zip directory of that artifact", NO_OUTPUT)
 

@@ -22,6 +22,7 @@ def safe_name(name: str) -> str:
 # Names that are devices on Windows, whatever their ending.
 # Source: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10))))
+PATH_CHARS = 4096  # of a name in a zip, which may have 65,535; its end is what tells files apart
 FOLDERS = 20  # within each other; what is deeper is beside those
 
 
@@ -29,36 +30,41 @@ class Names:
     """Names of files in one folder that are safe to unpack anywhere, and different from each other on any system."""
 
     def __init__(self) -> None:
-        self.taken: set[str] = set()
+        self.files: set[str] = set()
+        self.folders: set[str] = set()
+        self.numbers: dict[str, int] = {}  # the last one of each name, not to be counted anew for thousands of the same
 
     def unique(self, path: str) -> str:
         """Return a path of a file, as a stranger chose it, with what must be changed of it changed."""
-        parts = [safe_part(part) for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-        name = "/".join(parts[:FOLDERS] + parts[-1:] if len(parts) > FOLDERS else parts) or "file"
-        folder, slash, last = name.rpartition("/")
+        parts = [
+            safe_part(part) for part in path[-PATH_CHARS:].replace("\\", "/").split("/") if part not in ("", ".", "..")
+        ]
+        parts = (parts[:FOLDERS] + parts[-1:] if len(parts) > FOLDERS else parts) or ["file"]
+        above: list[str] = []
+        for number, part in enumerate(parts[:-1], 1):
+            clashing = "/".join([*above[-1:], folded(part)])
+            if clashing in self.files:  # so it is no folder here: what would be in it stands beside it
+                parts = [*parts[: number - 1], safe_part("_".join(parts[number - 1 :]))]
+                break
+            above.append(clashing)
+        *folder, last = parts
         stem, dot, ending = last.rpartition(".") if "." in last[1:] else (last, "", "")
-        number = 1
-        while self.clashes(name):
+        wanted = whole = "/".join([*above[-1:], folded(last)])
+        number = self.numbers.get(wanted, 1)
+        while whole in self.files or whole in self.folders:
             number += 1
-            name = f"{folder}{slash}{stem} ({number}){dot}{ending}"
-        self.taken |= {folded(name), *(f"{folded(one)}/" for one in above(name))}
-        return name
-
-    def clashes(self, name: str) -> bool:
-        """Whether it is there, or is a folder; or a file is where it needs a folder."""
-        whole = folded(name)
-        return whole in self.taken or f"{whole}/" in self.taken or any(folded(one) in self.taken for one in above(name))
+            last = f"{stem} ({number}){dot}{ending}"
+            whole = "/".join([*above[-1:], folded(last)])
+        self.numbers[wanted] = number
+        self.files.add(whole)
+        self.folders.update(above)
+        return "/".join([*folder, last])
 
 
 def safe_part(part: str) -> str:
     hidden = "." if part.startswith(".") else ""
     safe = (hidden + safe_name(part)).rstrip(" .")
     return f"_{safe}" if safe.partition(".")[0].rstrip().lower() in DEVICES else safe
-
-
-def above(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:number]) for number in range(1, len(parts))]
 
 
 def folded(name: str) -> str:

@@ -17,6 +17,7 @@ from core.api.etags import etag_of, is_current
 from core.api.problems import of_error, problem
 from core.db.threads import in_thread
 from core.errors import SpellError
+from core.limits import CSV_CELLS
 from core.numbers import natural
 
 Make = Callable[[HttpRequest, Cast], str]
@@ -66,6 +67,11 @@ def as_csv(request: HttpRequest, cast: Cast) -> str:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise NoResult(f"There is no list of objects at {place[:100]!r} in the output. `at` is a JSON Pointer to one.")
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(names) * len(rows) > CSV_CELLS:
+        raise NoResult(
+            f"The list at {place[:100]!r} is no table: {len(rows):,} rows with {len(names):,} different names would "
+            f"have more than {CSV_CELLS:,} cells. Load output.json."
+        )
     return csv_files.BOM + csv_files.lines([names, *([row.get(name) for name in names] for row in rows)])
 
 

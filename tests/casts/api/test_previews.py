@@ -291,6 +291,29 @@ def test_names_are_different_on_every_system():
     assert found[12:] == ["e\u0301", "\u00e9 (2)", ".hidden", "end", "d" * 100]
 
 
+def test_a_file_where_another_name_needs_a_folder():
+    names = Names()
+    written = ["a", "a/b", "a/b", "A/b/c.txt", "a_b", "x/y", "x/y/z", "x"]
+    assert [names.unique(name) for name in written] == [
+        *("a", "a_b", "a_b (2)", "A_b_c.txt", "a_b (3)", "x/y", "x/y_z", "x (2)")
+    ]
+
+
+def test_thousands_of_the_same_name_are_numbered_without_counting_each_time(monkeypatch):
+    folds = 0
+
+    def counted(name: str) -> str:
+        nonlocal folds
+        folds += 1
+        return name
+
+    monkeypatch.setattr("core.names.folded", counted)
+    names = Names()
+    found = {names.unique("a/b.txt") for _ in range(1000)}
+    assert len(found) == 1000
+    assert folds < 5000
+
+
 def test_a_zip_beyond_four_gibibytes_is_a_zip64(monkeypatch):
     monkeypatch.setattr(zip_stream, "ELSEWHERE_4", 1000)
     parts = [(Packed("a", 2000, 2000), b"a" * 2000), (Packed("b", 3, 3, crc=0x352441C2), b"abc")]
