@@ -25,6 +25,8 @@ admin.site.unregister([EmailAddress, Authenticator, User, Group])
 class GroupsAdmin(Listed, GroupAdmin):
     """Django's, told to the audit log."""
 
+    purpose = "Sets of permissions that several operators share."
+
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")  # only superusers give them
 
@@ -48,6 +50,7 @@ class PeopleAdmin(Listed, UserAdmin):  # type: ignore[type-arg]
     Django lets whoever may change users change superusers, and make some.
     """
 
+    purpose = "Everybody who can log in: members of accounts, and operators, who are staff."
     list_display = ("username", "email", "is_staff", "is_active", "second_factor", "last_login")
     readonly_fields = ("second_factor", "open_sessions")
     actions = ("remove_second_factors", "end_sessions")

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts.models import OPEN, REPORT, Artifact, Cast, CastStatus, Spell
+from casts.models import OPEN, REPORT, Artifact, Cast, CastStatus, Round, Spell
 from casts.runtime import runtime_for, runtimes
 from core.admin.attention import RECENT, Report, Section, Trouble, User, Values, listed, may, trouble_filter
 from core.admin.base import as_words, code
@@ -42,6 +42,10 @@ CAST_WORDS = {
     "uncharged": "did not report what they cost",
 }
 SPELL_WORDS = {"refused": "refused every time"}
+ROUND_WORDS: dict[str, str] = {
+    Round.Name.TALLIES: "Counting casts for the dashboard",
+    Round.Name.ALARMS: "Looking for what operators are alarmed of",
+}
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 ARTIFACT_WORDS = {"failed": "could not be copied", "pending": "still not copied"}
@@ -59,7 +63,10 @@ def workers(user: User) -> Section | None:
         late = rows.unclaimed(since=now - UNCLAIMED).aggregate(
             count=Count("pk"), since=Min(Coalesce("due_at", "lease_until"))
         )
-        if late["count"]:
+        if late["count"] and rows.model is Round:
+            names = rows.values_list("name", flat=True)  # each round is a queue of its own
+            troubles += [round_of(name, late["since"]) for name in names]
+        elif late["count"]:
             troubles.append(queue_of(rows.model, **late))
         alive = alive or rows.filter(lease_until__gt=now).exists()
     return Section("Workers", tuple(troubles), alarm_of(troubles, alive=alive))
@@ -74,6 +81,10 @@ def queue_of(model: Any, *, count: int, since: dt.datetime) -> Trouble:
     what = f"{name} {'is' if count == 1 else 'are'} due, and no worker takes {'it' if count == 1 else 'them'}"
     said = what if count > 1 else f"One {what}"
     return Trouble(said, count, since, path=listing, key=f"unclaimed {model._meta.label}")
+
+
+def round_of(name: str, since: dt.datetime) -> Trouble:
+    return Trouble(f"{ROUND_WORDS[name]} is due, and no worker does it", since=since, key=f"unclaimed round {name}")
 
 
 def alarm_of(troubles: list[Trouble], *, alive: bool) -> str:

@@ -63,13 +63,16 @@ def about(entry: AuditEntry) -> str:
     return f"{KINDS.get(entry.object_kind, entry.object_kind)} {named}".strip()
 
 
-def changed(entry: AuditEntry) -> list[tuple[str, str, str]]:
+def changed(entry: AuditEntry, chars: int = VALUE_CHARS) -> list[tuple[str, str, str]]:
     """Return each fact's name, what it was and what it became, as short texts; blank for what is not told."""
     before, after = entry.before or {}, entry.after or {}
-    return [(name.replace("_", " "), text(before.get(name)), text(after.get(name))) for name in {**before, **after}]
+    return [
+        (name.replace("_", " "), text(before.get(name), chars), text(after.get(name), chars))
+        for name in {**before, **after}
+    ]
 
 
-def text(value: Any) -> str:
+def text(value: Any, chars: int = VALUE_CHARS) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -77,4 +80,4 @@ def text(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value)) or "none"
     shown = str(value)
-    return shown if len(shown) <= VALUE_CHARS else shown[: VALUE_CHARS - 1] + "…"
+    return shown if len(shown) <= chars else shown[: chars - 1] + "…"

@@ -13,6 +13,7 @@ from core.admin.base import ReadOnlyAdmin, badge, chosen, column, utc_time
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin):
+    purpose = "Who was asked by mail to join an account, by whom, and whether they did."
     list_display = ("email", "account", "role", "by", "state", "sent", "sends", "expires")
     list_filter = ("role", "account")
     list_select_related = ("account", "by", "accepted_by")

@@ -22,6 +22,7 @@ from casts.callbacks.admin import send_again
 from casts.lifecycle import moves
 from casts.models import FINAL, OPEN, AccountPrice, Callback, Cast, Spell
 from core.admin.base import money
+from core.admin.lists import Number
 from core.errors import SpellError
 
 PATIENCE = 20.0  # seconds that one request goes on acting
@@ -228,9 +229,9 @@ def preview(console: Any, request: HttpRequest, chosen: QuerySet[Cast], act: Act
         "opts": console.opts,
         "title": f"{act.verb}: {acting:,} cast{'' if acting == 1 else 's'}",
         "act": act,
-        "number": number,
-        "acting": acting,
-        "left_alone": number - acting,
+        "number": Number(number),
+        "acting": Number(acting),
+        "left_alone": Number(number - acting),
         "costs": act.costs(kinds) if acting else "",
         "groups": grouped(kinds),
         "only": act.may(chosen).select_related("spell", "account").first() if acting == 1 else None,
@@ -252,7 +253,7 @@ def grouped(kinds: Kinds) -> list[tuple[str, Sequence[tuple[str, int]], int]]:
         for kind in kinds:
             counted[getattr(kind, name)] = counted.get(getattr(kind, name), 0) + kind.casts
         ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-        return title, ranked[:SHOWN], len(ranked) - len(ranked[:SHOWN])
+        return title, [(word, Number(count)) for word, count in ranked[:SHOWN]], len(ranked) - len(ranked[:SHOWN])
 
     return [by("State", "status"), by("Spell", "spell_key"), by("Account", "account")]
 

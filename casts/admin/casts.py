@@ -177,7 +177,6 @@ class CastAdmin(ReadOnlyAdmin):
 
     cast_id = column("pk", code, "id")
     created = column("created_at", utc_time, "created", order="id")  # ids sort by time
-    cost = column("cost_cents", money, "price")
     agreed = column("price", pretty, "price, if it is not the spell's own and flat")
     computed = column("charge", pretty, "how that was computed")
 
@@ -248,6 +247,13 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="run")
     def run(self, cast: Cast) -> SafeString | str:
         return external_link(cast.run_url, cast.run_key) if cast.run_url else str(cast.run_key or NOTHING)
+
+    @admin.display(description="price")
+    def cost(self, cast: Cast) -> SafeString | str:
+        """Return what it cost; while it is open, what is held for it."""
+        if cast.charged_cents is None and not cast.final:
+            return two_lines(money(cast.cost_cents), "held")
+        return money(cast.charged_cents or 0)
 
     @admin.display(description="took")
     def took(self, cast: Cast) -> str:

@@ -30,6 +30,7 @@ class OnFilter(admin.SimpleListFilter):
 
 @admin.register(Alarm)
 class AlarmAdmin(ReadOnlyAdmin):
+    purpose = "What operators were alarmed of: troubles that are on, and those that are over."
     list_display = ("what", "state", "section", "since_shown", "began", "over", "returns")
     list_filter = (OnFilter, "section")
     search_fields = ("what",)
@@ -56,6 +57,7 @@ class AlarmAdmin(ReadOnlyAdmin):
 
 @admin.register(AlarmMessage)
 class AlarmMessageAdmin(ReadOnlyAdmin):
+    purpose = "The mails and calls by which operators are alarmed, and what became of each."
     list_display = ("id", "created", "type", "channel", "state_shown", "attempts", "last_error", "next_at")
     list_filter = ("state", "channel", "type")
     sortable_by = ("created",)

@@ -20,7 +20,14 @@ from core.admin.recorded import Recorded
 MOST_COUNTED = 10_000  # rows; counting a whole history would take longer than showing its newest
 
 
-class AtLeast(int):
+class Number(int):
+    """A count that pages show with thousand separators."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}"
+
+
+class AtLeast(Number):
     """A number of rows that was not counted to its end."""
 
     def __str__(self) -> str:
@@ -34,7 +41,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     def count(self) -> int:
         rows: Any = self.object_list
         found: int = rows.order_by()[: MOST_COUNTED + 1].count() if hasattr(rows, "order_by") else len(rows)
-        return AtLeast(MOST_COUNTED) if found > MOST_COUNTED else found
+        return AtLeast(MOST_COUNTED) if found > MOST_COUNTED else Number(found)
 
 
 class Listed(Recorded):

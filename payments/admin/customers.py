@@ -104,6 +104,7 @@ class AutoTopUpState(admin.SimpleListFilter):
 
 @admin.register(Customer)
 class CustomerAdmin(OfBilling):
+    purpose = "The accounts that pay, each with its card and how it tops up. Add one to begin with an account."
     list_display = ("account", "mode", "card", "auto", "customer", "created")
     list_filter = ("mode", AutoTopUpState)
     list_select_related = ("account",)

@@ -15,6 +15,7 @@ from payments.models import EventSweep, StripeEvent
 
 @admin.register(StripeEvent)
 class StripeEventAdmin(Evidence):
+    purpose = "What Stripe told us of, and what came of each."
     list_display = ("received", "type", "about", "state_and_why", "swept", "repeats", "event")
     list_filter = ("state", "swept", newest_values("type", "type"), "received_at")
     sortable_by = ("received",)
@@ -58,6 +59,7 @@ class StripeEventAdmin(Evidence):
 
 @admin.register(EventSweep)
 class EventSweepAdmin(Evidence):
+    purpose = "How far Stripe's list of events was read for those that never arrived."
     list_display = ("read", "next_at")
     fields = ("read", "next_at", "failed_steps", "failure")
 

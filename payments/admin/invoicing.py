@@ -16,6 +16,7 @@ from payments.models import Invoice, MeterReport, Subscription, Verification
 
 @admin.register(MeterReport)
 class MeterReportAdmin(AccountColumn):
+    purpose = "What metered accounts used, hour by hour, as it is told to Stripe, which invoices it."
     list_display = ("hour_shown", "account", "reported", "state_and_why", "entries", "first_sent", "sent")
     list_filter = ("state", "hour")
     sortable_by = ("hour_shown",)
@@ -62,6 +63,7 @@ class MeterReportAdmin(AccountColumn):
 
 @admin.register(Invoice)
 class InvoiceAdmin(AccountColumn):
+    purpose = "Stripe's invoices to metered accounts, as last seen."
     list_display = ("made", "account", "number", "usage", "total", "status_shown", "due", "paid", "invoice")
     list_filter = ("status", "created_at")
     sortable_by = ("made",)
@@ -87,6 +89,7 @@ class InvoiceAdmin(AccountColumn):
 
 @admin.register(Subscription)
 class SubscriptionAdmin(AccountColumn):
+    purpose = "The subscriptions at Stripe by which metered accounts are invoiced."
     list_display = ("made", "account", "state_and_why", "status", "mails_invoices", "subscription", "next_at")
     list_filter = ("state", "status", "mails_invoices")
     sortable_by = ("made",)
@@ -121,6 +124,7 @@ class SubscriptionAdmin(AccountColumn):
 
 @admin.register(Verification)
 class VerificationAdmin(Evidence):
+    purpose = "What each run of verifybilling found: where our books and Stripe's differ."
     list_display = ("ran", "months", "found")
     fields = ("ran", "months", "differences_shown", "under_way_shown")
 

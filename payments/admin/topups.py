@@ -91,6 +91,7 @@ class AccountColumn(Evidence):
 
 @admin.register(TopUp)
 class TopUpAdmin(AccountColumn):
+    purpose = "Each payment that gave an account credit, or was to: at a checkout page, or by itself."
     list_display = ("when", "account", "paid", "state_and_why", "origin", "by", "intent")
     list_filter = ("state", "origin", "hosted", "created_at")
     sortable_by = ("when",)
@@ -193,6 +194,7 @@ class TopUpAdmin(AccountColumn):
 
 @admin.register(Refund)
 class RefundAdmin(Evidence):
+    purpose = "What was paid back to cardholders. One is made from a top-up, by its action."
     list_display = ("when", "account", "paid", "state_and_why", "by", "reason", "refund")
     list_filter = ("state", "created_at")
     list_select_related = ("topup__customer__account",)
@@ -232,6 +234,7 @@ class RefundAdmin(Evidence):
 
 @admin.register(Dispute)
 class DisputeAdmin(Evidence):
+    purpose = "Payments that cardholders object to. Evidence is given at Stripe."
     list_display = ("opened", "account", "taken", "status_shown", "reason", "evidence_by", "dispute")
     list_filter = ("status", "reason", "opened_at")
     list_select_related = ("topup__customer__account",)

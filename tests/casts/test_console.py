@@ -3,10 +3,14 @@
 import csv
 import datetime as dt
 import io
+import re
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.template import Context, Template
 from django.test import Client
+from django.utils import timezone
 
 from accounts import budget, keys
 from accounts.audit.models import AuditEntry
@@ -15,6 +19,7 @@ from casts.admin import bulk
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
 from casts.models import Callback, CallbackAttempt, Cast
+from core.admin.lists import Number
 from core.rationing.visits import Visit, visit
 from tests.casts.client import Api
 from tests.casts.conftest import accept_cast
@@ -260,3 +265,35 @@ def test_a_spells_form_is_shown_as_members_get_it_before_it_is_saved(admin_clien
     assert watcher.post(path, posted()).status_code == 403
     assert watcher.post("/admin/casts/spell/try/preview/", posted()).status_code == 403
     assert "console-tries" not in page(watcher, f"/admin/casts/spell/{spell.pk}/change/")
+
+
+def test_each_list_says_what_it_is_for():
+    silent = [model._meta.label for model, shown in admin.site._registry.items() if not getattr(shown, "purpose", "")]
+    assert silent == []
+
+
+def test_counts_have_thousand_separators():
+    # A template writes a number as its text; comparing and adding go on with the number.
+    shown = Template("{{ n }} cast{{ n|pluralize }}{% if n > 200 %}, many{% endif %}")
+    assert shown.render(Context({"n": Number(2313)})) == "2,313 casts, many"
+
+
+def test_the_list_has_what_a_cast_cost_and_not_what_it_might_have(admin_client, make_cast):
+    given_back, open_one = make_cast(), make_cast()
+    Cast.objects.filter(pk=given_back.pk).update(
+        status="failed", cost_cents=5, charged_cents=0, finished_at=timezone.now()
+    )
+    Cast.objects.filter(pk=open_one.pk).update(cost_cents=7)
+    text = page(admin_client, CASTS)
+    prices = dict(re.findall(r'cast/([0-9a-f-]{36})/change.*?field-cost">(.*?)</td>', text, re.DOTALL))
+    assert prices[str(given_back.pk)] == "0.00 USD"
+    assert "0.07 USD" in prices[str(open_one.pk)]
+    assert "held" in prices[str(open_one.pk)]
+
+
+def test_the_audit_log_shows_who_raised_a_cap(admin_client, account):
+    AuditEntry.objects.create(
+        **{"at": timezone.now(), "actor_kind": "key", "actor": "sk_x", "account_id": account.pk},
+        **{"action": "budget.set_cap", "before": {"cap_cents": 1000}, "after": {"cap_cents": 2000}},
+    )
+    assert "cap cents: 1000 → 2000" in page(admin_client, "/admin/accounts/auditentry/")

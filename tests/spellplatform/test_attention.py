@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from accounts.models import Account
 from casts import casting, pricing
+from casts.attention import ROUND_WORDS
 from casts.callbacks import endpoints
 from casts.lifecycle import moves
-from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus
+from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus, Round
 from core.ids import first_id
 from github_integration.models import Installation
 from github_integration.words import WORDS
@@ -190,10 +191,14 @@ def test_without_a_worker_it_says_so_first(admin_client, make_stuck, make_delive
         make_stuck(due_at=ago(minutes=3))
     make_stuck(due_at=None, lease_until=ago(minutes=4))
     make_delivery(due_at=ago(minutes=5), attempts=1, error="")
+    for name in Round.Name:
+        Round.objects.update_or_create(name=name, defaults={"due_at": ago(minutes=3)})
     text = seen(admin_client)
     assert "No worker is running" in text
     assert "4 casts are due, and no worker takes them" in text
     assert "One delivery is due, and no worker takes it" in text
+    for word in ROUND_WORDS.values():
+        assert f"{word} is due, and no worker does it" in text
     assert listed(admin_client, "/admin/casts/cast/", trouble="unclaimed") == 4
 
 
