@@ -43,8 +43,13 @@ def mail(kind: str, news: News) -> str:
             f"What needs attention: {address('')}\n"
         )
     parts = [part_of(name, news[part]) for part, name in PARTS.items() if news[part]]
-    left = f"{news['on']} in all need attention" if news["on"] else "Nothing is left that needs attention"
-    return "\n".join([*parts, f"{left}: {address('')}", ""])
+    left = f"All that are on, {news['on']}" if news["on"] else "Nothing is left that needs attention"
+    return "\n".join([*parts, f"{left}: {all_of(news)}", ""])
+
+
+def all_of(news: News) -> str:
+    """Return where all is that is on: not each alarm is of something that “Needs attention” knows."""
+    return address(reverse("admin:casts_alarm_changelist") + "?state=on" if news.get("on") else "")
 
 
 def part_of(name: str, items: list[News]) -> str:
@@ -72,4 +77,4 @@ def data(news: News) -> News:
         told[name] = [{**one, "url": address(one["path"])} for one in news[name]]
         for one in told[name]:
             del one["path"]
-    return told | {"url": address("")}
+    return told | {"url": all_of(news)}

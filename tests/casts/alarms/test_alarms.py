@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from accounts.models import BudgetPeriod, month_of
-from casts.alarms import failing, messages, watch
+from casts.alarms import failing, messages, texts, watch
 from casts.callbacks.signing import new_secret
 from casts.models import Alarm, AlarmMessage, Cast, Round
 from core.admin.attention import Section, Trouble
@@ -386,3 +386,19 @@ def test_a_worker_looks_sends_and_says_that_it_is_alive(settings):
         connection.close()
     assert not WorkerProcess.objects.exists(), "it takes its row along"
     assert json.loads(json.dumps(AlarmMessage.objects.get().news))["on"] == 1
+
+
+def test_a_message_leads_to_all_that_are_on_and_the_all_clear_to_what_needs_attention():
+    # An account near its cap is on, and not on “Needs attention”.
+    one = {
+        "section": "Budgets",
+        "what": "x",
+        "since": "2026-11-26T06:00:00+00:00",
+        "over_at": None,
+        "advice": "",
+        "path": "/x/",
+    }
+    news = {"new": [one], "back": [], "still": [], "over": [], "on": 3}
+    assert "All that are on, 3: http" in texts.mail("alarms.news", news)
+    assert texts.data(news)["url"].endswith("/admin/casts/alarm/?state=on")
+    assert texts.data({**news, "on": 0})["url"].endswith("/admin/attention/")
