@@ -11,6 +11,7 @@ from casts.forms import wording
 from casts.forms.fields import ABSENT, Blank, Field, Kind, Part, Path, control
 from casts.forms.filling import ROWS, WITHOUT_ZONE
 from casts.forms.reading import Mistake, base64_size, rows_of
+from core.db.documents import written
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 LOCAL = re.compile(r"(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d(?::\d\d)?")
@@ -48,6 +49,7 @@ class Node:
     options: list[Option] = field(default_factory=list)
     blank_name: str = ""
     blanks: list[Option] = field(default_factory=list)
+    blank_chosen: bool = False  # that something else is meant than what is usual
     left_blank: str = ""  # what happens then, where there is no choice
     mistakes: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
@@ -150,9 +152,11 @@ class Shower:
         if one.nullable and node.kind != Kind.JSON:
             offered[Blank.NULL] = "null"
         if len(offered) == 1:
-            node.left_blank = f"If left blank: {nothing(one)}." if not one.required and path else ""
+            if one.default is not ABSENT and not one.required and not one.is_item and path:
+                node.left_blank = f"If left blank: {wording.said(one.default)}."
             return
         node.blank_name = control(Part.BLANK, path)
+        node.blank_chosen = chosen in offered and chosen != Blank.LEFT_OUT
         node.blanks = [Option(value, said, value == chosen) for value, said in offered.items()]
 
     def add_control(self, node: Node, one: Field, path: Path) -> None:
@@ -175,7 +179,7 @@ class Shower:
                 self.files += 1
                 node.file_name = control(Part.FILE, path)
                 size = base64_size(text) if one.upload == "base64" and text else None
-                node.file_note = f"What is typed here stands for {size:,} bytes." if size is not None else ""
+                node.file_note = f"It has {size:,} bytes now." if size is not None else ""
 
     def add_rows(self, node: Node, one: Field, path: Path, inside: str) -> None:
         assert one.item is not None
@@ -220,11 +224,13 @@ def nothing(one: Field) -> str:
 
 
 def options_of(one: Field, text: str) -> list[Option]:
-    offered: dict[str, Any] = {"": "(choose)" if one.required else f"({nothing(one)})"}
+    offered: dict[str, Any] = {"": "(choose)" if one.required else "(not chosen)"}
     if one.kind == Kind.BOOLEAN:
         offered |= {"true": "yes", "false": "no"} | ({"null": "null"} if one.nullable else {})
     else:
         offered |= {choice.text: choice.label for choice in one.choices}
+    if one.default is not ABSENT and not one.required and not one.is_item:
+        offered[""] = f"{offered.get(written(one.default), wording.said(one.default))} (default)"
     if text not in offered:  # as a browser sent it, or an earlier version of the spell had it
         offered[text] = text
     return [Option(value, label, value == text) for value, label in offered.items()]

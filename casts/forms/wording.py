@@ -24,6 +24,25 @@ PLAIN = re.compile(
     r"|[*+?()|])*)\$"
 )
 PATTERN_CHARS = 200
+# What the validator says of a value, which is there to be seen, as advice. What it says else stays as it is.
+ADVICE = [
+    (re.compile(told, re.DOTALL), advice)
+    for told, advice in (
+        (r".* is shorter than (\d+ characters?)", "Too short: at least {}."),
+        (r".* is longer than (\d+ characters?)", "Too long: at most {}."),
+        (r".* has less than (\d+) items?", "Too few: fill in at least {}."),
+        (r".* has more than (\d+ items?)", "Too many: at most {}."),
+        (r".* is less than the minimum of (\S+)", "Too small: at least {}."),
+        (r".* is greater than the maximum of (\S+)", "Too large: at most {}."),
+        (r".* has non-unique elements", "The same is there twice; each may be there once."),
+        (r'.* does not match "([^"]+)"', "It does not fit the pattern {}."),
+        (r'.* is not a "email"', "Write a mail address, such as ada@example.com."),
+        (r'.* is not a "uri"', "Write a whole address, such as https://example.com/page."),
+        (r'.* is not a "date"', "Write a date, such as 2026-11-30."),
+        (r'.* is not a "date-time"', "Write a day and a time, such as 2026-11-30T09:00:00Z."),
+        (r'.* is not a "time"', "Write a time of day, such as 09:00:00Z."),
+    )
+]
 
 
 def cut(text: object, most: int = MOST) -> str:
@@ -34,6 +53,14 @@ def cut(text: object, most: int = MOST) -> str:
 def label(schema: dict[str, Any], name: str) -> str:
     title = schema.get("title")
     return cut(title, 200) if isinstance(title, str) and title.strip() else cut(name, 200)
+
+
+def advice(text: str) -> str:
+    """Return what to do about a value of which a validator says this."""
+    for told, words in ADVICE:
+        if found := told.fullmatch(text):
+            return words.format(*found.groups())
+    return text
 
 
 def example(schema: dict[str, Any]) -> JSON:
@@ -61,7 +88,7 @@ def hints(schema: dict[str, Any], kind: Kind | None) -> tuple[str, ...]:
     if kind == Kind.TEXT:
         found += [FORMATS.get(str(schema.get("format", "")), "")]
         found += [between(schema.get("minLength"), schema.get("maxLength"), "character")]
-        if isinstance(pattern := schema.get("pattern"), str):
+        if isinstance(pattern := schema.get("pattern"), str) and not schema.get("description"):  # which says it better
             found.append(f"It fits the pattern {cut(pattern, 200)}")
     elif kind == Kind.NUMBER:
         found += [numbers(schema), f"A multiple of {written(schema['multipleOf'])}" if "multipleOf" in schema else ""]

@@ -18,6 +18,7 @@ from casts.forms.planning import plan
 from casts.forms.reading import Mistake, Reading, Unreadable, file_text, read
 from casts.forms.rows import added, find, removed
 from casts.forms.showing import Node, Wrong, show
+from casts.forms.wording import advice
 from casts.models import Spell
 from casts.spells.inputs import checked_input
 from core.errors import InvalidInput, SpellError
@@ -153,7 +154,7 @@ class Filling:
                     self.mistakes.append(Mistake(path, "This is needed."))
                 continue
             path, rest = self.reading.place_of(where)
-            self.mistakes.append(Mistake(path, f"{text} (at {rest})" if rest else text))
+            self.mistakes.append(Mistake(path, f"{text} (at {rest})" if rest else advice(text)))
 
     def missing(self, where: str, text: str) -> Path | None:
         """Return the field that a mistake of its object is about."""

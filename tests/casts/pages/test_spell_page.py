@@ -13,7 +13,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from accounts.models import Account, Membership, Role
+from casts.forms.wording import advice
 from casts.models import AccountPrice, Cast, Spell
+from core.json_schema.documents import violations
 from tests.casts.forms.browsing import controls
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -74,10 +76,10 @@ def test_a_member_casts_from_the_form_after_mistakes(client: Client, paint: Spel
     refused = send(client, page, v_name="A", v_times="1,5", v_free="[", n_tags="1", v_tags_0="too long")
     assert refused.status_code == 200
     assert summary(refused) == [
-        'Who: "A" is shorter than 2 characters',
+        "Who: Too short: at least 2 characters.",
         "times: Write a number such as 12 or 0.5 with a point, not a comma.",
         "pick: This is needed.",
-        'tags: tags 1: "too long" is longer than 5 characters',
+        "tags: tags 1: Too long: at most 5 characters.",
         "free: This is not JSON: Expecting value: line 1 column 2 (char 1). Texts need quotes, names too.",
     ]
     for typed in ('value="A"', 'value="1,5"', 'value="too long"', "\n[</textarea>"):
@@ -146,7 +148,7 @@ def test_the_whole_is_typed_as_json_and_back(client: Client, paint: Spell):
 @pytest.mark.parametrize(
     ("content", "value", "told"),
     [
-        (b"\x00\xff", "AP8=", "stands for 2 bytes"),
+        (b"\x00\xff", "AP8=", "It has 2 bytes now."),
         (b"x" * 45_001, None, "The file f has 45,001 bytes; at most 45,000 fit. Choose another."),
     ],
 )
@@ -265,3 +267,36 @@ def test_hostile_texts_of_a_schema_are_texts(client: Client, paint: Spell):
     page = client.get(PATH).text
     assert "<script>alert" not in page
     assert page.count("&lt;script&gt;alert") > 5
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "words"),
+    [
+        ({"minLength": 2}, "A", "Too short: at least 2 characters."),
+        ({"maxLength": 1}, "is shorter than 9 characters", "Too long: at most 1 character."),
+        ({"minItems": 1}, [], "Too few: fill in at least 1."),
+        ({"maxItems": 1}, [1, 2], "Too many: at most 1 item."),
+        ({"minimum": 1}, 0, "Too small: at least 1."),
+        ({"maximum": 1.5}, 3, "Too large: at most 1.5."),
+        ({"uniqueItems": True}, [1, 1], "The same is there twice; each may be there once."),
+        ({"pattern": "^[0-9]{5}$"}, "x", "It does not fit the pattern ^[0-9]{5}$."),
+        ({"format": "email"}, "ada", "Write a mail address, such as ada@example.com."),
+        ({"format": "uri"}, "ada", "Write a whole address, such as https://example.com/page."),
+        ({"format": "date"}, "1.2.2026", "Write a date, such as 2026-11-30."),
+        ({"format": "date-time"}, "now", "Write a day and a time, such as 2026-11-30T09:00:00Z."),
+        ({"format": "time"}, "9", "Write a time of day, such as 09:00:00Z."),
+        ({"format": "uuid"}, "9", '"9" is not a "uuid"'),
+        ({"exclusiveMinimum": 1}, 1, "1 is less than or equal to the minimum of 1"),
+    ],
+)
+def test_what_the_validator_says_becomes_advice(schema: dict[str, Any], value: Any, words: str):
+    [told] = violations(schema, value, at="")
+    assert advice(told["detail"]) == words
+
+
+def test_a_required_file_may_be_chosen_instead_of_typed(client: Client, paint: Spell):
+    data = {"type": "string", "minLength": 1, "contentEncoding": "base64"}
+    Spell.objects.update(input_schema={"type": "object", "required": ["data"], "properties": {"data": data}})
+    form = client.get(PATH).text.partition("data-spell-form")[2].partition("</form>")[0]
+    assert 'type="file"' in form
+    assert not re.search(r"<(input|textarea)[^>]* required", form)
