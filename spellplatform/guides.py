@@ -24,8 +24,12 @@ OUTSIDE = re.compile(r'<a href="(?:\.\./)+(?!how-to/|reference/|tutorial/|explan
 @require_safe
 def guide(request: HttpRequest, name: str = "index.md") -> HttpResponseBase:
     """Show one page of the documentation, or an image in it."""
-    file = (DOCS / name).resolve()
-    if not file.is_relative_to(DOCS.resolve()) or not file.is_file():
+    try:
+        file = (DOCS / name).resolve()
+        shown = file.is_relative_to(DOCS.resolve()) and file.is_file()
+    except (OSError, ValueError):  # no file can be called that
+        shown = False
+    if not shown:
         raise Http404
     if (kind := IMAGES.get(file.suffix)) is not None:
         return FileResponse(file.open("rb"), content_type=kind)

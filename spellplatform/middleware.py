@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from core import access
@@ -62,6 +64,9 @@ class PagesMiddleware(RequestIdMiddleware):
 
     def finish(self, request: HttpRequest, response: HttpResponseBase, number: str) -> None:
         super().finish(request, response, number)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(response, HttpResponse):
+            # Who reloads what a form was sent to. Django's own answer is an empty page.
+            response.content = response.content or render_to_string("405.html").encode()
         add_page_headers(response)
         if request.method == "POST" and request.resolver_match and request.resolver_match.view_name in LOGGING_OUT:
             # Artifacts may be in the browser's cache, to be asked about each time.

@@ -57,7 +57,7 @@ class Filters(forms.Form):
             entries = entries.filter(action=asked["what"])
         if asked.get("since"):
             entries = entries.filter(at__gte=day(asked["since"]))
-        if asked.get("until"):
+        if asked.get("until") and asked["until"] < dt.date.max:
             entries = entries.filter(at__lt=day(asked["until"]) + dt.timedelta(days=1))
         return entries
 

@@ -14,6 +14,8 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.utils.module_loading import import_string
 
+from core import paths  # noqa: F401 - registers the converters
+
 View = Callable[..., HttpResponseBase]
 
 
@@ -44,7 +46,7 @@ urlpatterns = [
     path("account/sessions/", later(OURS + "sessions_page"), name="sessions"),
     path("account/<int:account_id>/members/", later("accounts.pages.members.members"), name="account-members"),
     path(
-        "account/<int:account_id>/members/<int:user_id>/",
+        "account/<int:account_id>/members/<row:user_id>/",
         later("accounts.pages.members.one"),
         name="account-members-one",
     ),

@@ -40,6 +40,7 @@ from core.admin.base import (
     uuid_in,
 )
 from core.admin.periods import period_filter
+from core.numbers import natural
 
 CastPeriod = period_filter(accepted)
 
@@ -229,8 +230,7 @@ class CastAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term.strip():
             return queryset, False
-        chosen_account = request.GET.get("account__id__exact", "")
-        found = search.understand(search_term, account_id=int(chosen_account) if chosen_account.isdecimal() else None)
+        found = search.understand(search_term, account_id=natural(request.GET.get("account__id__exact", "")))
         vars(request)["understood"] = found.said
         return search.narrowed(queryset, found), False
 

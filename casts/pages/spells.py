@@ -64,7 +64,8 @@ def spell(request: HttpRequest, spell_key: str) -> HttpResponseBase:
 
 
 def spell_of(membership: Membership, spell_key: str) -> Spell:
-    it = with_target(visible_to(membership.account)).filter(key=spell_key).order_by().first()
+    spells = with_target(visible_to(membership.account)).filter(key=spell_key).order_by()
+    it = None if "\0" in spell_key else spells.first()  # which Postgres would not take
     if it is None:
         raise Http404
     return it

@@ -11,6 +11,7 @@ from casts.pages import deeds
 from casts.pages.home import home
 from casts.pages.progress import progress
 from casts.pages.spells import spell, spells
+from core import paths as core_paths  # noqa: F401 - likewise
 
 OF_ACCOUNT = "casts.pages.account."
 
@@ -18,7 +19,7 @@ urlpatterns = [
     path("spells/", spells, name="spells-page"),
     path("spells/<str:spell_key>/", spell, name="spell-page"),
     path("home/", home, name="home"),
-    path("home/<int:account_id>/events", members.events, name="home-events"),
+    path("home/<row:account_id>/events", members.events, name="home-events"),
     path("casts/<any_uuid:cast_id>/", progress, name="cast-page"),
     path("casts/<any_uuid:cast_id>/cancel/", deeds.cancel, name="cast-page-cancel"),
     path("casts/<any_uuid:cast_id>/again/", deeds.again, name="cast-page-again"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts.models import Membership, Role
 from core import limits
 from tests.casts.client import asked
 
@@ -71,3 +72,38 @@ def test_a_form_without_its_token_is_answered_with_a_page():
     assert answer.status_code == 403
     assert b"load the page again" in answer.content
     assert b"<style" not in answer.content  # the policy of pages would drop it
+
+
+HUGE = "9" * 20  # more than a row's number
+ADDRESSES = {
+    f"/account/{{id}}/members/{HUGE}/": 404,
+    f"/account/{HUGE}/members/": 404,
+    f"/account/{{id}}/keys/{HUGE}/": 404,
+    f"/home/{HUGE}/events": 404,
+    f"/home/?account={HUGE}": 404,
+    "/spells/%00/": 404,
+    "/spells/?tag=%00&page=-1": 200,
+    "/account/{id}/audit/?until=9999-12-31": 200,
+    "/account/{id}/audit/?since=0001-01-01": 200,
+    "/account/{id}/callbacks/%00/": 404,
+    "/account/{id}/usage/?from=9999-12-31&to=9999-12-31&spell=%00": 200,
+    "/home/?from=0001-01-01&to=9999-12-31&q=%00&spell=%00&key=%00&older=%00": 200,
+    "/invitation/%00/": 404,
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("path", "status"), ADDRESSES.items())
+def test_an_address_that_nobody_would_type_is_no_failure_of_ours(account, django_user_model, path, status):
+    user = django_user_model.objects.create_user("ann")
+    Membership.objects.create(account=account, user=user, role=Role.OWNER)
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    assert client.get(path.format(id=account.pk)).status_code == status
+
+
+@pytest.mark.django_db
+def test_who_reloads_what_a_form_was_sent_to_is_shown_a_page(client):
+    answer = client.get("/casts/019a8f00-0000-7000-8000-000000000000/cancel/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert b'<main class="notice">' in answer.content

@@ -40,6 +40,12 @@ def test_every_group_of_the_reference_leads_to_its_guide() -> None:
         assert not anchor or f'id="{anchor}"' in page(target), group.guide
 
 
-@pytest.mark.parametrize("path", ["/docs/../manage.py", "/docs/%2e%2e/manage.py", "/docs/nothing.md", "/docs/how-to/"])
-def test_nothing_else_is_shown(path: str) -> None:
-    assert Client().get(path).status_code == 404
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../manage.py", "%2e%2e/manage.py", "nothing.md", "how-to/", "%2fetc%2fpasswd", "index.md/x"),
+        *("%00", "%00.png", "a" * 300),  # no file can be called that
+    ],
+)
+def test_nothing_else_is_shown(name: str) -> None:
+    assert Client().get(f"/docs/{name}").status_code == 404

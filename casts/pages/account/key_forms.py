@@ -77,6 +77,8 @@ class KeyForm(forms.Form):
                 self.add_error("day", "Say which day, such as 2027-01-31.")
             elif said["day"] < timezone.now().date():
                 self.add_error("day", "This day has passed; the key could never be used.")
+            elif said["day"] == dt.date.max:
+                self.add_error("day", "No calendar goes beyond this day. Choose never.")
 
     def wanted(self) -> dict[str, Any]:
         said = self.cleaned_data

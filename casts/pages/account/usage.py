@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -50,8 +51,8 @@ def download(request: HttpRequest, account_id: int) -> HttpResponseBase:
     membership = membership_of(request, account_id)
     try:
         days = usage.span(request.GET.get("from"), request.GET.get("to"))
-    except BadQuery as exc:
-        return HttpResponse(str(exc), status=422, content_type="text/plain; charset=utf-8")
+    except BadQuery:  # the page says what is wrong
+        return redirect(f"{reverse('account-usage', args=[account_id])}?{request.GET.urlencode()}")
     spell = request.GET.get("spell", "").replace("\0", "")
     only, whole = [spell] if spell else None, Role(membership.role).reads_contents
     if request.GET.get("per") == "cast":

@@ -52,6 +52,12 @@ def test_a_key_is_made_once_and_its_secret_kept_nowhere(account, member, role, c
     assert AuditEntry.objects.get(action="key.create").actor_kind == "user"
 
 
+def test_the_last_day_of_the_calendar_is_no_end(account, member):
+    answer = member().post(path(account, "new/"), filled(lasts="day", day="9999-12-31"))
+    assert "Choose never." in answer.text
+    assert not ApiKey.objects.filter(name="CI").exists()
+
+
 def test_a_form_goes_on_once_its_sender_has_shown_a_password(account, member, settings):
     client = member()
     settings.REAUTHENTICATE_SECONDS = 0.0
