@@ -70,7 +70,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
         type="cast.succeeded",
         created_at=timezone.now(),
     )
-    spare = keys.create(account, name="spare", scopes=["casts:read"])[0]
+    spare = keys.create(account, name="spare", scopes=["keys"])[0]
     customer = Customer.objects.create(account=account)
     topup = TopUp.objects.create(customer=customer, cents=1, origin="member", state="succeeded")
     looked_at = User.objects.create_user("somebody-else")
@@ -90,7 +90,7 @@ def world(account: Account, spell: Spell, api_key: ApiKey, settings: Any) -> Wor
             "api:key-rotate": {"key_id": spare.pk},
             "billing:topup": {"topup_id": str(topup.pk)},
             "billing:topup-cancel": {"topup_id": str(topup.pk)},
-            "cast-page": of_cast,
+            **{f"cast-page{tail}": of_cast for tail in ("", "-again", "-cancel", "-links")},
             "home-events": {"account_id": account.pk},
             **{f"account-{page}": {"account_id": account.pk} for page in ("members", "audit", "callbacks", "settings")},
             "account-callbacks-endpoint": {"account_id": account.pk, **of_endpoint},

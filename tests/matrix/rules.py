@@ -96,6 +96,19 @@ class Follower:
 
 
 @dataclass(frozen=True)
+class Actor:
+    """A member who may act on a cast; those who may only look are told so, and it is not there for others."""
+
+    def answer(self, who: Identity) -> str:
+        if who.user is None:
+            return LOGIN
+        if who.role in ("owner", "admin", "member"):
+            return IN
+        looks = who.role or who.everything or "casts.view_cast" in who.permissions
+        return FORBIDDEN if looks else NOT_FOUND
+
+
+@dataclass(frozen=True)
 class Staff:
     """Staff with one of these permissions; nobody at all if there are none."""
 
@@ -119,7 +132,7 @@ class Superuser:
         return IN if who.everything else FORBIDDEN if who.staff else LOGIN
 
 
-Need = Open | Key | Reader | LoggedIn | Member | Follower | Staff | Superuser
+Need = Open | Actor | Key | Reader | LoggedIn | Member | Follower | Staff | Superuser
 API: dict[str, dict[str, Need]] = {
     "api:cast-create": {"POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
     "api:casts": {"GET": Key("casts:read"), "POST": Key("casts:write", ours=True, spell=FORBIDDEN)},
@@ -169,6 +182,7 @@ API: dict[str, dict[str, Need]] = {
 ROLES = ("owner", "admin", "member", "viewer")
 PAGES: dict[str, dict[str, Need]] = {
     "cast-page": {"GET": Reader(page=True)},
+    **{f"cast-page-{deed}": {"POST": Actor()} for deed in ("again", "cancel", "links")},
     "attention": {"GET": Staff(anybody=True)},
     "spell-times": {"GET": Staff(("casts.view_cast", "casts.view_spell"))},
     "import-spells": {"GET": Staff(("casts.add_spell",)), "POST": Staff(("casts.add_spell",))},

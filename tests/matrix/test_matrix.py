@@ -82,6 +82,7 @@ METHOD_FIRST = {
     *("account-budget", "account-keys", "account-keys-new", "account-keys-one", "account-usage", "account-usage-file"),
     *("account-members", "account-members-one", "account-audit", "account-settings"),
     *("account-callbacks", "account-callbacks-endpoint"),
+    *("cast-page-again", "cast-page-cancel", "cast-page-links"),
     *("guide", "guides", "problem", "problems"),
     *("github-connect", "github-connected", "github-installed"),
 }
