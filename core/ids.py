@@ -23,6 +23,11 @@ def first_id(at: dt.datetime) -> uuid.UUID:
     return uuid.UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
 
 
+def made_at(one: uuid.UUID) -> dt.datetime:
+    """Return when an id was made, to the millisecond."""
+    return dt.datetime.fromtimestamp((one.int >> 80) / 1000, dt.UTC)
+
+
 def beginning(digits: str) -> tuple[uuid.UUID, uuid.UUID]:
     """Return the least and the greatest id that begins with these hexadecimal digits, 32 at most."""
     return uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))

@@ -15,6 +15,7 @@ from accounts import credit
 from accounts.models import BudgetPeriod, BudgetScope, Membership, Role, month_of
 from casts.access import may_cast
 from casts.models import Cast, CastStatus, Spell
+from casts.pages import search
 from casts.pages.search import SINCE, TEXT_IN, Page, Wanted
 from casts.rows import Row
 from core.money import money
@@ -100,6 +101,10 @@ class HomePage:
     @property
     def text_in(self) -> str:
         return f"{TEXT_IN:,}"
+
+    @property
+    def looked_at(self) -> str:
+        return f"{search.LOOKED_AT:,}"
 
     # --- Beside it -----------------------------------------------------------------------------------------------
 

@@ -18,12 +18,14 @@ from django.utils.http import urlencode
 from accounts.models import ApiKey, Membership, Role
 from casts import rows
 from casts.models import OPEN, Cast, CastStatus, MetadataMark, Spell, mark_of
-from core.ids import beginning, first_id
+from core.ids import beginning, first_id, made_at
 from core.numbers import natural
 from core.times import day_text, midnight
 
 # Text is looked for in so many of the account's newest casts: a look through millions would hold up everybody.
 TEXT_IN = 20_000
+# A status, a spell or a key is looked for in so many at a time: no index has the few that match among millions.
+LOOKED_AT = 20_000
 DIGITS = re.compile(r"[0-9a-f]{4,32}")
 ENTRY = re.compile(r"\s*([^\s=]+)\s*=\s*(.+?)\s*")
 SINCE = {"today": ("today", 0), "week": ("the last 7 days", 7), "month": ("the last 30 days", 30)}
@@ -39,6 +41,7 @@ class Page:
     newer: uuid.UUID | None = None
     older: uuid.UUID | None = None
     first: bool = True  # nothing newer is left out
+    upto: dt.date | None = None  # it was not looked further back than that, and there are more casts
 
 
 @dataclass
@@ -123,7 +126,8 @@ class Wanted:
         older, newer = self._place("older"), self._place("newer")
         if newer is not None and older is None:
             # The page before: the nearest ones, in the other order.
-            some = list(casts.filter(pk__gt=newer).order_by("pk")[: rows.SHOWN + 1])
+            near = self._near(newer, older=False)
+            some = list(casts.filter(pk__gt=newer, **near).order_by("pk")[: rows.SHOWN + 1])
             more, some = len(some) > rows.SHOWN, some[: rows.SHOWN][::-1]
             if not some:
                 return self._from(casts)
@@ -131,10 +135,24 @@ class Wanted:
         return self._from(casts if older is None else casts.filter(pk__lt=older), after=older)
 
     def _from(self, casts: QuerySet[Cast], after: uuid.UUID | None = None) -> Page:
-        some = list(casts.order_by("-pk")[: rows.SHOWN + 1])
+        near = self._near(after, older=True)
+        some = list(casts.filter(**near).order_by("-pk")[: rows.SHOWN + 1])
         more, some = len(some) > rows.SHOWN, some[: rows.SHOWN]
         newer = (some[0].pk if some else after) if after is not None else None
-        return Page(some, newer, some[-1].pk if more else None, first=after is None)
+        page = Page(some, newer, some[-1].pk if more else None, first=after is None)
+        if near and not more:  # the page after this one goes on where it was not looked any more
+            page.older, page.upto = near["pk__gte"], made_at(near["pk__gte"]).date()
+        return page
+
+    def _near(self, start: uuid.UUID | None, *, older: bool) -> dict[str, uuid.UUID]:
+        """Return a bound for what is looked at from a place on, unless few are or an index has what is asked for."""
+        if self.typed or not (self.spell or self.key or self.status not in ("", "open")):
+            return {}
+        ours = self._in_time(Cast.objects.filter(account=self.membership.account_id))
+        if start is not None:
+            ours = ours.filter(pk__lt=start) if older else ours.filter(pk__gt=start)
+        pks = ours.order_by("-pk" if older else "pk").values_list("pk", flat=True)
+        return {"pk__gte" if older else "pk__lte": last for last in pks[LOOKED_AT - 1 : LOOKED_AT]}
 
     def _place(self, name: str) -> uuid.UUID | None:
         try:
@@ -150,16 +168,20 @@ class Wanted:
             casts = casts.filter(spell__in=list(Spell.objects.filter(key=self.spell).values_list("pk", flat=True)))
         if self.mine:
             casts = casts.filter(placed_by=self.membership.user_id)
+        if self.key:
+            casts = casts.filter(api_key=None) if self.key == "none" else casts.filter(api_key=int(self.key))
+        casts = self._in_time(casts)
+        return self._matching(casts) if self.typed else casts
+
+    def _in_time(self, casts: QuerySet[Cast]) -> QuerySet[Cast]:
         if first := self.days.get("from"):
             casts = casts.filter(pk__gte=first_id(midnight(first)))
         if (last := self.days.get("to")) and last < dt.date.max:
             casts = casts.filter(pk__lt=first_id(midnight(last + dt.timedelta(days=1))))
-        if self.key:
-            casts = casts.filter(api_key=None) if self.key == "none" else casts.filter(api_key=int(self.key))
         if self.since:
             first = timezone.now().date() - dt.timedelta(days=SINCE[self.since][1])
             casts = casts.filter(pk__gte=first_id(midnight(first)))
-        return self._matching(casts) if self.typed else casts
+        return casts
 
     def _matching(self, casts: QuerySet[Cast]) -> QuerySet[Cast]:
         ours = Cast.objects.filter(account=self.membership.account_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from typing import Any
@@ -100,6 +101,28 @@ def test_members_find_casts_and_page_through_them(member, client, make_cast, mak
     page = client.get("/home/?status=open&older=" + str(third.pk)).text
     assert f"status=open&amp;newer={second.pk}" in page
     assert "0.05" in client.get("/home/").text  # what is held
+
+
+def test_a_filter_that_few_casts_match_looks_at_some_at_a_time_and_leads_on(member, client, make_cast, monkeypatch):
+    monkeypatch.setattr("casts.pages.search.LOOKED_AT", 2)
+    casts = []
+    for _ in range(5):
+        casts.append(make_cast())
+        time.sleep(0.002)  # ids sort by milliseconds
+    moves.end(claim(casts[0]), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
+    query, found = "?status=failed", []
+    for looked in (True, True, False):
+        page = client.get(f"/home/{query}").text
+        found += shown(client, query)
+        assert ("2 casts were looked at" in page) == looked
+        assert ("There is no such cast among" in page) == looked
+        older = re.search(r'href="([^"]+)" rel="next"', page)
+        query = html.unescape(older[1]) if older else ""
+    assert (found, query) == (ids(casts[0]), "")
+    # Who leafs back comes to the first page at last, and what an index has is found at once.
+    assert "2 casts were looked at" in client.get(f"/home/?status=failed&newer={casts[2].pk}").text
+    monkeypatch.setattr("casts.pages.search.LOOKED_AT", 1)
+    assert len(shown(client, "?status=open")) == 4
 
 
 def test_a_viewer_sees_that_casts_exist_and_searches_nothing_that_is_in_them(member, client, make_cast):
