@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib import messages as said
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
 
@@ -94,8 +95,10 @@ class AlarmMessageAdmin(ReadOnlyAdmin):
         )
 
     def send_test(self, request: HttpRequest) -> HttpResponse:
-        if request.method != "POST" or not self.has_send_permission(request):
-            return HttpResponse(status=405 if request.method != "POST" else 403)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_send_permission(request):
+            raise PermissionDenied
         made = messages.test(request.user.get_username())
         self._tell(request, "test", ("alarmmessage", ""), after={"messages": [one.pk for one in made]})
         if made:

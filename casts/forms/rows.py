@@ -55,8 +55,9 @@ def removed(form: Field, typed: Mapping[str, str], where: str) -> Typed | None:
     for name, text in typed.items():
         begin = f"{name[:1]}{above}/"
         step, slash, rest = name.removeprefix(begin).partition("/")
-        if not name.startswith(begin) or not step.isdigit() or int(step) < gone:
+        number = natural(step, digits=5) if name.startswith(begin) else None
+        if number is None or number < gone:
             left[name] = text
-        elif int(step) > gone:
-            left[f"{begin}{int(step) - 1}{slash}{rest}"] = text
+        elif number > gone:
+            left[f"{begin}{number - 1}{slash}{rest}"] = text
     return {**left, control(Part.COUNT, path): str(rows - 1)}

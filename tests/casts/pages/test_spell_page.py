@@ -249,6 +249,13 @@ def test_buttons_that_there_are_not_change_nothing(client: Client, paint: Spell,
     assert send(client, client.get(PATH), act=act).status_code == 200
 
 
+@pytest.mark.parametrize("row", ["\u00b2", "\u0661", "9" * 100, "-1"])
+def test_a_row_is_removed_beside_what_is_none(client: Client, paint: Spell, row: str):
+    sent = {"n/tags": "2", "v/tags/0": "a", "v/tags/1": "b", f"v/tags/{row}": "x", "act": "remove/tags/0"}
+    page = client.post(PATH, form_of(client.get(PATH)) | sent)
+    assert form_of(page)["v/tags/0"] == "b"
+
+
 def test_hostile_texts_of_a_schema_are_texts(client: Client, paint: Spell):
     evil = '"><script>alert(1)</script>'
     part = {
