@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import closing
 from typing import IO, Any
 
@@ -110,8 +110,12 @@ def in_parts(response: StreamingHttpResponse, lane: Hashable) -> StreamingHttpRe
     parts: Any = iter(response)
 
     async def pulled() -> AsyncIterator[bytes]:
-        while part := await page_shares().run(page_pool(), lane, in_context(next, parts, b""), admitted=True):
-            yield part
+        def made() -> Awaitable[bytes | None]:
+            return page_shares().run(page_pool(), lane, in_context(next, parts, None), admitted=True)
+
+        while (part := await made()) is not None:
+            if part:  # an empty one would end the body where it is sent in chunks
+                yield part
 
     streamed = StreamingHttpResponse(pulled(), status=response.status_code)
     streamed.headers, streamed.cookies = response.headers, response.cookies

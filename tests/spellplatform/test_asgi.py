@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import RequestFactory
 
 from core.api.headers import NOWHERE
 from core.asgi import handler
@@ -106,6 +108,43 @@ def test_a_response_is_closed_also_if_it_can_not_be_sent(monkeypatch, broken):
     asyncio.run(asgi.application(scope, receive, send))
     assert closed == [True]
     assert sent == ([] if broken else ["http.response.start", "http.response.body"])
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["whole", "broken"])
+def test_a_body_in_parts_is_made_in_the_pages_threads_no_sooner_than_it_is_sent(monkeypatch, fails):
+    made, sent, threads_of = [], [], set()
+
+    def parts():
+        for part in ("a", "", "b", "c"):  # what is empty ends nothing
+            threads_of.add(threading.current_thread())
+            made.append(part)
+            yield part
+            if fails and part == "b":
+                raise ValueError("no more")
+
+    def answered(request):
+        response = StreamingHttpResponse(parts(), status=206, headers={"Content-Type": "text/csv"})
+        response.set_cookie("kept", "1")
+        vars(response)["in_parts"] = True
+        return response
+
+    async def scene():
+        pages = handler.PageHandler()
+        monkeypatch.setattr(pages, "get_response", answered)
+        response = await pages.run_get_response(RequestFactory().get("/"))
+        assert (response.status_code, response["Content-Type"], "kept" in response.cookies) == (206, "text/csv", True)
+        assert made == []
+        async for part in response:
+            sent.append(part)
+            assert made[-1].encode() == part  # none is made ahead of a slow client
+        return threading.current_thread()
+
+    if fails:
+        with pytest.raises(ValueError, match="no more"):
+            run(scene())
+    else:
+        assert run(scene()) not in threads_of
+    assert sent == ([b"a", b"b"] if fails else [b"a", b"b", b"c"])
 
 
 def test_a_server_may_start_and_stop_it():
