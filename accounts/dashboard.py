@@ -11,6 +11,7 @@ from accounts.models import BudgetPeriod, BudgetScope, month_of
 from core.admin.attention import User, listed, may
 from core.admin.dashboard import Figure, Panel, figures, linked, listing
 from core.money import money
+from core.times import midnight
 
 SHOWN = 10
 
@@ -20,7 +21,7 @@ def spend(user: User) -> Panel | None:
     if not may(user, "accounts.view_budgetperiod"):
         return None
     this = month_of(timezone.now())
-    last = month_of(dt.datetime(this.year, this.month, 1, tzinfo=dt.UTC) - dt.timedelta(days=1))
+    last = month_of(midnight(this) - dt.timedelta(days=1))
     periods = BudgetPeriod.objects.filter(scope=BudgetScope.ACCOUNT, month__in=(this, last)).order_by()
     sums = dict(periods.values_list("month").annotate(Sum("captured_cents")))
     rows: dict[int, dict[dt.date, BudgetPeriod]] = {}

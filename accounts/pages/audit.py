@@ -21,6 +21,7 @@ from accounts.audit.models import AuditEntry
 from accounts.models import Role
 from accounts.pages.choice import membership_of
 from core.admin import export
+from core.times import midnight
 
 SHOWN = 50
 COLUMNS = (
@@ -56,14 +57,10 @@ class Filters(forms.Form):
         if asked.get("what"):
             entries = entries.filter(action=asked["what"])
         if asked.get("since"):
-            entries = entries.filter(at__gte=day(asked["since"]))
+            entries = entries.filter(at__gte=midnight(asked["since"]))
         if asked.get("until") and asked["until"] < dt.date.max:
-            entries = entries.filter(at__lt=day(asked["until"]) + dt.timedelta(days=1))
+            entries = entries.filter(at__lt=midnight(asked["until"]) + dt.timedelta(days=1))
         return entries
-
-
-def day(date: dt.date) -> dt.datetime:
-    return dt.datetime(date.year, date.month, date.day, tzinfo=dt.UTC)
 
 
 @require_safe

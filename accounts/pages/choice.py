@@ -7,7 +7,7 @@ from functools import cached_property
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.http import urlencode
 
 from accounts.models import Membership, Role
@@ -117,10 +117,7 @@ class Ways:
     def _same_page(self, account_id: int) -> str:
         match = self.request.resolver_match
         if match is not None and set(match.kwargs) == {"account_id"}:
-            try:
-                return reverse(match.view_name, kwargs={"account_id": account_id})
-            except NoReverseMatch:  # a page's address with more in it
-                pass
+            return reverse(match.view_name, kwargs={"account_id": account_id})
         stays = match is not None and match.view_name in SWITCHED_BY_QUERY
         path = self.request.path if stays else self.casts_url
         return f"{path}?{urlencode({CHOSEN: account_id})}"

@@ -86,20 +86,19 @@ def shown(request: HttpRequest, found: Invitation, token: str, *, form: JoinForm
         "invitation": found,
         "may": Role(found.role).label.partition(": ")[2],
         "form": form,
-        "already": request.user.is_authenticated and is_member(request.user, found),
+        "already": is_member(request.user, found.account_id),
         "login_url": f"{reverse('account_login')}?next={reverse('invitation', kwargs={'token': token})}",
     }
     return render(request, "account/invitation.html", context)
 
 
-def is_member(user: Any, found: Invitation) -> bool:
-    return Membership.objects.filter(account=found.account_id, user=user).exists()
+def is_member(user: Any, account_id: int) -> bool:
+    return user.is_authenticated and Membership.objects.filter(account=account_id, user=user).exists()
 
 
 def closed(request: HttpRequest, status: int, why: str, *, account_id: int | None = None) -> HttpResponseBase:
     """Say that a link opens nothing; who is a member by now is shown the way."""
-    mine = account_id is not None and request.user.is_authenticated
-    member = mine and Membership.objects.filter(account=account_id, user=request.user.pk or 0).exists()
+    member = account_id is not None and is_member(request.user, account_id)
     context = {"why": why, "home": f"{reverse('home')}?{CHOSEN}={account_id}" if member else ""}
     return render(request, "account/invitation_closed.html", context, status=status)
 

@@ -25,7 +25,7 @@ from accounts.pages.members_shown import MembersPage, person
 from accounts.pages.middleware import confirm_first
 from accounts.principals import Principal
 from core.errors import Forbidden
-from core.numbers import natural
+from core.numbers import counted, natural
 
 
 class InviteForm(forms.Form):
@@ -157,7 +157,7 @@ def change_role(request: HttpRequest, who: Principal, member: Membership) -> Htt
 def remove(request: HttpRequest, who: Principal, member: Membership) -> HttpResponseBase:
     revoke_keys = request.POST.get("revoke_keys") == "on"
     _, revoked = changes.remove(who, member.account_id, member.user_id, revoke_keys=revoke_keys)
-    keys = f" {revoked} key{'' if revoked == 1 else 's'} revoked." if revoke_keys else ""
+    keys = f" {counted(revoked, 'key')} revoked." if revoke_keys else ""
     if who.user is not None and who.user.pk == member.user_id:
         messages.success(request, f"You have left {member.account.name}.{keys}")
         return redirect("home")

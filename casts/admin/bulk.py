@@ -24,6 +24,7 @@ from casts.models import FINAL, OPEN, AccountPrice, Callback, Cast, Spell
 from core.admin.base import money
 from core.admin.lists import Number
 from core.errors import SpellError
+from core.numbers import counted
 
 PATIENCE = 20.0  # seconds that one request goes on acting
 AT_ONCE = 50
@@ -227,7 +228,7 @@ def preview(console: Any, request: HttpRequest, chosen: QuerySet[Cast], act: Act
     context = {
         **console.admin_site.each_context(request),
         "opts": console.opts,
-        "title": f"{act.verb}: {acting:,} cast{'' if acting == 1 else 's'}",
+        "title": f"{act.verb}: {counted(acting, 'cast')}",
         "act": act,
         "number": Number(number),
         "acting": Number(acting),
@@ -249,10 +250,10 @@ def grouped(kinds: Kinds) -> list[tuple[str, Sequence[tuple[str, int]], int]]:
     """Return of which states, spells and accounts they are, each the most frequent first, and how many more kinds."""
 
     def by(title: str, name: str) -> tuple[str, Sequence[tuple[str, int]], int]:
-        counted: dict[str, int] = {}
+        found: dict[str, int] = {}
         for kind in kinds:
-            counted[getattr(kind, name)] = counted.get(getattr(kind, name), 0) + kind.casts
-        ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+            found[getattr(kind, name)] = found.get(getattr(kind, name), 0) + kind.casts
+        ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
         return title, [(word, Number(count)) for word, count in ranked[:SHOWN]], len(ranked) - len(ranked[:SHOWN])
 
     return [by("State", "status"), by("Spell", "spell_key"), by("Account", "account")]

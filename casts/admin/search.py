@@ -27,6 +27,7 @@ from casts.runtime import runtimes
 from core.admin.base import run_id_in, uuid_in
 from core.db.documents import TextAt
 from core.ids import beginning, first_id
+from core.numbers import counted
 
 HELP = (
     "By cast id or its first digits, run number or address, request id, Idempotency-Key, metadata (key=value, or a "
@@ -59,9 +60,7 @@ class Found:
     def add(self, as_what: str, keys: Iterable[uuid.UUID]) -> None:
         found = list(keys)
         if found:
-            many = (
-                f"{MOST} or more casts" if len(found) >= MOST else f"{len(found)} cast{'' if len(found) == 1 else 's'}"
-            )
+            many = f"{MOST} or more casts" if len(found) >= MOST else counted(len(found), "cast")
             self.said.append(f"{many} by {as_what}.")
             self.keys.update(found)
 
@@ -97,10 +96,6 @@ def narrowed(casts: QuerySet[Any], found: Found) -> QuerySet[Any]:
     ways = [Q(pk__in=found.keys)] if found.keys else []
     ways += [found.where] if found.where is not None else []
     return casts.filter(reduce(or_, ways)) if ways else casts.none()
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} or more {what}s" if number >= MOST else f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def by_prefix(digits: str) -> Any:
@@ -160,9 +155,7 @@ def by_words(term: str, said: list[str]) -> Q | None:
         if not like:
             return None
         where &= reduce(or_, like)
-        named = ", ".join(
-            f"{len(rows)} {kind}{'' if len(rows) == 1 else 's'}" for kind, (_, rows) in kinds.items() if rows
-        )
+        named = ", ".join(counted(len(rows), kind) for kind, (_, rows) in kinds.items() if rows)
         told.append(f"“{word}” is in the name of {named}.")
     said += told
     return where or None

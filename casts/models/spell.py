@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -34,6 +35,10 @@ class SpellQuerySet(models.QuerySet["Spell"]):
     def seen_by(self, account_id: int) -> SpellQuerySet:
         """Return those that are everybody's, or this account's own."""
         return self.filter(Q(account=None) | Q(account=account_id))
+
+    def names(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the names of spells by their keys, of those that are still there."""
+        return dict(self.filter(key__in=list(keys)).values_list("key", "name"))
 
     def castable_by(self, key: ApiKey) -> SpellQuerySet:
         spells = self.seen_by(key.account_id).filter(active=True)

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from accounts.models import Account
 from casts.casting import priced_for
 from casts.models import PriceKind, Spell
+from casts.pages.texts import usually
 from casts.pricing import Price
 from casts.spells import history
 from casts.spells.history import History
@@ -96,16 +97,5 @@ def usual_words(past: History | None) -> list[str]:
     """Return how casts usually go, in a few words; nothing if there were too few."""
     if past is None:
         return []
-    told = [] if past.usual_seconds is None else [f"usually takes {about(past.usual_seconds)}"]
+    told = [] if past.usual_seconds is None else [f"usually takes {usually(past.usual_seconds)}"]
     return [*told, f"{int(past.success_rate * 100)} % of the last {past.casts} succeeded"]
-
-
-def about(seconds: float) -> str:
-    """Return a duration as people say it."""
-    if seconds < 1:
-        return "under a second"
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"

@@ -11,7 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -22,11 +22,11 @@ from casts.casting import priced_for
 from casts.errors import CastNotFound
 from casts.lifecycle.idempotency import once_of_form
 from casts.models import Cast, Spell
-from casts.pages import texts
 from casts.pages.catalogue import FREE, price_words
 from casts.pages.refusals import refused
 from casts.pricing import Price
 from core.errors import Forbidden, SpellError
+from core.times import day_text
 
 
 def offered(reading: Reading) -> dict[str, Any]:
@@ -40,13 +40,13 @@ def offered(reading: Reading) -> dict[str, Any]:
     if cast.final:
         actions |= {"again": reverse("cast-page-again", args=[cast.pk]), "once": uuid.uuid4(), "price": price_of(cast)}
     if cast.final and cast.spell.show_input:
-        actions["other"] = other_input(cast)
+        actions["other"] = f"{reverse('spell-page', args=[cast.spell.key])}?{urlencode({'from': cast.pk})}"
     url = links.progress_url(cast.pk, cast.links_epoch)
     return {
         "actions": actions,
         "share": {
             "url": url,
-            "until": texts.day_text(links.expires_at()),
+            "until": day_text(links.expires_at()),
             "epoch": cast.links_epoch,
             "revoke": reverse("cast-page-links", args=[cast.pk]),
         },
@@ -57,14 +57,6 @@ def price_of(cast: Cast) -> str:
     """Return what casting it again costs its account, as its spell's page says it."""
     words = price_words(Price.of(priced_for(cast.account_id, Spell.objects.filter(pk=cast.spell_id)).get()))
     return "free" if words == FREE else words
-
-
-def other_input(cast: Cast) -> str:
-    """Return where the spell can be cast with this cast's input to begin with, blank if there is no such page."""
-    try:
-        return f"{reverse('spell-page', args=[cast.spell.key])}?{urlencode({'from': cast.pk})}"
-    except NoReverseMatch:
-        return ""
 
 
 @never_cache

@@ -94,7 +94,7 @@ class HomePage:
     @cached_property
     def spells(self) -> list[Choice]:
         """Return the spells that the account may cast, and the one that is asked for."""
-        ours = Spell.objects.filter(Q(account=None) | Q(account=self.account)).order_by("name")
+        ours = Spell.objects.seen_by(self.account.pk).order_by("name")
         found = ours.filter(Q(active=True) | Q(key=self.wanted.spell)).values_list("key", "name")[:SPELLS_OFFERED]
         return [Choice(key, name, key == self.wanted.spell) for key, name in found]
 
@@ -132,7 +132,7 @@ class HomePage:
     def most_used(self) -> list[dict[str, Any]]:
         newest = Cast.objects.filter(account=self.account).order_by("-pk").values_list("spell_id", flat=True)[:USED_IN]
         counted = Counter(newest).most_common(MOST_USED * 2)
-        may = Q(active=True) & (Q(account=None) | Q(account=self.account))
-        spells = Spell.objects.filter(may).only("key", "name").in_bulk([pk for pk, _ in counted])
+        ours = Spell.objects.seen_by(self.account.pk).filter(active=True).only("key", "name")
+        spells = ours.in_bulk([pk for pk, _ in counted])
         found = [{"spell": spells[pk], "times": times} for pk, times in counted if pk in spells]
         return found[:MOST_USED]

@@ -12,9 +12,9 @@ from typing import Any
 
 from casts.disclosure import Mask
 from casts.lifecycle.folding import beginning_of
-from casts.pages.texts import counted, duration, time_text
+from casts.pages.texts import duration, time_text
 from casts.runtime import Words
-from core.numbers import natural
+from core.numbers import counted, natural
 
 SHOWN_JOBS = 250
 SHOWN_STEPS = 200  # of all jobs together; the others are fetched when somebody opens their job

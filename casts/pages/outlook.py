@@ -7,13 +7,12 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from casts.pages import catalogue
-from casts.pages.texts import about
+from casts.pages.texts import left, usually
 
 
 def outlook_of(shown: dict[str, Any], usual_seconds: float | None, now: dt.datetime) -> dict[str, Any]:
     """Return what the page says of a cast's future; `usual_seconds`: how long a run of its spell usually takes."""
-    usual = f"usually {catalogue.about(usual_seconds)}" if usual_seconds else ""
+    usual = f"usually {usually(usual_seconds)}" if usual_seconds else ""
     if shown["final"]:
         return {"text": ""}
     if shown["started_at"] is None:
@@ -22,13 +21,13 @@ def outlook_of(shown: dict[str, Any], usual_seconds: float | None, now: dt.datet
         return {"text": ""}
     began = parse_datetime(shown["started_at"])
     assert began is not None
-    left = usual_seconds - (now - began).total_seconds()
+    rest = usual_seconds - (now - began).total_seconds()
     texts = {"left": f"{usual}, about {{}} left", "longer": f"{usual}; this takes longer than usual"}
     # The script fills the same sentences in as time goes by.
     ends = began + dt.timedelta(seconds=usual_seconds)
     return texts | {
         "ends": ends.isoformat(),
-        "text": texts["left"].format(about(left)) if left > 0 else texts["longer"],
+        "text": texts["left"].format(left(rest)) if rest > 0 else texts["longer"],
     }
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from casts.models import PriceKind
-from casts.pages.texts import counted, duration, time_text
+from casts.pages.texts import duration, time_text
 from casts.pages.trouble import remarks
 from core.money import money
+from core.numbers import counted
 
 SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 

@@ -16,14 +16,14 @@ from django.views.decorators.http import require_safe
 from accounts.principals import Kind
 from casts import disclosure, links
 from casts.access import Reach, Reading, readable_cast
-from casts.pages import asked, deeds, jobs, outlook, presenter, results, texts, trouble
+from casts.pages import asked, deeds, jobs, outlook, presenter, results, trouble
 from casts.pages.refusals import refused
 from casts.representation import shown_to
 from casts.runtime import words_of
 from casts.spells import history
 from casts.versions import as_accepted
 from core.errors import SpellError
-from core.times import stamp
+from core.times import day_text, stamp
 
 
 @require_safe
@@ -86,4 +86,4 @@ def until(cast_id: uuid.UUID, token: str) -> str:
     """Return the day until which a link opens."""
     link = links.read_token(cast_id, token)
     assert link is not None  # it has just opened
-    return texts.day_text(dt.datetime.fromtimestamp(link.expires_at, dt.UTC))
+    return day_text(dt.datetime.fromtimestamp(link.expires_at, dt.UTC))

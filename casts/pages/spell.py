@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -133,13 +133,7 @@ class SpellPage:
         if not self.may_pay:
             return []
         names = {"account-budget": "Budget and caps"} | ({"money": "Credit"} if self.account.billed else {})
-        return [(said, url) for name, said in names.items() if (url := self.path_of(name))]
-
-    def path_of(self, name: str) -> str:
-        try:
-            return reverse(name, args=[self.account.pk])
-        except NoReverseMatch:
-            return ""
+        return [(said, reverse(name, args=[self.account.pk])) for name, said in names.items()]
 
     # --- For programs ------------------------------------------------------------------------------------------------
 

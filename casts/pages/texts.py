@@ -18,8 +18,19 @@ def duration(since: str, until: str | None, now: dt.datetime) -> str:
     return spoken(end - begin)
 
 
-def about(seconds: float) -> str:
-    """Return a time that nobody knows exactly, rounded up to what one would say."""
+def usually(seconds: float) -> str:
+    """Return how long something takes as people say it: to the nearest second, minute or hour."""
+    if seconds < 1:
+        return "under a second"
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"
+
+
+def left(seconds: float) -> str:
+    """Return how long something still takes, rounded up, so that it is rather over before."""
     if seconds < 10:
         return f"{max(1, ceil(seconds))} s"
     if seconds <= 55:
@@ -32,11 +43,3 @@ def time_text(stamp: str | None) -> str:
     """Return a time as the page has it until the script turns it into the reader's own zone; blank for none."""
     at = parse_datetime(stamp or "")
     return f"{at.day} {at:%b %Y, %H:%M:%S} UTC" if at else ""
-
-
-def day_text(at: dt.datetime) -> str:
-    return f"{at.day} {at:%b %Y}"
-
-
-def counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

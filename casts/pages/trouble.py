@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from casts.pages.texts import counted
+from core.numbers import counted
 
 # How the step in which a run ended is described; one that its job's time limit cut off did not fail by itself.
 ENDED_WORDS = {"cancelled": "was cancelled", "timed_out": "timed out"}

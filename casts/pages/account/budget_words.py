@@ -60,7 +60,7 @@ class BudgetPage:
         ids = [int(one.ref) for one in inner if one.scope == BudgetScope.KEY]
         keys = {str(key.pk): key for key in ApiKey.objects.filter(account=self.account, pk__in=ids)}
         named = [one.ref for one in inner if one.scope == BudgetScope.SPELL]
-        spells = dict(Spell.objects.filter(key__in=named).values_list("key", "name"))
+        spells = Spell.objects.names(named)
         return [
             line(one)
             | {

@@ -17,7 +17,7 @@ MONEY = ("cents", "amount", "currency")
 
 def by_day_and_spell(account: Account, days: Span, spell_keys: list[str] | None) -> Iterator[str]:
     rows = usage.by_day_and_spell(account, days, spell_keys=spell_keys)
-    names = spell_names({row.by for row in rows})
+    names = Spell.objects.names({row.by for row in rows})
     yield BOM + lines([("day", "spell_key", "spell", "casts", *MONEY)])
     found = [(row.day, row.by, names.get(row.by, ""), row.casts, *amount(row.cents)) for row in rows]
     for first in range(0, len(found), ROWS_AT_ONCE):
@@ -31,7 +31,7 @@ def by_cast(account: Account, days: Span, spell_keys: list[str] | None, *, whole
     of_key = ("key_id", "key") if whole else ()
     yield BOM + lines([("day", "cast_id", "spell_key", "spell", *of_key, *MONEY)])
     for some in usage.each(account, days, ROWS_AT_ONCE, spell_keys=spell_keys):
-        named |= spell_names({row.spell_key for row in some} - named.keys())
+        named |= Spell.objects.names({row.spell_key for row in some} - named.keys())
         yield lines(
             (
                 *(row.day, str(row.cast_id), row.spell_key, named.get(row.spell_key, "")),
@@ -44,7 +44,3 @@ def by_cast(account: Account, days: Span, spell_keys: list[str] | None, *, whole
 
 def amount(cents: int) -> tuple[int, str, str]:
     return cents, plain(cents), name()
-
-
-def spell_names(keys: set[str]) -> dict[str, str]:
-    return dict(Spell.objects.filter(key__in=keys).values_list("key", "name"))

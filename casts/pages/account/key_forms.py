@@ -14,6 +14,7 @@ from accounts.key_acts import MAY_GIVE
 from accounts.models import SCOPES, Membership, Role, usual_scopes
 from casts.models import Spell
 from core import limits
+from core.times import midnight
 
 SPELLS_SHOWN = 500
 
@@ -93,5 +94,5 @@ class KeyForm(forms.Form):
     @staticmethod
     def ends(said: dict[str, Any]) -> dt.datetime | None:
         if said["lasts"] == "day":
-            return dt.datetime.combine(said["day"] + dt.timedelta(days=1), dt.time(), tzinfo=dt.UTC)
+            return midnight(said["day"] + dt.timedelta(days=1))
         return timezone.now() + dt.timedelta(days=int(said["lasts"])) if said["lasts"] else None

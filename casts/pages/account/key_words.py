@@ -68,7 +68,7 @@ class KeyPage:
     def spells(self) -> list[str]:
         """Return the names of the spells that it is limited to."""
         wanted = self.key.spell_keys or []
-        names = dict(Spell.objects.filter(key__in=wanted).values_list("key", "name"))
+        names = Spell.objects.names(wanted)
         return [names.get(key, key) for key in wanted]
 
     @cached_property

@@ -22,6 +22,7 @@ from accounts.pages.middleware import confirm_first
 from casts.pages.account.key_forms import OVERLAPS, KeyForm
 from casts.pages.account.key_words import KeyPage, KeysPage
 from core.errors import SpellError
+from core.numbers import counted
 
 
 @never_cache
@@ -85,7 +86,7 @@ def act(request: HttpRequest, membership: Membership, key: ApiKey) -> HttpRespon
                 messages.error(request, f"Nothing was revoked: by now there are {below} keys below it. Look again.")
             else:
                 done = key_acts.revoke(who, key, descendants=True)
-                messages.success(request, f"{len(done)} key{'' if len(done) == 1 else 's'} revoked.")
+                messages.success(request, f"{counted(len(done), 'key')} revoked.")
         else:
             messages.error(request, "Nothing was done: the form was not whole.")
     except SpellError as exc:

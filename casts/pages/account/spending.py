@@ -18,6 +18,7 @@ from accounts.usage import Span
 from casts.models import Spell
 from core import charts
 from core.money import money, rounded
+from core.times import day_text
 
 ROWS = 50  # spells and keys that are shown; the file has all
 DEAREST = 10
@@ -140,7 +141,7 @@ class SpendingPage:
             sums[row.by][0] += row.casts
             sums[row.by][1] += row.cents
         found = sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))[:ROWS]
-        names = dict(Spell.objects.filter(key__in=[key for key, _ in found]).values_list("key", "name"))
+        names = Spell.objects.names(key for key, _ in found)
         return [
             self.line(cents, casts, spell=key)
             | {"name": names.get(key, key), "query": self.query(self.days, spell=key)}
@@ -167,12 +168,7 @@ class SpendingPage:
     @property
     def dearest(self) -> list[dict[str, Any]]:
         found = usage.dearest(self.account, self.days, DEAREST, spell_keys=self.only)
-        keys = {row.spell_key for row in found}
-        names = dict(Spell.objects.filter(key__in=keys).values_list("key", "name"))
+        names = Spell.objects.names({row.spell_key for row in found})
         return [
             {"row": row, "name": names.get(row.spell_key, row.spell_key), "cost": money(row.cents)} for row in found
         ]
-
-
-def day_text(day: dt.date) -> str:
-    return f"{day.day} {day:%b %Y}"

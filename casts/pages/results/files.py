@@ -9,9 +9,10 @@ from urllib.parse import urlencode, urlsplit
 from casts.models import ArtifactContents, Cast
 from casts.pages import presenter
 from casts.pages.results.budget import Budget
-from casts.pages.texts import counted, time_text
+from casts.pages.texts import time_text
 from casts.runtime import Words, words_of
 from core.limits import KIB
+from core.numbers import counted
 
 PICTURES, DOCUMENTS = 24, 6  # that are shown of all artifacts together
 MEMBERS = 16 * KIB  # bytes of HTML for the files of all zips

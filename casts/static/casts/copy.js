@@ -1,4 +1,4 @@
-// Buttons that copy the text of an element (data-copies: its id).
+// Buttons that copy the text of an element (data-copies: its id). Without a script they stay hidden.
 
 async function copy(element) {
   const text = element.value ?? element.innerText;
@@ -9,6 +9,14 @@ async function copy(element) {
   if (!document.execCommand("copy")) throw new Error("not copied");
 }
 
+function say(button, text, aloud) {
+  const told = document.getElementById("copied"); // where it is read out; else the button's own words are
+  if (told) told.textContent = aloud;
+  button.textContent = text;
+}
+
+for (const button of document.querySelectorAll("[data-copies][hidden]")) button.hidden = false;
+
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest?.("[data-copies]");
   const element = button && document.getElementById(button.dataset.copies);
@@ -16,9 +24,9 @@ document.addEventListener("click", async ({ target }) => {
   button.dataset.words ??= button.textContent;
   try {
     await copy(element);
-    button.textContent = "Copied";
+    say(button, "Copied", "Copied.");
   } catch {
-    button.textContent = "Select it and copy it by hand";
+    say(button, "Select it and copy it by hand", "The browser did not let the page copy. Select the text, and copy it.");
   }
   setTimeout(() => (button.textContent = button.dataset.words), 2000);
 });
