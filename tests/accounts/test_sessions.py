@@ -92,12 +92,12 @@ def test_being_seen_is_written_once_a_minute(ann, django_assert_num_queries):
     client = browser()
     log_in(client)
     client.get("/logout/")
-    with django_assert_num_queries(2):  # the session, its user
+    with django_assert_num_queries(3):  # the session, its user, and the accounts for the navigation
         client.get("/logout/")
     pass_time(dt.timedelta(seconds=61))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         client.get("/logout/")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         client.get("/logout/")
 
 
