@@ -37,13 +37,26 @@ def test_what_is_left_is_what_was_and_no_promise(began: int | None, usual: float
     [
         ({"name": "Ada", "times": 2, "loud": True}, [("Who", "Ada"), ("times", "2"), ("loud", "yes")]),
         ({"name": None, "times": 1.0}, [("Who", "nothing"), ("times", "1.0")]),
-        ({"name": {"first": "Ada"}}, []),
+        (
+            {"name": {"first": "Ada", "pets": ["cat", {"kind": "dog"}], "none": []}},
+            [
+                ("Who: First name", "Ada"),
+                ("Who: pets 1", "cat"),
+                ("Who: pets 2: kind", "dog"),
+                ("Who: none", "[]"),
+            ],
+        ),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": 1}}}}}}}, [("a: b: c: d: e: f", '{\n  "g": 1\n}')]),
+        ({"many": list(range(41))}, []),
         (["Ada"], []),
         ({}, []),
     ],
 )
-def test_what_was_asked_is_a_list_where_it_is_flat(value: Any, items: list[tuple[str, str]]):
-    asked = asked_of(value, {"properties": {"name": {"title": "Who"}, "times": True, "loud": {"title": 3}}})
+def test_what_was_asked_is_a_list_where_it_is_short(value: Any, items: list[tuple[str, str]]):
+    name = {"title": "Who", "properties": {"first": {"$ref": "#/$defs/first"}}}
+    defined = {"first": {"title": "First name"}}
+    properties = {"name": name, "times": True, "loud": {"title": 3}}
+    asked = asked_of(value, {"properties": properties, "$defs": defined})
     assert [(one["name"], one["text"]) for one in asked["items"]] == items
     assert (asked["json"] is None) == bool(items)
 
