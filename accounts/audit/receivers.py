@@ -23,10 +23,17 @@ def account_of(row: Model) -> int | None:
 
 
 def _did(
-    sender: Any, request: HttpRequest, action: str, on: Any, before: Any = None, after: Any = None, **kwargs: Any
+    sender: Any,
+    request: HttpRequest,
+    action: str,
+    on: Any,
+    account_id: int | None = None,
+    before: Any = None,
+    after: Any = None,
+    **kwargs: Any,
 ) -> None:
     assert isinstance(request.user, User)
-    account_id = account_of(on) if isinstance(on, Model) else None
+    account_id = account_of(on) if isinstance(on, Model) else account_id
     log.record(principals.of_user(request.user), action, on, account_id=account_id, before=before, after=after)
 
 

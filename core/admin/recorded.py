@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 else:
     AnyAdmin = admin.ModelAdmin
 
-# Sent for every change that somebody makes in the admin: `request`, `action`, `on` (the row, or a kind and ids), and
-# what it was and became, as far as forms tell. In the transaction of the change; for an action on a list before it is
-# done, as that changes its rows one after the other.
+MOST_ACCOUNTS = 1000  # whose logs have one act on all rows of a list
+# Sent for every change that somebody makes in the admin: `request`, `action`, `on` (the row, or a kind and ids),
+# `account_id` (whose it is, where that is no row), and what it was and became, as far as forms tell. In the transaction
+# of the change; for an action on a list before it is done, as that changes its rows one after the other.
 did = Signal()
 
 
@@ -61,13 +63,31 @@ class Recorded(AnyAdmin):
         name = self._chosen_action(request)
         if name in self.get_actions(request) and not self.asks_first(request, name):
             every = request.POST.get("select_across") == "1"
-            rows = ["all that are shown"] if every else request.POST.getlist("_selected_action")
-            self._tell(
-                request, name, (str(self.opts.model_name), rows[0] if len(rows) == 1 else ""), after={"rows": rows}
-            )
+            chosen = request.POST.getlist("_selected_action")
+            kind = str(self.opts.model_name)
+            for account_id, keys in self._by_account(queryset, None if every else chosen).items():
+                rows = ["all that are shown"] if every else keys
+                on = (kind, rows[0] if len(rows) == 1 and not every else "")
+                self._tell(request, name, on, account_id=account_id, after={"rows": rows})
             vars(request)["acting"] = True
         answer: HttpResponse | None = super().response_action(request, queryset, *options)
         return answer
+
+    def _by_account(self, queryset: QuerySet[Any], chosen: list[str] | None) -> dict[int | None, list[str]]:
+        """Return the chosen rows (None: all) by whose they are: each account's log has its own, and no others."""
+        if not any(field.name == "account" for field in self.opts.concrete_fields):
+            return {None: chosen or []}
+        try:
+            if chosen is None:
+                owners = queryset.order_by().values_list("account_id", flat=True).distinct()[: MOST_ACCOUNTS + 1]
+                found: dict[int | None, list[str]] = {owner: [] for owner in owners}
+                return found if 0 < len(found) <= MOST_ACCOUNTS else {None: []}
+            found = {}
+            for key, owner in queryset.filter(pk__in=chosen).order_by("pk").values_list("pk", "account_id"):
+                found.setdefault(owner, []).append(str(key))
+            return found or {None: chosen}
+        except (ValueError, ValidationError):  # what was sent are no keys
+            return {None: chosen or []}
 
     def _chosen_action(self, request: HttpRequest) -> str:
         try:  # the form above the list, or the one below it

@@ -141,6 +141,21 @@ def chosen(action, **more):
     return {"action": action, "index": "0", "select_across": "1", "_selected_action": "all", **more}
 
 
+def test_each_account_reads_in_its_own_log_what_operators_did_to_its_casts(admin_client, api_key, make_spell, spell):
+    other = Account.objects.create(name="elsewhere")
+    theirs = keys.create(other, name="theirs")[0]
+    casts = [running_cast(api_key, spell), running_cast(theirs, spell), running_cast(api_key, spell)]
+    ids = [str(cast.pk) for cast in casts]
+    admin_client.post(CASTS, {"action": "cancel", "index": "0", "_selected_action": ids, "confirmed": "1"})
+    entries = AuditEntry.objects.filter(action="admin.cast.cancel")
+    told = {entry.account_id: (entry.object_id, (entry.after or {})["rows"]) for entry in entries}
+    assert told == {api_key.account_id: ("", [ids[0], ids[2]]), other.pk: (ids[1], [ids[1]])}
+    admin_client.post(CASTS, chosen("look_now", confirmed="1"))
+    looks = AuditEntry.objects.filter(action="admin.cast.look_now")
+    assert {entry.account_id for entry in looks} == {api_key.account_id, other.pk}
+    assert [entry.after for entry in looks] == [{"rows": ["all that are shown"]}] * 2
+
+
 def test_an_act_on_many_tells_first_and_is_done_once(admin_client, api_key, spell, make_spell):
     ended, _ = ended_cast(api_key, spell, failed=True), ended_cast(api_key, make_spell("other", price_cents=7))
     running_cast(api_key, spell)
