@@ -6,17 +6,10 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.members import log_in, make_member
 from tests.e2e.platform import Platform
 
 OpenPage = Callable[..., Page]
-PASSWORD = "correct horse battery"
-AN_OWNER = f"""
-from django.contrib.auth.models import User
-from accounts.models import Account, Membership
-account = Account.objects.order_by("pk").first()
-user = User.objects.create_user("olga", password={PASSWORD!r})
-Membership.objects.create(account=account, user=user, role="owner")
-"""
 
 
 def status_of_cast(here: Platform, secret: str) -> int:
@@ -25,11 +18,9 @@ def status_of_cast(here: Platform, secret: str) -> int:
 
 
 def test_an_owner_makes_rotates_and_revokes_a_key_and_caps_it(here: Platform, open_page: OpenPage):
-    here.manage("shell", "-v0", "-c", AN_OWNER)
+    make_member(here, "ruth", tests="owner")
     page = open_page(f"{here.url}/login/")
-    page.get_by_label("User name or mail address").fill("olga")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in", exact=True).click()
+    log_in(page, "ruth")
     page.get_by_role("link", name="Account", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Usage")
     tabs = page.get_by_role("navigation", name="Account")

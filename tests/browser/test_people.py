@@ -8,27 +8,15 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.mailbox import Mailbox
+from tests.browser.members import PASSWORD, log_in, make_member
 from tests.casts.receivers import receiver
 from tests.e2e.platform import Platform, until
 
 OpenPage = Callable[..., Page]
-PASSWORD = "correct horse battery"
-AN_OWNER = f"""
-from django.contrib.auth.models import User
-from accounts.models import Account, Membership
-user = User.objects.create_user("olga", password={PASSWORD!r})
-Membership.objects.create(account=Account.objects.get(name="tests"), user=user, role="owner")
-"""
-
-
-def log_in(page: Page, name: str) -> None:
-    page.get_by_label("User name or mail address").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in", exact=True).click()
 
 
 def test_somebody_is_invited_comes_in_and_has_a_receiver_tested(here: Platform, open_page: OpenPage, mails: Mailbox):
-    here.manage("shell", "-v0", "-c", AN_OWNER)
+    make_member(here, "olga", tests="owner")
     page = open_page(f"{here.url}/home/")
     log_in(page, "olga")
     page.get_by_role("link", name="Account", exact=True).click()
