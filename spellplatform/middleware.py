@@ -67,6 +67,7 @@ class PagesMiddleware(RequestIdMiddleware):
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(response, HttpResponse):
             # Who reloads what a form was sent to. Django's own answer is an empty page.
             response.content = response.content or render_to_string("405.html").encode()
+            response.headers["Content-Length"] = str(len(response.content))  # CommonMiddleware has set it
         add_page_headers(response)
         if request.method == "POST" and request.resolver_match and request.resolver_match.view_name in LOGGING_OUT:
             # Artifacts may be in the browser's cache, to be asked about each time.

@@ -106,4 +106,5 @@ def test_an_address_that_nobody_would_type_is_no_failure_of_ours(account, django
 def test_who_reloads_what_a_form_was_sent_to_is_shown_a_page(client):
     answer = client.get("/casts/019a8f00-0000-7000-8000-000000000000/cancel/")
     assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert answer["Content-Length"] == str(len(answer.content))
     assert b'<main class="notice">' in answer.content
