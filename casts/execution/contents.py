@@ -51,7 +51,7 @@ def look(stored: IO[bytes]) -> dict[str, Any]:
 
 def line(name: str, size: int, kind: Kind | None) -> dict[str, Any]:
     told: dict[str, Any] = {"name": name, "size": size}
-    if kind is None or size > PREVIEW_BYTES or kind.width * kind.height > PREVIEW_PIXELS:
+    if kind is None or too_large(kind, size):
         return told
     return told | {"type": kind.media_type, "width": kind.width, "height": kind.height}
 
@@ -104,10 +104,14 @@ def preview_of_member(stored: IO[bytes], member: str) -> tuple[Kind, None, Itera
     return shown(kind_of(head), found[0].size), None, itertools.chain(first, chunks)
 
 
+def too_large(kind: Kind, size: int) -> bool:
+    return size > PREVIEW_BYTES or kind.width * kind.height > PREVIEW_PIXELS
+
+
 def shown(kind: Kind | None, size: int) -> Kind:
     if kind is None:
         raise NotShown("it is no PNG, JPEG, GIF, WebP, AVIF or PDF")
-    if size > PREVIEW_BYTES or kind.width * kind.height > PREVIEW_PIXELS:
+    if too_large(kind, size):
         raise NotShown(f"it is larger than {PREVIEW_BYTES:,} bytes or {PREVIEW_PIXELS:,} pixels")
     return kind
 

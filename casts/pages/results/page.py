@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from casts.models import Cast
 from casts.pages import presenter
@@ -65,9 +65,8 @@ def summary_of(shown: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def beside(url: str, name: str, **query: str) -> str:
+def beside(url: str, name: str) -> str:
     """Return the path of something beside what a link leads to, with the same token."""
     parts = urlsplit(url)
-    asked = "&".join(one for one in (parts.query, urlencode(query)) if one)
     path = f"{parts.path.rsplit('/', 1)[0]}/{name}"
-    return f"{path}?{asked}" if asked else path
+    return f"{path}?{parts.query}" if parts.query else path
