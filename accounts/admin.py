@@ -34,16 +34,29 @@ from core.admin.base import ConsoleAdmin, admin_link, badge, code, column, money
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
+    MemberFormSet = forms.BaseInlineFormSet[Membership, Account, forms.ModelForm[Membership]]
     KeyModelForm = forms.ModelForm[ApiKey]
     AccountForm = forms.ModelForm[Account]
 else:
     MemberInline = admin.TabularInline
+    MemberFormSet = forms.BaseInlineFormSet
     KeyModelForm = forms.ModelForm
     AccountForm = forms.ModelForm
 
 
+class MemberForms(MemberFormSet):
+    """A row for each member; the fields have names also for who does not see the columns' titles."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        for name, said in (("role", "Role"), ("DELETE", "Remove")):
+            if name in form.fields:
+                form.fields[name].widget.attrs["aria-label"] = said
+
+
 class Members(MemberInline):
     model = Membership
+    formset = MemberForms
     autocomplete_fields = ("user",)
     extra = 0
     fields = ("user", "role")

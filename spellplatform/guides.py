@@ -60,6 +60,7 @@ def page_of(file: Path) -> tuple[str, SafeString]:
     # What lies beside docs/ is no page of the server.
     made = OUTSIDE.sub(r"\1", made)
     # Both scroll by themselves, so that the page does not; who has no mouse gets there by keyboard.
+    made = made.replace("<th></th>", "<td></td>")  # a column without a title
     made = made.replace("<pre>", '<pre tabindex="0">')
     made = made.replace("<table>", '<div class="scrolls" tabindex="0"><table>').replace("</table>", "</table></div>")
     title = HEADING.search(made)
