@@ -21,6 +21,8 @@ class Operation:
     ids: dict[str, str] = field(default_factory=dict)  # a path's or query's values in the example
     body: Any = None  # of the example
     headers: dict[str, str] = field(default_factory=dict)
+    saves: str = ""  # what the example calls the file that it downloads
+    needs: str = ""  # what the example needs that no example before it makes
     # Shell variables that later examples use, and where the answer has them.
     gives: dict[str, str] = field(default_factory=dict)
 
@@ -93,12 +95,16 @@ GROUPS = (
                 "",
                 ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED"),
                 OF_CAST | {"name": "spell-result"},
+                saves="spell-result.zip",
             ),
             Operation(
                 "get_artifact_preview",
                 "Show a picture or PDF among artifacts",
                 "",
                 ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED", "NO_PREVIEW"),
+                OF_CAST | {"name": "report", "member": "chart.png"},
+                saves="chart.png",
+                needs="an artifact named report with a picture chart.png in it",
             ),
             Operation(
                 "get_artifacts",
@@ -106,10 +112,33 @@ GROUPS = (
                 "",
                 ("CAST_NOT_FOUND", "ARTIFACT_NOT_FOUND", "ARTIFACT_PENDING", "ARTIFACT_EXPIRED"),
                 OF_CAST,
+                saves="artifacts.zip",
             ),
-            Operation("get_output", "Download the output as JSON", "", ("CAST_NOT_FOUND", "NO_RESULT"), OF_CAST),
-            Operation("get_output_table", "Download a table as CSV", "", ("CAST_NOT_FOUND", "NO_RESULT")),
-            Operation("get_summary", "Download the summary", "", ("CAST_NOT_FOUND", "NO_RESULT"), OF_CAST),
+            Operation(
+                "get_output",
+                "Download the output as JSON",
+                "",
+                ("CAST_NOT_FOUND", "NO_RESULT"),
+                OF_CAST,
+                saves="output.json",
+            ),
+            Operation(
+                "get_output_table",
+                "Download a table as CSV",
+                "",
+                ("CAST_NOT_FOUND", "NO_RESULT"),
+                OF_CAST,
+                saves="output.csv",
+                needs="an output that is a list of objects",
+            ),
+            Operation(
+                "get_summary",
+                "Download the summary",
+                "",
+                ("CAST_NOT_FOUND", "NO_RESULT"),
+                OF_CAST,
+                saves="summary.md",
+            ),
             Operation("cancel_cast", "Cancel a cast", "casts:write", ("CAST_NOT_FOUND",), OF_CAST),
             Operation(
                 "retry_cast",

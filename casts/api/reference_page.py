@@ -92,6 +92,7 @@ def shown(
         "sent": None if about.body is None else json.dumps(about.body, indent=2, ensure_ascii=False),
         "headers": about.headers,
         "gives": about.gives,
+        "needs": about.needs,
         "got": None if answer is None else json.dumps(answer, indent=2, ensure_ascii=False),
         "problems": [catalog.BY_CODE[code] for code in sorted(codes, key=lambda code: catalog.BY_CODE[code].status)],
     }
@@ -116,7 +117,7 @@ def curl(about: reference.Operation, method: str, path: str) -> str:
         path += "?" + "&".join(f"{name}={value}" for name, value in query.items())
     verb = "" if method == "get" or (method == "post" and about.body is not None) else f" -X {method.upper()}"
     stream = "N" if about.name == "cast_events" else ""
-    save = " -OJ" if about.name == "get_artifact" else ""
+    save = f" -o {about.saves}" if about.saves else ""
     first = f'curl -sS{stream}{save}{verb} "$BASE{path}" -H "Authorization: Bearer $KEY"'
     more = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in about.headers.items()]
     if about.body is not None:

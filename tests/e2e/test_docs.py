@@ -350,6 +350,7 @@ SNIPPETS = [
     Snippet(API, "/usage?from=2026-11-01&to=2026-11-30", (200,)),
     Snippet(API, '/keys -H "Authorization: Bearer $ADMIN_KEY"\n', (200,)),
     Snippet(API, '"nightly report"', (201,)),
+    Snippet(API, "/keys/10/rotate", (201,), with_ten_keys),
     Snippet(API, "DELETE $BASE/api/v1/keys/10", (204,), with_ten_keys),
     Snippet(API, "/audit?page_size=5", (200,)),
     Snippet(FIRST_SPELL, '"copies": 2', (201,), with_letters_imported),

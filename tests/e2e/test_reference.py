@@ -90,6 +90,8 @@ def test_every_example_succeeds_as_it_stands(here: Platform, tmp_path: Path) -> 
     }
     shown: dict[str, Any] = {}
     for name, about in reference.OPERATIONS.items():
+        if about.needs:
+            continue
         method, path = places[name]
         if name == "list_callbacks":
             here.ended(here.cast("greet", {"name": "Ada"})["cast_id"])  # of whose end the endpoint is told
