@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage chaos bench lint types lock migrations clean
+.PHONY: help demo test coverage chaos bench lint types lock migrations screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARG
 
 bench: .venv/dev ## measure speed beside peers, for a quarter of an hour; ARGS="--quick" takes three minutes
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: .venv/dev ## take the documentation's pictures of the real pages anew
+	@$(BIN)/python -m tests.screenshots
 
 lint: .venv/dev ## style, imports and types
 	$(BIN)/ruff check .

@@ -37,7 +37,12 @@ def lines(spans: Spans, length: dt.timedelta, label: str, said: str, what: str, 
     ]
     links = [casts_of(start, start + length, **query) if getattr(tally, what) else None for start, tally in spans]
     labels = [label.format(start) for start, _ in spans]
-    return charts.lines(labels, series, said=said, links=links, write=duration, tick=duration, empty="None began.")
+    return charts.lines(labels, series, said=said, links=links, write=duration, tick=tick, empty="None began.")
+
+
+def tick(seconds: float) -> str:
+    """Return a number of an axis, of which parts of a second may be less than what values are rounded to."""
+    return f"{charts.number(float(seconds))} s" if 0 < seconds < 1 else duration(seconds)
 
 
 def rounded(seconds: float | None) -> float | None:
