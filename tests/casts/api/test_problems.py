@@ -230,7 +230,8 @@ def test_a_body_too_large_for_its_path_is_refused_before_it_is_taken_in(secret, 
         for path, most in largest.items():
             async with asked(path, method="POST", body=b"x" * (most + 1), **sent) as answer:
                 assert answer.status == 413, path
-                assert (await answer.json())["code"] == "INPUT_TOO_LARGE"
+                told = (await answer.body()).decode()
+                assert ('"code": "INPUT_TOO_LARGE"' if path.startswith("/api/") else "<h1>") in told, path
             async with asked(path, method="POST", body=b"x" * most, **sent) as answer:
                 assert answer.status in (302, 400, 401, 403, 404), path
 
