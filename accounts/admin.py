@@ -30,7 +30,7 @@ from accounts.models import (
 )
 from accounts.rationing import admin as rationing_admin  # noqa: F401 - registers its list
 from core.admin import base
-from core.admin.base import ConsoleAdmin, admin_link, badge, code, column, money, table, utc_time
+from core.admin.base import ConsoleAdmin, NamedFields, admin_link, badge, code, column, money, table, utc_time
 
 if TYPE_CHECKING:
     MemberInline = admin.TabularInline[Membership, Account]
@@ -44,14 +44,8 @@ else:
     AccountForm = forms.ModelForm
 
 
-class MemberForms(MemberFormSet):
-    """A row for each member; the fields have names also for who does not see the columns' titles."""
-
-    def add_fields(self, form: Any, index: int | None) -> None:
-        super().add_fields(form, index)
-        for name, said in (("role", "Role"), ("DELETE", "Remove")):
-            if name in form.fields:
-                form.fields[name].widget.attrs["aria-label"] = said
+class MemberForms(NamedFields, MemberFormSet):
+    """The members of an account, a row each."""
 
 
 class Members(MemberInline):

@@ -48,7 +48,7 @@ def download(artifact: Artifact) -> SafeString | str:
 
 @admin.register(Artifact)
 class ArtifactAdmin(ReadOnlyAdmin):
-    purpose = "The files that runs left behind, as copied from GitHub."
+    purpose = "The files that runs left behind, as they were copied."
     list_display = ("name", "of_cast", "state_shown", "size_shown", "stored", "expires", "error")
     list_filter = ("state", ArtifactTroubles, "stored_at")
     search_fields = ("name", "sha256")

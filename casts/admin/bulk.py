@@ -126,8 +126,8 @@ RETRIED = Cast.objects.filter(retry_of__isnull=False).order_by().values("retry_o
 LOOK = Act(
     "look_now",
     "Look now",
-    "Has a worker look at them at once. Their turns at GitHub, and its limits, stay.",
-    "Has a worker look at it at once. Its turn at GitHub stays.",
+    "Has a worker look at them at once. Their turns, and all limits, stay.",
+    "Has a worker look at it at once. Its turn stays.",
     "Casts that a worker looks at now",
     "have ended",
     may=lambda casts: casts.filter(status__in=OPEN),
@@ -137,9 +137,9 @@ LOOK = Act(
 CANCEL = Act(
     "cancel",
     "Cancel",
-    "Ends what was not sent yet, and asks GitHub to cancel the runs of the others. This can't be taken back.",
-    "Ends it if it was not sent yet, else asks GitHub to cancel its run. Asks you first.",
-    "Casts cancelled, or GitHub asked to cancel",
+    "Ends what was not sent yet, and asks for the runs of the others to be cancelled. This can't be taken back.",
+    "Ends it if it was not sent yet, else asks for its run to be cancelled. Asks you first.",
+    "Casts cancelled, or their runs asked to end",
     "had ended, or their run had, or were being cancelled already",
     may=lambda casts: casts.filter(status__in=OPEN, cancel_requested_at=None, run_finished_at=None),
     do=cancel,

@@ -18,7 +18,7 @@ from accounts.admin import AccountAdmin
 from accounts.models import Account, BudgetCap, BudgetPeriod, month_of
 from casts import caps
 from casts.models import Spell
-from core.admin.base import NOTHING, money
+from core.admin.base import NOTHING, NamedFields, money
 
 if TYPE_CHECKING:
     CapModelForm = forms.ModelForm[BudgetCap]
@@ -63,7 +63,7 @@ def of_words(cap: BudgetCap, choices: list[Any]) -> str:
     return str(named.get(f"{cap.scope}:{cap.ref}") or f"{cap.scope} {cap.ref}, which is no longer there")
 
 
-class CapFormSet(CapModelFormSet):
+class CapFormSet(NamedFields, CapModelFormSet):
     """Sets caps as the API does, each change with its entry in the account's audit log."""
 
     who: principals.Principal

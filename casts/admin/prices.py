@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from accounts import principals
 from accounts.audit import log
 from casts.models import AccountPrice, Priced, PriceKind, Spell
-from core.admin.base import money
+from core.admin.base import NamedFields, money
 
 if TYPE_CHECKING:
     PriceModelFormSet = forms.models.BaseInlineFormSet[AccountPrice, Spell, forms.ModelForm[AccountPrice]]
@@ -20,7 +20,7 @@ else:
     PriceModelFormSet, PriceModelInline = forms.models.BaseInlineFormSet, admin.TabularInline
 
 
-class PriceFormSet(PriceModelFormSet):
+class PriceFormSet(NamedFields, PriceModelFormSet):
     """Validates a price together with the spell as the form has it, stored or not."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:

@@ -153,9 +153,7 @@ def kept_fields(spell: Spell | None) -> tuple[str, ...]:
 
 @admin.register(Spell)
 class SpellAdmin(ConsoleAdmin):
-    purpose = (
-        "What can be cast: a workflow, what it takes and gives, and what it costs. Import some from GitHub, or add one."
-    )
+    purpose = "What can be cast: a workflow, what it takes and gives, and what it costs. Import some, or add one."
     list_display = ("key", "name", "runtime", "target", "price", "active", "casts_made")
     list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name")

@@ -1,6 +1,6 @@
 """All artifacts of a cast as one zip, sent while it is read: nothing of it is kept in memory or on disk.
 
-An artifact that is a zip, as GitHub's mostly are, becomes a folder of its files, copied as they are packed. One that we
+An artifact that is a zip, as most are, becomes a folder of its files, copied as they are packed. One that we
 don't read (encrypted, damaged, with very many files, or hostile) is in it as it is.
 """
 

@@ -23,7 +23,7 @@ from core.errors import SpellError
 from core.names import safe_name
 
 AT_ONCE = 16  # chunks of 16 KiB that are read in one turn of a thread
-# A picture that is opened by itself is a document of the browser's own, which styles itself. GitHub sends the same.
+# A picture that is opened by itself is a document of the browser's own, which styles itself.
 PICTURE = {"Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; sandbox; {NOWHERE}"}
 # Chromium's viewer is a plugin, which it loads in no sandbox; it has a process and an origin of its own. A PDF stands
 # in a frame of our page, and nobody else's.

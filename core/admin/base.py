@@ -34,6 +34,15 @@ A_RUN = re.compile(r"(?:\S*/runs/)?([0-9]{1,19})(?:/\S*)?")
 Column = Callable[..., Any]
 
 
+class NamedFields:
+    """For formsets of rows: each field has a name also for who does not see the columns' titles."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)  # type: ignore[misc] # of the formset
+        for name, field in form.fields.items():
+            field.widget.attrs.setdefault("aria-label", str(field.label or as_words(name)).capitalize())
+
+
 class ConsoleAdmin(Listed):
     """What all our admin pages share."""
 

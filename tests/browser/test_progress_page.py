@@ -322,7 +322,7 @@ def logged_in(here: Platform, name: str, role: str) -> dict[str, str]:
 
 
 def test_a_member_cancels_casts_again_and_ends_the_links(here: Platform, open_page: OpenPage):
-    cookie = logged_in(here, "ann", "member")
+    cookie = logged_in(here, "nina", "member")
     with held(here):
         first = here.cast("greet", {"name": "Ada"})
         own = f"{here.url}/casts/{first['cast_id']}/"

@@ -183,7 +183,7 @@ def test_what_a_request_has_no_time_for_is_asked_for_again(admin_client, api_key
     for _ in range(5):
         accept_cast(api_key=api_key, spell=spell, input={})
     told = shown(admin_client.post(CASTS, chosen("cancel", confirmed="1")).content.decode())
-    assert "Casts cancelled, or GitHub asked to cancel: 2 of 2." in told
+    assert "Casts cancelled, or their runs asked to end: 2 of 2." in told
     assert "3 are left" in told
     assert "3 casts of 5 chosen" in told
     for left in (3, 1):

@@ -308,7 +308,7 @@ def test_what_has_moved_on_meanwhile_is_left_alone(admin_client, make_stuck):
 
 def test_a_stuck_cast_is_cancelled_from_the_page(admin_client, make_stuck):
     cast = make_stuck(status_reason="github_not_configured")
-    assert pressed(admin_client, "Cancel") == "Casts cancelled, or GitHub asked to cancel: 1 of 1."
+    assert pressed(admin_client, "Cancel") == "Casts cancelled, or their runs asked to end: 1 of 1."
     cast.refresh_from_db()
     assert (cast.status, cast.status_reason) == ("cancelled", "cancelled_by_operator")
     assert "All clear" in seen(admin_client)

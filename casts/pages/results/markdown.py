@@ -1,6 +1,6 @@
 """Markdown that a stranger wrote, as HTML that may stand in our page.
 
-Three steps, of which the last is the only one that safety rests on. GitHub's own parser makes HTML; it takes any text
+Three steps, of which the last is the only one that safety rests on. cmarkgfm makes HTML; it takes any text
 in linear time. `tidied` makes of that what we show: bounded nesting, tags closed where they belong, headings below the
 page's, pictures as links. Then nh3 keeps what its list allows, and nothing else. Without the second step a sanitiser
 that parses as browsers do would build trees that are deep or multiply, and end the process.
