@@ -291,9 +291,9 @@ MUTATIONS = [
     ),
     # Spells that people bring.
     Mutation(
-        "castable: another account's spell",
-        "casts.casting:castable",
-        swap("_spell.account_id in (None, _key.account_id)", "True"),
+        "castable_by: another account's spell",
+        "casts.casting:castable_by",
+        swap("_spell.account_id in (None, _account_id)", "True"),
         (OWNERSHIP,),
     ),
     Mutation(
