@@ -199,7 +199,8 @@ def create_below(
 
 
 def check_room(account: Account) -> None:
-    """Raise TooManyKeys."""
+    """Raise TooManyKeys. Until the transaction's end, nobody else makes keys for the account."""
+    Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     valid = ApiKey.objects.filter(account=account, revoked_at=None).exclude(expires_at__lte=timezone.now())
     if valid.count() >= limits.KEYS:
         raise TooManyKeys(f"An account has {limits.KEYS} valid keys at most; revoke one first.")

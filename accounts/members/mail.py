@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
 from django.conf import settings
-from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.urls import reverse
 
@@ -13,8 +10,6 @@ from accounts.members.invitations import OPENS_FOR
 from accounts.members.models import Invitation
 from accounts.models import Role
 from accounts.pages import mailer
-
-logger = logging.getLogger(__name__)
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
 
@@ -36,12 +31,5 @@ def send(invitation: Invitation, token: str) -> str:
     }
     # One line, whatever an account's name holds: a second one would be a header of the mail.
     subject = " ".join(render_to_string("account/mail/invitation_subject.txt", context).split())
-    mailer.later(_send, subject, render_to_string("account/mail/invitation.txt", context), invitation.email)
+    mailer.send_later(subject, render_to_string("account/mail/invitation.txt", context), invitation.email)
     return str(context["link"]) if settings.EMAIL_BACKEND == CONSOLE else ""
-
-
-def _send(subject: str, text: str, to: str) -> None:
-    try:
-        send_mail(subject, text, None, [to])
-    except Exception:  # whatever the mail server does, nobody waits for it
-        logger.exception("invitation not sent")

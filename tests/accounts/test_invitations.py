@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.exceptions import ValidationError
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -26,6 +25,7 @@ from core.rationing import penalties
 from tests.accounts.people import browser, wrongs
 from tests.accounts.test_login import letters
 from tests.accounts.test_members import member, of, who
+from tests.together import together
 
 GOOD = "a wal in the attic"
 EMAIL = "Cy@example.com"
@@ -300,24 +300,13 @@ def again_for(account: Account) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_accept_at_once_one_does(account, owner, invited):
     users = [User.objects.create_user(f"u{number}") for number in range(4)]
-    ready, ended = threading.Barrier(4), []
 
-    def accept(user: User) -> None:
-        try:
-            ready.wait(20)
-            invitations.accept(user, invited)
-            ended.append("in")
-        except NotInvited:
-            ended.append("not in")
-        finally:
-            connections.close_all()
+    def accepting(user: User) -> Callable[[], object]:
+        return lambda: invitations.accept(user, invited)
 
-    threads = [threading.Thread(target=accept, args=[user]) for user in users]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(ended) == ["in"] + ["not in"] * 3
+    ends = together([accepting(user) for user in users])
+    assert sum(isinstance(end, NotInvited) for end in ends) == 3
+    assert sum(isinstance(end, Exception) for end in ends) == 3
     assert Membership.objects.count() == 2
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
 from django.utils import timezone
 
 from accounts import budget, key_acts, keys, principals
@@ -21,6 +19,7 @@ from accounts.models import SCOPES, Account, ApiKey, BudgetScope, Membership, Ro
 from accounts.principals import Principal
 from core.errors import Forbidden, Unauthorized
 from tests.casts.client import Api, problem
+from tests.together import together
 
 DAY = dt.timedelta(days=1)
 
@@ -113,28 +112,6 @@ def _form(number: int) -> uuid.UUID:
     return uuid.UUID(int=number)
 
 
-def at_once(*works: Callable[[], object]) -> list[object]:
-    """Run each in a thread of its own, begun together; return what each returned or raised."""
-    start = threading.Barrier(len(works))
-    found: list[object] = [None] * len(works)
-
-    def inside(place: int, work: Callable[[], object]) -> None:
-        try:
-            start.wait(20)
-            found[place] = work()
-        except Exception as exc:
-            found[place] = exc
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=inside, args=one) for one in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return found
-
-
 @pytest.mark.django_db(transaction=True)
 def test_of_two_rotations_at_once_one_is_done(account: Account, who: Principal):
     old, _ = keys.create(account, name="site")
@@ -142,7 +119,7 @@ def test_of_two_rotations_at_once_one_is_done(account: Account, who: Principal):
     def rotate() -> object:
         return key_acts.rotate(who, ApiKey.objects.get(pk=old.pk), overlap=DAY)
 
-    found = at_once(rotate, rotate)
+    found = together([rotate, rotate])
     assert sorted(type(one).__name__ for one in found) == ["KeyNotRotated", "tuple"]
     [new] = ApiKey.objects.exclude(pk=old.pk)
     old.refresh_from_db()
@@ -155,10 +132,26 @@ def test_a_key_that_is_revoked_and_rotated_at_once_is_revoked_either_way(account
     for _ in range(3):
         old, _ = keys.create(account, name="site", scopes=["keys"])
         by = principals.of_key(old)
-        rotated, revoked = at_once(
-            partial(key_acts.rotate, by, ApiKey.objects.get(pk=old.pk), overlap=DAY),
-            partial(key_acts.revoke, who, old, descendants=True),
+        rotated, revoked = together(
+            [
+                partial(key_acts.rotate, by, ApiKey.objects.get(pk=old.pk), overlap=DAY),
+                partial(key_acts.revoke, who, old, descendants=True),
+            ]
         )
         assert isinstance(revoked, list), revoked
         assert isinstance(rotated, tuple | KeyNotRotated | Unauthorized), rotated
         assert not [key for key in ApiKey.objects.all() if key.usable]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_as_many_who_make_keys_at_once_pass_no_bound(account: Account, owner: Membership, monkeypatch: Any):
+    monkeypatch.setattr("core.limits.KEYS", 2)
+    keys.create(account, name="first")
+
+    def making(number: int) -> Callable[[], object]:
+        asked: dict[str, Any] = {"form": _form(number), "spell_keys": None, "expires_at": None}
+        return lambda: key_acts.make(owner, name=f"key {number}", scopes=["casts:read"], **asked)
+
+    found = together([making(number) for number in range(6)])
+    assert sorted(type(one).__name__ for one in found) == ["TooManyKeys"] * 5 + ["tuple"]
+    assert ApiKey.objects.count() == 2

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import requests
-from django.db import connections
 from django.utils import timezone
 
 from accounts import credit
@@ -44,28 +41,6 @@ class Killed(BaseException):
 
 def die(*args: object, **options: object) -> Any:
     raise Killed
-
-
-def together(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Make calls at the same time, each in a thread of its own; return what each returned or raised."""
-    results: list[Any] = [None] * len(calls)
-    barrier = threading.Barrier(len(calls))
-
-    def one(number: int) -> None:
-        barrier.wait(10)
-        try:
-            results[number] = calls[number]()
-        except Exception as exc:
-            results[number] = exc
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return results
 
 
 def fill_in(url: str, number: str = VISA, *, expiry: str = "12/40", answer: str = "") -> requests.Response:

@@ -12,7 +12,8 @@ from accounts import budget, credit
 from payments import autotopup, cards, subscriptions, topup_work, topups
 from payments.errors import AmountRefused, NoCard, PaysByInvoice
 from payments.models import TopUp
-from tests.payments.paying import booked, fold_events, remaining, together, told, with_card, work
+from tests.payments.paying import booked, fold_events, remaining, told, with_card, work
+from tests.together import together
 
 pytestmark = pytest.mark.django_db
 AUTO = TopUp.Origin.AUTO

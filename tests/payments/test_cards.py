@@ -17,9 +17,9 @@ from tests.payments.paying import (
     die,
     fill_in,
     fold_events,
-    together,
     with_card,
 )
+from tests.together import together
 
 pytestmark = pytest.mark.django_db
 MASTERCARD = "5555555555554444"

@@ -10,7 +10,8 @@ from accounts import budget
 from payments import autotopup, refunds, topup_work, topups
 from payments.errors import RefundRefused
 from payments.models import Refund, TopUp
-from tests.payments.paying import Killed, booked, die, fold_events, later, remaining, together, with_card, work
+from tests.payments.paying import Killed, booked, die, fold_events, later, remaining, with_card, work
+from tests.together import together
 
 pytestmark = pytest.mark.django_db
 State = Refund.State

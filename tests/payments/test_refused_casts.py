@@ -14,8 +14,9 @@ from casts.models import Spell
 from payments import autotopup
 from payments.models import Customer, TopUp
 from tests.casts.client import Api
-from tests.payments.paying import booked, remaining, together, with_card, work
+from tests.payments.paying import booked, remaining, with_card, work
 from tests.stripes import Stripe
+from tests.together import together
 
 pytestmark = pytest.mark.django_db
 PRICE = 500

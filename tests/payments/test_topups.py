@@ -24,11 +24,11 @@ from tests.payments.paying import (
     fold_events,
     later,
     remaining,
-    together,
     told,
     with_card,
     work,
 )
+from tests.together import together
 
 State = TopUp.State
 pytestmark = pytest.mark.django_db
