@@ -10,6 +10,8 @@ from tests.e2e.conftest import SPELLS, leaves_everything_in_order
 from tests.e2e.platform import Platform, platform, until
 from tests.e2e.test_webhooks import all_end_well, cast_some
 
+pytestmark = pytest.mark.once  # which run is whose, by what GitHub tells; that one run has one cast is tested on both
+
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:

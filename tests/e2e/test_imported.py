@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.platform import DATA, REPOSITORY, Platform
+
+pytestmark = pytest.mark.once  # what is read from GitHub and sent there
 
 WORKFLOWS = sorted((DATA / "workflows").iterdir())
 SWITCHES: dict[str, Any] = {f"switch_{number:02}": "" for number in range(1, 10)}

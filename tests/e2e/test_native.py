@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.platform import Platform
 from tests.e2e.test_dispatch import DISPATCHES, struck
 
+pytestmark = pytest.mark.once  # what is sent to GitHub
+
 GIVEN: dict[str, Any] = {
     "who": 'Zoë ✨ "quoted" $(id) ${{ github.token }}\nline 2',
     "loud": True,

@@ -15,6 +15,8 @@ import requests
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import AGENT, REPOSITORY, Platform, platform, until
 
+pytestmark = pytest.mark.once  # what is read from GitHub; how it is applied is tested on both in-process
+
 WHO = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
 ORDINARY = """\
 name: Say

@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.platform import Platform, until
 
+pytestmark = pytest.mark.once  # what GitHub tells, and when; how casts move is tested on both in tests/casts/lifecycle
+
 
 @pytest.fixture(params=["here", "deaf"])
 def where(request: pytest.FixtureRequest) -> Platform:
