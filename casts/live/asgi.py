@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Generator
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from types import coroutine
 from typing import Any, NoReturn
 
 from django.core.exceptions import RequestAborted
@@ -139,14 +142,26 @@ def part_of_body(part: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": part, "more_body": True}
 
 
-def write_now(send: Send, part: bytes) -> None:
-    """Send a part of a body without a task: waking ten thousand for a heartbeat is most of its cost.
+def write_now(send: Send, part: bytes) -> asyncio.Task[None] | None:
+    """Send a part of a body without waking a stream's task: for a thousand of them that is most of what it costs.
 
-    A server's `send` writes first, and only then waits for a client that does not read; this does not wait for it.
+    Return what is left to be done, as a task, if the server has to wait for a client that does not read.
     """
     sending: Any = send(part_of_body(part))
     try:
-        sending.send(None)  # runs it up to its first wait
+        waits_for = sending.send(None)  # runs it up to its first wait
     except StopIteration:
-        return
-    sending.close()
+        return None
+    return asyncio.create_task(finish(sending, waits_for))
+
+
+async def finish(sending: Any, waits_for: Any) -> None:
+    """Await a coroutine that was begun, and waits for something already."""
+
+    @coroutine
+    def rest() -> Generator[Any, Any, None]:
+        yield waits_for
+        yield from sending
+
+    with suppress(OSError):  # the client left
+        await rest()

@@ -44,31 +44,70 @@ TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as 
 class Subscriber:
     """One stream's mailbox. Lives on the event loop."""
 
-    __slots__ = ("_wake", "closed", "counts", "ends_at", "frames", "grant", "refused", "topic", "write")
+    __slots__ = (
+        "_rest",
+        "_wake",
+        "after",
+        "closed",
+        "counts",
+        "ends_at",
+        "frames",
+        "grant",
+        "refused",
+        "topic",
+        "write",
+    )
 
     def __init__(self) -> None:
         self.topic: uuid.UUID | int | None = None  # the cast, or the account's list of casts, that it is told of
         self.grant: Grant | None = None  # what it was let in by; None before it is known
         self.counts: tuple[holding.Count, ...] = ()  # what it is counted in, while it is open
         self.ends_at = math.inf  # time.monotonic(); when it is to reconnect
+        self.after = 0  # the number of the last event that it was sent
         self.frames: Sequence[Frame | News] = ()  # no list of its own while it waits
         self.closed = False
         self.refused: Refused | None = None  # why it was closed; None: so that it reconnects
-        self.write: Callable[[bytes], None] | None = None  # puts bytes on the wire, for a stream that waits
+        # Puts bytes on the wire, for a stream that waits; returns what is still to be done if the client does not read.
+        self.write: Callable[[bytes], asyncio.Task[None] | None] | None = None
+        self._rest: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
 
     def beat(self) -> None:
         """Have a stream that waits send a heartbeat, if possible without waking its task."""
-        if self._wake is not None and not self.frames:
-            if self.write is not None:
-                self.write(HEARTBEAT_FRAME)
-            else:
-                self.deliver(())
+        if self._written_to():
+            self._write(HEARTBEAT_FRAME)
+        elif self._wake is not None and not self.frames and self.write is None:
+            self.deliver(())
 
-    def deliver(self, frames: Iterable[Frame | News]) -> None:
-        self.frames = (*self.frames, *frames)
+    def deliver(self, frames: Sequence[Frame | News]) -> None:
+        """Have a stream send frames: at once and without its task, if it waits and none is its last."""
+        sent = 0
+        if frames and not any(frame.final for frame in frames):
+            while sent < len(frames) and self._written_to():
+                frame = frames[sent]
+                if frame.seq > self.after:
+                    self._write(frame.told_to(self.grant))
+                    self.after = frame.seq
+                sent += 1
+            if sent == len(frames):
+                return
+        self.frames = (*self.frames, *frames[sent:])
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def _written_to(self) -> bool:
+        """Whether to write to its client at once: it waits, has nothing to send, and its client reads."""
+        waits = self._wake is not None and not self._wake.done() and not self.frames
+        return waits and self.write is not None and (self._rest is None or self._rest.done())
+
+    def _write(self, part: bytes) -> None:
+        assert self.write is not None
+        self._rest = self.write(part)
+
+    def left(self) -> None:
+        """Give up what its client has not read."""
+        if self._rest is not None:
+            self._rest.cancel()
 
     def close(self, refused: Refused | None = None) -> None:
         """Have it end: to reconnect, or, if it is refused, without the frames that it has not sent yet."""
@@ -84,6 +123,8 @@ class Subscriber:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
             self._wake = None
+            if self._rest is not None:  # else its client would get what follows before what it has not read
+                await self._rest
         came, self.frames = self.frames, ()
         return came
 
@@ -151,6 +192,7 @@ class Hub:
 
     def remove(self, subscriber: Subscriber) -> None:
         holding.release(subscriber)
+        subscriber.left()
         cast_id, subscriber.topic = subscriber.topic, None  # None before: it was removed already
         if isinstance(cast_id, int):
             self.lists.remove(cast_id, subscriber)
@@ -256,8 +298,8 @@ class Hub:
         open_now = list(self._subscribers())
         if over := [(one, None) for one in open_now if one.ends_at <= self._check_at]:
             self.loop.call_soon_threadsafe(self._close, over)  # before the database is asked, which may be away
-        refused = grants.refused({one.grant for one in open_now if one.grant is not None})
-        if ends := [(one, refused[one.grant]) for one in open_now if one.grant in refused]:
+        if refused := grants.refused({one.grant for one in open_now if one.grant is not None}):
+            ends = [(one, refused[one.grant]) for one in open_now if one.grant in refused]
             self.loop.call_soon_threadsafe(self._close, ends)
 
     def _close(self, ends: Iterable[tuple[Subscriber, Refused | None]]) -> None:
@@ -300,15 +342,15 @@ def end_of_stream() -> float:
 
 async def stream(subscriber: Subscriber, first: Sequence[Frame | News], *, after: int) -> AsyncIterator[bytes]:
     """Yield a cast's frames numbered above `after`, `first` and then live, until the final one."""
-    subscriber.ends_at = end_of_stream()
+    subscriber.ends_at, subscriber.after = end_of_stream(), after
     yield RETRY_FRAME
     while True:
         for frame in first:
             if subscriber.refused:
                 break
-            if frame.seq <= after:
+            if frame.seq <= subscriber.after:
                 continue  # it came both from the table and from the hub
-            after, final = frame.seq, frame.final
+            subscriber.after, final = frame.seq, frame.final
             yield frame.told_to(subscriber.grant)
             if final:
                 return

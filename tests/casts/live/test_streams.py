@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 from django.core.handlers.asgi import ASGIHandler
@@ -20,6 +21,8 @@ from accounts.models import Account, ApiKey
 from casts import links
 from casts.lifecycle import moves
 from casts.live import asgi, frames, hub, openings
+from casts.live.asgi import write_now
+from casts.live.grants import ByKey
 from casts.models import Cast, CastStatus
 from casts.runtime import Job, JobStep, Observation
 from core import limits
@@ -274,23 +277,60 @@ def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(ca
     assert told[-1] == "left"
 
 
-def test_a_heartbeat_goes_out_without_waking_a_stream_that_waits_and_leaves_a_busy_one_alone():
+def test_what_comes_goes_out_without_waking_a_stream_that_waits_and_after_what_a_busy_one_has():
     async def run() -> list[bytes]:
         subscriber = hub.Subscriber()
+        subscriber.grant = ByKey(1)
         written: list[bytes] = []
         subscriber.write = written.append
         subscriber.beat()  # nobody waits yet: what comes first comes first
+        subscriber.deliver([frames.Frame(1, b"one", False)])
+        assert [frame.seq for frame in await subscriber.next()] == [1]
+        subscriber.after = 1
         waiting = asyncio.create_task(subscriber.next())
         await asyncio.sleep(0)
         subscriber.beat()
+        subscriber.deliver([frames.Frame(1, b"one", False), frames.Frame(2, b"two", False)])
         await asyncio.sleep(0)
         assert not waiting.done()
-        subscriber.deliver([frames.Frame(1, b"news", False)])
+        subscriber.deliver([frames.Frame(3, b"three", True), frames.Frame(4, b"four", False)])  # its task has to end it
         subscriber.beat()  # it is about to send
-        assert [frame.seq for frame in await waiting] == [1]
+        assert [frame.seq for frame in await waiting] == [3, 4]
         return written
 
-    assert asyncio.run(run()) == [frames.HEARTBEAT_FRAME]
+    assert asyncio.run(run()) == [frames.HEARTBEAT_FRAME, b"two"]
+
+
+@pytest.mark.parametrize("writes_first", [True, False])
+def test_a_client_that_does_not_read_gets_all_of_it_in_order_later(writes_first):
+    """Whether a server writes before it waits for its client, or after."""
+
+    async def run() -> list[bytes]:
+        reads, written = asyncio.Event(), []
+
+        async def send(message):
+            written.extend([message["body"]] * writes_first)
+            await reads.wait()
+            written.extend([message["body"]] * (not writes_first))
+
+        subscriber = hub.Subscriber()
+        subscriber.grant = ByKey(1)
+        subscriber.write = partial(write_now, send)
+        stream = hub.stream(subscriber, [], after=0)
+        parts = [await anext(stream)]
+        following: asyncio.Future[bytes] = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        for number in range(1, 5):
+            subscriber.deliver([frames.Frame(number, b"%d" % number, number == 4)])
+            subscriber.beat()
+            await asyncio.sleep(0)
+        assert not following.done()
+        assert written == [b"1"][: int(writes_first)]
+        reads.set()
+        parts += [await following, *[part async for part in stream]]
+        return written + parts
+
+    assert asyncio.run(run()) == [b"1", frames.RETRY_FRAME, b"2", b"3", b"4"]
 
 
 def test_a_heartbeat_is_a_comment(cast, watch, settings):
