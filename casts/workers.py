@@ -15,6 +15,13 @@ ALIVE = dt.timedelta(seconds=60)  # several beats: a busy machine may miss some
 FORGOTTEN = dt.timedelta(days=1)
 
 
+def missing() -> str:
+    """Say that no worker is alive, for /readyz; blank if one is."""
+    if WorkerProcess.objects.filter(seen_at__gte=timezone.now() - ALIVE).exists():
+        return ""
+    return f"none has been seen for {ALIVE.total_seconds():.0f} seconds. Start one: manage.py runworker"
+
+
 def beat(worker: Worker) -> None:
     """Note that a worker is alive; one that stops takes its row along."""
     now, name = timezone.now(), f"{socket.gethostname()}:{os.getpid()}"

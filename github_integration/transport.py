@@ -19,7 +19,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from core.redaction import network_error
-from github_integration import errors, wire
+from github_integration import errors, metrics, wire
 from github_integration.etags import Kept
 from github_integration.sessions import new_session
 from github_integration.wire import JSON
@@ -65,6 +65,7 @@ class Transport:
         # So what may be sent only once gets a connection of its own.
         session = new_session() if call.once else self._session()
         head = wire.headers(authorization, self.version, call.accept)
+        began, result = time.perf_counter(), "unanswered"
         try:
             answer = session.request(
                 call.method,
@@ -77,8 +78,13 @@ class Transport:
                 allow_redirects=call.follow and call.method == "GET",
             )
         except requests.RequestException as exc:
-            raise _network_error(exc, self.api_url) from exc
+            trouble = _network_error(exc, self.api_url)
+            result = metrics.result_of_error(trouble)
+            raise trouble from exc
+        else:
+            result = metrics.result_of(answer)
         finally:
+            metrics.answered(call.method, call.path, result, time.perf_counter() - began)
             if call.once:
                 session.close()
         if answer.status_code >= 400:

@@ -37,6 +37,7 @@ from core.asgi.access_log import access_log  # noqa: E402 - likewise
 from core.asgi.bodies import bounded_bodies  # noqa: E402 - likewise
 from core.asgi.gate import gate  # noqa: E402 - likewise
 from core.asgi.handler import ApiHandler, PageHandler  # noqa: E402 - likewise
+from core.asgi.health import watched  # noqa: E402 - likewise
 from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
@@ -66,6 +67,7 @@ application = behind(
     lifespan,
     http_only,
     access_log,
+    watched,
     gate(signed=SIGNED, page=too_many),
     short_targets(page=refused),
     bounded_bodies(BODIES, page=refused),

@@ -297,13 +297,13 @@ def host_names(texts: list[str]) -> list[str]:
     return texts
 
 
-def networks(texts: list[str]) -> list[str]:
-    """Return the items of TRUSTED_PROXIES; none for the word "none". Raise BadSetting."""
+def networks(texts: list[str], name: str = "TRUSTED_PROXIES") -> list[str]:
+    """Return the items of a list of addresses and networks; none for the word "none". Raise BadSetting."""
     if [text.lower() for text in texts] == ["none"]:
         return []
     try:
         return [str(ipaddress.ip_network(text)) for text in texts]
     except ValueError:
         raise BadSetting(
-            "TRUSTED_PROXIES must be addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, or the word none."
+            f"{name} must be addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, or the word none."
         ) from None

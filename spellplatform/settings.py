@@ -50,6 +50,9 @@ HSTS_SECONDS: int = env.int("HSTS_SECONDS", default=365 * 86_400 if PUBLIC_URL.s
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 # Whose X-Forwarded-For is believed (core.api.address). Only a process on this machine comes from the default ones.
 TRUSTED_PROXIES: list[str] = networks(env.list("TRUSTED_PROXIES", default=["127.0.0.0/8", "::1"]))
+# Who may read /metrics: who shows one of these, or whose connection comes from there (core.asgi.health).
+METRICS_TOKENS: list[str] = env.list("METRICS_TOKEN", default=[])  # several while it is changed
+METRICS_ALLOWED: list[str] = networks(env.list("METRICS_ALLOWED", default=["127.0.0.0/8", "::1"]), "METRICS_ALLOWED")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
 ACCESS_LOG: bool = env.bool("ACCESS_LOG", default=True)  # a line for each request
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json", among=("json", "console"))
@@ -164,6 +167,23 @@ SWEEPS = [
 
 # What each worker does every fifteen seconds, and when it stops: functions of the core.queue.worker.Worker.
 WORKER_BEATS = ["casts.workers.beat"]
+
+# What /metrics reads from the database at each look: functions that return core.telemetry.metrics.Sample.
+METRICS = [
+    "casts.metrics.open_casts",
+    "casts.metrics.queues",
+    "casts.metrics.workers",
+    "casts.metrics.attention",
+    "github_integration.metrics.quota",
+]
+
+# What /readyz looks at, by name and in this order: functions that say what is wrong. The storage is looked at besides.
+READINESS = {
+    "database": "core.telemetry.health.database",
+    "migrations": "core.telemetry.health.migrations",
+    "worker": "casts.workers.missing",
+    "listener": "core.telemetry.health.listener",
+}
 
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
 # core.admin.attention.Section for a user, or None if this one may not see it.
@@ -383,6 +403,7 @@ TEMPLATES = [
         },
     }
 ]
+RELEASE = __version__
 ROOT_URLCONF = "spellplatform.urls"
 ASGI_APPLICATION = "spellplatform.asgi.application"
 LANGUAGE_CODE = "en"

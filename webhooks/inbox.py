@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
+from webhooks import metrics
 from webhooks.handlers import HANDLERS, BadValue, is_kept, misfit, repository_of, run_of
 from webhooks.models import Delivery
 
@@ -96,14 +98,14 @@ def receive_delivery(*, guid: str, event: str, body: bytes, swept: bool = False)
         with transaction.atomic():
             return store(row, HANDLERS[event](payload))
     except AlreadyHere:
-        return repeated(row.guid, payload)
+        return repeated(row.guid, event, payload)
     except Exception as exc:  # all of that was rolled back: it is stored alone
         outcome, error = failed(row, exc)
     try:
         with transaction.atomic():
             return store(row, outcome, error)
     except AlreadyHere:
-        return repeated(row.guid, payload)
+        return repeated(row.guid, event, payload)
 
 
 def failed(row: Delivery, exc: Exception) -> tuple[Delivery.Outcome, str]:
@@ -144,10 +146,11 @@ def store(row: Delivery, outcome: str, error: str = "") -> bool:
         ADD_DELIVERY.run(row)
     except IntegrityError as exc:  # the GUID is its only constraint
         raise AlreadyHere from exc
+    transaction.on_commit(partial(metrics.stored, row))
     return True
 
 
-def repeated(guid: str, payload: dict[str, Any]) -> bool:
+def repeated(guid: str, event: str, payload: dict[str, Any]) -> bool:
     """Count a repetition. Raise Altered if it is none.
 
     What the sweep recovers is written anew, so what is compared is what the bodies say.
@@ -156,7 +159,9 @@ def repeated(guid: str, payload: dict[str, Any]) -> bool:
     before = found.values_list("body", flat=True).first()
     if before is not None and json.loads(before) != payload:
         found.update(altered=F("altered") + 1)
+        metrics.DELIVERIES.labels(event, "altered").inc()
         raise Altered(guid)
+    metrics.DELIVERIES.labels(event, "repeated").inc()
     found.update(repeats=F("repeats") + 1)
     return False
 

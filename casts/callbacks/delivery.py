@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.principals import of_key
 from casts.access import Reach, may_read, named_by
 from casts.callbacks import endpoints, outbox, schedule, signing
+from casts.metrics import CALLBACK_SECONDS, CALLBACKS
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint, CallbackType, Cast
 from casts.representation import cast_out, receipt
 from core import safe_http
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 State = Callback.State
 GONE = 410
+RESULTS = {State.PENDING: "again"}  # what metrics call a state
 EXCERPT_CHARS, ERROR_CHARS = 1000, 500
 USER_AGENT = "Spell-Platform-Callbacks/1"
 TEST_NOTE = "A test: no cast has ended, and nothing happened to the account."
@@ -182,6 +184,8 @@ def record(callback: Callback, attempt: CallbackAttempt, outcome: Outcome) -> dt
         attempt.save()
         if outcome.status == GONE and callback.endpoint is not None:
             endpoints.disable(callback.endpoint, why=endpoints.ANSWERED_GONE)
+    CALLBACKS.labels(RESULTS.get(state, str(state))).inc()
+    CALLBACK_SECONDS.observe(attempt.duration_ms / 1000)
     facts = {"callback": callback.id, "type": callback.type, "state": state, "status": outcome.status}
     facts |= {"cast_id": str(callback.cast_id)} if callback.cast_id else {"account": callback.account_id}
     if state in (State.FAILED, State.DISABLED):

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from casts.execution import artifacts, finish
 from casts.lifecycle import moves, slots
+from casts.metrics import DISPATCHES
 from casts.models import Cast, CastStatus
 from casts.runtime import (
     AccessLost,
@@ -120,19 +121,24 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         return timezone.now() + SLOT_LOOK
     if intended is moves.Intent.LOST:
         return timezone.now() + RETRY_SOON
+    runtime = cast.spell.runtime
     try:
         run = runtime_of(cast).start(cast, before=before)
     except DispatchRefused as exc:
+        DISPATCHES.labels(runtime, "refused").inc()
         end_failed(cast, "dispatch_refused", str(exc), message=words_of(cast).refused.format(why=exc))
         return None
     except NotNow:
+        DISPATCHES.labels(runtime, "not_now").inc()
         moves.take_back_intent(cast, tried=False)
         raise
     except OutcomeUnknown as exc:
+        DISPATCHES.labels(runtime, "unknown").inc()
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
         moves.lose_answer(cast)
         moves.wait_for(cast, reason="confirming_dispatch", message=words_of(cast).answer_lost)
         return timezone.now()
+    DISPATCHES.labels(runtime, "started" if run else "taken").inc()
     moves.dispatched(cast, run)
     cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)

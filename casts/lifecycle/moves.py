@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 
 from accounts import budget
 from accounts.models import Account, ApiKey
-from casts import pricing
+from casts import metrics, pricing
 from casts.lifecycle import events, folding, slots
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
@@ -155,6 +155,7 @@ def accept(cast: Cast) -> None:
         spell_key=cast.spell.key,
     )
     transaction.on_commit(wakeups.work_is_due)
+    transaction.on_commit(metrics.ACCEPTED.labels(cast.spell.key, cast.spell.runtime).inc)
 
 
 def mark_metadata(cast: Cast) -> None:
@@ -214,7 +215,7 @@ def dispatched(cast: Cast, run: Run | None) -> None:
         if run is None:
             _tell_run_known(cast.run_scope, None, cast.run_tag)
         # A run that the answer names is the cast's, whatever a title said before.
-        elif not bind_run(cast.pk, cast.run_scope, run.key, run.url):
+        elif not _bind(cast, cast.run_scope, run.key, run.url):
             _correct_run(cast.pk, run)
         _move(
             cast.mine().filter(status=CastStatus.QUEUED, progress__lt=10),
@@ -277,6 +278,13 @@ def bind_run(cast_id: uuid.UUID, scope: str, key: str, url: str, *, guessed: boo
     if bound:
         _tell_run_known(scope, key)
     return bool(bound)
+
+
+def _bind(cast: Cast, scope: str, key: str, url: str, *, guessed: bool = False) -> bool:
+    bound = bind_run(cast.pk, scope, key, url, guessed=guessed)
+    if bound:
+        once_committed(metrics.run_known, cast)
+    return bound
 
 
 def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
@@ -342,7 +350,7 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
         return None
     waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tags[0]).first()
     if waiting is not None and runtime_of(as_accepted(waiting)).may_own(waiting, seen):
-        bind_run(waiting.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
+        _bind(waiting, seen.run_scope, seen.run_key, seen.url, guessed=True)
     # Read again in any case: two messages about a new run may come together, and the other may have bound it.
     return known.first()
 
@@ -350,7 +358,7 @@ def find_cast(seen: Observation) -> uuid.UUID | None:
 def take_run(cast: Cast, seen: Observation) -> bool:
     """Bind the run that the runtime has found for this cast, by its title or because it can be no other's."""
     if (owner := find_cast(seen)) is None and not RUN_TAG.search(seen.title):
-        bind_run(cast.pk, seen.run_scope, seen.run_key, seen.url, guessed=True)
+        _bind(cast, seen.run_scope, seen.run_key, seen.url, guessed=True)
         owner = find_cast(seen)
     return owner == cast.pk
 
@@ -417,9 +425,11 @@ def observe_run(seen: Observation) -> Observed:
         cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
         if cast is None and (cast_id := find_cast(seen)) is not None:
             cast = LOCKED.first(id=cast_id)
-        if cast is None:
-            return Observed.NO_CAST
-        return Observed.CHANGED if _fold(cast, seen) else Observed.NOTHING_NEW
+        outcome = Observed.NO_CAST
+        if cast is not None:
+            outcome = Observed.CHANGED if _fold(cast, seen) else Observed.NOTHING_NEW
+    metrics.FOLDS.labels(outcome.value.replace(" ", "_")).inc()
+    return outcome
 
 
 def _fold(cast: Cast, seen: Observation) -> bool:
@@ -681,6 +691,7 @@ def _end(
     once_committed(_offer_slot, ended)
     facts = {"cast_id": str(ended.pk), "status": status, "reason": reason}
     once_committed(logger.info, "cast ended", extra=facts)
+    once_committed(metrics.ended, ended)
     return True
 
 

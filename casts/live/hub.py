@@ -29,6 +29,7 @@ from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, News, frames_
 from casts.live.grants import Grant, Refused
 from casts.live.lists import Lists
 from casts.live.window import Window
+from casts.metrics import FANOUT_SECONDS, STREAMS
 from casts.models import CastEvent
 from core.queue import wakeups
 
@@ -53,6 +54,7 @@ class Subscriber:
         "ends_at",
         "frames",
         "grant",
+        "kind",
         "refused",
         "topic",
         "write",
@@ -66,6 +68,7 @@ class Subscriber:
         self.after = 0  # the number of the last event that it was sent
         self.frames: Sequence[Frame | News] = ()  # no list of its own while it waits
         self.closed = False
+        self.kind = ""  # what it is counted as while it is open
         self.refused: Refused | None = None  # why it was closed; None: so that it reconnects
         # Puts bytes on the wire, for a stream that waits; returns what is still to be done if the client does not read.
         self.write: Callable[[bytes], asyncio.Task[None] | None] | None = None
@@ -158,14 +161,14 @@ class Hub:
     def subscribe(self, cast_id: uuid.UUID) -> Iterator[Subscriber]:
         """Receive a cast's frames. Subscribe first and read the table second, so that no event is missed in between."""
         subscriber = Subscriber()
-        self.add(cast_id, subscriber)
+        self.add(cast_id, subscriber, kind="wait")
         try:
             yield subscriber
         finally:
             self.remove(subscriber)
 
-    def add(self, cast_id: uuid.UUID, subscriber: Subscriber) -> None:
-        self._begin(subscriber)
+    def add(self, cast_id: uuid.UUID, subscriber: Subscriber, *, kind: str = "cast") -> None:
+        self._begin(subscriber, kind)
         if (topic := self.topics.get(cast_id)) is None:
             topic = self.topics[cast_id] = Topic()
             self._arrived.append(cast_id)
@@ -176,13 +179,15 @@ class Hub:
 
     def add_to_list(self, account_id: int, subscriber: Subscriber) -> None:
         """Have a subscriber be told what becomes of all casts of an account, and first how the newest are."""
-        self._begin(subscriber)
+        self._begin(subscriber, "list")
         self.lists.add(account_id, subscriber)
         if self._listener is not None:
             self._look_at = 0.0
             self._listener.interrupt()
 
-    def _begin(self, subscriber: Subscriber) -> None:
+    def _begin(self, subscriber: Subscriber, kind: str) -> None:
+        subscriber.kind = kind
+        STREAMS.labels(kind).inc()
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="cast-news", daemon=True)
             self._thread.start()
@@ -193,6 +198,9 @@ class Hub:
     def remove(self, subscriber: Subscriber) -> None:
         holding.release(subscriber)
         subscriber.left()
+        if subscriber.kind:
+            STREAMS.labels(subscriber.kind).dec()
+            subscriber.kind = ""
         cast_id, subscriber.topic = subscriber.topic, None  # None before: it was removed already
         if isinstance(cast_id, int):
             self.lists.remove(cast_id, subscriber)
@@ -272,6 +280,7 @@ class Hub:
     def _hand_over(self, events: QuerySet[CastEvent]) -> None:
         """Render events, once for all of their streams, and give them to the event loop."""
         found: dict[uuid.UUID, list[Frame]] = {}
+        oldest = math.inf  # time.time(); when the first of them happened
 
         def wanted(event: CastEvent) -> bool:
             topic = self.topics.get(event.cast_id)
@@ -279,8 +288,9 @@ class Hub:
 
         for event, rendered in frames_of(events.order_by("cast_id", "seq"), wanted):
             found.setdefault(event.cast_id, []).append(rendered)
+            oldest = min(oldest, event.at.timestamp())
         if found:
-            self.loop.call_soon_threadsafe(self._hand_out, found)
+            self.loop.call_soon_threadsafe(self._hand_out, found, oldest)
 
     def _tell_watched(self) -> None:
         """Note which casts are followed here, so that they are looked at more often: new ones now, all each minute."""
@@ -306,12 +316,13 @@ class Hub:
         for subscriber, refused in ends:
             subscriber.close(refused)
 
-    def _hand_out(self, found: dict[uuid.UUID, list[Frame]]) -> None:
+    def _hand_out(self, found: dict[uuid.UUID, list[Frame]], oldest: float) -> None:
         for cast_id, frames in found.items():
             if (topic := self.topics.get(cast_id)) is not None:
                 topic.seq = max(topic.seq, frames[-1].seq)
                 for subscriber in topic.subscribers:
                     subscriber.deliver(frames)
+        FANOUT_SECONDS.observe(max(0.0, time.time() - oldest))
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -1,5 +1,7 @@
 """The access log: a line for each request, whoever answered it; for a stream one when it opens and one at its end.
 
+Requests are counted here, too.
+
 In it is nothing that a stranger wrote but an address and a request's number, both of a checked form: no path, no query,
 no header. A route has a name of ours, and a key its public prefix.
 """
@@ -16,15 +18,17 @@ from django.conf import settings
 from core import access
 from core.api.address import client_address
 from core.asgi import App, Receive, Scope, Send
+from core.metrics import REQUEST_SECONDS, REQUESTS
 
 logger = logging.getLogger("access")
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-STATIC = "/static/"  # styles and scripts that were sent are not worth a line
+# What is not worth a line when it went well: styles and scripts, and what watches the service.
+QUIET = ("/static/", "/livez", "/readyz", "/metrics")
 
 
 def access_log(app: App) -> App:
-    """Log every request that `app` is asked, if ACCESS_LOG is on."""
+    """Count every request that `app` is asked, and log it if ACCESS_LOG is on."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         began, facts, size, status, streaming = time.perf_counter(), access.begin(), 0, None, False
@@ -34,7 +38,7 @@ def access_log(app: App) -> App:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 streaming = any(name == b"content-type" and b"event-stream" in value for name, value in fields(message))
-                if streaming:
+                if streaming and settings.ACCESS_LOG:
                     write("stream opened")
             else:
                 size += len(message.get("body", b""))
@@ -48,10 +52,20 @@ def access_log(app: App) -> App:
         try:
             await app(scope, receive, counted)
         finally:
-            if streaming or not (status == 200 and scope["path"].startswith(STATIC)):
+            count(scope, facts, status, None if streaming else time.perf_counter() - began)
+            if settings.ACCESS_LOG and (streaming or not (status == 200 and scope["path"].startswith(QUIET))):
                 write("stream ended" if streaming else "request")
 
-    return layer if settings.ACCESS_LOG else app
+    return layer
+
+
+def count(scope: Scope, facts: Mapping[str, Any], status: int | None, seconds: float | None) -> None:
+    """Count a request by its route, which has a name of ours; a path that leads nowhere has none."""
+    route = facts.get("route") or ("static" if scope["path"].startswith("/static/") else "none")
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    REQUESTS.labels(route, method, str(status or "none")).inc()
+    if seconds is not None:
+        REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def fields(message: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:

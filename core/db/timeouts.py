@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from django.db import connections
+from django.db import connection, connections
 from django.db.backends.signals import connection_created
 
 
@@ -17,8 +17,7 @@ def bound_statements(seconds: float) -> None:
 
     def bound(connection: Any, **kwargs: Any) -> None:
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
+            bound_one(connection, seconds)
 
     for opened in connections.all(initialized_only=True):
         if opened.vendor == "postgresql":
@@ -31,3 +30,14 @@ def bound_statements(seconds: float) -> None:
 def took_too_long(error: BaseException) -> bool:
     """Return whether the database ended a statement because of its time."""
     return isinstance(error.__cause__, psycopg.errors.QueryCanceled)
+
+
+def bound_this_thread(seconds: float) -> None:
+    """Have Postgres end statements that this thread's connection is asked from now on if they take longer."""
+    if connection.vendor == "postgresql":
+        bound_one(connection, seconds)
+
+
+def bound_one(of: Any, seconds: float) -> None:
+    with of.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])

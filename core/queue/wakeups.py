@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 NEWS, DUE = "cast_news", "due_work"
 SQLITE_LOOK_SECONDS = 0.01
 RECONNECT_SECONDS = 1.0
+heard: dict[str, float] = {}  # time.monotonic(), by channel; when this process last heard on it, be it nothing
 FLUSH_SECONDS = 1.0  # at most, for the last wake-ups when a process ends
 
 
@@ -151,6 +152,7 @@ class PostgresListener:
             if not (came := self._arrived(self.connection)):
                 self._sleep(self.connection, timeout)
                 came = self._arrived(self.connection)
+            heard[self.channel] = time.monotonic()
             return came
         except psycopg.Error:
             logger.warning("listener lost its connection", extra={"channel": self.channel})
@@ -175,6 +177,7 @@ class PostgresListener:
             self.rope.send(b"!")
 
     def _connect(self) -> psycopg.Connection:
+        heard.setdefault(self.channel, time.monotonic())  # it has begun to try
         opened = own_connection()
         opened.execute(f"LISTEN {self.channel}")
         return opened
@@ -187,6 +190,7 @@ class PostgresListener:
 
     def close(self) -> None:
         self._disconnect()
+        heard.pop(self.channel, None)
         self.bell.close()
         self.rope.close()
 
@@ -194,7 +198,8 @@ class PostgresListener:
 class SqliteListener:
     """Watches the file's version number, which any commit of another connection changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
         self.connection = sqlite3.connect(str(connections["default"].settings_dict["NAME"]), timeout=5, uri=True)
         self.version = self._version()
         self.interrupted = threading.Event()
@@ -206,6 +211,7 @@ class SqliteListener:
         end = time.monotonic() + timeout
         while True:
             version = self._version()
+            heard[self.channel] = time.monotonic()
             if version != self.version:
                 self.version = version
                 return None
@@ -219,8 +225,9 @@ class SqliteListener:
         self.interrupted.set()
 
     def close(self) -> None:
+        heard.pop(self.channel, None)
         self.connection.close()
 
 
 def listener(channel: str) -> Listener:
-    return PostgresListener(channel) if connection.vendor == "postgresql" else SqliteListener()
+    return PostgresListener(channel) if connection.vendor == "postgresql" else SqliteListener(channel)

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from core.db.threads import database_kept
+from core.metrics import STEP_SECONDS, STEPS
 from core.queue import poison, wakeups
 from core.queue.due import ALONE_FROM, GIVE_UP_AFTER, DueQuerySet, DueRow
 
@@ -183,14 +184,30 @@ class Worker:
     def step_on(self, kind: Work, row: DueRow) -> None:
         """Step a row as long as it is due again at once, perhaps because it was woken meanwhile; then give it back."""
         for _ in range(STEPS_AT_ONCE - 1):
-            again = kind.step(row)
+            again = measured(kind, row)
             if self.stopping.is_set():
                 row.give_back(again)
                 return
             if (kept := row.rest(again, lease=self.lease)) is None:
                 return
             row = kept
-        row.give_back(kind.step(row))
+        row.give_back(measured(kind, row))
+
+
+def measured(kind: Work, row: DueRow) -> dt.datetime | None:
+    began, result, queue = time.perf_counter(), "failed", queue_name(path_of(kind))
+    try:
+        again = kind.step(row)
+        result = "ok"
+        return again
+    finally:
+        STEPS.labels(queue, result).inc()
+        STEP_SECONDS.labels(queue).observe(time.perf_counter() - began)
+
+
+def queue_name(path: str) -> str:
+    """Return a queue's name: casts.callbacks.delivery.CallbackWork is casts.CallbackWork."""
+    return f"{path.partition('.')[0]}.{path.rpartition('.')[2]}"
 
 
 def lane_of(kind: Work) -> str:
@@ -216,7 +233,7 @@ def step_once(kind: Work, row: DueRow) -> None:
     """Step a claimed row once, or give it up if it has failed too often; for a process that has nothing else to do."""
     try:
         if row.failed_steps < GIVE_UP_AFTER:
-            row.give_back(kind.step(row))
+            row.give_back(measured(kind, row))
         else:
             logger.error("row given up", extra={"kind": type(row).__name__, "id": str(row.pk), "failure": row.failure})
             row.give_back(kind.give_up(row))

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from core import rationing
+from core.metrics import RATIONING
 from core.rationing import MINUTE, Allowance, RateLimited, Standing, refused
 from core.rationing.stores import store
 
@@ -69,10 +70,12 @@ def spend_from_block(allowance: Allowance, subject: object, quota: int) -> Stand
             return None
         if block.left:
             block.left -= 1
+            RATIONING.labels(allowance.name, "allowed").inc()
             return standing_of(allowance, block)
         if not block.empty:
             return None
         standing = standing_of(allowance, block)
+    RATIONING.labels(allowance.name, "refused").inc()
     raise RateLimited(f"{allowance.whose} may make {quota:,} requests a minute, and has made them.", standing)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from core import rationing
+from core.metrics import RATIONING
 from core.rationing import Failed, Penalty, RateLimited, Standing, refused
 from core.rationing.stores import store
 
@@ -67,6 +68,7 @@ def forget(penalty: Penalty, subject: object) -> None:
 
 
 def refusal(penalty: Penalty, until: float, free: int) -> RateLimited:
+    RATIONING.labels(penalty.name, "refused").inc()
     standing = Standing(penalty.name, free, 0, penalty.forgotten, until)
     return RateLimited(f"There were too many {penalty.what} from your address.", standing)
 

@@ -122,10 +122,14 @@ def test_styles_that_were_sent_leave_none(lines):
     run(scene())
 
 
-def test_it_can_be_switched_off(settings):
+def test_it_can_be_switched_off(lines, settings):
     settings.ACCESS_LOG = False
 
     async def app(scope, receive, send):
-        pass
+        await send({"type": "http.response.start", "status": 404, "headers": []})
 
-    assert access_log.access_log(app) is app
+    async def idle(*message):
+        return {}
+
+    run(access_log.access_log(app)({"method": "GET", "path": "/", "headers": []}, idle, idle))
+    assert lines() == []

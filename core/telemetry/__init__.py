@@ -1,0 +1,1 @@
+"""How the service is watched: metrics and health, whichever process is asked."""
