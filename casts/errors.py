@@ -115,3 +115,9 @@ class TooManyStreams(SpellError):
     """As many streams and waiting requests are open as may be."""
 
     code, status, title = "TOO_MANY_STREAMS", 429, "Too many open streams"
+
+
+class StorageUnavailable(SpellError):
+    """Artifacts can't be read just now."""
+
+    code, status, title = "UNAVAILABLE", 503, "Service Unavailable"

@@ -7,7 +7,7 @@ class SpellPlatformConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from spellplatform import alarm_checks, billing_checks, checks  # noqa: F401 - registering is their effect
+        from spellplatform import alarm_checks, billing_checks, checks, storage_checks  # noqa: F401 - registering is their effect
 
 
 class ConsoleConfig(apps.AdminConfig):

@@ -22,6 +22,7 @@ from spellplatform.env import (
     umask_of,
     workflow_file,
 )
+from spellplatform.storage import storage_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -123,6 +124,7 @@ SPELL_RUNTIMES = {
 WORK = [
     "casts.execution.steps.CastWork",
     "casts.execution.artifacts.ArtifactWork",
+    "casts.execution.files.FileWork",
     "webhooks.inbox.DeliveryWork",
     "webhooks.sweep.SweepWork",
     "casts.callbacks.delivery.CallbackWork",
@@ -447,14 +449,14 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()  # a fresh clone serves its pages without collectstatic
 STORAGES = {
-    "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {
-            **{"location": ARTIFACT_ROOT, "base_url": None},
-            # Django sets modes of its own, which let everybody read.
-            **{"file_permissions_mode": 0o666 & ~UMASK, "directory_permissions_mode": 0o777 & ~UMASK},
-        },
-    },
+    "default": storage_of(
+        env.str("STORAGE_URL", default="").strip(),
+        ARTIFACT_ROOT,
+        umask=UMASK,
+        key=env.str("AWS_ACCESS_KEY_ID", default="").strip(),
+        secret=env.str("AWS_SECRET_ACCESS_KEY", default="").strip(),
+        token=env.str("AWS_SESSION_TOKEN", default="").strip(),
+    ),
     # No secrets: a proxy may serve them.
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",

@@ -16,6 +16,7 @@ from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from casts.access import readable_cast
+from casts.api.downloads import reading
 from casts.errors import ArtifactExpired, ArtifactNotFound, ArtifactNotReady
 from casts.execution import unzip
 from casts.models import Artifact, Cast
@@ -129,7 +130,7 @@ def bundle_of(cast: Cast, found: list[Artifact]) -> Bundle:
 
 def part_of(artifact: Artifact, names: Names, left: int) -> Part:
     """Return how an artifact is in the zip: a zip that is read as a folder of its files, anything else as it is."""
-    with closing(artifact.file.open("rb")) as file:
+    with reading(), closing(artifact.file.open("rb")) as file:
         try:
             entries = entries_of(file, left)
         except unzip.BadZip:

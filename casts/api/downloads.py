@@ -1,16 +1,18 @@
-"""Our copies of artifacts, sent as they were stored."""
+"""Our copies of artifacts, as they were stored: sent by us, or by the storage itself, at an address that we sign."""
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
 from casts.access import readable_cast
-from casts.errors import ArtifactExpired, ArtifactNotFound, ArtifactNotReady
+from casts.errors import ArtifactExpired, ArtifactNotFound, ArtifactNotReady, StorageUnavailable
 from casts.models import Artifact
 from casts.runtime import words_of
 from core.api.cors import open_to_pages
@@ -19,7 +21,9 @@ from core.api.problems import of_error, problem
 from core.db.threads import in_thread
 from core.errors import SpellError
 from core.names import safe_name
+from core.storage import StorageAway, signed_url
 
+logger = logging.getLogger(__name__)
 FILE_CHUNK = 256 * 1024  # bytes
 
 
@@ -29,29 +33,33 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
     if request.method not in ("GET", "HEAD"):
         return problem(405, "METHOD_NOT_ALLOWED", "Read artifacts with GET.", headers={"Allow": "GET, HEAD"})
     try:
-        found, file = await in_thread(request, opened_artifact, request, cast_id, name)
+        found = await in_thread(request, stored_artifact, request, cast_id, name)
+        etag = f'"{found.sha256}"'
+        if is_current(request.headers.get("If-None-Match", ""), etag):
+            return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
+        if request.method == "HEAD":  # or the whole file would be read only to be dropped
+            return with_facts(HttpResponse(content_type="application/octet-stream"), found)
+        sent = await in_thread(request, address_or_file, found)
     except SpellError as exc:
         return of_error(exc)
-    digest, etag = bytes.fromhex(found.sha256), f'"{found.sha256}"'
-    response: HttpResponseBase
-    if is_current(request.headers.get("If-None-Match", ""), etag):
-        file.close()
-        return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-    if request.method == "HEAD":  # or the whole file would be read only to be dropped
-        file.close()
-        response = HttpResponse(content_type="application/octet-stream")
-    else:
-        response = StreamingHttpResponse(file_chunks(request, file), content_type="application/octet-stream")
+    if isinstance(sent, str):
+        return HttpResponse(status=302, headers={"Location": sent, "Cache-Control": "no-store"})
+    chunks = file_chunks(request, sent)
+    return with_facts(StreamingHttpResponse(chunks, content_type="application/octet-stream"), found)
+
+
+def with_facts(response: HttpResponseBase, found: Artifact) -> HttpResponseBase:
+    digest = bytes.fromhex(found.sha256)
     response["Content-Length"] = str(found.size_bytes)
     response["Content-Disposition"] = content_disposition_header(True, safe_name(found.file_name)) or "attachment"
     response["Repr-Digest"] = f"sha-256=:{b64encode(digest).decode()}:"  # RFC 9530
-    response["ETag"] = etag
+    response["ETag"] = f'"{found.sha256}"'
     response["Cache-Control"] = "private, no-cache"
     return response
 
 
-def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Artifact, File[bytes]]:
-    """Return a stored artifact and its open file; raise ArtifactNotFound, ArtifactExpired or ArtifactNotReady."""
+def stored_artifact(request: HttpRequest, cast_id: str, name: str) -> Artifact:
+    """Return a stored artifact; raise ArtifactNotFound, ArtifactExpired or ArtifactNotReady."""
     cast = readable_cast(request, cast_id).whole()
     found = cast.artifacts.filter(name=name).first()
     match found:
@@ -66,7 +74,24 @@ def opened_artifact(request: HttpRequest, cast_id: str, name: str) -> tuple[Arti
             raise ArtifactExpired(f"Artifact {name!r} could not be copied{why}")
         case Artifact(state=Artifact.State.PENDING):
             raise ArtifactNotReady(words_of(cast).artifact_pending.format(name=name), headers={"Retry-After": "5"})
-    return found, found.file.open("rb")
+    return found
+
+
+def address_or_file(found: Artifact) -> str | File[bytes]:
+    """Return the storage's own address of a stored artifact, or its open file. Raise StorageUnavailable."""
+    assert found.file.name is not None
+    with reading():
+        return signed_url(found.file.name, save_as=safe_name(found.file_name)) or found.file.open("rb")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    try:
+        yield
+    except StorageAway as exc:
+        logger.error("storage unavailable", exc_info=exc)
+        why = "The service can't reach its storage of artifacts at the moment. Try again."
+        raise StorageUnavailable(why, headers={"Retry-After": "5"}) from exc
 
 
 async def file_chunks(request: HttpRequest, file: File[bytes]) -> AsyncIterator[bytes]:

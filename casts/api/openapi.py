@@ -109,7 +109,11 @@ def add_live_paths(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             "description": "Our copy of one artifact, byte for byte.",
             "parameters": [CAST_ID, name, TOKEN, known],
             "security": security,
-            "responses": {"200": file, "304": _text("The copy that you have is current")},
+            "responses": {
+                "200": file,
+                "302": _text("It is to be had for a few minutes at Location, in the storage, without a key"),
+                "304": _text("The copy that you have is current"),
+            },
         }
     }
     result["paths"] |= openapi_results.paths(cast_id=CAST_ID, token=TOKEN, security=security)

@@ -10,7 +10,7 @@ from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
-from casts.api.downloads import opened_artifact
+from casts.api.downloads import reading, stored_artifact
 from casts.errors import NoPreview
 from casts.execution.contents import PDF, Kind, NotShown, preview
 from casts.models import Artifact
@@ -68,9 +68,15 @@ async def artifact_preview(request: HttpRequest, cast_id: str, name: str) -> Htt
 def opened(
     request: HttpRequest, cast_id: str, name: str, member: str
 ) -> tuple[Artifact, File[bytes], tuple[Kind, int | None, Chunks]]:
-    found, file = opened_artifact(request, cast_id, name)
+    found = stored_artifact(request, cast_id, name)
+    with reading():
+        file = found.file.open("rb")
+        return found, file, shown_of(file, name, member)
+
+
+def shown_of(file: File[bytes], name: str, member: str) -> tuple[Kind, int | None, Chunks]:
     try:
-        return found, file, preview(file, member)
+        return preview(file, member)
     except NotShown as exc:
         file.close()
         of = f"{member[:100]!r} in artifact {name!r}" if member else f"artifact {name!r}"

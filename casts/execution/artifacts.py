@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.core.files import File
@@ -19,9 +19,10 @@ from django.utils import timezone
 
 from casts.execution import contents
 from casts.lifecycle import moves
-from casts.models import Artifact, ArtifactContents, Cast
+from casts.models import Artifact, ArtifactContents, Cast, LooseFile
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from casts.versions import as_accepted
+from core import storage
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
@@ -35,7 +36,9 @@ RETRY_SECONDS = (5, 30, 120, 600, 3600)
 
 
 class ArtifactWork:
-    """Copies artifacts that their cast's end did not wait for, and deletes copies whose retention is over."""
+    """Copies artifacts that their cast's end did not wait for, and gives up copies whose retention is over."""
+
+    thread_share = 0.5  # of the worker's threads at most: a storage may be slow, casts must go on
 
     def rows(self) -> DueQuerySet:
         return Artifact.due_rows()
@@ -83,6 +86,8 @@ def copy_pending(cast: Cast) -> bool:
             copy(artifact)
         except NotNow as exc:  # raised at the end: the other artifacts are copied first
             trouble = exc
+            if isinstance(exc.__cause__, storage.StorageAway):  # which they would only find as well
+                break
     if trouble is not None:
         raise trouble
     return not cast.artifacts.filter(state=State.PENDING).exists()
@@ -117,6 +122,8 @@ def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.
 
 def copy(artifact: Artifact) -> None:
     """Copy one pending artifact into our storage, or mark it failed if it can never be copied. Raise NotNow."""
+    with storing(artifact):
+        storage.expect()  # before it is downloaded for nothing
     try:
         download = runtime_of(artifact.cast).download(artifact)
     except ArtifactGone:
@@ -141,22 +148,24 @@ def copy(artifact: Artifact) -> None:
         spool.seek(0)
         stored = store(artifact, File(spool))
     now = timezone.now()
-    kept = Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
-        state=State.STORED,
-        file=stored,
-        file_name=f"{artifact.name}.zip" if zipped else artifact.name,
-        size_bytes=size,
-        sha256=digest.hexdigest(),
-        stored_at=now,
-        expires_at=(expires_at := now + dt.timedelta(days=artifact.cast.spell.artifact_retention_days)),
-        due_at=expires_at,
-        error="",
-    )
-    if kept:
-        ArtifactContents.objects.update_or_create(artifact=artifact, defaults=inside)
-        delete_orphans(artifact, stored)
-    else:  # somebody else's copy was first
-        default_storage.delete(stored)
+    with transaction.atomic():
+        if not LooseFile.take(stored):
+            raise NotNow(f"artifact {artifact.name} took too long to store")
+        kept = Artifact.objects.filter(pk=artifact.pk, state=State.PENDING).update(
+            state=State.STORED,
+            file=stored,
+            file_name=f"{artifact.name}.zip" if zipped else artifact.name,
+            size_bytes=size,
+            sha256=digest.hexdigest(),
+            stored_at=now,
+            expires_at=(expires_at := now + dt.timedelta(days=artifact.cast.spell.artifact_retention_days)),
+            due_at=expires_at,
+            error="",
+        )
+        if kept:
+            ArtifactContents.objects.update_or_create(artifact=artifact, defaults=inside)
+        else:  # somebody else's copy was first
+            LooseFile.drop([stored])
 
 
 @contextmanager
@@ -169,22 +178,16 @@ def storing(artifact: Artifact) -> Iterator[None]:
 
 def store(artifact: Artifact, content: File[bytes]) -> str:
     # A name of its own for each try: a worker that comes too late does not overwrite the copy that counts.
-    name = f"{artifact.cast_id}/{artifact.pk}-{secrets.token_hex(4)}"
+    name = f"{artifact.cast_id}/{artifact.pk}-{secrets.token_hex(8)}"
+    LooseFile.announce(name)
     with storing(artifact):
         try:
-            return default_storage.save(name, content)
-        except BaseException:  # a try that fails leaves nothing there
-            default_storage.delete(name)
+            saved = default_storage.save(name, content)
+            assert saved == name, "a name that was taken"
+            return saved
+        except BaseException:  # what a try that fails has left there is deleted
+            LooseFile.drop([name])
             raise
-
-
-def delete_orphans(artifact: Artifact, stored: str) -> None:
-    """Delete what workers that died left of this artifact; one that is still copying finds that it is too late."""
-    folder = str(artifact.cast_id)
-    with suppress(OSError):  # the worst that happens is that some bytes too many are kept
-        for name in default_storage.listdir(folder)[1]:
-            if name.startswith(f"{artifact.pk}-") and f"{folder}/{name}" != stored:
-                default_storage.delete(f"{folder}/{name}")
 
 
 def fail(artifact: Artifact, why: str) -> None:
@@ -200,7 +203,7 @@ def expire(artifact: Artifact) -> None:
     # The row stays, for downloads to answer 410. It goes first: no row may name a file that is gone.
     name = artifact.file.name
     with transaction.atomic():
-        Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")
+        expired = Artifact.objects.filter(pk=artifact.pk, state=State.STORED).update(state=State.EXPIRED, file="")
         ArtifactContents.objects.filter(artifact=artifact).delete()
-    if name:
-        default_storage.delete(name)
+        if expired and name:
+            LooseFile.drop([name])

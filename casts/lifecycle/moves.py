@@ -15,7 +15,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest
@@ -26,7 +25,7 @@ from accounts import budget
 from accounts.models import Account, ApiKey
 from casts import metrics, pricing
 from casts.lifecycle import events, folding, slots
-from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, MetadataMark, Spell, mark_of
+from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, LooseFile, MetadataMark, Spell, mark_of
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from casts.versions import as_accepted, each_as_accepted
 from core.db.commits import once_committed
@@ -319,8 +318,7 @@ def _correct_run(cast_id: uuid.UUID, named: Run) -> None:
     except IntegrityError:
         logger.error("run belongs to another cast", extra=extra)
         return
-    for stored in Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True):
-        once_committed(default_storage.delete, stored)
+    LooseFile.drop(Artifact.objects.filter(cast=cast_id).exclude(file="").values_list("file", flat=True))
     Artifact.objects.filter(cast=cast_id).delete()
     _move(
         Cast.objects.filter(pk=cast_id),

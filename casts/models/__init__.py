@@ -1,7 +1,7 @@
 """What is cast: spells, casts, their events, their artifacts and their callbacks."""
 
 from casts.models.alarm import Alarm, AlarmMessage
-from casts.models.artifact import Artifact, ArtifactContents
+from casts.models.artifact import Artifact, ArtifactContents, LooseFile
 from casts.models.callback import (
     ABOUT_ACCOUNTS,
     READS_ACCOUNTS,
@@ -59,6 +59,7 @@ __all__ = [
     "CastStatus",
     "CastTally",
     "IdempotencyRecord",
+    "LooseFile",
     "MetadataMark",
     "PriceKind",
     "Priced",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
+from collections.abc import Iterable
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from casts.models.cast import Cast
 from core.db.documents import DocumentField
 from core.queue.due import DueRow
+
+UPLOAD = dt.timedelta(hours=6)  # that writing a file may take; after it, its worker counts as dead
 
 
 class Artifact(DueRow):
@@ -59,3 +64,35 @@ class ArtifactContents(models.Model):
 
     def __str__(self) -> str:
         return str(self.artifact_id)
+
+
+class LooseFile(DueRow):
+    """A file in our storage that no artifact has yet, or any more: `casts.execution.files` deletes it when it is due.
+
+    It is noted before the file is written, and in the transaction in which an artifact gives it up. So a process that
+    is killed in between leaves nothing that nobody knows of.
+    """
+
+    name = models.CharField(max_length=300, primary_key=True)
+    doomed = models.BooleanField(default=True, db_default=True)  # it is being deleted: no artifact may have it any more
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def announce(cls, name: str) -> None:
+        """Note a file before it is written."""
+        cls.objects.create(name=name, doomed=False, due_at=timezone.now() + UPLOAD)
+
+    @classmethod
+    def take(cls, name: str) -> bool:
+        """Make a written file an artifact's own, in the transaction that says which; False if it is being deleted."""
+        return bool(cls.objects.filter(name=name, doomed=False).delete()[0])
+
+    @classmethod
+    def drop(cls, names: Iterable[str]) -> None:
+        """Have these files deleted, once the transaction in which artifacts give them up is committed."""
+        now = timezone.now()
+        rows = [LooseFile(name=name, doomed=True, due_at=now) for name in names]
+        fresh = ["doomed", "due_at"]
+        LooseFile.objects.bulk_create(rows, update_conflicts=True, update_fields=fresh, unique_fields=["name"])

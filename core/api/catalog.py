@@ -419,7 +419,8 @@ KINDS = (
         "UNAVAILABLE",
         503,
         "Service Unavailable",
-        "The service can't reach its database at the moment, or the database took too long over what was asked.",
+        "The service can't reach its database, or its storage of artifacts, at the moment; or the database took too "
+        "long over what was asked.",
         f"{AGAIN}, after `Retry-After`; with an Idempotency-Key that is safe. If it took too long, ask for less.",
     ),
     Kind(

@@ -11,12 +11,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 
 from casts.execution import results
 from casts.execution.artifacts import ArtifactWork, copy_again
-from casts.models import Artifact, ArtifactContents, Cast, CastEvent
+from casts.execution.files import FileWork
+from casts.models import Artifact, ArtifactContents, Cast, CastEvent, LooseFile
 from casts.runtime import AccessLost, ArtifactGone, NotNow, Observation, RemoteArtifact, RunGone, runtime_of
 from tests.casts.conftest import LEASE, history, ledger, step, wait
 from tests.casts.fake import FakeRuntime, jobs_of
@@ -57,6 +59,13 @@ def storage(settings, tmp_path):
 
 def files(folder: Path):
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def cleaned():
+    """Delete the files that no artifact has, as far as they are due; return how many of them are left."""
+    for row in LooseFile.due_rows().claim(limit=99, lease=LEASE):
+        row.give_back(FileWork().step(row))
+    return LooseFile.objects.count()
 
 
 @pytest.fixture
@@ -143,7 +152,7 @@ def test_a_copy_in_a_folder_without_dashes_is_still_read_and_deleted_in_time(ran
     clock.forward(days=31)
     copier(log)
     assert log.state == "expired"
-    assert files(storage) == []
+    assert (cleaned(), files(storage)) == (0, [])
 
 
 def test_a_failed_runs_artifacts_are_kept_too(ran):
@@ -329,7 +338,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing_behind(ran, storage, monke
     with monkeypatch.context() as patch:
         patch.setattr(FileSystemStorage, "_save", full)
         step(cast)
-    assert [path for path in storage.rglob("*") if path.is_file()] == []
+    assert (cleaned(), files(storage)) == (0, [])
     step(cast)
     assert cast.output == {"greeting": "Hello"}
 
@@ -348,18 +357,67 @@ def test_no_room_for_temporary_files_is_waited_for_too(ran, monkeypatch):
     assert cast.output == {"greeting": "Hello"}
 
 
-def test_what_a_killed_worker_left_is_tidied_up_and_other_artifacts_are_not(ran, storage):
+class Killed(BaseException):
+    """Its process ends at this very place."""
+
+
+@pytest.mark.parametrize("after", ["announcing it", "half of it", "storing it"])
+def test_what_a_killed_worker_left_is_deleted_and_its_artifact_copied_anew(ran, storage, clock, monkeypatch, after):
     cast = ran([remote(RESULT)], RESULT)
-    folder = storage / str(cast.pk)
-    folder.mkdir(parents=True)
-    other = folder / "00000000-0000-0000-0000-000000000000-aa"
-    other.write_bytes(b"another artifact")
-    artifact = Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
-    (folder / f"{artifact.pk}-dead").write_bytes(b"half")
+    save = FileSystemStorage._save  # type: ignore[attr-defined]
+
+    def killed(self, name, content):
+        if after == "half of it":
+            content = ContentFile(RESULT[:9])
+        if after != "announcing it":
+            save(self, name, content)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "_save", killed)
+        patch.setattr(LooseFile, "drop", lambda names: None)  # a process that was killed does no more
+        with pytest.raises(Killed):
+            step(cast)
+    assert (len(files(storage)), cleaned()) == (0 if after == "announcing it" else 1, 1)  # it may still be at work
+    Cast.due_rows().filter(pk=cast.pk).update(lease_until=None, due_at=timezone.now())
     step(cast)
-    artifact = cast.artifacts.get()
-    assert sorted(path.name for path in folder.iterdir()) == sorted([other.name, Path(artifact.file.name).name])
     assert cast.output == {"greeting": "Hello"}
+    clock.forward(hours=7)
+    assert cleaned() == 0
+    assert [path.name for path in files(storage)] == [Path(cast.artifacts.get().file.name).name]
+
+
+def test_a_worker_that_stood_still_gives_no_artifact_a_file_that_is_being_deleted(ran, storage, clock, monkeypatch):
+    cast = ran([remote(RESULT)], RESULT)
+    save = FileSystemStorage._save  # type: ignore[attr-defined]
+
+    def slow(self, name, content):
+        saved = save(self, name, content)
+        clock.forward(hours=7)
+        assert cleaned() == 0
+        return saved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "_save", slow)
+        step(cast)
+    assert (cast.artifacts.get().state, files(storage)) == ("pending", [])
+
+
+def test_a_file_that_can_not_be_deleted_is_tried_again(ran, storage, clock, monkeypatch):
+    cast = ran([remote(RESULT)], RESULT)
+    step(cast)
+    clock.forward(days=31)
+    copier(cast.artifacts.get())
+
+    def away(self, name):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "delete", away)
+        assert cleaned() == 1
+    assert cleaned() == 1  # not at once
+    clock.forward(seconds=31)
+    assert (cleaned(), files(storage)) == (0, [])
 
 
 def test_artifacts_of_an_installation_that_was_removed_are_given_up(ran, runtime, settings):
@@ -459,7 +517,7 @@ def test_two_who_copy_at_once_leave_one_copy(ran, runtime, storage):
     runtime.answers["download"] = beaten
     step(cast)
     assert cast.final
-    assert len(files(storage)) == 1
+    assert (cleaned(), len(files(storage))) == (0, 1)
     with cast.artifacts.get().file.open() as kept:
         assert kept.read() == RESULT
 
@@ -568,7 +626,7 @@ def test_a_copy_is_deleted_when_its_time_is_over_and_not_before(ran, clock, stor
     assert len(files(storage)) == 1
     clock.forward(days=1)
     assert copier(artifact) is None
-    assert (artifact.state, artifact.file.name, files(storage)) == ("expired", "", [])
+    assert (artifact.state, artifact.file.name, cleaned(), files(storage)) == ("expired", "", 0, [])
     assert artifact.due_at is None
     assert Cast.objects.get(pk=cast.pk).output == {"greeting": "Hello"}  # the output outlives its file
 
