@@ -14,8 +14,8 @@ CHUNK = 64 * 1024
 class Proxy:
     """Passes TCP connections on, each to the next backend that takes it; knows no HTTP."""
 
-    def __init__(self, port: int, backends: Sequence[int]) -> None:
-        self.port, self.backends = port, backends
+    def __init__(self, port: int, backends: Sequence[int], host: str = "127.0.0.1") -> None:
+        self.port, self.backends, self.host = port, backends, host
         self._turn = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._open: set[asyncio.Task[None]] = set()
@@ -73,7 +73,7 @@ class Proxy:
         for number in range(len(self.backends)):
             port = self.backends[(first + number) % len(self.backends)]
             with contextlib.suppress(OSError):
-                return await asyncio.open_connection("127.0.0.1", port)
+                return await asyncio.open_connection(self.host, port)
         return None
 
 
