@@ -116,6 +116,7 @@ def readable_by(principal: Principal, cast_id: str) -> Cast:
     cast = found(cast_id)
     if not may_read(principal, cast):
         raise not_found(cast_id)
+    access.know(cast_id=str(cast.pk))
     return cast
 
 
@@ -124,6 +125,7 @@ def changeable_by(principal: Principal, cast_id: str) -> Cast:
     cast = found(cast_id)
     if not may_change(principal, cast):
         raise not_found(cast_id)
+    access.know(cast_id=str(cast.pk))
     return cast
 
 

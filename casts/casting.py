@@ -24,9 +24,11 @@ from casts.models import Cast, Spell
 from casts.representation import cast_out
 from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
+from core import access
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, SpellError
 from core.rationing.visits import visit
+from core.telemetry import tracing
 
 
 def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
@@ -89,6 +91,7 @@ class Accepted:
     replayed: bool = False
 
 
+@tracing.spanned("cast accept")
 def place(order: CastOrder, once: Once | None) -> Accepted:
     """Accept a cast, unless a request with the same Idempotency-Key did.
 
@@ -112,6 +115,8 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
         metadata=order.metadata,
         retry_of=order.retry_of,
     )
+    tracing.describe(moves.facts_of(cast))
+    access.know(cast_id=str(cast.pk))
     body = cast_out(cast)
     try:
         with transaction.atomic():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
+import structlog
+
 # One object for a request, shared by the threads and tasks that work for it: their contexts are copies.
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("access_facts", default=None)
 
@@ -21,3 +23,9 @@ def note(**facts: Any) -> None:
     found = _facts.get()
     if found is not None:
         found.update(facts)
+
+
+def know(**ids: str) -> None:
+    """Have the access log, and every line from here on that is about the same work, carry these ids."""
+    note(**ids)
+    structlog.contextvars.bind_contextvars(**ids)

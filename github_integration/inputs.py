@@ -10,22 +10,25 @@ from core.db.documents import written
 from github_integration.models import WorkflowTarget
 
 Problems = list[dict[str, str]]
-CAST_ID = "cast_id"
+CAST_ID, TRACEPARENT = "cast_id", "traceparent"
 
 
 def inputs_of(cast: Cast) -> dict[str, str]:
     """Return the inputs of a workflow_dispatch, which are all text."""
     target = WorkflowTarget.of(cast.spell)
     if target.input_mapping == WorkflowTarget.Mapping.ENVELOPE:
-        return envelope_of(cast)
-    return native_inputs(cast.input or {}) | own_of(cast, target)
+        handed = envelope_of(cast)
+    else:
+        handed = native_inputs(cast.input or {}) | own_of(cast, target)
+    # A caller who gives an input of this name gives a value of its own.
+    return trace_of(cast) | handed if takes_trace(target) else handed
 
 
 def payload_of(cast: Cast) -> dict[str, Any]:
     """Return the `client_payload` of a repository_dispatch, which is JSON."""
     target = WorkflowTarget.of(cast.spell)
     if target.input_mapping == WorkflowTarget.Mapping.ENVELOPE:
-        return dict(envelope_of(cast))
+        return {**trace_of(cast), **envelope_of(cast)}
     return dict(cast.input or {}) | own_of(cast, target)
 
 
@@ -35,6 +38,15 @@ def native_inputs(given: dict[str, Any]) -> dict[str, str]:
 
 def own_of(cast: Cast, target: WorkflowTarget) -> dict[str, str]:
     return {CAST_ID: str(cast.pk)} if target.input_mapping == WorkflowTarget.Mapping.NATIVE_WITH_CAST_ID else {}
+
+
+def takes_trace(target: WorkflowTarget) -> bool:
+    """Whether the workflow is known to declare an input for the cast's place in a trace: GitHub refuses others."""
+    return TRACEPARENT in (target.declared_inputs or {})
+
+
+def trace_of(cast: Cast) -> dict[str, str]:
+    return {TRACEPARENT: cast.traceparent} if cast.traceparent else {}
 
 
 def envelope_of(cast: Cast) -> dict[str, str]:

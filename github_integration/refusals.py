@@ -14,7 +14,8 @@ from core.db.documents import written
 from core.errors import InputTooLarge
 from core.json_schema import pointer
 from core.limits import EVENT_NAMES, NATIVE_CHARS, PACKED_CHARS, cut
-from github_integration.inputs import CAST_ID, Problems, native_inputs, text_of
+from core.telemetry import tracing
+from github_integration.inputs import CAST_ID, TRACEPARENT, Problems, native_inputs, takes_trace, text_of
 from github_integration.models import WorkflowTarget
 
 SOME_ID = "0" * 36  # as long as every cast's
@@ -51,7 +52,10 @@ def _refused(spell: Spell, target: WorkflowTarget, given: dict[str, Any]) -> Ite
         yield problem([], f"GitHub takes at most {most} {what}; these are {many}{own}.")
     elif not by_event:
         sent = {name: given[name] for name in named if not (with_cast_id and name == CAST_ID)}
-        yield from _inputs(spell, target.declared_inputs, sent, own={CAST_ID} if with_cast_id else set())
+        filled_in = {CAST_ID} if with_cast_id else set()
+        if tracing.place() is not None:  # the cast will have a traceparent
+            filled_in.add(TRACEPARENT)
+        yield from _inputs(spell, target.declared_inputs, sent, own=filled_in)
 
 
 def _inputs(
@@ -106,7 +110,10 @@ def check_native(spell: Spell, target: WorkflowTarget, given: dict[str, Any]) ->
     by_event = spell.runtime == Spell.Runtime.REPOSITORY_DISPATCH
     with_cast_id = target.input_mapping == WorkflowTarget.Mapping.NATIVE_WITH_CAST_ID
     sent = given if by_event else native_inputs(given)
-    chars = len(written(sent | ({CAST_ID: SOME_ID} if with_cast_id else {})))
+    own = {CAST_ID: SOME_ID} if with_cast_id else {}
+    if not by_event and takes_trace(target) and (traceparent := tracing.carried()) is not None:
+        own.setdefault(TRACEPARENT, traceparent)
+    chars = len(written(own | sent))
     if chars > NATIVE_CHARS:
         how = (
             "as the JSON of an event's data" if by_event else "as the JSON of the workflow's inputs, which are all text"

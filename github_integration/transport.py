@@ -19,6 +19,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from core.redaction import network_error
+from core.telemetry import tracing
 from github_integration import errors, metrics, wire
 from github_integration.etags import Kept
 from github_integration.sessions import new_session
@@ -51,6 +52,11 @@ class Call:
         return self.before is not None
 
 
+def facts_of(call: Call) -> tracing.Facts:
+    operation = metrics.operation_of(call.method, call.path)
+    return {"http.request.method": call.method, "spell.github.operation": operation}
+
+
 class Transport:
     """Makes requests to one host. Safe to share between threads, each of which keeps its own connections."""
 
@@ -59,6 +65,7 @@ class Transport:
         self.version = version or wire.default_version(api_url)
         self._local = threading.local()
 
+    @tracing.spanned("github request", lambda self, call, *rest, **more: facts_of(call), kind="client")
     def send(self, call: Call, authorization: str, *, known: Kept | None = None) -> requests.Response:
         """Make one request, once; `known` is what was answered before. Raise GitHubError for 400 and more."""
         # A kept connection may have been closed at the other end; then nobody knows whether the request arrived.
@@ -87,6 +94,7 @@ class Transport:
             metrics.answered(call.method, call.path, result, time.perf_counter() - began)
             if call.once:
                 session.close()
+        tracing.describe({"http.response.status_code": answer.status_code})
         if answer.status_code >= 400:
             raise wire.error_of(answer.status_code, answer.headers, json_of(answer), now=dt.datetime.now(dt.UTC))
         if answer.status_code == 304 and known is not None:

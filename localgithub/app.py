@@ -100,7 +100,7 @@ class Api:
             "at": iso(now()),
             "time": time.time(),
             "path": request.path,
-            "cast_id": inputs.get("cast_id") if isinstance(inputs, dict) else None,
+            **{name: inputs.get(name) if isinstance(inputs, dict) else None for name in ("cast_id", "traceparent")},
             "status": None,
             "runs": [],
         }

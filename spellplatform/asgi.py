@@ -42,7 +42,9 @@ from core.asgi.http_only import http_only  # noqa: E402 - likewise
 from core.asgi.lifespan import lifespan  # noqa: E402 - likewise
 from core.asgi.paths import under  # noqa: E402 - likewise
 from core.asgi.targets import short_targets  # noqa: E402 - likewise
+from core.asgi.traces import in_traces, traced  # noqa: E402 - likewise
 from core.db.timeouts import bound_statements  # noqa: E402 - likewise
+from core.telemetry import tracing  # noqa: E402 - likewise
 from spellplatform.errors import refused, too_many  # noqa: E402 - likewise
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
@@ -50,6 +52,7 @@ with refusing():
     call_command("check", fail_level="ERROR")
 openapi.document()
 bound_statements(settings.WEB_STATEMENT_SECONDS)
+tracing.start("web")
 
 # Each layer is a function of the application behind it (core.asgi); a request passes them from top to bottom.
 BODIES = {
@@ -66,12 +69,14 @@ api = ApiHandler()
 application = behind(
     lifespan,
     http_only,
+    in_traces,
     access_log,
     watched,
     gate(signed=SIGNED, page=too_many),
     short_targets(page=refused),
     bounded_bodies(BODIES, page=refused),
     streams,
+    traced,
     under("/api/", api),
     app=PageHandler(),
 )

@@ -8,6 +8,15 @@ from typing import Any
 import structlog
 
 from core.redaction import CUT, is_secret_name, redact
+from core.telemetry import tracing
+
+
+def add_place(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Say to which trace a line belongs, and within which of its spans."""
+    if (place := tracing.place()) is not None:
+        event.setdefault("trace_id", place.trace_id)
+        event.setdefault("span_id", place.span_id)
+    return event
 
 
 def redact_line(logger: Any, name: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +55,7 @@ def configure(settings: dict[str, str]) -> None:
     """Set up logging; `settings` is {"level", "format": "json" or "console"}. Django's LOGGING_CONFIG."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_place,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),

@@ -16,6 +16,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from core import access
 from core.api.headers import add_headers, add_page_headers, number_request
+from core.asgi.traces import name_span
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -50,6 +51,7 @@ class RequestIdMiddleware:
         response.headers["X-Request-Id"] = number
         if request.resolver_match is not None:
             access.note(route=request.resolver_match.view_name)
+            name_span(request.method or "", f"/{request.resolver_match.route}")
 
 
 class PagesMiddleware(RequestIdMiddleware):

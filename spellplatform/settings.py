@@ -56,6 +56,19 @@ METRICS_TOKENS: list[str] = env.list("METRICS_TOKEN", default=[])  # several whi
 METRICS_ALLOWED: list[str] = networks(env.list("METRICS_ALLOWED", default=["127.0.0.0/8", "::1"]), "METRICS_ALLOWED")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO", among=("DEBUG", "INFO", "WARNING", "ERROR"))
 ACCESS_LOG: bool = env.bool("ACCESS_LOG", default=True)  # a line for each request
+# Traces (core.telemetry.tracing). These are OpenTelemetry's own names; what else there is of them, its SDK reads.
+TRACES_URL: str = env.str(
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+).strip()
+TRACES_PROTOCOL: str = env.str(
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", default=env.str("OTEL_EXPORTER_OTLP_PROTOCOL", default="http/protobuf")
+)
+TRACES_HEADERS: str = env.str("OTEL_EXPORTER_OTLP_HEADERS", default="")
+TRACES_OFF: bool = (
+    env.bool("OTEL_SDK_DISABLED", default=False) or env.str("OTEL_TRACES_EXPORTER", default="otlp") == "none"
+)
+TRACES: bool = bool(TRACES_URL) and not TRACES_OFF
+VERSION = __version__
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if DEBUG else "json", among=("json", "console"))
 
 # --- Database --------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ class Delivery(DueRow):
         # Not unique=True, with which Postgres gets a second index, for LIKE.
         constraints = [models.UniqueConstraint(fields=["guid"], name="one_delivery_per_guid")]
 
+    def log_ids(self) -> dict[str, str]:
+        return {"guid": self.guid}
+
     def __str__(self) -> str:
         return f"{self.event} {self.action} {self.guid}"
 

@@ -7,6 +7,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from core import access
 from core.api.problems import problem
 from core.rationing.visits import prove, visit
 from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
@@ -36,6 +37,7 @@ def github(request: HttpRequest) -> HttpResponse:
     guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
     if not event or not GUID.fullmatch(guid):
         return problem(400, "MALFORMED_REQUEST", "X-GitHub-Event is needed, and X-GitHub-Delivery, which is a UUID.")
+    access.know(guid=guid.lower())
     if not sent_to_us(request):
         return problem(400, "MALFORMED_REQUEST", "X-GitHub-Hook-Installation-Target-ID names another App than ours.")
     if request.content_type != "application/json":

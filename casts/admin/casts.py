@@ -86,7 +86,7 @@ class CastAdmin(ReadOnlyAdmin):
             },
         ),
         ("Timeline", {"fields": ("timeline",)}),
-        ("Request", {"fields": ("request_shown", "idempotency_key", "metadata_shown", "callback")}),
+        ("Request", {"fields": ("request_shown", "trace", "idempotency_key", "metadata_shown", "callback")}),
         (
             "Input and output",
             {
@@ -294,6 +294,10 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.display(description="request")
     def request_shown(self, cast: Cast) -> SafeString | str:
         return facts.request(cast, vars(cast)["viewer"])
+
+    @admin.display
+    def trace(self, cast: Cast) -> SafeString | str:
+        return facts.trace(cast)
 
     @admin.display(description="Idempotency-Key")
     def idempotency_key(self, cast: Cast) -> SafeString | str:

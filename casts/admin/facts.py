@@ -107,6 +107,11 @@ def request(cast: Cast, user: Any) -> SafeString | str:
     return format_html("{} by {}, request {}, from {}", told, entry.actor, number, entry.address or NOTHING)
 
 
+def trace(cast: Cast) -> SafeString | str:
+    """Return the id by which a cast's trace is found; without its flags and the span that it was accepted in."""
+    return code(cast.traceparent.split("-")[1]) if cast.traceparent else "none: its request named none"
+
+
 def idempotency_key(cast: Cast) -> SafeString | str:
     """Return the key of the request that made a cast, by the record that was written with it."""
     with_it = {"account": cast.account_id, "created_at__gte": cast.created_at, "created_at__lt": cast.created_at + SOON}

@@ -23,6 +23,7 @@ from core import safe_http
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
 from core.sealing import SecretsUnreadable
+from core.telemetry import tracing
 from core.times import stamp
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,10 @@ class CallbackWork:
         if callback.attempts > len(schedule.SCHEDULE):  # each try that is not in the log ended with its worker
             callback.mine().update(state=State.FAILED, last_error="Its tries ended without a result.")
             return None
+        with tracing.joined(callback.cast.traceparent if callback.cast else None):
+            return self.try_once(callback)
+
+    def try_once(self, callback: Callback) -> dt.datetime | None:
         url = callback.endpoint.url if callback.endpoint else callback.url
         at, began = timezone.now(), time.monotonic()
         outcome = send(callback, url)
@@ -117,6 +122,7 @@ def ended(cast: Cast, endpoint: CallbackEndpoint | None) -> dict[str, Any]:
     return shown
 
 
+@tracing.spanned("callback send", lambda callback, url: facts_of(callback))
 def send(callback: Callback, url: str) -> Outcome:
     body = message(callback)
     try:
@@ -124,6 +130,10 @@ def send(callback: Callback, url: str) -> Outcome:
     except SecretsUnreadable as exc:  # an operator may put that right in time
         return Outcome(error=f"Not sent. {exc}")
     return post(url, keys, callback.id, body)
+
+
+def facts_of(callback: Callback) -> tracing.Facts:
+    return {"spell.callback.id": callback.id, "spell.callback.type": callback.type, "spell.try": callback.attempts}
 
 
 def post(url: str, keys: list[str], message_id: str, body: bytes) -> Outcome:
@@ -136,12 +146,15 @@ def post(url: str, keys: list[str], message_id: str, body: bytes) -> Outcome:
         ("webhook-timestamp", str(timestamp)),
         ("webhook-signature", signing.signature(keys, message=message_id, timestamp=timestamp, body=body)),
     ]
+    if (traceparent := tracing.carried()) is not None:
+        headers.append(("traceparent", traceparent))
     try:
         answer = safe_http.post(url, body, headers, seconds=settings.CALLBACK_TIMEOUT_SECONDS)
     except safe_http.BadAddress as exc:
         return Outcome(error=f"Not called. {exc}", for_good=True)
     except safe_http.Unreached as exc:
         return Outcome(error=str(exc))
+    tracing.describe({"http.response.status_code": answer.status})
     # Postgres stores no NUL in text.
     excerpt = answer.excerpt.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:EXCERPT_CHARS]
     return Outcome(answer.status, error_of(answer.status), answer.status == GONE, answer.retry_after, excerpt)

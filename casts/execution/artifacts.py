@@ -26,6 +26,7 @@ from core import storage
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
+from core.telemetry.tracing import describe, joined, spanned
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class ArtifactWork:
             return None
         try:
             as_accepted(row.cast)
-            copy(row)
+            with joined(row.cast.traceparent):
+                copy(row)
         except AccessLost as exc:
             fail(row, str(exc))
             return None
@@ -120,6 +122,7 @@ def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.
     return woken
 
 
+@spanned("artifact copy", lambda artifact: {"spell.artifact.id": str(artifact.pk)})
 def copy(artifact: Artifact) -> None:
     """Copy one pending artifact into our storage, or mark it failed if it can never be copied. Raise NotNow."""
     with storing(artifact):
@@ -147,6 +150,7 @@ def copy(artifact: Artifact) -> None:
         inside = contents.look(spool)
         spool.seek(0)
         stored = store(artifact, File(spool))
+    describe({"spell.artifact.bytes": size})
     now = timezone.now()
     with transaction.atomic():
         if not LooseFile.take(stored):

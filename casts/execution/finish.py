@@ -17,6 +17,7 @@ from casts.lifecycle import moves
 from casts.models import Artifact, Cast, CastStatus, PriceKind
 from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, Words, runtime_of, words_of
 from core.limits import ANNOTATIONS_SHOWN
+from core.telemetry.tracing import spanned
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ LEVELS = ("error", "warning", "notice")  # of annotations, in the order in which
 Remarks = list[dict[str, Any]] | None
 
 
+@spanned("cast collect", moves.facts_of)
 def collect(cast: Cast) -> dt.datetime | None:
     """Copy what the ended run left and end the cast; after CAST_ARTIFACT_WAIT_SECONDS of trouble, without the copies.
 

@@ -27,6 +27,7 @@ from casts.runtime import (
 from casts.versions import as_accepted
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
+from core.telemetry.tracing import joined, spanned
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class CastWork:
     def step(self, row: Cast) -> dt.datetime | None:
         cast = claimed(row)
         try:
-            again = step(cast)
+            with joined(cast.traceparent):
+                again = step(cast)
         except AccessLost as exc:
             end_failed(cast, exc.reason, str(exc))
             return None
@@ -70,6 +72,10 @@ class CastWork:
     def give_up(self, row: Cast) -> None:
         """End a cast that we can't go on with: our fault, so it costs nothing. Its run is asked to end."""
         cast = claimed(row)
+        with joined(cast.traceparent):
+            self.end_given_up(cast, row)
+
+    def end_given_up(self, cast: Cast, row: Cast) -> None:
         if cast.final:
             return
         end_failed(cast, "internal_error", how_often(row, "Working on this cast"))
@@ -103,6 +109,7 @@ def step(cast: Cast) -> dt.datetime | None:
     return dispatch(cast)
 
 
+@spanned("cast dispatch", moves.facts_of)
 def dispatch(cast: Cast) -> dt.datetime | None:
     """Start the cast's run, once: commit the intent, then call, then note the answer."""
     if (turn := wait_for_pace(cast)) is not None:
@@ -159,6 +166,7 @@ def wait_for_pace(cast: Cast) -> dt.datetime | None:
     return None
 
 
+@spanned("cast search", moves.facts_of)
 def search(cast: Cast) -> dt.datetime | None:
     """Look for the run of a cast that was, or may have been, dispatched without the answer naming it.
 
@@ -194,6 +202,7 @@ def found_run(cast: Cast) -> bool:
     return True
 
 
+@spanned("cast look", moves.facts_of)
 def look(cast: Cast) -> dt.datetime | None:
     try:
         # Closely while somebody follows its steps, and every few looks anyway: a list of runs may lag for long.
@@ -262,6 +271,7 @@ def deadline(cast: Cast) -> dt.datetime | None:
     return cast.expires_at
 
 
+@spanned("cast run out", moves.facts_of)
 def run_out(cast: Cast) -> dt.datetime | None:
     """End a cast whose time is up, unless a last look shows that its run began, or ended, in time."""
     limit = deadline(cast)
@@ -283,6 +293,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
     return timezone.now() if reason is None else give_up(cast, reason)
 
 
+@spanned("cast give up", lambda cast, reason: moves.facts_of(cast))
 def give_up(cast: Cast, reason: str) -> dt.datetime | None:
     """End a cast before its run has ended: ask the runtime to cancel, then force it, then end without it."""
     now = timezone.now()

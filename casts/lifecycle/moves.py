@@ -33,6 +33,7 @@ from core.db.compiled import Insert, Param, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
 from core.queue.due import batches
+from core.telemetry import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ LEARNT_OF_A_RUN = (
 )
 
 
+def facts_of(cast: Cast) -> tracing.Facts:
+    """Return what spans say of a cast."""
+    return {"spell.cast.id": str(cast.pk), "spell.key": cast.spell.key, "spell.runtime": cast.spell.runtime}
+
+
 def new_cast(
     *,
     account: Account,
@@ -128,6 +134,7 @@ def new_cast(
         input=input,
         metadata=metadata or {},
         callback_url=callback_url,
+        traceparent=tracing.carried(),
         cost_cents=price.max_cents,
         price=price.kept,
         spell_version=spell.version or None,
@@ -432,6 +439,11 @@ def observe_run(seen: Observation) -> Observed:
 
 def _fold(cast: Cast, seen: Observation) -> bool:
     """Fold an observation into a cast whose row is locked; return whether anything public changed."""
+    with tracing.span("cast fold", facts_of(cast), under=cast.traceparent):
+        return _folded(cast, seen)
+
+
+def _folded(cast: Cast, seen: Observation) -> bool:
     if cast.final:
         return _note_rerun(cast, seen)
     changes = folding.fold(cast, seen)
@@ -690,7 +702,16 @@ def _end(
     facts = {"cast_id": str(ended.pk), "status": status, "reason": reason}
     once_committed(logger.info, "cast ended", extra=facts)
     once_committed(metrics.ended, ended)
+    once_committed(_trace_end, ended, now)
     return True
+
+
+def _trace_end(cast: Cast, began: dt.datetime) -> None:
+    about: tracing.Facts = {"spell.cast.id": str(cast.pk)}
+    ended = {"spell.cast.status": cast.status, "spell.cast.status_reason": cast.status_reason}
+    if cast.started_at is not None and cast.run_finished_at is not None:
+        tracing.over("cast run", about, under=cast.traceparent, began=cast.started_at, ended=cast.run_finished_at)
+    tracing.over("cast end", {**about, **ended}, under=cast.traceparent, began=began, ended=timezone.now())
 
 
 def _offer_slot(cast: Cast) -> None:

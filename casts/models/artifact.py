@@ -48,6 +48,9 @@ class Artifact(DueRow):
         ]
         constraints = [models.UniqueConstraint(fields=["cast", "name"], name="one_artifact_per_name")]
 
+    def log_ids(self) -> dict[str, str]:
+        return {"cast_id": str(self.cast_id)}
+
     def __str__(self) -> str:
         return self.name
 

@@ -144,6 +144,9 @@ class Callback(DueRow):
             ),
         ]
 
+    def log_ids(self) -> dict[str, str]:
+        return {"callback": self.id} | ({"cast_id": str(self.cast_id)} if self.cast_id else {})
+
     def __str__(self) -> str:
         return self.id
 

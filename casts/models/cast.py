@@ -12,6 +12,7 @@ from casts.models.spell import Spell
 from core.db.documents import DocumentField
 from core.ids import uuid7
 from core.queue.due import DueRow
+from core.telemetry.tracing import TRACEPARENT_CHARS
 
 
 class CastStatus(models.TextChoices):
@@ -44,6 +45,8 @@ class Cast(DueRow):
     input = DocumentField()
     metadata = DocumentField(default=dict)
     callback_url = models.URLField(max_length=2000, blank=True)
+    # Where in its caller's trace it was accepted (W3C traceparent); NULL: in none. See core.telemetry.tracing.
+    traceparent = models.CharField(max_length=TRACEPARENT_CHARS, null=True)  # noqa: DJ001 - no text is a traceparent
     cost_cents = models.PositiveIntegerField()  # what is held: it costs no more
     price = DocumentField(null=True)  # which it was accepted at, see casts.pricing; NULL: the spell's own, a flat one
     spell_version = models.PositiveIntegerField(null=True)  # which it was accepted under; NULL: versions came later
@@ -123,6 +126,9 @@ class Cast(DueRow):
                 name="cast_final_iff_finished",
             ),
         ]
+
+    def log_ids(self) -> dict[str, str]:
+        return {"cast_id": str(self.pk)}
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -47,9 +47,8 @@ def number_request(given: str) -> str:
     # Somebody may have pasted a key there.
     number = given if ACCEPTABLE.fullmatch(given) and redact(given) == given else secrets.token_hex(8)
     request_id.set(number)
-    access.note(request_id=number)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=number)
+    access.know(request_id=number)
     return number
 
 

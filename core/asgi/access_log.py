@@ -19,6 +19,7 @@ from core import access
 from core.api.address import client_address
 from core.asgi import App, Receive, Scope, Send
 from core.metrics import REQUEST_SECONDS, REQUESTS
+from core.telemetry import tracing
 
 logger = logging.getLogger("access")
 
@@ -32,6 +33,8 @@ def access_log(app: App) -> App:
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         began, facts, size, status, streaming = time.perf_counter(), access.begin(), 0, None, False
+        if (place := tracing.place()) is not None:
+            access.note(trace_id=place.trace_id, span_id=place.span_id)
 
         async def counted(message: Mapping[str, Any]) -> None:
             nonlocal size, status, streaming

@@ -160,6 +160,10 @@ class DueRow(models.Model):
             models.Index("due_at", name="%(class)s_failing", condition=Q(failed_steps__gt=0)),
         ]
 
+    def log_ids(self) -> dict[str, str]:
+        """Return what every line carries that is logged while this row is stepped."""
+        return {}
+
     @classmethod
     def due_rows(cls) -> DueQuerySet:
         return DueQuerySet(cls)

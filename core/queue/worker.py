@@ -9,6 +9,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+import structlog
 from django.conf import settings
 from django.db import close_old_connections, connections
 from django.utils import timezone
@@ -168,7 +169,7 @@ class Worker:
 
     def step(self, kind: Work, row: DueRow) -> None:
         """Step one row on a pool thread; a bug delays that row, never the loop."""
-        with database_kept():
+        with database_kept(), structlog.contextvars.bound_contextvars(**row.log_ids()):
             try:
                 if row.failed_steps > GIVE_UP_AFTER:
                     row.park()
@@ -231,11 +232,13 @@ def failed(row: DueRow, exc: Exception) -> None:
 
 def step_once(kind: Work, row: DueRow) -> None:
     """Step a claimed row once, or give it up if it has failed too often; for a process that has nothing else to do."""
-    try:
-        if row.failed_steps < GIVE_UP_AFTER:
-            row.give_back(measured(kind, row))
-        else:
-            logger.error("row given up", extra={"kind": type(row).__name__, "id": str(row.pk), "failure": row.failure})
-            row.give_back(kind.give_up(row))
-    except Exception as exc:
-        failed(row, exc)
+    with structlog.contextvars.bound_contextvars(**row.log_ids()):
+        try:
+            if row.failed_steps < GIVE_UP_AFTER:
+                row.give_back(measured(kind, row))
+            else:
+                facts = {"kind": type(row).__name__, "id": str(row.pk), "failure": row.failure}
+                logger.error("row given up", extra=facts)
+                row.give_back(kind.give_up(row))
+        except Exception as exc:
+            failed(row, exc)

@@ -12,7 +12,7 @@ from casts import versions
 from casts.models import Spell
 from core.limits import EVENT_NAMES
 from github_integration.doctor.findings import About, Finding
-from github_integration.inputs import CAST_ID, text_of
+from github_integration.inputs import CAST_ID, TRACEPARENT, takes_trace, text_of
 from github_integration.models import WorkflowTarget
 from github_integration.refusals import NAME
 from github_integration.workflow_files.reading import MOST_INPUTS, Input, WorkflowFile
@@ -200,6 +200,18 @@ def as_known(about: About, file: WorkflowFile, spell: Spell, *, keep: bool) -> F
         f"{news} What GitHub would refuse of a cast is not seen beforehand, or too much is refused.",
         hint=REREAD.format(key=spell.key),
     )
+
+
+def of_trace(about: About, file: WorkflowFile, spell: Spell, *, keep: bool) -> Iterator[Finding]:
+    """Learn whether a workflow that takes the envelope takes the cast's place in a trace as well."""
+    target, now = WorkflowTarget.of(spell), draft_of(file).declared_inputs
+    if takes_trace(target) == (TRACEPARENT in now):
+        return
+    if keep and kept(target, now):
+        yield about.ok(f"input {TRACEPARENT}", "read anew: it is sent where the workflow declares it")
+    else:
+        message = f"Whether {file.name} declares it is not known as it is now."
+        yield about.ok(f"input {TRACEPARENT}", f"{message} {REREAD.format(key=spell.key)}")
 
 
 def news_of(known: dict[str, JSON] | None, now: dict[str, JSON]) -> str:

@@ -40,6 +40,7 @@ def by_file(about: About, file: WorkflowFile, spell: Spell, *, keep: bool = Fals
         yield own_inputs.as_known(about, file, spell, keep=keep)
     else:
         yield from _inputs(about, {given.name: given for given in file.inputs}, file, spell)
+        yield from own_inputs.of_trace(about, file, spell, keep=keep)
     yield from of_every_kind(about, file, spell)
 
 

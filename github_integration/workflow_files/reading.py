@@ -13,7 +13,7 @@ from github_integration.workflow_files.core_yaml import BadYaml, written
 JSON = Any
 Scalar = str | bool | int | float
 ENVELOPE = ("cast_id", "spell_key", "input_data")  # the inputs of a workflow that takes its input as JSON text
-CAST_ID = "cast_id"
+CAST_ID, TRACEPARENT = "cast_id", "traceparent"
 MOST_INPUTS = 25  # that GitHub takes of a file
 TYPES = ("string", "boolean", "number", "choice", "environment")
 HOLE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)

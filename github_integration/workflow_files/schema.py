@@ -19,6 +19,7 @@ from github_integration.workflow_files.reading import (
     ENVELOPE,
     HOLE,
     MOST_INPUTS,
+    TRACEPARENT,
     TYPES,
     Input,
     Scalar,
@@ -109,9 +110,9 @@ def mapping_of(file: WorkflowFile) -> WorkflowTarget.Mapping:
 
 
 def _of_callers(file: WorkflowFile, how: WorkflowTarget.Mapping) -> list[Input]:
-    """Return the inputs that callers give; `cast_id` is ours where the workflow has a place for it."""
-    ours = CAST_ID if how == Mapping.NATIVE_WITH_CAST_ID else None
-    return [given for given in file.inputs if given.name != ours]
+    """Return the inputs that callers give; `cast_id` and `traceparent` are ours where the workflow has a place."""
+    ours = {TRACEPARENT} | ({CAST_ID} if how == Mapping.NATIVE_WITH_CAST_ID else set())
+    return [given for given in file.inputs if given.name not in ours]
 
 
 # --- the schema ------------------------------------------------------------------------------------------------

@@ -56,3 +56,32 @@ def test_the_envelope_is_as_it_was() -> None:
     cast = cast_of("envelope", {"b": 1, "a": "ü"})
     envelope = {"cast_id": str(cast.pk), "spell_key": "deploy", "input_data": '{"b":1,"a":"ü"}'}
     assert inputs_of(cast) == payload_of(cast) == envelope
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+DECLARED: dict[str, Any] = {"traceparent": {"type": "string"}}
+
+
+@pytest.mark.parametrize("mapping", ["envelope", "native", "native+cast_id"])
+@pytest.mark.parametrize(
+    ("declared", "kept", "given", "sent"),
+    [
+        (DECLARED, TRACE, {}, TRACE),
+        (DECLARED, None, {}, None),
+        ({}, TRACE, {}, None),  # GitHub would refuse it
+        (None, TRACE, {}, None),  # the file was never read
+        (DECLARED, TRACE, {"traceparent": "own"}, "own"),
+    ],
+)
+def test_a_workflow_that_declares_it_is_handed_the_casts_trace(mapping, declared, kept, given, sent) -> None:
+    spell = unstored_spell(key="deploy", input_mapping=mapping, declared_inputs=declared)
+    handed = inputs_of(Cast(spell=spell, input=given, traceparent=kept))
+    if mapping == "envelope" and given:
+        sent = TRACE  # what callers give is within input_data
+    assert handed.get("traceparent") == sent
+
+
+def test_an_event_declares_nothing_so_the_envelope_has_it_and_a_native_one_is_the_input() -> None:
+    for mapping, kept, sent in (("envelope", TRACE, TRACE), ("envelope", None, None), ("native", TRACE, None)):
+        cast = Cast(spell=unstored_spell(key="deploy", input_mapping=mapping), input={}, traceparent=kept)
+        assert payload_of(cast).get("traceparent") == sent

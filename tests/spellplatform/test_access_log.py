@@ -54,6 +54,7 @@ def test_a_request_leaves_one_line_with_its_route_and_who_asked(lines, cast, sec
         assert line == {
             **{"event": "request", "method": "GET", "route": "api:cast", "status": 200, "bytes": len(body)},
             **{"request_id": "trace-12345", "key": api_key.prefix, "account": cast.account_id, "client": "127.0.0.1"},
+            "cast_id": str(cast.pk),
         }
         link = links.token_for(cast.pk)
         async with asked(f"/casts/{cast.pk}/?token={link}") as got:

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 
 from core.commands import why_unready
 from core.queue.worker import Worker
+from core.telemetry import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=settings.WORKER_THREADS, help="steps at a time")
 
     def handle(self, *, threads: int, **options: object) -> None:
+        tracing.start("worker")
         worker = Worker(threads=threads, lease_seconds=settings.WORKER_LEASE_SECONDS)
 
         def stop(signum: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
 from core.queue.worker import Work, step_once
+from core.telemetry import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
     def handle(self, *, kind: str, id: str, claim_number: int, **options: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):  # whoever ends the worker waits for its steps
             signal.signal(number, signal.SIG_IGN)
+        tracing.start("worker")
         work: Work = import_string(kind)()
         row = work.rows().filter(pk=id, claim_number=claim_number, lease_until__isnull=False).first()
         if row is None:
