@@ -307,3 +307,12 @@ def networks(texts: list[str], name: str = "TRUSTED_PROXIES") -> list[str]:
         raise BadSetting(
             f"{name} must be addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, or the word none."
         ) from None
+
+
+def bind_address(text: str, name: str) -> str:
+    """Return host:port, or blank. Raise BadSetting."""
+    text = text.strip()
+    host, _, port = text.rpartition(":")
+    if text and not (host and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+        raise BadSetting(f"{name} must be host:port, such as 127.0.0.1:8001 or 0.0.0.0:8001, or blank.")
+    return text

@@ -12,6 +12,7 @@ from spellplatform import __version__
 from spellplatform.env import (
     BadSetting,
     Env,
+    bind_address,
     database_config,
     host_names,
     host_of,
@@ -355,6 +356,8 @@ STREAMS_PER_ACCOUNT: int = env.int("STREAMS_PER_ACCOUNT", default=1_000, least=1
 STREAMS_PER_LINK: int = env.int("STREAMS_PER_LINK", default=100, least=1)  # with any of the links to one cast
 STREAMS_PER_ADDRESS: int = env.int("STREAMS_PER_ADDRESS", default=200, least=1)  # by links and sessions
 WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
+# Where a worker answers /metrics, /livez and /readyz. Blank: nowhere.
+WORKER_BIND: str = bind_address(env.str("WORKER_BIND", default=""), "WORKER_BIND")
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
 STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
 STREAM_FALLBACK_SECONDS: float = env.float("STREAM_FALLBACK_SECONDS", default=5.0)  # if a wake-up was missed

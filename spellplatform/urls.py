@@ -7,6 +7,7 @@ from casts.dashboard.spell_page import spell_times
 from core.admin import attention
 from core.api import explained, problems
 from core.db.threads import offloaded
+from core.telemetry.views import readyz
 from github_integration.importing.page import page as importing
 from payments.views import stripe
 from spellplatform.guides import guide
@@ -19,6 +20,7 @@ urlpatterns = [
     path("admin/spell-times/<int:spell_id>/", admin.site.admin_view(spell_times), name="spell-times"),
     path("admin/import/", admin.site.admin_view(importing), name="import-spells"),
     path("admin/", admin.site.urls),
+    path("readyz", readyz, name="readyz"),
     path("docs/", guide, name="guides"),
     path("docs/<path:name>", guide, name="guide"),
     path("problems/", explained.kinds, name="problems"),

@@ -69,9 +69,14 @@ async def livez(scope: Scope) -> HttpResponse:
 
 
 async def readyz(scope: Scope) -> HttpResponse:
-    query = parse_qs(scope["query_string"][:QUERY_BYTES].decode("latin-1"))
-    exclude = {name for value in query.get("exclude", []) for name in value.split(",")}
+    exclude = excluded(scope["query_string"].decode("latin-1"))
     return told_of(await health.readiness(exclude=exclude), detail=is_operator(scope))
+
+
+def excluded(query: str) -> set[str]:
+    """Return which checks a request wants left out."""
+    given = parse_qs(query[:QUERY_BYTES]).get("exclude", [])
+    return {name for value in given for name in value.split(",")}
 
 
 def told_of(found: health.Found, *, detail: bool) -> HttpResponse:

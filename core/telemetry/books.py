@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -297,10 +297,9 @@ def add_up(where: Path, past: Past, fresh: Iterable[str], *, still: Iterable[str
                     sums[key] += value
         if sums:
             new.file(where, kind).unlink(missing_ok=True)  # of an earlier try
-            book = Book(new.file(where, kind))
-            for key, value in sums.items():
-                book.write_value(key, value, 0.0)
-            book.close()
+            with closing(Book(new.file(where, kind))) as book:
+                for key, value in sums.items():
+                    book.write_value(key, value, 0.0)
     new.write(where)
     return new
 

@@ -29,6 +29,7 @@ class Declared:
     labels: tuple[str, ...]
     known: tuple[tuple[str, ...], ...] = ()
     read: bool = False  # at each look, by one of METRICS
+    buckets: tuple[float, ...] = ()  # of a histogram, without the infinite one
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def counter(name: str, help: str, *labels: str, known: tuple[tuple[str, ...], ..
 
 
 def histogram(name: str, help: str, *labels: str, buckets: tuple[float, ...] = FAST) -> Histogram:
-    declare(name, "histogram", help, labels)
+    declare(name, "histogram", help, labels, buckets=buckets)
     return Histogram(name, help, labels, registry=None, buckets=buckets)
 
 
@@ -82,9 +83,10 @@ def declare(
     known: tuple[tuple[str, ...], ...] = (),
     *,
     read: bool = False,
+    buckets: tuple[float, ...] = (),
 ) -> Declared:
     assert name not in _declared, f"{name} is there already"
-    _declared[name] = made = Declared(name, kind, help, labels, known, read)
+    _declared[name] = made = Declared(name, kind, help, labels, known, read, buckets)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import time
 from collections import defaultdict
@@ -14,6 +15,7 @@ from django.utils.module_loading import import_string
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from core.db.timeouts import bound_this_thread
 from core.telemetry import books
@@ -82,6 +84,7 @@ class Everything(Collector):
             for sample in of[name]:
                 family.add_sample(name, dict(zip(told.labels, sample.labels, strict=True)), sample.value)
             add_zeros(family, told)
+            add_buckets(family, told)
             if family.samples:
                 yield family
 
@@ -92,6 +95,22 @@ def add_zeros(family: Metric, told: Declared) -> None:
     for values in told.known:
         if values not in there:
             family.add_sample(told.name, dict(zip(told.labels, values, strict=True)), 0.0)
+
+
+def add_buckets(family: Metric, told: Declared) -> None:
+    """Give each histogram all of its buckets: processes write only those that something has fallen into."""
+    seen: dict[tuple[tuple[str, str], ...], dict[str, float]] = defaultdict(dict)
+    for sample in family.samples:
+        if sample.name == f"{told.name}_bucket":
+            labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != "le"))
+            seen[labels][sample.labels["le"]] = sample.value
+    for labels, counts in seen.items():
+        below = 0.0
+        for bound in sorted({*map(float, counts), *told.buckets, math.inf}):
+            le = floatToGoString(bound)
+            if le not in counts:
+                family.add_sample(f"{told.name}_bucket", {**dict(labels), "le": le}, below)
+            below = counts.get(le, below)
 
 
 def counted() -> list[Metric]:

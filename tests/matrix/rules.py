@@ -218,6 +218,7 @@ PAGES: dict[str, dict[str, Need]] = {
     "account-settings": {"GET": Member(("owner", "admin")), "POST": Member(("owner", "admin"))},
     "account-members": {"GET": Member(ROLES), "POST": Member(("owner",))},
     "account-members-one": {"GET": Member(("owner",)), "POST": Member(("owner",))},
+    "readyz": {"GET": Open()},  # what it tells whom: tests/core/test_health.py
     "account_login": {"GET": Open(), "POST": Open()},
     "account_logout": {"GET": LoggedIn(), "POST": Open()},
     "account_reset_password": {"GET": Open(), "POST": Open()},

@@ -7,11 +7,11 @@ from argparse import ArgumentParser
 from types import FrameType
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from core.commands import why_unready
 from core.queue.worker import Worker
-from core.telemetry import tracing
+from core.telemetry import serving, tracing
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,20 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        if settings.WORKER_BIND:
+            answer(settings.WORKER_BIND)
         if wait_for_database(worker.stopping):
             logger.info("worker starts", extra={"threads": threads})
             worker.run()
+
+
+def answer(bind: str) -> None:
+    """Serve health and metrics on host:port, before the database is there, too. Raise CommandError."""
+    host, _, port = bind.rpartition(":")
+    try:
+        serving.start(host.strip("[]"), int(port))
+    except (OSError, OverflowError) as exc:
+        raise CommandError(f"WORKER_BIND: {bind} can't be had: {exc}") from None
 
 
 def wait_for_database(stopping: threading.Event) -> bool:
