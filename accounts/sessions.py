@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from accounts.models import Session
 from core.api.address import UNKNOWN, client_address
+from core.db.purging import purge_some
 
 SEEN_EVERY = dt.timedelta(minutes=1)  # a write for each page would make every read a write
 # Of nobody yet: a login that is half done, or the form behind a reset link.
@@ -137,9 +138,9 @@ def end(user: User, *, numbers: Iterable[str] | None = None, but: str | None = N
     return Session.objects.filter(pk__in=keys).delete()[0]
 
 
-def purge() -> None:
-    """Delete what has ended (one of SWEEPS)."""
-    SessionStore.clear_expired()
+def purge() -> int:
+    """Delete what has ended; return how many."""
+    return purge_some(Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date"))
 
 
 # --- what begins and ends sessions -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ class CastsConfig(AppConfig):
         import casts.admin.artifacts
         import casts.admin.caps
         import casts.admin.casts
+        import casts.admin.retention
         import casts.admin.spells
         import casts.alarms.admin
         import casts.callbacks.admin  # noqa: F401 - registering is its effect

@@ -45,6 +45,7 @@ SPELL_WORDS = {"refused": "refused every time"}
 ROUND_WORDS: dict[str, str] = {
     Round.Name.TALLIES: "Counting casts for the dashboard",
     Round.Name.ALARMS: "Looking for what operators are alarmed of",
+    Round.Name.RETENTION: "Deleting what was kept long enough",
 }
 REFUSALS = 3  # in a row: one or two may be a caller's input, or somebody at work on the workflow
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

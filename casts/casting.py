@@ -17,16 +17,17 @@ from accounts.models import Account, ApiKey, Membership, Role
 from accounts.principals import Principal
 from accounts.rationing.keys import admit_member
 from casts.access import may_cast, named_by
-from casts.errors import SpellNotFound
+from casts.errors import InputRemoved, SpellNotFound
 from casts.lifecycle import idempotency, moves
 from casts.lifecycle.idempotency import Once
-from casts.models import Cast, Spell
+from casts.models import Cast, Kept, Spell
 from casts.representation import cast_out
 from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
 from core import access
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, SpellError
+from core.numbers import counted
 from core.rationing.visits import visit
 from core.telemetry import tracing
 
@@ -95,12 +96,14 @@ class Accepted:
 def place(order: CastOrder, once: Once | None) -> Accepted:
     """Accept a cast, unless a request with the same Idempotency-Key did.
 
-    Raise SpellNotFound, Forbidden, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see `idempotency`.
-    For a member also RateLimited: a key's requests were counted when it was checked.
+    Raise SpellNotFound, Forbidden, InputRemoved, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see
+    `idempotency`. For a member also RateLimited: a key's requests were counted when it was checked.
     """
     # Before anything is checked: a repetition is answered as the first was, whatever has changed since.
     if (before := repeated(once, order.api_key)) is not None:
         return before
+    if order.retry_of is not None:
+        check_has_input(order.retry_of)
     if order.placed_by is not None and order.principal is not None:
         admit_member(order.placed_by.pk, order.account, visit.get())
     spell = castable_by(order.account.pk, order.api_key, order.spell_key)
@@ -135,6 +138,15 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
             raise  # another constraint: a bug must not look like a twin
         return Accepted(twin, replayed=True)
     return Accepted(body)
+
+
+def check_has_input(before: Cast) -> None:
+    """Raise InputRemoved for a cast that can't be cast again as it was."""
+    if gone := (before.removed or {}).get(Kept.INPUT):
+        raise InputRemoved(
+            f"Its input was deleted {counted(gone['days'], 'day')} after its end, so it can't be cast again as it was. "
+            "Cast anew, with an input."
+        )
 
 
 def facts_of(cast: Cast, order: CastOrder) -> dict[str, Any]:

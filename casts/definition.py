@@ -12,7 +12,8 @@ BEFORE_TARGET = ("name", "description", "tags", "active", "runtime")
 AFTER_TARGET = (
     *("input_schema", "output_schema", "result_artifact", "result_file"),
     *("price_cents", "price_kind", "per_minute_cents", "charge_failed_runs"),
-    *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "show_run", "show_input"),
+    *("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "retention"),
+    *("show_run", "show_input"),
 )
 UNDEFINED = ("active",)  # whether it can be cast now says nothing of what is cast
 OWNER = "account_id"  # who may see this version; a cast goes by whose the spell is now

@@ -45,6 +45,12 @@ class NoPreview(SpellError):
     code, status, title = "NO_PREVIEW", 404, "No preview"
 
 
+class InputRemoved(SpellError):
+    """The input was kept for as long as it was to be, and is deleted."""
+
+    code, status, title = "INPUT_REMOVED", 410, "The cast's input was deleted"
+
+
 class ArtifactExpired(SpellError):
     """It is gone because its retention has passed, or it could not be copied."""
 

@@ -44,6 +44,7 @@ def cast_out(
         "input": cast.input,
         "metadata": cast.metadata,
         "callback_url": cast.callback_url or None,
+        "removed": cast.removed or {},
         "progress_url": links.progress_url(cast.pk, cast.links_epoch),
         "events_url": links.events_url(cast.pk, cast.links_epoch),
     }
@@ -84,6 +85,7 @@ def status_of(shown: dict[str, Any]) -> dict[str, Any]:
         "input": None,
         "metadata": {},
         "callback_url": None,
+        "removed": {},
     }
 
 
@@ -114,6 +116,7 @@ SHOWN = (
         "input",
         "metadata",
         "callback_url",
+        "removed",
         "cost_cents",
         "spell_version",
         "price",

@@ -17,6 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from core.db.purging import purge_some
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 MOST_WAIT = 3600  # seconds, between tries while Stripe is away; the first is one second
 GIVE_UP_AFTER = 84  # tries: three days
 LEAST_DAYS = 31  # Stripe's list of events has thirty: what goes earlier would be received again
-
-PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
 
 
 class Malformed(ValueError):
@@ -153,10 +152,4 @@ def purge() -> int:
     old = StripeEvent.objects.filter(
         applied_at__lt=timezone.now() - dt.timedelta(days=days), due_at=None, lease_until=None
     ).order_by("applied_at")
-    gone = 0
-    for _ in range(PURGE_CHUNKS):
-        found = list(old.values_list("pk", flat=True)[:PURGE_CHUNK])
-        gone += StripeEvent.objects.filter(pk__in=found).delete()[0]
-        if len(found) < PURGE_CHUNK:
-            break
-    return gone
+    return purge_some(old)

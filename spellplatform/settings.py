@@ -147,6 +147,7 @@ WORK = [
     "casts.alarms.messages.AlarmMessageWork",
     "github_integration.spell_files.work.SpellRepositoryWork",
     "github_integration.spell_files.sweep.RepositoryListWork",
+    "casts.retention.work.RetentionWork",
 ]
 
 # Who is told, after the commit, that a run has found its cast: functions of
@@ -169,15 +170,29 @@ CREDIT_REFUSED: list[str] = []
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = [
-    "casts.lifecycle.idempotency.purge",
     "casts.spells.history.sweep",
-    "webhooks.inbox.purge",
     "webhooks.sweep.ensure",
     "github_integration.spell_files.sweep.ensure",
-    "accounts.rationing.refusals.purge",
-    "accounts.sessions.purge",
     "casts.tallies.ensure",
     "casts.alarms.watch.ensure",
+    "casts.retention.work.ensure",
+]
+
+# What deletes what casts hold once it was kept for long enough (casts.retention.removal): functions of casts by kind.
+# Inputs, outputs and what runs say are columns of the cast.
+RETENTION = {
+    "artifact": "casts.retention.removal.artifacts",
+    "event": "casts.retention.removal.events",
+    "delivery": "webhooks.retention.empty",
+    "callback": "casts.retention.removal.callbacks",
+    "idempotency": "casts.retention.removal.idempotency",
+}
+# What else is deleted by age: functions that delete some rows, and return how many.
+PURGES = [
+    "casts.lifecycle.idempotency.purge",
+    "webhooks.inbox.purge",
+    "accounts.rationing.refusals.purge",
+    "accounts.sessions.purge",
     "casts.alarms.messages.purge",
 ]
 
@@ -255,6 +270,15 @@ ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts")
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3, least=0)  # per artifact
 ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30, least=1)  # for spells that name none
 
+# --- Retention: days; 0: for ever. Rules for single accounts and spells count in their place (casts.retention) ----
+INPUT_RETENTION_DAYS: int = env.int("INPUT_RETENTION_DAYS", default=0, least=0)
+OUTPUT_RETENTION_DAYS: int = env.int("OUTPUT_RETENTION_DAYS", default=0, least=0)
+LOG_RETENTION_DAYS: int = env.int("LOG_RETENTION_DAYS", default=0, least=0)
+EVENT_RETENTION_DAYS: int = env.int("EVENT_RETENTION_DAYS", default=0, least=0)
+CALLBACK_RETENTION_DAYS: int = env.int("CALLBACK_RETENTION_DAYS", default=0, least=0)
+IDEMPOTENCY_RETENTION_DAYS: int = env.int("IDEMPOTENCY_RETENTION_DAYS", default=7, least=1)
+AUDIT_RETENTION_DAYS: int = env.int("AUDIT_RETENTION_DAYS", default=0, least=0)
+
 # --- Rationing: requests a minute; 0: any number ---------------------------------------------------------
 RATION_PER_KEY: int = env.int("RATION_PER_KEY", default=1200, least=0)
 RATION_PER_ACCOUNT: int = env.int("RATION_PER_ACCOUNT", default=3000, least=0)
@@ -317,11 +341,11 @@ if BILLING:
     ]
     SWEEPS += [
         "payments.books.ensure",
-        "payments.inbox.purge",
         "payments.sweep.ensure",
         "payments.autotopup.sweep",
         "payments.subscriptions.ensure",
     ]
+    PURGES += ["payments.inbox.purge"]
     CREDIT_LOW += ["payments.autotopup.credit_low"]
     CREDIT_REFUSED += ["payments.autotopup.cast_refused"]
     ATTENTION += [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import models
 
-from accounts.audit.models import AuditEntry
+from accounts.audit.models import AuditEntry, AuditPurge
 from accounts.members.models import Invitation
 from accounts.models import (
     Account,
@@ -39,6 +39,8 @@ from casts.models import (
     IdempotencyRecord,
     LooseFile,
     MetadataMark,
+    RetentionMark,
+    RetentionRule,
     Round,
     SlotOrder,
     Spell,
@@ -127,6 +129,9 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(Credit, account=account, kind="grant", cents=-(2**53) - 1, source=TEXT, note=TEXT, by=TEXT),
         make(AccountEvent, account=account, kind="budget_threshold", dedupe="x", data=DOCUMENT),
         make(AuditEntry, at=MOMENT, account_id=2**53 + 1, actor=TEXT, before=DOCUMENT, after=DOCUMENT),
+        make(AuditPurge, before=MOMENT),
+        make(RetentionRule, account=account, spell=spell, kind="input", days=7),
+        make(RetentionMark, source="casts", days=7, rules=TEXT, place=TEXT, waiting=[TEXT]),
         make(Ration, name=TEXT, minute=2**40, used=2**53 + 1),
         make(FailedTries, name=TEXT, count=1, last_ms=2**60),
         make(Refusal, allowance="address", subject=TEXT, first_at=MOMENT, last_at=MOMENT),

@@ -18,6 +18,7 @@ from django.utils import timezone
 from casts.models import Cast
 from core.db.commits import once_committed
 from core.db.compiled import Insert
+from core.db.purging import purge_some
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
 from core.queue.poison import how_often
@@ -36,7 +37,6 @@ MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # a later l
 # What may be ours waits for `run_known`; this is for when that is never called, as when its cast ends without a run.
 WAIT_SECONDS = 60.0
 
-PURGE_CHUNK, PURGE_CHUNKS = 500, 20  # rows in one transaction, and how many of these at a time
 LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received again (webhooks.sweep)
 
 
@@ -157,7 +157,8 @@ def repeated(guid: str, event: str, payload: dict[str, Any]) -> bool:
     """
     found = Delivery.objects.filter(guid=guid)
     before = found.values_list("body", flat=True).first()
-    if before is not None and json.loads(before) != payload:
+    # A blank body was deleted (webhooks.retention).
+    if before and json.loads(before) != payload:
         found.update(altered=F("altered") + 1)
         metrics.DELIVERIES.labels(event, "altered").inc()
         raise Altered(guid)
@@ -288,10 +289,4 @@ def purge() -> int:
     old = Delivery.objects.filter(
         applied_at__lt=timezone.now() - dt.timedelta(days=days), due_at=None, lease_until=None
     ).order_by("applied_at")
-    gone = 0
-    for _ in range(PURGE_CHUNKS):
-        found = list(old.values_list("pk", flat=True)[:PURGE_CHUNK])
-        gone += Delivery.objects.filter(pk__in=found).delete()[0]
-        if len(found) < PURGE_CHUNK:
-            break
-    return gone
+    return purge_some(old)

@@ -41,3 +41,18 @@ class AuditEntry(History):
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor}"
+
+
+class AuditPurge(models.Model):
+    """A row for as long as a transaction of accounts.audit.retention deletes entries from before this moment.
+
+    The log's trigger lets none be deleted without one; nobody else sees it, as it is gone before the commit.
+    """
+
+    before = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"before {self.before}"

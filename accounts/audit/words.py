@@ -38,6 +38,7 @@ ACTIONS = {
     "member.leave": "left the account",
     "member.remove": "removed a member",
     "member.revoke_invitation": "took an invitation back",
+    "retention.change": "changed for how long things are kept",
     "spell.set_price": "set the account's own price for a spell",
 }
 KINDS = {"callbackendpoint": "endpoint", "apikey": "API key", "membership": "member"}

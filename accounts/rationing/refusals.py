@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.rationing.models import FailedTries, Ration, Refusal
 from core import rationing
+from core.db.purging import purge_some
 from core.rationing import MINUTE
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ def note(*, allowance: str, subject: str, **kwargs: Any) -> None:
 def purge() -> int:
     """Delete counts of minutes and tries that are over, and old refusals; return how many."""
     now = rationing.now()
+    forgotten = FailedTries.objects.filter(last_ms__lt=int(1000 * (now - FORGOTTEN.total_seconds())))
     return (
-        Ration.objects.filter(minute__lt=int(now // MINUTE) - 1).delete()[0]
-        + FailedTries.objects.filter(last_ms__lt=int(1000 * (now - FORGOTTEN.total_seconds()))).delete()[0]
-        + Refusal.objects.filter(last_at__lt=timezone.now() - KEPT).delete()[0]
+        purge_some(Ration.objects.filter(minute__lt=int(now // MINUTE) - 1).order_by("pk"))
+        + purge_some(forgotten.order_by("pk"))
+        + purge_some(Refusal.objects.filter(last_at__lt=timezone.now() - KEPT).order_by("pk"))
     )

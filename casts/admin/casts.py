@@ -40,7 +40,7 @@ from core.admin.base import (
     uuid_in,
 )
 from core.admin.periods import period_filter
-from core.numbers import natural
+from core.numbers import counted, natural
 
 CastPeriod = period_filter(accepted)
 
@@ -69,10 +69,11 @@ class CastAdmin(ReadOnlyAdmin):
         *("id", "created_at", "status", "status_reason", "message", "spell.key", "account.name", "api_key.prefix"),
         "placed_by.username",
         *("run_key", "run_url", "started_at", "finished_at", "duration_ms", "cost_cents", "charged_cents"),
+        "removed",
     )
     unlisted = (
         *("input", "metadata", "observation", "jobs", "error", "output", "summary", "annotations"),
-        *("price", "charge"),
+        *("price", "charge", "removed"),
     )
     sortable_by = ("created",)  # the others would sort the whole history without an index
     fieldsets = (
@@ -80,7 +81,7 @@ class CastAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    *("cast_id", "state", "message", "told", "spell_and_version"),
+                    *("cast_id", "state", "message", "told", "no_longer_kept", "spell_and_version"),
                     *("payer", "placed", "money_shown", "neighbours", "links"),
                 )
             },
@@ -111,6 +112,7 @@ class CastAdmin(ReadOnlyAdmin):
     )
     # Columns that are shown above under another name.
     elsewhere = (
+        "removed",
         *("cost_cents", "price", "charged_cents", "charge"),
         *("id", "status", "status_reason", "run_key", "run_url", "observation", "jobs"),
         *("input", "output", "annotations", "error", "metadata", "callback_url", "links_epoch", "spell_version"),
@@ -192,6 +194,7 @@ class CastAdmin(ReadOnlyAdmin):
     annotations_shown = column("annotations", pretty, "annotations")
     error_shown = column("error", lambda error: pretty(without_log(error)), "error")
     log = column("error", lambda error: log_tail(error or {}), "end of its log")
+    no_longer_kept = column("removed", lambda removed: said_of(removed or {}), "no longer kept")
     metadata_shown = column("metadata", pretty, "metadata")
     observed = column("observation", pretty, "highest observation")
     jobs_seen = column("jobs", pretty, "jobs")
@@ -341,6 +344,10 @@ class CastEventAdmin(ReadOnlyAdmin):
     @admin.display(description="cast")
     def of_cast(self, event: CastEvent) -> SafeString:
         return admin_link("admin:casts_cast_change", code(event.cast_id), event.cast_id)
+
+
+def said_of(removed: dict[str, Any]) -> str:
+    return ", ".join(f"{kind} (after {counted(told['days'], 'day')})" for kind, told in removed.items()) or NOTHING
 
 
 def without_log(error: dict[str, Any] | None) -> dict[str, Any] | None:

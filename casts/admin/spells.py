@@ -19,10 +19,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from casts import versions
-from casts.admin import prices, trying
+from casts.admin import prices, retention, trying
 from casts.admin import versions as differences
 from casts.attention import SpellTroubles
-from casts.models import AccountPrice, Cast, Spell, SpellTarget
+from casts.models import AccountPrice, Cast, RetentionRule, Spell, SpellTarget
 from casts.runtime import runtime_for, runtimes, target_relations
 from core.admin.base import (
     NOTHING,
@@ -131,6 +131,10 @@ class SpellForm(SpellModelForm):
         model = Spell
         exclude = ()
 
+    def clean_retention(self) -> Any:
+        days = self.cleaned_data["retention"]
+        return {} if days is None else days
+
     def clean_input_schema(self) -> Any:
         schema = self.cleaned_data["input_schema"]  # None: a blank box, for the schema that allows everything
         return {} if schema is None else schema
@@ -158,7 +162,10 @@ class SpellAdmin(ConsoleAdmin):
     list_filter = ("active", "runtime", SpellTroubles)
     search_fields = ("key", "name")
     # Runtimes add theirs. Of their actions, those in `buttons` have a button on each spell's page.
-    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = [prices.AccountPrices]
+    inlines: ClassVar[list[type[admin.options.InlineModelAdmin[Any, Any]]]] = [
+        prices.AccountPrices,
+        retention.RulesOfSpell,
+    ]
     runtime_actions: ClassVar[list[Callable[..., HttpResponse | None]]] = []
     actions = runtime_actions
     buttons: ClassVar[list[tuple[str, str, str]]] = []  # (action, label, what it does)
@@ -182,7 +189,8 @@ class SpellAdmin(ConsoleAdmin):
         ),
         ("Input and output", {"fields": ("input_schema", "output_schema", "result_artifact", "result_file")}),
         ("Price", {"fields": ("price_kind", "price_cents", "per_minute_cents", "charge_failed_runs")}),
-        ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds", "artifact_retention_days")}),
+        ("Limits", {"fields": ("max_running", "ttl_seconds", "timeout_seconds")}),
+        ("How long is kept", {"fields": ("artifact_retention_days", "retention")}),
         ("What callers see", {"fields": ("show_run", "show_input")}),
         ("History", {"fields": ("casts_made", "created", "updated", "versions_kept")}),
     )
@@ -227,6 +235,9 @@ class SpellAdmin(ConsoleAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         if formset.model is AccountPrice:
             prices.save(request, formset)
+            return
+        if formset.model is RetentionRule:
+            formset.save()
             return
         for row in formset.save(commit=False):
             row.save(keep_version=False)

@@ -19,6 +19,7 @@ from django.utils import timezone
 from casts.alarms import texts
 from casts.callbacks import delivery, schedule
 from casts.models import AlarmMessage
+from core.db.purging import purge_some
 from core.queue import wakeups
 from core.queue.due import DueQuerySet
 from core.queue.poison import how_often
@@ -120,6 +121,7 @@ def send_again(keys: list[str]) -> int:
     return sent
 
 
-def purge() -> None:
-    """Delete what was told long ago. Any worker may call this."""
-    AlarmMessage.objects.exclude(state=State.PENDING).filter(created_at__lt=timezone.now() - KEPT).delete()
+def purge() -> int:
+    """Delete what was told long ago; return how many."""
+    old = AlarmMessage.objects.exclude(state=State.PENDING).filter(created_at__lt=timezone.now() - KEPT)
+    return purge_some(old.order_by("pk"))

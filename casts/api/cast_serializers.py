@@ -153,6 +153,13 @@ class ChargeOut(serializers.Serializer[Any]):
     note = serializers.CharField(allow_null=True, help_text="Why it is not what the price alone would make it.")
 
 
+class RemovedOut(serializers.Serializer[Any]):
+    """That something was deleted."""
+
+    at = serializers.DateTimeField()
+    days = serializers.IntegerField(help_text="For how many days after the cast's end it was kept.")
+
+
 class CastOut(serializers.Serializer[Any]):
     """One cast."""
 
@@ -194,6 +201,9 @@ class CastOut(serializers.Serializer[Any]):
     input = serializers.JSONField()
     metadata = serializers.DictField(child=serializers.CharField())
     callback_url = serializers.CharField(allow_null=True, help_text="As it was given.")
+    removed = serializers.DictField(
+        child=RemovedOut(), help_text="What was deleted as it was kept long enough, by kind: input, output, log, event…"
+    )
     progress_url = serializers.URLField()
     events_url = serializers.URLField()
 

@@ -145,7 +145,14 @@ GROUPS = (
                 "Cast the same again",
                 "casts:write",
                 (
-                    *("CAST_NOT_FOUND", "CAST_NOT_FINAL", "SPELL_NOT_FOUND", "VALIDATION_ERROR", "INPUT_TOO_LARGE"),
+                    *(
+                        "CAST_NOT_FOUND",
+                        "CAST_NOT_FINAL",
+                        "INPUT_REMOVED",
+                        "SPELL_NOT_FOUND",
+                        "VALIDATION_ERROR",
+                        "INPUT_TOO_LARGE",
+                    ),
                     *ONCE,
                     *PAYS,
                 ),

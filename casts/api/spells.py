@@ -17,6 +17,7 @@ from casts.casting import castable_by, priced_for
 from casts.errors import SpellVersionNotFound
 from casts.models import Spell
 from casts.pricing import Price
+from casts.retention.rules import load
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
@@ -38,6 +39,11 @@ class SpellOut(serializers.Serializer[Any]):
     ttl_seconds = serializers.IntegerField()
     timeout_seconds = serializers.IntegerField()
     artifact_retention_days = serializers.IntegerField()
+    retention_days = serializers.DictField(
+        child=serializers.IntegerField(allow_null=True),
+        help_text="For how many days after their end what casts of it hold is kept, for this key's account, by kind; "
+        "null: for ever.",
+    )
 
 
 class SpellList(serializers.Serializer[Any]):
@@ -46,7 +52,7 @@ class SpellList(serializers.Serializer[Any]):
     results = SpellOut(many=True)
 
 
-def spell_out(spell: Spell) -> dict[str, Any]:
+def spell_out(spell: Spell, kept: dict[str, int | None]) -> dict[str, Any]:
     # What a caller needs, and not where it runs.
     price = Price.of(spell)
     return {
@@ -62,6 +68,7 @@ def spell_out(spell: Spell) -> dict[str, Any]:
         "ttl_seconds": spell.ttl_seconds,
         "timeout_seconds": spell.timeout_seconds,
         "artifact_retention_days": spell.artifact_retention_days,
+        "retention_days": kept,
     }
 
 
@@ -73,7 +80,8 @@ class Spells(APIView):
         """What this key may cast, with schemas and prices."""
         found = priced_for(request.auth.account_id, Spell.objects.castable_by(request.auth))
         spells = sorted(found, key=lambda spell: spell.key)  # see events.snapshot
-        return Response({"results": [spell_out(spell) for spell in spells]})
+        rules, account = load(), request.auth.account_id
+        return Response({"results": [spell_out(spell, rules.of_casts(account, spell)) for spell in spells]})
 
 
 class OneSpell(APIView):
@@ -91,8 +99,9 @@ class OneSpell(APIView):
         if unknown := set(once_each(request)) - {"version"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use version.")
         spell = castable_by(request.auth.account_id, request.auth, spell_key)
+        kept = load().of_casts(request.auth.account_id, spell)
         if (asked := request.query_params.get("version")) is None:
-            return Response(spell_out(spell))
+            return Response(spell_out(spell, kept))
         if not A_NUMBER.fullmatch(asked):
             raise BadQuery(f"version is a whole number from 1, such as {spell.version}; not {asked[:40]!r}.")
         was = versions.as_it_was(spell, int(asked))
@@ -100,4 +109,4 @@ class OneSpell(APIView):
             raise SpellVersionNotFound(
                 f"The spell {spell_key!r} has no version {asked}; its latest is {spell.version}."
             )
-        return Response(spell_out(was))
+        return Response(spell_out(was, kept))

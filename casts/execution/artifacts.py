@@ -15,11 +15,12 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from casts.execution import contents
 from casts.lifecycle import moves
-from casts.models import Artifact, ArtifactContents, Cast, LooseFile
+from casts.models import Artifact, ArtifactContents, Cast, Kept, LooseFile, RetentionRule
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from casts.versions import as_accepted
 from core import storage
@@ -162,7 +163,7 @@ def copy(artifact: Artifact) -> None:
             size_bytes=size,
             sha256=digest.hexdigest(),
             stored_at=now,
-            expires_at=(expires_at := now + dt.timedelta(days=artifact.cast.spell.artifact_retention_days)),
+            expires_at=(expires_at := now + kept_for(artifact.cast)),
             due_at=expires_at,
             error="",
         )
@@ -170,6 +171,13 @@ def copy(artifact: Artifact) -> None:
             ArtifactContents.objects.update_or_create(artifact=artifact, defaults=inside)
         else:  # somebody else's copy was first
             LooseFile.drop([stored])
+
+
+def kept_for(cast: Cast) -> dt.timedelta:
+    rule = RetentionRule.objects.filter(Q(account=None) | Q(account=cast.account_id), kind=Kept.ARTIFACT)
+    days = rule.filter(Q(spell=None) | Q(spell=cast.spell_id)).aggregate(least=Min("days"))["least"]
+    own = cast.spell.artifact_retention_days
+    return dt.timedelta(days=own if days is None else min(own, days))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -24,9 +25,9 @@ from casts.errors import KeyReused, MalformedKey, TwinInFlight
 from casts.models import IdempotencyRecord
 from core.db.compiled import Insert, Param, Select
 from core.db.locks import wait_for_locks
+from core.db.purging import purge_some
 from core.limits import IDEMPOTENCY_KEY_CHARS
 
-KEY_LIFETIME = dt.timedelta(days=7)
 KEY_FORMAT = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")  # visible ASCII
 FORM_TOKEN = re.compile(r"[\x21-\x7e]{16,64}")
 ANSWERED = Select(
@@ -101,7 +102,7 @@ def find_answer(once: Once) -> dict[str, Any] | None:
     record = ANSWERED.first(account_id=once.account.pk, route=once.route, key=once.key)
     if record is None:
         return None
-    if record.created_at <= timezone.now() - KEY_LIFETIME:  # not purged yet, and the new record needs its key
+    if record.created_at <= timezone.now() - lifetime():  # not purged yet, and the new record needs its key
         IdempotencyRecord.objects.filter(pk=record.pk).delete()
         return None
     if record.fingerprint != once.fingerprint:
@@ -135,5 +136,10 @@ def claim(once: Once, body: dict[str, Any]) -> None:
         raise TwinInFlight("The same request is in progress; try again.", headers={"Retry-After": "1"}) from exc
 
 
+def lifetime() -> dt.timedelta:
+    return dt.timedelta(days=settings.IDEMPOTENCY_RETENTION_DAYS)
+
+
 def purge() -> int:
-    return IdempotencyRecord.objects.filter(created_at__lte=timezone.now() - KEY_LIFETIME).delete()[0]
+    old = IdempotencyRecord.objects.filter(created_at__lte=timezone.now() - lifetime())
+    return purge_some(old.order_by("created_at"))

@@ -20,12 +20,13 @@ from accounts.api.authentication import bearer, require
 from accounts.models import ApiKey
 from accounts.principals import of_key
 from accounts.rationing.keys import admit
+from casts import disclosure
 from casts.access import About, admit_link, check_epoch, check_link, may_read, readable_cast
 from casts.errors import CastNotFound
-from casts.lifecycle.events import ENDED_BY
-from casts.live.frames import Frame, frames_of
+from casts.lifecycle.events import ENDED_BY, snapshot
+from casts.live.frames import Frame, frame_of, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
-from casts.models import FINAL, Cast, CastEvent
+from casts.models import FINAL, Cast, CastEvent, Kept
 from core import access
 from core.db.threads import in_lane, in_thread
 from core.errors import Malformed, SpellError
@@ -77,6 +78,7 @@ class CastHead:
     status: str
     last_seq: int
     links_epoch: int
+    removed: dict[str, object] | None
 
     @property
     def final(self) -> bool:
@@ -160,7 +162,7 @@ def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]
     """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
     keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
     rows = Cast.objects.filter(pk__in={r.cast_id for r in requests})
-    columns = ("account", "spell__key", "status", "last_seq", "links_epoch")
+    columns = ("account", "spell__key", "status", "last_seq", "links_epoch", "removed")
     heads = {
         pk: CastHead(About(pk, account, spell), *rest) for pk, account, spell, *rest in rows.values_list("pk", *columns)
     }
@@ -221,6 +223,10 @@ def starts_of(requests: list[StreamRequest], heads: dict[uuid.UUID, CastHead], k
         if request.after is not None or heads[request.cast_id].final:
             lowest[request.cast_id] = min(after, lowest.get(request.cast_id, after))
     later = frames_since({cast_id: after for cast_id, after in lowest.items() if after < heads[cast_id].last_seq})
+    for cast_id, frame in ends_without_history(
+        {pk for pk in lowest if Kept.EVENT in (heads[pk].removed or {})}
+    ).items():
+        later[cast_id] = [frame]
     starts = []
     for request, after in zip(requests, positions, strict=True):
         final = heads[request.cast_id].final
@@ -242,7 +248,8 @@ def position_of(
     if request.after is not None:
         # A client that claims to have more than there is must not miss what is still to come.
         return min(request.after, head.last_seq)
-    return (ends[request.cast_id] if head.final else snapshots[request.cast_id].seq) - 1
+    # Without its history the end is the last that there was.
+    return (ends.get(request.cast_id, head.last_seq) if head.final else snapshots[request.cast_id].seq) - 1
 
 
 def end_numbers(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
@@ -256,6 +263,20 @@ def newest_frames(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
         return {}
     newest = CastEvent.objects.filter(cast__in=cast_ids, seq=F("cast__last_seq"))
     return {event.cast_id: frame for event, frame in frames_of(newest, wanted=lambda _: True)}
+
+
+def ends_without_history(cast_ids: set[uuid.UUID]) -> dict[uuid.UUID, Frame]:
+    """Return the last event of casts whose events were deleted, made of the casts as they are."""
+    if not cast_ids:
+        return {}
+    ended = Cast.objects.filter(pk__in=cast_ids).select_related("spell").prefetch_related("artifacts")
+    return {cast.pk: frame_of(*as_event(cast)) for cast in ended}
+
+
+def as_event(cast: Cast) -> tuple[CastEvent, disclosure.Mask | None]:
+    event = CastEvent(cast=cast, seq=cast.last_seq, kind=ENDED_BY, data=snapshot(cast))
+    vars(event).update(links_epoch=cast.links_epoch, main_artifact=cast.spell.result_artifact)
+    return event, None if cast.spell.show_run else disclosure.mask_of(cast)
 
 
 def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:

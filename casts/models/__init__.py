@@ -25,6 +25,7 @@ from casts.models.cast import (
 )
 from casts.models.metadata import MetadataMark, mark_of
 from casts.models.price import REPORT, Priced, PriceKind
+from casts.models.retention import Kept, RetentionMark, RetentionRule
 from casts.models.spell import (
     AccountPrice,
     Spell,
@@ -59,10 +60,13 @@ __all__ = [
     "CastStatus",
     "CastTally",
     "IdempotencyRecord",
+    "Kept",
     "LooseFile",
     "MetadataMark",
     "PriceKind",
     "Priced",
+    "RetentionMark",
+    "RetentionRule",
     "Round",
     "SlotOrder",
     "Spell",

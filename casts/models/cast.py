@@ -98,6 +98,8 @@ class Cast(DueRow):
     charge = DocumentField(null=True)  # how that was computed; NULL: before the end, and for flat prices
     # Its run should have reported what it costs, and did not, so it cost nothing.
     charge_unknown = models.BooleanField(default=False, db_default=False)
+    # What of it was deleted as its retention was over: by kind, when and after how many days. NULL: nothing.
+    removed = DocumentField(null=True)
 
     class Meta(DueRow.Meta):
         ordering = ("-id",)

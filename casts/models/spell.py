@@ -62,6 +62,20 @@ def valid_tags(tags: object) -> None:
 CENTURY = MaxValueValidator(36_500)  # days
 
 
+# What a spell may say of how long things of its casts are kept, beside `artifact_retention_days`.
+SPELL_KEEPS = ("input", "output", "log", "event", "delivery", "callback", "idempotency")
+
+
+def valid_retention(days: object) -> None:
+    """Raise ValidationError for what does not give days by kind."""
+    if not isinstance(days, dict) or not days.keys() <= set(SPELL_KEEPS):
+        artifacts = " (of artifacts: artifact_retention_days)" if isinstance(days, dict) and "artifact" in days else ""
+        raise ValidationError(f"Give days by kind, of which there are {', '.join(SPELL_KEEPS)}{artifacts}.")
+    for kind, number in days.items():
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= CENTURY.limit_value:
+            raise ValidationError(f"{kind}: give a whole number of days from 1 to {CENTURY.limit_value}.")
+
+
 # Functions, so that a changed setting does not change the model.
 def standard_timeout() -> int:
     return settings.CAST_TIMEOUT_SECONDS
@@ -149,6 +163,13 @@ class Spell(Priced):
         default=standard_retention, validators=[AT_LEAST_ONE, CENTURY]
     )
     # With defaults in the database, so that processes of the release before can go on while an update is under way.
+    retention = DocumentField(
+        default=dict,
+        db_default=models.Value("{}", models.TextField()),
+        blank=True,
+        validators=[valid_retention],
+        help_text='Days that other things of its casts are kept after their end, such as {"input": 7, "log": 90}.',
+    )
     show_run = models.BooleanField(
         default=True,
         db_default=True,
@@ -194,7 +215,8 @@ class Spell(Priced):
     def clean(self) -> None:
         wrong: dict[str, Any] = {}
         # Django leaves out validators for what is empty, such as []
-        for name, valid in (("input_schema", valid_schema), ("output_schema", valid_schema), ("tags", valid_tags)):
+        checked = {"input_schema": valid_schema, "output_schema": valid_schema, "tags": valid_tags}
+        for name, valid in (checked | {"retention": valid_retention}).items():
             document = getattr(self, name)
             if document in EMPTY_VALUES and (document is not None or name != "output_schema"):
                 try:

@@ -60,6 +60,7 @@ class Round(DueRow):
     class Name(models.TextChoices):
         TALLIES = "tallies"
         ALARMS = "alarms"
+        RETENTION = "retention"
 
     name = models.CharField(max_length=10, primary_key=True, choices=Name)
 

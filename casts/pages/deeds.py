@@ -21,7 +21,7 @@ from casts.access import Reading, found, may_change, may_read, not_found, sessio
 from casts.casting import priced_for
 from casts.errors import CastNotFound
 from casts.lifecycle.idempotency import once_of_form
-from casts.models import Cast, Spell
+from casts.models import Cast, Kept, Spell
 from casts.pages.catalogue import FREE, price_words
 from casts.pages.refusals import refused
 from casts.pricing import Price
@@ -37,9 +37,9 @@ def offered(reading: Reading) -> dict[str, Any]:
     actions: dict[str, Any] = {}
     if not cast.final and cast.cancel_requested_at is None and cast.run_finished_at is None:
         actions["cancel"] = reverse("cast-page-cancel", args=[cast.pk])
-    if cast.final:
+    if cast.final and Kept.INPUT not in (cast.removed or {}):
         actions |= {"again": reverse("cast-page-again", args=[cast.pk]), "once": uuid.uuid4(), "price": price_of(cast)}
-    if cast.final and cast.spell.show_input:
+    if "again" in actions and cast.spell.show_input:
         actions["other"] = f"{reverse('spell-page', args=[cast.spell.key])}?{urlencode({'from': cast.pk})}"
     url = links.progress_url(cast.pk, cast.links_epoch)
     return {

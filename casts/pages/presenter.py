@@ -41,6 +41,24 @@ def page_state(shown: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
     }
 
 
+REMOVED = {
+    "input": "What was asked",
+    "output": "Its output",
+    "log": "What its run said: steps and annotations",
+    "event": "Its history",
+    "callback": "The record of its callbacks",
+}
+
+
+def removed(shown: dict[str, Any]) -> list[str]:
+    """Return what was deleted of a cast, in words."""
+    return [
+        f"{words} was deleted after {counted(shown['removed'][kind]['days'], 'day')}."
+        for kind, words in REMOVED.items()
+        if kind in shown["removed"]
+    ]
+
+
 def progress_shown(shown: dict[str, Any]) -> bool:
     # A cast that failed has a progress of 100, too, wherever its run stopped: no bar is shown rather than a full one.
     return not shown["final"] or shown["status"] == "succeeded"

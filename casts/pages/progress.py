@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from accounts.principals import Kind
 from casts import disclosure, links
 from casts.access import Reach, Reading, readable_cast
+from casts.models import Kept
 from casts.pages import asked, deeds, jobs, outlook, presenter, results, trouble
 from casts.pages.refusals import refused
 from casts.representation import shown_to
@@ -47,7 +48,7 @@ def context_of(request: HttpRequest, reading: Reading) -> dict[str, Any]:
     shown = shown_to(reading.principal, cast)
     if by_link:
         shown = links.carrying(request.GET["token"], shown)
-    show_input = whole and cast.spell.show_input
+    show_input = whole and cast.spell.show_input and Kept.INPUT not in (cast.removed or {})
     usual = None if cast.final else history.usual_of(cast)
     return {
         "cast": cast,
@@ -57,6 +58,7 @@ def context_of(request: HttpRequest, reading: Reading) -> dict[str, Any]:
         "outlook": outlook.outlook_of(shown, usual.usual_seconds if usual else None, now),
         "trouble": trouble.trouble_of(shown),
         "asked": asked.asked_of(cast.input, as_accepted(cast).spell.input_schema) if show_input else None,
+        "removed": presenter.removed(shown),
         "jobs": jobs_of(request, reading, now) if whole else None,
         "whole": whole,
         "by_link": by_link,

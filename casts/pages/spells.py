@@ -19,7 +19,7 @@ from accounts.pages.choice import chosen, membership_of
 from casts.access import found, reading
 from casts.casting import CastOrder, place, with_target
 from casts.lifecycle import idempotency
-from casts.models import Spell
+from casts.models import Kept, Spell
 from casts.pages.catalogue import catalogue, visible_to
 from casts.pages.filling import Filling
 from casts.pages.spell import SpellPage, problem_words
@@ -85,6 +85,8 @@ def begun(request: HttpRequest, it: Spell) -> tuple[Filling, list[str]]:
         return Filling.untouched(it), [f"The cast {asked} was one of {cast.spell.name}. The form is empty."]
     if not it.show_input:
         return Filling.untouched(it), ["This spell does not show what was asked of it. The form is empty."]
+    if Kept.INPUT in (cast.removed or {}):
+        return Filling.untouched(it), [f"What was asked in cast {cast.pk} was deleted. The form is empty."]
     return Filling.of_value(it, cast.input), [f"Filled in with what was asked in cast {cast.pk}."]
 
 

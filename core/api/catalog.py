@@ -321,6 +321,14 @@ KINDS = (
         "for longer.",
     ),
     Kind(
+        "INPUT_REMOVED",
+        410,
+        "The cast's input was deleted",
+        "The cast that is to be cast again is there; its input was kept for as long as it was to be, and is deleted.",
+        "Cast anew with POST /api/v1/cast, with an input. `detail` says after how many days it went; the operator can "
+        "keep inputs for longer.",
+    ),
+    Kind(
         "INPUT_TOO_LARGE",
         413,
         "Input too large",

@@ -6,7 +6,7 @@ from typing import Protocol
 
 PRICES = ("price_cents", "price", "charge_failed_runs")
 PRICE_PARTS = ("price_kind", "per_minute_cents")  # which files write as `price`
-LIMITS = ("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days")
+LIMITS = ("max_running", "timeout_seconds", "ttl_seconds", "artifact_retention_days", "retention")
 # By which fields a file says something; all of them are set anew each time, to their defaults where it says nothing.
 ALWAYS = (
     *("name", "description", "tags", "runtime", "workflow_file", "ref", "event_type", "input_mapping", "matching"),

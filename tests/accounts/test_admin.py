@@ -65,6 +65,7 @@ def test_accounts_are_found_by_name_and_member(admin_client, admin_user, account
 def members(*users, initial=0):
     total = {"membership_set-TOTAL_FORMS": str(len(users)), "membership_set-INITIAL_FORMS": str(initial)}
     total |= {"caps-TOTAL_FORMS": "0", "caps-INITIAL_FORMS": "0"}
+    total |= {"retention_rules-TOTAL_FORMS": "0", "retention_rules-INITIAL_FORMS": "0"}
     for i, user in enumerate(users):
         total |= {f"membership_set-{i}-user": str(user.pk), f"membership_set-{i}-role": "owner"}
     return total

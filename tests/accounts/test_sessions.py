@@ -145,7 +145,7 @@ def test_a_sweep_deletes_what_has_ended(ann, settings):
     log_in(browser())
     pass_time(9 * HOUR)
     log_in(browser())
-    assert "accounts.sessions.purge" in settings.SWEEPS
+    assert "accounts.sessions.purge" in settings.PURGES
     import_string("accounts.sessions.purge")()
     assert Session.objects.get().expire_date > timezone.now()
 

@@ -39,6 +39,7 @@ def posted(**changes):
         "show_run": "on", "show_input": "on", "result_artifact": "spell-result", "result_file": "result.json",
         "input_mapping": "envelope", "matching": "answer_or_tag", "price_kind": "flat",
         "account_prices-TOTAL_FORMS": "0", "account_prices-INITIAL_FORMS": "0",
+        "retention_rules-TOTAL_FORMS": "0", "retention_rules-INITIAL_FORMS": "0",
     }  # fmt: skip
     return inline(filled | changes)
 

@@ -238,6 +238,7 @@ def test_caps_of_keys_and_spells_are_set_on_the_accounts_page(admin_client, acco
     def save(*rows, initial=0):
         counts = {"TOTAL_FORMS": len(rows), "INITIAL_FORMS": initial}
         fields = {"name": account.name, "membership_set-TOTAL_FORMS": 0, "membership_set-INITIAL_FORMS": 0}
+        fields |= {"retention_rules-TOTAL_FORMS": 0, "retention_rules-INITIAL_FORMS": 0}
         fields |= {"monthly_cap_cents": account.monthly_cap_cents} | {f"caps-{k}": v for k, v in counts.items()}
         fields |= {f"caps-{n}-{k}": v for n, row in enumerate(rows) for k, v in row.items()}
         return admin_client.post(path, fields | {"caps-0-account": account.pk})

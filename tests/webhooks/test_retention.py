@@ -10,6 +10,7 @@ import pytest
 from django.core.checks import run_checks
 from django.utils import timezone
 
+from core.db import purging
 from webhooks import inbox, sweep
 from webhooks.models import Delivery
 
@@ -50,8 +51,8 @@ def test_settled_deliveries_go_after_their_days_and_others_stay(make_delivery: C
 def test_many_go_in_chunks_and_not_all_at_once(
     make_delivery: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "PURGE_CHUNK", 3)
-    monkeypatch.setattr(inbox, "PURGE_CHUNKS", 2)
+    monkeypatch.setattr(purging, "CHUNK", 3)
+    monkeypatch.setattr(purging, "CHUNKS", 2)
     guids = [make_delivery(days=50 - n).guid for n in range(8)]
     assert inbox.purge() == 6
     assert held_guids() == guids[6:]
@@ -70,4 +71,4 @@ def test_nothing_goes_that_the_sweep_would_receive_again(
 
 
 def test_every_worker_purges(settings: Any) -> None:
-    assert "webhooks.inbox.purge" in settings.SWEEPS
+    assert "webhooks.inbox.purge" in settings.PURGES

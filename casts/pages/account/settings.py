@@ -22,6 +22,7 @@ from accounts.pages.adapters import proved_lately
 from accounts.pages.choice import membership_of
 from accounts.pages.middleware import confirm_first
 from casts.callbacks import acting, endpoints
+from casts.retention.shown import shown_to_members
 from core import limits, money
 
 
@@ -64,6 +65,7 @@ def page(request: HttpRequest, account_id: int) -> HttpResponseBase:
 def shown(request: HttpRequest, own: Membership, form: AccountForm) -> HttpResponseBase:
     name = Account.objects.values_list("name", flat=True).get(pk=own.account_id)  # not what was typed
     context = {"own": own, "form": form, "owner": own.role == Role.OWNER, "limits": limits_of(own.account), "is": name}
+    context |= {"kept": shown_to_members(own.account)}
     return render(request, "account/settings.html", context)
 
 

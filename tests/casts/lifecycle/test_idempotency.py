@@ -245,7 +245,7 @@ def test_the_sweep_forgets_what_is_older_than_that_and_nothing_else(api, clock):
     assert idempotency.purge() == 0
     assert is_replay(cast(api, key="k-2"), young)
     assert Cast.objects.count() == 2  # the casts stay
-    assert "casts.lifecycle.idempotency.purge" in settings.SWEEPS
+    assert "casts.lifecycle.idempotency.purge" in settings.PURGES
 
 
 # --- the other route -----------------------------------------------------------------------------------------------

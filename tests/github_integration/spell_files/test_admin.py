@@ -69,6 +69,7 @@ def test_what_files_say_of_a_spell_is_not_changed_in_the_admin(admin_client: Cli
         **{"name": "Other", "price_cents": 9, "max_running": 3, "active": "", "workflowtarget-0-repository": "a/b"},
         **{"workflowtarget-TOTAL_FORMS": 1, "workflowtarget-INITIAL_FORMS": 1, "workflowtarget-0-id": target.pk},
         **{"account_prices-TOTAL_FORMS": 0, "account_prices-INITIAL_FORMS": 0, "price_kind": "flat"},
+        **{"retention_rules-TOTAL_FORMS": 0, "retention_rules-INITIAL_FORMS": 0},
         "workflowtarget-0-spell": spell.pk,
     }
     answer = admin_client.post(path, form)
@@ -93,6 +94,7 @@ def test_what_is_wrong_with_a_field_that_only_files_change_is_said_above_the_for
         **{"price_cents": 9, "price_kind": "reported", "active": "on"},
         **{"workflowtarget-TOTAL_FORMS": 1, "workflowtarget-INITIAL_FORMS": 1, "workflowtarget-0-id": target.pk},
         **{"account_prices-TOTAL_FORMS": 0, "account_prices-INITIAL_FORMS": 0, "workflowtarget-0-spell": spell.pk},
+        **{"retention_rules-TOTAL_FORMS": 0, "retention_rules-INITIAL_FORMS": 0},
     }
     answer = admin_client.post(f"/admin/casts/spell/{spell.pk}/change/", form)
     assert answer.status_code == 200

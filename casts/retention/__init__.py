@@ -1,0 +1,1 @@
+"""How long things are kept, and deleting what was kept for so long; see docs/reference/retention.md."""

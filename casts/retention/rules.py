@@ -1,0 +1,84 @@
+"""Which rule counts for what: the shortest of those that fit, else the setting."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from casts.models import Kept, RetentionRule, Spell
+
+Whose = tuple[int | None, int | None]  # account, spell; None: any
+NO_ONE: Whose = (None, None)
+SETTINGS = {
+    Kept.INPUT: "INPUT_RETENTION_DAYS",
+    Kept.OUTPUT: "OUTPUT_RETENTION_DAYS",
+    Kept.LOG: "LOG_RETENTION_DAYS",
+    Kept.ARTIFACT: "ARTIFACT_RETENTION_DAYS",
+    Kept.EVENT: "EVENT_RETENTION_DAYS",
+    Kept.DELIVERY: "DELIVERY_RETENTION_DAYS",
+    Kept.CALLBACK: "CALLBACK_RETENTION_DAYS",
+    Kept.IDEMPOTENCY: "IDEMPOTENCY_RETENTION_DAYS",
+    Kept.AUDIT: "AUDIT_RETENTION_DAYS",
+}
+# What holds a copy of something else goes with it at the latest.
+COPIES = {
+    Kept.IDEMPOTENCY: (Kept.INPUT,),  # the cast as it was accepted
+    Kept.DELIVERY: (Kept.INPUT, Kept.LOG),  # a run's title may hold inputs; jobs' deliveries name its steps
+}
+# These go by themselves after the setting, whatever casts they are about: see webhooks.inbox and casts.lifecycle.
+AT_MOST = (Kept.DELIVERY, Kept.IDEMPOTENCY)
+TOLD = (Kept.INPUT, Kept.OUTPUT, Kept.LOG, Kept.ARTIFACT, Kept.EVENT, Kept.CALLBACK)
+OF_CASTS = tuple(kind for kind in Kept if kind != Kept.AUDIT)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules, as they are at one moment."""
+
+    usual: dict[str, int]  # by kind; without it: for ever
+    own: dict[str, dict[Whose, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def days(self, kind: str, account_id: int | None = None, spell_id: int | None = None) -> int | None:
+        """Return for how many days a kind of thing is kept, None for ever; without a spell, of none."""
+        found = [self._days(one, account_id, spell_id) for one in (kind, *COPIES.get(Kept(kind), ()))]
+        return min((days for days in found if days is not None), default=None)
+
+    def _days(self, kind: str, account_id: int | None, spell_id: int | None) -> int | None:
+        own, usual = self.own[kind], self.usual.get(kind)
+        fit = {(account_id, spell_id), (account_id, None), (None, spell_id)} - {NO_ONE}
+        shortest = min((own[whose] for whose in fit if whose in own), default=usual)
+        return shortest if usual is None or shortest is None or kind not in AT_MOST else min(shortest, usual)
+
+    def of_casts(self, account_id: int, spell: Spell) -> dict[str, int | None]:
+        """Return for how many days what casts of a spell hold is kept, as callers are told."""
+        return {kind.value: self.days(kind, account_id, spell.pk) for kind in TOLD}
+
+    def all_days(self, kinds: Iterable[str]) -> list[int]:
+        """Return all numbers of days that occur for these kinds, the least first."""
+        of_kinds = {*kinds, *(one for kind in kinds for one in COPIES.get(Kept(kind), ()))}
+        found = {days for kind in of_kinds for days in self.own[kind].values()}
+        return sorted(found | {self.usual[kind] for kind in of_kinds if kind in self.usual and kind not in AT_MOST})
+
+    def fingerprint(self) -> str:
+        told = sorted((kind, str(whose), days) for kind, own in self.own.items() for whose, days in own.items())
+        return hashlib.sha256(repr((sorted(self.usual.items()), told)).encode()).hexdigest()
+
+
+def load() -> Rules:
+    usual = {kind.value: days for kind, name in SETTINGS.items() if (days := getattr(settings, name))}
+    rules = Rules(usual)
+
+    def add(kind: str, whose: Whose, days: int) -> None:
+        rules.own[kind][whose] = min(days, rules.own[kind].get(whose, days))
+
+    for kind, account_id, spell_id, days in RetentionRule.objects.values_list("kind", "account", "spell", "days"):
+        add(kind, (account_id, spell_id), days)
+    for pk, artifact_days, own in Spell.objects.values_list("pk", "artifact_retention_days", "retention"):
+        add(Kept.ARTIFACT, (None, pk), artifact_days)
+        for kind, days in own.items():
+            add(kind, (None, pk), days)
+    return rules
