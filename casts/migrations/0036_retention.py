@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0018_retention'),
-        ('casts', '0040_storage'),
+        ('casts', '0034_traceparent'),
     ]
 
     operations = [
