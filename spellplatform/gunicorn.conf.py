@@ -2,12 +2,13 @@
 
 import gc
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakKeyDictionary, ref
 
 from gunicorn import glogging
 from gunicorn.asgi import protocol as wire
@@ -43,6 +44,7 @@ keepalive = 150
 # Bytes. What is longer than core.limits.TARGET_BYTES is answered there, with a problem that says so.
 limit_request_line = 200_000
 graceful_timeout = 10  # seconds
+LINGER = 1.0  # seconds, from SIGTERM until idle connections are closed
 control_socket_disable = True  # otherwise it opens a socket in the home directory
 # No banner that tells a stranger what serves here. gunicorn has no public name for it; a test looks at its answers.
 wire._CACHED_SERVER_HEADER = b""
@@ -72,6 +74,16 @@ def end_without_head(reference: Callable[[], Any]) -> None:
         connection.transport.close()
 
 
+def has_sent(transport: Any) -> bool:
+    """Whether something came that was not read yet."""
+    held = transport.get_extra_info("socket")
+    if held is None or held.fileno() < 0:
+        return False
+    reading = select.poll()
+    reading.register(held.fileno(), select.POLLIN)
+    return bool(reading.poll(0))
+
+
 def post_worker_init(worker: Any) -> None:
     """Prepare a process once it has loaded everything: garbage collection, and an orderly end."""
     # What is loaded stays: the collector need not walk through it again and again, a tenth of a second each time.
@@ -83,12 +95,12 @@ def post_worker_init(worker: Any) -> None:
     # computes something large.
     sys.setswitchinterval(0.001)
 
-    connections: WeakSet[Any] = WeakSet()
+    made_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()  # by the loop's clock, of each connection
     create_server = worker.loop.create_server
 
     def tracking(protocol: Callable[[], Any], **options: Any) -> Any:
         def made() -> Any:
-            connections.add(connection := protocol())
+            made_at[connection := protocol()] = worker.loop.time()
             worker.loop.call_later(head_seconds, end_without_head, ref(connection))
             return connection
 
@@ -96,16 +108,24 @@ def post_worker_init(worker: Any) -> None:
 
     worker.loop.create_server = tracking
 
+    def close_idle() -> None:
+        """Close connections that wait for a next request: gunicorn would wait for them, then cut them off.
+
+        Not at once: on one that is in use the next request comes within LINGER, and its answer says that it was the
+        last. Whoever sent one meanwhile that was not read yet would never know whether it was carried out.
+        """
+        for connection, since in list(made_at.items()):
+            # gunicorn's own mark, and no public one; without it, it would only take `graceful_timeout` longer.
+            idle = getattr(connection, "_awaiting_request", False) and worker.loop.time() - since > LINGER
+            if idle and not has_sent(connection.transport):
+                connection.transport.close()
+        worker.loop.call_later(LINGER / 10, close_idle)
+
     def on_term() -> None:
         from casts.live import hub
 
-        # Streams first, and connections that wait for a next request: gunicorn would wait for all of them, then cut
-        # them off without a word.
-        hub.stop()
+        hub.stop()  # streams first: each is told to come back, and comes to somebody else
         worker.handle_exit_signal()
-        for connection in list(connections):
-            # gunicorn's own mark, and no public one; without it, it would only take `graceful_timeout` longer.
-            if getattr(connection, "_awaiting_request", False):
-                connection.transport.close()
+        worker.loop.call_later(LINGER, close_idle)
 
     worker.loop.add_signal_handler(signal.SIGTERM, on_term)

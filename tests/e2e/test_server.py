@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -75,6 +77,30 @@ def test_an_idle_connection_does_not_hold_up_a_restart(web: Platform):
         assert "Forcing close" not in web.log("web")
         web.start("web")
         until(lambda: listens(web.web_port))
+
+
+def test_a_request_on_a_kept_connection_is_answered_as_the_last_one_while_web_stops(web: Platform):
+    with requests.Session() as session:
+        assert session.get(web.url + SCHEMA, timeout=60).headers.get("Connection") != "close"
+        child, process = web.web_process(), web.running.pop("web")
+        os.kill(child, signal.SIGSTOP)  # so that it finds the signal and the request together
+        answers: list[requests.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(session.get(web.url + SCHEMA, timeout=60)))
+        process.terminate()
+        until(lambda: "Handling signal: term" in web.log("web"))
+        asking.start()
+        until(lambda: waits_unread(web.web_port))
+        os.kill(child, signal.SIGCONT)
+        asking.join(60)
+        assert [(one.status_code, one.headers.get("Connection")) for one in answers] == [(200, "close")]
+        assert process.wait(30) == 0
+        web.start("web")
+
+
+def waits_unread(port: int) -> bool:
+    """Whether bytes have come to a server that it has not read."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(line[1].endswith(f":{port:04X}") and line[4].split(":")[1] != "00000000" for line in lines)
 
 
 def test_a_request_line_that_is_too_long_is_told_so(web: Platform):
