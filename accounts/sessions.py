@@ -138,6 +138,11 @@ def end(user: User, *, numbers: Iterable[str] | None = None, but: str | None = N
     return Session.objects.filter(pk__in=keys).delete()[0]
 
 
+def end_all() -> str:
+    """End everybody's sessions (one of RESTORED): some may have been ended since the backup was made."""
+    return f"{Session.objects.all().delete()[0]} sessions are ended: people log in again."
+
+
 def purge() -> int:
     """Delete what has ended; return how many."""
     return purge_some(Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date"))

@@ -1,6 +1,7 @@
 """Identifiers that sort by time."""
 
 import datetime as dt
+import hashlib
 import secrets
 import time
 import uuid
@@ -13,6 +14,15 @@ def uuid7() -> uuid.UUID:
     the `[cast:<id>]` tag unguessable.
     """
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)
+
+
+def derived(one: uuid.UUID, *about: str) -> uuid.UUID:
+    """Return an id of the same time as another, always the same one for the same words."""
+    digest = hashlib.sha256("\0".join((one.hex, *about)).encode()).digest()
+    value = one.int >> 80 << 80 | int.from_bytes(digest[:10])
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return uuid.UUID(int=value)

@@ -107,7 +107,9 @@ class WorkflowRuntime:
             runs, complete = list(listed.runs), listed.reaches(since)
             if not complete and not any(self.belongs(cast, seen) for seen in runs):
                 # GitHub's filter by time lags, so it comes second; what it leaves out was in the newest pages above.
-                window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{since + CLOCK_SLACK + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
+                # It was dispatched between these two, long apart only after a restore (casts.lifecycle.restored).
+                latest = max(cast.dispatch_started_at, cast.answer_lost_at or cast.dispatch_started_at) + LATEST_START
+                window = f"{since:%Y-%m-%dT%H:%M:%SZ}..{latest:%Y-%m-%dT%H:%M:%SZ}"
                 more, complete = self._search(cast, repository, created=window)
                 runs += [seen for seen in more if seen.run_key not in {one.run_key for one in listed.runs}]
             found = [seen for seen in runs if self.belongs(cast, seen)]

@@ -216,6 +216,14 @@ READINESS = {
     "listener": "core.telemetry.health.listener",
 }
 
+# What is done once with a database that comes from a backup (`manage.py restored`): functions that say what they did.
+RESTORED = [
+    "core.queue.restored.end_claims",
+    "casts.lifecycle.restored.look_for_runs_first",
+    "accounts.sessions.end_all",
+    "github_integration.restored.tell_orphans",
+]
+
 # What the admin's page "Needs attention" shows, from top to bottom: functions that return an
 # core.admin.attention.Section for a user, or None if this one may not see it.
 ATTENTION = [
@@ -346,6 +354,7 @@ if BILLING:
         "payments.subscriptions.ensure",
     ]
     PURGES += ["payments.inbox.purge"]
+    RESTORED += ["payments.restored.doubt_reports"]
     CREDIT_LOW += ["payments.autotopup.credit_low"]
     CREDIT_REFUSED += ["payments.autotopup.cast_refused"]
     ATTENTION += [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]

@@ -16,7 +16,15 @@ from django.utils import timezone
 
 from accounts.models import AccountEvent
 from casts.errors import CallbackInFlight, EndpointDisabled, TooManyTests
-from casts.models import ABOUT_ACCOUNTS, Callback, CallbackEndpoint, CallbackType, Cast, CastStatus
+from casts.models import (
+    ABOUT_ACCOUNTS,
+    Callback,
+    CallbackEndpoint,
+    CallbackType,
+    Cast,
+    CastStatus,
+    message_id_of_end,
+)
 from core import limits
 from core.db.compiled import Insert, Param, Select
 from core.queue import wakeups
@@ -65,6 +73,7 @@ def enqueue(cast: Cast) -> None:
         receivers.append((None, cast.callback_url))
     for endpoint, url in receivers:
         about: dict[str, Any] = {"account_id": cast.account_id, "cast": cast, "endpoint": endpoint, "url": url}
+        about["id"] = message_id_of_end(cast, endpoint)
         ADD_CALLBACK.run(Callback(**about, type=kind, created_at=now, due_at=now))
     if receivers:
         transaction.on_commit(wakeups.work_is_due)

@@ -12,6 +12,7 @@ from casts.models.callback import (
     CallbackType,
     endpoint_id,
     message_id,
+    message_id_of_end,
     usual_types,
 )
 from casts.models.cast import (
@@ -77,6 +78,7 @@ __all__ = [
     "endpoint_id",
     "mark_of",
     "message_id",
+    "message_id_of_end",
     "standard_retention",
     "standard_timeout",
     "standard_ttl",

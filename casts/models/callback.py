@@ -8,7 +8,7 @@ from django.db.models import Q
 from accounts.models import Account, AccountEvent, ApiKey, valid_spell_keys
 from casts.models.cast import Cast
 from core import sealing
-from core.ids import uuid7
+from core.ids import derived, uuid7
 from core.queue.due import DueRow
 
 
@@ -40,6 +40,15 @@ def endpoint_id() -> str:
 def message_id() -> str:
     """Return a new callback's id, which is also its `webhook-id`; sorts by time."""
     return f"msg_{uuid7().hex}"
+
+
+def message_id_of_end(cast: Cast, endpoint: CallbackEndpoint | None) -> str:
+    """Return the id of the callback that tells an endpoint (None: its callback_url) of a cast's end.
+
+    Always the same one: an end that is told again, because the database was restored from a backup, is a repetition
+    to its receiver.
+    """
+    return f"msg_{derived(cast.pk, endpoint.pk if endpoint else '').hex}"
 
 
 def usual_types() -> list[str]:

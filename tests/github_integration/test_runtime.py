@@ -28,6 +28,7 @@ from casts.runtime import (
     runtime_of,
 )
 from github_integration import api, identity, runtime
+from github_integration.exclusive import LATEST_START
 from github_integration.models import Installation
 from github_integration.runtime import RepositoryDispatch, WorkflowDispatch
 
@@ -329,6 +330,19 @@ def test_run_below_five_pages_of_newer_ones_is_looked_for_by_its_time(cast: Cast
     assert seen is not None
     assert seen.run_key == "7"
     assert len(http.calls) == 7
+
+
+def test_run_of_a_dispatch_of_which_only_bounds_are_known_is_looked_for_between_them(
+    cast: Cast, http: responses.RequestsMock
+) -> None:
+    """As after a restore from a backup: it was dispatched at some time since it was accepted."""
+    assert cast.dispatch_started_at is not None
+    cast.answer_lost_at = cast.dispatch_started_at + dt.timedelta(hours=5)
+    full = [listed(cast, 1000 - n, display_title="another") for n in range(100)]
+    list_runs(http, *[full] * 5)
+    until = f"{cast.answer_lost_at + LATEST_START:%Y-%m-%dT%H:%M:%SZ}"
+    list_runs(http, [], created=WINDOW.partition("..")[0] + ".." + until)
+    assert WorkflowDispatch().find(cast) is None
 
 
 def test_absence_is_not_claimed_of_a_list_that_has_no_end(cast: Cast, http: responses.RequestsMock) -> None:

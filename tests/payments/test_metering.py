@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from payments import catalog, counting, customers, metering
+from payments import catalog, counting, customers, metering, restored
 from payments.client import client, errors
 from payments.folding import fold
 from payments.metering import ReportWork
@@ -122,6 +122,18 @@ def test_an_error_report_about_others_changes_nothing(both):
     [told] = both.stripe.objects("v2.core.event")
     assert not fold("v2.core.event", told["id"])
     assert states() == ["sent"]
+
+
+@pytest.mark.parametrize(("sent", "names"), [(True, [""]), (False, ["-1"])])
+def test_after_a_restore_the_sum_decides_what_was_told_since_the_backup(both, sent, names):
+    """The report is as it was in the backup: not sent, as far as anybody knows."""
+    report = both.cast(50)
+    if sent:
+        metering.create_event(report)
+    assert "Of 1 meter reports" in restored.doubt_reports()
+    both.rounds(30)
+    assert states() == ["counted"]
+    assert both.events() == [(f"{report.pk}{name}", 50) for name in names]
 
 
 @pytest.mark.parametrize("at_what", ["before", "after"])
