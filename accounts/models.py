@@ -419,4 +419,5 @@ class AccountEvent(models.Model):
 # Found by Django as this module is.
 from accounts.audit import models as audit_models  # noqa: E402, F401
 from accounts.members import models as member_models  # noqa: E402, F401
+from accounts.proof import models as proof_models  # noqa: E402, F401
 from accounts.rationing import models as rationing_models  # noqa: E402, F401

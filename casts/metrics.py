@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts.models import OPEN, Alarm, Cast, WorkerProcess
+from casts.models import OPEN, Cast, WorkerProcess
 from core.db.words import AmongWords
 from core.queue.worker import queue_name
 from core.telemetry.metrics import SLOW, Sample, counter, figure, gauge, histogram
@@ -94,13 +94,6 @@ def workers() -> Iterator[Sample]:
     from casts.workers import ALIVE
 
     yield WORKERS.is_(WorkerProcess.objects.filter(seen_at__gt=timezone.now() - ALIVE).count())
-
-
-def attention() -> Iterator[Sample]:
-    """Yield what the workers' last look at it found; see casts.alarms.watch."""
-    on = dict(Alarm.objects.filter(over_at=None).order_by().values_list("source").annotate(Count("pk")))
-    for source in dict.fromkeys([*settings.ATTENTION, *settings.ALARMS, *on]):
-        yield ATTENTION.is_(on.get(source, 0), source)
 
 
 def ended(cast: Cast) -> None:

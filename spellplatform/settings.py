@@ -143,6 +143,7 @@ WORK = [
     "webhooks.sweep.SweepWork",
     "casts.callbacks.delivery.CallbackWork",
     "casts.tallies.TallyWork",
+    "accounts.proof.work.LedgerCheckWork",
     "casts.alarms.watch.AlarmWork",
     "casts.alarms.messages.AlarmMessageWork",
     "github_integration.spell_files.work.SpellRepositoryWork",
@@ -174,6 +175,7 @@ SWEEPS = [
     "webhooks.sweep.ensure",
     "github_integration.spell_files.sweep.ensure",
     "casts.tallies.ensure",
+    "accounts.proof.work.ensure",
     "casts.alarms.watch.ensure",
     "casts.retention.work.ensure",
 ]
@@ -204,8 +206,9 @@ METRICS = [
     "casts.metrics.open_casts",
     "casts.metrics.queues",
     "casts.metrics.workers",
-    "casts.metrics.attention",
+    "casts.alarms.figures.attention",
     "github_integration.metrics.quota",
+    "accounts.metrics.ledger",
 ]
 
 # What /readyz looks at, by name and in this order: functions that say what is wrong. The storage is looked at besides.
@@ -236,6 +239,7 @@ ATTENTION = [
     "webhooks.attention.failing_deliveries",
     "casts.callbacks.attention.failing_callbacks",
     "accounts.rationing.attention.refusals",
+    "accounts.proof.attention.ledger",
 ]
 
 # What else alarms are raised for: functions as those of ATTENTION.
@@ -357,6 +361,7 @@ if BILLING:
     RESTORED += ["payments.restored.doubt_reports"]
     CREDIT_LOW += ["payments.autotopup.credit_low"]
     CREDIT_REFUSED += ["payments.autotopup.cast_refused"]
+    METRICS += ["payments.metrics.billing"]
     ATTENTION += [f"payments.attention.{name}" for name in ("topups", "disputes", "reports", "events")]
 
 # --- Logging in ------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from accounts.models import (
     OpenCasts,
     Session,
 )
+from accounts.proof.models import LedgerCheck
 from accounts.rationing.models import FailedTries, Ration, Refusal
 from casts.models import (
     AccountPrice,
@@ -158,6 +159,7 @@ def one_of_each(account: Account, api_key: ApiKey, spell: Spell) -> dict[type[An
         make(AccountTurns, installation=installation, account=account, turn_at=MOMENT, behind_seconds=0.1),
         make(RecentRuns, installation=2**40, repository="o/n", event="push", runs=[{"id": 1}], listed_at=MOMENT),
         make(Delivery, guid="g", event="ping", body=TEXT, received_at=MOMENT, run_id=2**53 + 1, **due),
+        make(LedgerCheck, ended_at=MOMENT, differences="one", difference_cents=3, **due),
         make(DeliverySweep, swept_to=MOMENT, progress={"page": 1}, **due),
         *payments_of(account, due),
     ]

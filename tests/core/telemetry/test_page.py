@@ -151,3 +151,16 @@ def test_what_has_not_happened_yet_is_told_as_nought():
     found = {s.name: s.value for f in text_string_to_metric_families(text) for s in f.samples}
     assert found["spell_deliveries_swept_total"] == 0
     assert 'spell_folds_total{outcome="no_cast"} 0.0' in text
+
+
+@pytest.mark.django_db
+def test_every_figure_that_the_settings_name_can_be_read(settings):
+    from spellplatform import settings as real
+
+    settings.METRICS = [*real.METRICS, "payments.metrics.billing"]
+    found = {(sample.of.name, *sample.labels): sample.value for sample in page.read_figures()}
+    up = {key: value for key, value in found.items() if key[0] == "spell_collector_up"}
+    assert set(up.values()) == {1}
+    assert len(up) == len(settings.METRICS)
+    assert found["spell_queue_due", "casts.CastWork"] == 0
+    assert found["spell_attention", "casts.attention.workers"] == 0

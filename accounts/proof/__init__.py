@@ -1,0 +1,1 @@
+"""Proving again and again that the counters of money are what the ledger says."""
