@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage chaos bench lint types lock migrations screenshots clean
+.PHONY: help demo test coverage chaos bench lint types lock migrations screenshots licences clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ lock: ## write the locked dependencies anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/production.txt
 	uv pip compile pyproject.toml --group local --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.txt
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/dev.txt
+
+licences: .venv/dev ## list the licences of production's dependencies anew
+	@$(BIN)/python -m tests.licences
 
 clean: ## remove what the demo and the tests left
 	rm -rf var .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
