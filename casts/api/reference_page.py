@@ -117,7 +117,7 @@ def curl(about: reference.Operation, method: str, path: str) -> str:
         path += "?" + "&".join(f"{name}={value}" for name, value in query.items())
     verb = "" if method == "get" or (method == "post" and about.body is not None) else f" -X {method.upper()}"
     stream = "N" if about.name == "cast_events" else ""
-    save = f" -o {about.saves}" if about.saves else ""
+    save = f" -L -o {about.saves}" if about.saves else ""
     first = f'curl -sS{stream}{save}{verb} "$BASE{path}" -H "Authorization: Bearer $KEY"'
     more = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in about.headers.items()]
     if about.body is not None:

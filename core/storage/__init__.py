@@ -8,22 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-import time
 from typing import Any
 
 from django.core.files.storage import default_storage
 
-KNOWN_SECONDS = 10.0  # how long an answer of `trouble` is good for
-
 
 class StorageAway(OSError):
     """The storage does not answer, or says that it can't just now."""
-
-
-class Known:
-    """What was found last, and until when that counts."""
-
-    until, text = 0.0, ""
 
 
 def expect() -> None:
@@ -46,16 +37,7 @@ def discard(name: str) -> None:
 
 
 def trouble() -> str:
-    """Say in a few words why nothing can be stored now, blank if nothing is known against it.
-
-    For probes: whoever asks again within some seconds gets the same answer, and the storage is not asked.
-    """
-    if time.monotonic() >= Known.until:
-        Known.text, Known.until = found_trouble(), time.monotonic() + KNOWN_SECONDS
-    return Known.text
-
-
-def found_trouble() -> str:
+    """Ask the storage, once, and say in a few words why nothing can be stored now; blank if nothing is known."""
     ask: Any = getattr(default_storage, "trouble", None)
     try:
         return str(ask()) if ask is not None else trouble_of_folder(default_storage.path(""))

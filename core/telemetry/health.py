@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Collection
 from functools import cache
 
 from django.conf import settings
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -23,6 +20,7 @@ from django.utils.module_loading import import_string
 from core.db.timeouts import bound_this_thread
 from core.queue import wakeups
 from core.redaction import redact
+from core.storage import trouble
 from core.telemetry.kept import Kept
 
 PATIENCE = 2.0  # seconds until a check that has not ended has failed
@@ -82,19 +80,8 @@ def listener() -> str:
 
 
 def storage() -> Found:
-    """Write, read and delete a file where artifacts are kept."""
-    return {"storage": checked(write_and_read)}
-
-
-def write_and_read() -> str:
-    written = uuid.uuid4().hex.encode()
-    name = default_storage.save(f"health/{uuid.uuid4().hex}", ContentFile(written))
-    try:
-        with default_storage.open(name) as file:
-            read = file.read()
-    finally:
-        default_storage.delete(name)
-    return "" if read == written else "what was written was read as something else"
+    """Ask where artifacts are kept whether they can be."""
+    return {"storage": checked(trouble)}
 
 
 DATABASE: Kept[Found] = Kept(check_all, seconds=KEPT, patience=PATIENCE)

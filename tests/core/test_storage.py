@@ -230,12 +230,8 @@ def test_a_service_that_says_nothing_is_given_up_in_time(monkeypatch):
 
 
 def test_a_folder_is_asked_too(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(storages.Known, "until", 0.0)
     monkeypatch.setattr(storages, "default_storage", FileSystemStorage(tmp_path / "not" / "made", base_url=None))
     assert storages.trouble() == ""
     monkeypatch.setattr(storages, "default_storage", FileSystemStorage("/proc/1/nothing", base_url=None))
-    assert storages.trouble() == ""  # as it was a moment ago
-    monkeypatch.setattr(storages.Known, "until", 0.0)
     assert storages.trouble()
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(storages.Known, "until", 0.0)

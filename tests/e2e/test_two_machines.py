@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
 import os
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
+from tests import s3
 from tests.e2e.conftest import SPELLS
 from tests.e2e.platform import Follower, Platform, free_port, platform, server, until
 
@@ -28,12 +34,16 @@ def first(tmp_path: Path) -> Iterator[Platform]:
 @pytest.fixture
 def second(first: Platform) -> Platform:
     """The other machine, with an address of its own; what it shares with the first is the database."""
+    return beside(first)
+
+
+def beside(first: Platform, **settings: str) -> Platform:
     other = copy.copy(first)
     port = free_port()
     other.url = f"http://127.0.0.1:{port}"
     other.command = lambda name: Platform.command(first, name.removeprefix("other-"))  # type: ignore[method-assign]
-    other.start("other-web", own_group=True, BIND=f"127.0.0.1:{port}")
-    other.start("other-worker", own_group=True)
+    other.start("other-web", own_group=True, BIND=f"127.0.0.1:{port}", **settings)
+    other.start("other-worker", own_group=True, **settings)
     until(lambda: other.answers(other.url + "/api/v1/budget"))
     return other
 
@@ -81,3 +91,30 @@ def test_either_machine_can_vanish_in_the_middle_of_a_cast(first: Platform, seco
     assert ids == list(range(1, len(ids) + 1))
     assert left.ledger(cast_id) == [("hold", 3), ("capture", 3)]
     assert left.ended(left.cast("gate", {"gate": str(gate)})["cast_id"])["status"] == "succeeded"
+
+
+def test_with_a_bucket_they_share_no_folder_and_each_hands_out_what_the_other_stored(tmp_path: Path) -> None:
+    bucket = {"STORAGE_URL": s3.storage_url(), "AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET}
+    with platform(tmp_path / "first", spells=SPELLS, **bucket) as first:
+        second = beside(first, VAR_DIR=str(tmp_path / "second"))
+        cast_ids = [where.cast("greet", {"name": "Zoë"})["cast_id"] for where in (first, second) * 3]
+        for number, cast_id in enumerate(cast_ids):
+            asked, other = (first, second) if number % 2 else (second, first)
+            ended = asked.ended(cast_id)
+            assert (ended["status"], ended["output"] is not None) == ("succeeded", True)
+            [told] = [one for one in ended["artifacts"] if one["name"] == "spell-result"]
+            by_key, link = other.artifact(cast_id, "spell-result"), urlsplit(told["url"])
+            by_link = requests.get(f"{other.url}{link.path}?{link.query}", timeout=30)
+            for answer in (by_key, by_link):
+                assert [one.status_code for one in answer.history] == [302]
+                assert answer.url.startswith(s3.service())
+                assert "Authorization" not in answer.request.headers
+                assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == told["digest"]
+            whole = other.call("GET", f"/api/v1/casts/{cast_id}/artifacts.zip")
+            with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+                assert "spell-result/result.json" in archive.namelist()
+        assert first.manage("storage", "check").count("ok: ") == 6
+        logs = "".join(first.log(name) for name in (*FIRST, *SECOND))
+    assert s3.SECRET not in logs
+    assert "X-Amz-Signature=" not in logs
+    assert not list(tmp_path.glob("*/artifacts"))

@@ -88,6 +88,6 @@ def steps() -> Iterator[str]:
     finally:
         storage.discard(name)
     yield "it is deleted"
-    if why := storage.found_trouble():
+    if why := storage.trouble():
         raise OSError(5, f"It can't be listed: {why}")
     yield "the storage can be asked whether it is there"
