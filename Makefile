@@ -35,6 +35,7 @@ lint: .venv/dev ## style, imports and types
 
 lock: ## write the locked dependencies anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/production.txt
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/complete.txt
 	uv pip compile pyproject.toml --group local --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.txt
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements/dev.txt
 
