@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -19,7 +21,7 @@ from django.utils import timezone
 from accounts import credit, events, open_casts
 from accounts.errors import BudgetExceeded
 from accounts.models import Account, BudgetCap, BudgetPeriod, BudgetScope, LedgerEntry, month_of
-from core.db.compiled import Insert, Param, Select, Update
+from core.db.compiled import Insert, OneOf, Param, Params, Select, Update
 
 Kind = LedgerEntry.Kind
 THRESHOLDS = (50, 80, 100)  # percent of a cap
@@ -28,7 +30,13 @@ OF_MONTH = Q(account=Param(BudgetPeriod, "account_id"), month=Param(BudgetPeriod
 WITHIN = Q(scope=BudgetScope.KEY, ref=Param(BudgetPeriod, "ref", "key")) | Q(
     scope=BudgetScope.SPELL, ref=Param(BudgetPeriod, "ref", "spell")
 )
-INNER = Select(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN).order_by("scope", "ref"))
+INNER = Select(
+    lambda: BudgetPeriod.objects.filter(
+        OF_MONTH,
+        Q(OneOf("ref", Params(BudgetPeriod, "ref", "keys")), scope=BudgetScope.KEY)
+        | Q(OneOf("ref", Params(BudgetPeriod, "ref", "spells")), scope=BudgetScope.SPELL),
+    ).order_by("scope", "ref")
+)
 CENTS = Param(BudgetPeriod, "held_cents", "cents")
 # A spell that costs nothing passes under any cap but 0, which means "nothing at all".
 ROOM = Q(cap_cents=None) | Q(cap_cents__gt=0, cap_cents__gte=F("held_cents") + F("captured_cents") + CENTS)
@@ -64,6 +72,22 @@ SETTLE_ON_CREDIT = Update(
 SETTLE_WITHIN = Update(lambda: BudgetPeriod.objects.filter(OF_MONTH, WITHIN), **SETTLED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What one cast asks to be reserved: `cents`, in the month of `at`."""
+
+    cast_id: uuid.UUID
+    cents: int
+    at: dt.datetime
+    api_key_id: str = ""
+    spell_key: str = ""
+
+    def concerns(self, period: BudgetPeriod) -> bool:
+        """Return whether this counter, of the account and the month, counts it."""
+        own = {BudgetScope.KEY: self.api_key_id, BudgetScope.SPELL: self.spell_key}
+        return own.get(BudgetScope(period.scope), period.ref) == period.ref
+
+
 def hold(
     account: Account,
     *,
@@ -73,15 +97,23 @@ def hold(
     api_key_id: object = "",
     spell_key: str = "",
 ) -> LedgerEntry:
-    """Reserve `cents` for a cast accepted `at`, and count it as open.
+    """Reserve `cents` for a cast accepted `at`, and count it as open. Raise what `hold_all` does."""
+    at, key = at or timezone.now(), str(api_key_id)
+    [entry] = hold_all(account, [Hold(cast_id=cast_id, cents=cents, at=at, api_key_id=key, spell_key=spell_key)])
+    return entry
 
-    Raise TooManyOpenCasts, or BudgetExceeded if a cap of any scope would be passed, or a billed account's credit. One
-    conditional UPDATE per counter decides, so two casts can never both take the last cents.
+
+def hold_all(account: Account, holds: Sequence[Hold]) -> list[LedgerEntry]:
+    """Reserve what casts of one month ask for, in this order, and count them as open: all of them.
+
+    Raise TooManyOpenCasts, or BudgetExceeded if a cap of any scope would be passed, or a billed account's credit: then
+    one of several may still be possible alone. One conditional UPDATE per counter decides, so two can never both take
+    the last cents. As no price is below nothing, all of them fit exactly if each fits after those before it.
     """
-    at = at or timezone.now()
-    month = month_of(at)
+    [month] = {month_of(one.at) for one in holds}
+    cents = sum(one.cents for one in holds)
     of_month: dict[str, Any] = {"account_id": account.pk, "month": month}
-    open_casts.add(account)
+    open_casts.add(account, len(holds))
     # What costs nothing needs no credit, also where there is less than none.
     on_credit = account.billed and cents > 0
     held = {period.scope: period for period in (HOLD_ON_CREDIT if on_credit else HOLD).rows(cents=cents, **of_month)}
@@ -94,29 +126,49 @@ def hold(
     if on_credit and BudgetScope.CREDIT not in held:
         raise credit.spent(account.pk, cents)
     own = held[BudgetScope.ACCOUNT]
+    own.held_cents -= cents
     # Read after the account's row is locked: a cap that is set meanwhile waits for us, or we see it.
-    inner = INNER.all(key=str(api_key_id), spell=spell_key, **of_month) if own.has_inner else []
-    for period in (own, *inner):
-        if period is not own:
-            if not HOLD_WITHIN.run(cents=cents, id=period.pk):
-                raise _exceeded(period, cents)
-            period.held_cents += cents
-        _tell_thresholds(period, before=period.used_cents - cents)
+    inner = _held_within(holds, of_month) if own.has_inner else []
     if on_credit:
-        credit.taken(held[BudgetScope.CREDIT], cents)
-    entry = LedgerEntry(
-        period=own,
-        cast_id=cast_id,
+        held[BudgetScope.CREDIT].held_cents -= cents
+    entries = []
+    for one in holds:
+        for period in (own, *inner):
+            if one.concerns(period):
+                before = period.used_cents
+                period.held_cents += one.cents
+                _tell_thresholds(period, before=before)
+        if paid := on_credit and one.cents > 0:
+            held[BudgetScope.CREDIT].held_cents += one.cents
+            credit.taken(held[BudgetScope.CREDIT], one.cents)
+        entries.append(_held(one, own, on_credit=paid))
+    ADD_ENTRY.all(entries)
+    return entries
+
+
+def _held_within(holds: Sequence[Hold], of_month: dict[str, Any]) -> list[BudgetPeriod]:
+    """Hold in the counters within the account's, and return them as they were before."""
+    keys, spells = {one.api_key_id for one in holds}, {one.spell_key for one in holds}
+    inner = INNER.all(keys=sorted(keys), spells=sorted(spells), **of_month)
+    for period in inner:
+        cents = sum(one.cents for one in holds if one.concerns(period))
+        if not HOLD_WITHIN.run(cents=cents, id=period.pk):
+            raise _exceeded(period, cents)
+    return inner
+
+
+def _held(one: Hold, period: BudgetPeriod, *, on_credit: bool) -> LedgerEntry:
+    return LedgerEntry(
+        period=period,
+        cast_id=one.cast_id,
         kind=Kind.HOLD,
-        cents=cents,
-        hold_cents=cents,
-        api_key_id=str(api_key_id),
-        spell_key=spell_key,
-        booked_on=at.astimezone(dt.UTC).date(),
+        cents=one.cents,
+        hold_cents=one.cents,
+        api_key_id=one.api_key_id,
+        spell_key=one.spell_key,
+        booked_on=one.at.astimezone(dt.UTC).date(),
         on_credit=on_credit,
     )
-    ADD_ENTRY.run(entry)
-    return entry
 
 
 def settle(cast_id: uuid.UUID, *, capture_cents: int | None) -> None:

@@ -21,7 +21,7 @@ RETRY_AFTER = 30  # seconds; nobody knows when one of a thousand casts ends
 OF_ACCOUNT = Q(account=Param(OpenCasts, "account", "account_id"))
 OPENED = Update(
     lambda: OpenCasts.objects.filter(OF_ACCOUNT, number__lte=Param(OpenCasts, "number", "before")),
-    number=F("number") + 1,
+    number=F("number") + Param(OpenCasts, "number", "more"),
 )
 ENDED = Update(lambda: OpenCasts.objects.filter(OF_ACCOUNT, number__gt=0), number=F("number") - 1)
 
@@ -30,13 +30,14 @@ def most(account: Account) -> int:
     return settings.ACCOUNT_MAX_OPEN if account.max_open is None else account.max_open
 
 
-def add(account: Account) -> None:
-    """Count one more; raise TooManyOpenCasts if the account has as many as it may."""
+def add(account: Account, more: int = 1) -> None:
+    """Count so many more; raise TooManyOpenCasts, and count none, if the account may not have all of them."""
     limit = most(account)
-    if OPENED.run(account_id=account.pk, before=limit - 1):
+    counted = {"account_id": account.pk, "before": limit - more, "more": more}
+    if OPENED.run(**counted):
         return
     OpenCasts.objects.get_or_create(account=account)  # the account's first cast
-    if not OPENED.run(account_id=account.pk, before=limit - 1):
+    if not OPENED.run(**counted):
         raise TooManyOpenCasts(
             f"This account has as many casts open as it may: {limit}. Wait until some have ended, or cancel some.",
             headers={"Retry-After": str(RETRY_AFTER)},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +12,11 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import FilteredRelation, Q, QuerySet
 
-from accounts import credit, principals
+from accounts import credit, open_casts, principals
 from accounts.audit import log
+from accounts.audit.models import AuditEntry
 from accounts.errors import BudgetExceeded
-from accounts.models import Account, ApiKey, Membership, Role
+from accounts.models import Account, ApiKey, Membership, Role, month_of
 from accounts.principals import Principal
 from accounts.rationing.keys import admit_member
 from casts.access import may_cast, named_by
@@ -30,6 +33,8 @@ from core.errors import Forbidden, SpellError
 from core.numbers import counted
 from core.rationing.visits import visit
 from core.telemetry import tracing
+
+logger = logging.getLogger(__name__)
 
 
 def with_target(spells: QuerySet[Spell]) -> QuerySet[Spell]:
@@ -92,13 +97,29 @@ class Accepted:
     replayed: bool = False
 
 
-@tracing.spanned("cast accept")
+@dataclass(frozen=True)
+class Placement:
+    """An order that has been checked: what is stored if it is accepted."""
+
+    cast: Cast
+    body: dict[str, Any]  # the answer
+    once: Once | None
+    audit: AuditEntry | None
+
+
 def place(order: CastOrder, once: Once | None) -> Accepted:
     """Accept a cast, unless a request with the same Idempotency-Key did.
 
     Raise SpellNotFound, Forbidden, InputRemoved, InvalidInput, InputTooLarge or BudgetExceeded, or TwinInFlight: see
     `idempotency`. For a member also RateLimited: a key's requests were counted when it was checked.
     """
+    checked = check(order, once)
+    return checked if isinstance(checked, Accepted) else accept(checked)
+
+
+@tracing.spanned("cast accept")
+def check(order: CastOrder, once: Once | None) -> Accepted | Placement:
+    """Check all of an order that concerns nobody else's; raise what `place` does of that."""
     # Before anything is checked: a repetition is answered as the first was, whatever has changed since.
     if (before := repeated(once, order.api_key)) is not None:
         return before
@@ -120,24 +141,78 @@ def place(order: CastOrder, once: Once | None) -> Accepted:
     )
     tracing.describe(moves.facts_of(cast))
     access.know(cast_id=str(cast.pk))
-    body = cast_out(cast)
+    audit = None
+    if order.principal is not None:
+        action = "cast.retry" if order.retry_of else "cast.create"
+        audit = log.entry_of(order.principal, action, cast, after=facts_of(cast, order))
+    return Placement(cast, cast_out(cast), once, audit)
+
+
+def accept_all(some: Sequence[Placement]) -> list[Accepted | Exception]:
+    """Accept casts of one account in this order; return what became of each, which is what `accept` returns or raises.
+
+    Together if all of them can be accepted, else one by one: nobody's verdict depends on who else is in the round.
+    """
+    together = those_of_one_kind(some)
+    if len(together) > 1:
+        try:
+            store(list(together.values()))
+        except Exception as exc:  # for one of them there is no room, or a twin; or it is broken
+            logger.debug("casts are accepted one by one", extra={"error": type(exc).__name__})
+            together = {}
+    else:
+        together = {}
+    verdicts: list[Accepted | Exception] = []
+    for place, one in enumerate(some):
+        try:
+            verdicts.append(Accepted(one.body) if place in together else accept(one))
+        except Exception as exc:  # also what is no verdict: the others have theirs
+            verdicts.append(exc)
+    return verdicts
+
+
+def those_of_one_kind(some: Sequence[Placement]) -> dict[int, Placement]:
+    """Return, by their places, those that may be accepted together: alike in all that decides but their prices.
+
+    Of twins, which have one Idempotency-Key, the first: it decides what the second is told.
+    """
+    found: dict[int, Placement] = {}
+    keys: set[tuple[int, str, str]] = set()
+    for place, one in enumerate(some):
+        if kind_of(one) != kind_of(some[0]) or (one.once is not None and one.once.identity in keys):
+            continue
+        found[place] = one
+        if one.once is not None:
+            keys.add(one.once.identity)
+    return found
+
+
+def kind_of(one: Placement) -> tuple[Any, ...]:
+    account = one.cast.account
+    return account.pk, account.billed, open_casts.most(account), month_of(one.cast.created_at)
+
+
+def accept(one: Placement) -> Accepted:
+    """Accept one cast, or return what its twin was answered; raise BudgetExceeded, TooManyOpenCasts or TwinInFlight."""
     try:
-        with transaction.atomic():
-            if once is not None:
-                idempotency.claim(once, body)
-            if order.principal is not None:
-                # Before the account's counters are locked, for which its other casts wait.
-                action = "cast.retry" if order.retry_of else "cast.create"
-                log.record(order.principal, action, cast, after=facts_of(cast, order))
-            moves.accept(cast)
+        store([one])
     except BudgetExceeded as exc:
-        raise credit.with_remedy(exc, order.account.pk) from None
+        raise credit.with_remedy(exc, one.cast.account.pk) from None
     except IntegrityError:
-        twin = idempotency.find_answer(once) if once is not None else None
+        twin = idempotency.find_answer(one.once) if one.once is not None else None
         if twin is None:
             raise  # another constraint: a bug must not look like a twin
         return Accepted(twin, replayed=True)
-    return Accepted(body)
+    return Accepted(one.body)
+
+
+def store(some: Sequence[Placement]) -> None:
+    """Accept casts of one account in one transaction, all or none; raise why not."""
+    with transaction.atomic():
+        idempotency.claim([(one.once, one.body) for one in some if one.once is not None])
+        # Before the account's counters are locked, for which its other casts wait.
+        log.add([one.audit for one in some if one.audit is not None])
+        moves.accept([one.cast for one in some])
 
 
 def check_has_input(before: Cast) -> None:

@@ -46,6 +46,7 @@ from core.asgi.traces import in_traces, traced  # noqa: E402 - likewise
 from core.db.timeouts import bound_statements  # noqa: E402 - likewise
 from core.telemetry import tracing  # noqa: E402 - likewise
 from spellplatform.errors import refused, too_many  # noqa: E402 - likewise
+from webhooks.asgi import deliveries  # noqa: E402 - likewise
 
 # A server does not run the checks that every management command runs; an unsafe configuration must not serve.
 with refusing():
@@ -77,6 +78,7 @@ application = behind(
     bounded_bodies(BODIES, page=refused),
     streams,
     traced,
+    deliveries("/api/webhooks/github", name="github-webhook"),
     under("/api/", api),
     app=PageHandler(),
 )

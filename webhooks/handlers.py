@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.utils import timezone
@@ -71,9 +71,30 @@ def run_of(event: str, payload: Payload) -> int | None:
     return run_id
 
 
+def run_observed(payload: Payload) -> Observation:
+    return reading(wire.run_seen, repository_of(payload), payload["workflow_run"])
+
+
+def job_observed(payload: Payload) -> Observation:
+    told = payload["workflow_job"]
+    job, repository, run_id = reading(wire.job_seen, told), repository_of(payload), int(told["run_id"])
+    made_at = wire.parse_time(told.get("created_at"))
+    return Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
+
+
+# What is told of a run. If a cast is known to have it, nothing but that cast is to be read and written.
+OBSERVED: dict[str, Callable[[Payload], Observation]] = {"workflow_run": run_observed, "workflow_job": job_observed}
+
+
+def fold_known(seen: Sequence[Observation]) -> list[Outcome | None]:
+    """Apply observations, in this order, to the casts that are known to have their runs; None where there is none."""
+    observed = moves.observe_known(seen)
+    return [None if one is Observed.NO_CAST else OUTCOMES[one] for one in observed]
+
+
 def workflow_run(payload: Payload) -> Outcome:
     """Apply what GitHub says about a run; if the run is not ours, neither are its jobs."""
-    seen = reading(wire.run_seen, repository_of(payload), payload["workflow_run"])
+    seen = run_observed(payload)
     outcome = fold(seen)
     if outcome == Outcome.NOT_OURS:
         moves.note_several_tags(seen)
@@ -87,11 +108,8 @@ def workflow_run(payload: Payload) -> Outcome:
 
 def workflow_job(payload: Payload) -> Outcome:
     """Apply what GitHub says about a job. It names no title, so the run must be known already."""
-    told = payload["workflow_job"]
-    job, repository, run_id = reading(wire.job_seen, told), repository_of(payload), int(told["run_id"])
-    made_at = wire.parse_time(told.get("created_at"))
-    seen = Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
-    return fold(seen, judged=lambda: _is_nobodys(repository, run_id))
+    seen = job_observed(payload)
+    return fold(seen, judged=lambda: _is_nobodys(seen.run_scope, int(seen.run_key)))
 
 
 def _is_nobodys(repository: str, run_id: int) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from casts.models import Cast
+from casts.runtime import Observation
 from core.db.commits import once_committed
 from core.db.compiled import Insert
 from core.db.purging import purge_some
@@ -25,8 +26,9 @@ from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
 from webhooks import metrics
-from webhooks.handlers import HANDLERS, BadValue, is_kept, misfit, repository_of, run_of
+from webhooks.handlers import HANDLERS, OBSERVED, BadValue, fold_known
 from webhooks.models import Delivery
+from webhooks.reading import Arrived, Malformed, Read, parse, read_delivery
 
 logger = logging.getLogger(__name__)
 
@@ -43,23 +45,9 @@ LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received ag
 ADD_DELIVERY = Insert(Delivery)
 
 
-# By event and action: where a delivery has the time of what it tells of.
-HAPPENED = {
-    "workflow_run": dict.fromkeys(("requested", "in_progress", "completed"), ("updated_at",)),
-    "workflow_job": {
-        "queued": ("created_at",),
-        "in_progress": ("started_at",),
-        "completed": ("completed_at",),
-    },
-}
-GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 ERROR_CHARS = 1000
 # Values that can't be read, or that no database takes: another try has the same ones.
 HOPELESS = (BadValue, DataError, OverflowError)
-
-
-class Malformed(ValueError):
-    """The body is not what GitHub sends for this event."""
 
 
 class Altered(Exception):
@@ -67,45 +55,99 @@ class Altered(Exception):
 
 
 def receive_delivery(*, guid: str, event: str, body: bytes, swept: bool = False) -> bool:
-    """Store a verified delivery and apply it; False if it was stored before. Raise Malformed or Altered.
+    """Store a verified delivery and apply it; False if it was stored before. Raise Malformed or Altered."""
+    [verdict] = receive_deliveries([Arrived(guid, event, body, swept)])
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
+
+
+def receive_deliveries(some: Sequence[Arrived]) -> list[bool | Exception]:
+    """Store verified deliveries and apply them, in the order in which they came.
+
+    Return of each True, False if it was stored before, or what refuses it: Malformed or Altered. What concerns casts
+    that are known to have their runs is stored and applied in one transaction, everything else in one of its own; so
+    nobody suffers from what else came at the same time.
+    """
+    verdicts: dict[int, bool | Exception] = {}
+    read: dict[int, Read] = {}
+    for place, one in enumerate(some):
+        try:
+            if (is_read := read_delivery(one)) is None:
+                verdicts[place] = True
+            else:
+                read[place] = is_read
+        except Malformed as exc:
+            verdicts[place] = exc
+    done = store_together(read) if len(read) > 1 else ()
+    for place, one_read in read.items():
+        try:
+            verdicts[place] = place in done or store_alone(one_read)
+        except Exception as exc:  # also what is no verdict: the others have theirs
+            verdicts[place] = exc
+    return [verdicts[place] for place in range(len(some))]
+
+
+def store_together(read: Mapping[int, Read]) -> set[int]:
+    """Store and apply those of deliveries that need no more than casts which are known to have their runs.
+
+    In one transaction; return which. Whatever goes wrong goes wrong for none of them: those that are not done are for
+    `store_alone`.
+    """
+    seen: dict[int, Observation] = {}
+    guids: set[str] = set()
+    for place, one in read.items():
+        if one.row.event in OBSERVED and one.row.guid not in guids:  # of twins the second is a repetition
+            guids.add(one.row.guid)
+            with suppress(Exception):  # found again alone, where it is told
+                seen[place] = OBSERVED[one.row.event](one.payload)
+    for _ in range(2):
+        try:
+            with transaction.atomic():
+                return fold_and_store(read, seen)
+        except IntegrityError:
+            # GitHub sends some again. Without these the others can still go together.
+            here = Delivery.objects.filter(guid__in=[read[place].row.guid for place in seen])
+            repetitions = set(here.values_list("guid", flat=True))
+            seen = {place: one for place, one in seen.items() if read[place].row.guid not in repetitions}
+        except Exception:
+            logger.info("deliveries are applied one by one", exc_info=True)
+            break
+    return set()
+
+
+def fold_and_store(read: Mapping[int, Read], seen: Mapping[int, Observation]) -> set[int]:
+    if not seen:
+        return set()
+    outcomes = dict(zip(seen, fold_known(list(seen.values())), strict=True))
+    done = {place: outcome for place, outcome in outcomes.items() if outcome is not None}
+    for place, outcome in done.items():
+        settle(read[place].row, outcome, "")
+        transaction.on_commit(partial(metrics.stored, read[place].row))
+    # In one order: of two rounds with the same GUIDs, neither waits for what the other will store.
+    ADD_DELIVERY.all(sorted((read[place].row for place in done), key=lambda row: row.guid))
+    return set(done)
+
+
+def store_alone(one: Read) -> bool:
+    """Store a delivery and apply it; False if it was stored before. Raise Altered.
 
     Storing and applying are one transaction. If applying fails, the delivery is stored with its error and tried again;
     one that holds what can't be is stored as refused.
     """
-    if event not in HANDLERS:
-        return True
-    text, payload = parse(body)
-    if (why := misfit(event, payload)) is not None:
-        raise Malformed(why)
-    if not is_kept(event, payload):
-        return True
-    try:
-        action, repository, run_id = wire.plain(payload.get("action")), repository_of(payload), run_of(event, payload)
-    except (TypeError, KeyError, ValueError, AttributeError) as exc:
-        raise Malformed(f"The body is not that of a {event} event: {exc!r}") from exc
-    row = Delivery(
-        guid=guid.lower(),
-        event=event,
-        action=action[:40],
-        repository=repository[:140],
-        run_id=run_id,
-        body=text,
-        received_at=timezone.now(),
-        happened_at=happened(event, payload),
-        swept=swept,
-    )
+    row, payload = one.row, one.payload
     try:
         with transaction.atomic():
-            return store(row, HANDLERS[event](payload))
+            return store(row, HANDLERS[row.event](payload))
     except AlreadyHere:
-        return repeated(row.guid, event, payload)
+        return repeated(row.guid, row.event, payload)
     except Exception as exc:  # all of that was rolled back: it is stored alone
         outcome, error = failed(row, exc)
     try:
         with transaction.atomic():
             return store(row, outcome, error)
     except AlreadyHere:
-        return repeated(row.guid, event, payload)
+        return repeated(row.guid, row.event, payload)
 
 
 def failed(row: Delivery, exc: Exception) -> tuple[Delivery.Outcome, str]:
@@ -117,22 +159,6 @@ def failed(row: Delivery, exc: Exception) -> tuple[Delivery.Outcome, str]:
         return Delivery.Outcome.REFUSED, error
     logger.error("delivery not applied", exc_info=exc, extra=facts)
     return Delivery.Outcome.PENDING, error
-
-
-def happened(event: str, payload: dict[str, Any]) -> dt.datetime | None:
-    """Return when that happened which a run's or a job's delivery tells of, None of others."""
-    about = payload.get(event)
-    names = HAPPENED.get(event, {}).get(str(payload.get("action")), ())
-    if not isinstance(about, dict):
-        return None
-    return next((at for name in names if (at := time_of(about.get(name))) is not None), None)
-
-
-def time_of(value: Any) -> dt.datetime | None:
-    try:
-        return wire.parse_time(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 class AlreadyHere(Exception):
@@ -211,24 +237,6 @@ def run_known(repository: str, run: str | None, tag: str = "") -> None:
         still.update(outcome=Delivery.Outcome.PENDING, applied_at=None)
         still.wake()
     wakeups.work_is_due()
-
-
-def parse(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return a body as text and as JSON object. Raise Malformed."""
-    try:
-        text = body.decode()
-        payload = json.loads(text, parse_constant=no_constant)
-    except (ValueError, RecursionError) as exc:
-        raise Malformed(f"The body is not JSON: {exc}") from exc
-    if not isinstance(payload, dict):
-        raise Malformed("The body is not a JSON object")
-    if "\x00" in text:
-        raise Malformed("The body holds NUL characters")
-    return text, payload
-
-
-def no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) -> dt.datetime | None:

@@ -29,8 +29,9 @@ from github_integration import errors
 from github_integration.api import github
 from github_integration.wire import LoggedDelivery, SentDelivery
 from webhooks.handlers import HANDLERS, LISTED_ANYWAY
-from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
+from webhooks.inbox import Altered, receive_delivery
 from webhooks.models import Delivery, DeliverySweep
+from webhooks.reading import GUID, Malformed
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
-"""GitHub's webhook endpoint."""
+"""GitHub's webhook endpoint. Our own ASGI application serves most of it with `webhooks.asgi`."""
 
 import logging
+from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -10,10 +11,12 @@ from django.views.decorators.csrf import csrf_exempt
 from core import access
 from core.api.problems import problem
 from core.rationing.visits import prove, visit
-from webhooks.inbox import GUID, Altered, Malformed, receive_delivery
+from webhooks.inbox import Altered, receive_delivery
+from webhooks.reading import GUID, Arrived, Malformed
 from webhooks.signature import signature_matches
 
 logger = logging.getLogger(__name__)
+Header = Callable[[str], str]  # returns a request's header, "" if it has none
 
 
 @csrf_exempt
@@ -25,7 +28,18 @@ def github(request: HttpRequest) -> HttpResponse:
         body = request.body
     except RequestDataTooBig:
         return problem(413, "INPUT_TOO_LARGE", "GitHub's webhooks have 25 MB at most.")
-    if not signature_matches(body, request.headers.get("X-Hub-Signature-256", ""), settings.GITHUB_WEBHOOK_SECRETS):
+    arrived = verified(lambda name: request.headers.get(name, ""), request.content_type or "", body)
+    if isinstance(arrived, HttpResponse):
+        return arrived
+    try:
+        return answer_to(arrived, receive_delivery(guid=arrived.guid, event=arrived.event, body=body))
+    except (Malformed, Altered) as exc:
+        return answer_to(arrived, exc)
+
+
+def verified(header: Header, content_type: str, body: bytes) -> Arrived | HttpResponse:
+    """Return the delivery that a request with this body brings, or what refuses it."""
+    if not signature_matches(body, header("X-Hub-Signature-256"), settings.GITHUB_WEBHOOK_SECRETS):
         logger.warning("delivery refused", extra={"reason": "bad signature"})
         return problem(
             401,
@@ -34,31 +48,34 @@ def github(request: HttpRequest) -> HttpResponse:
             "GITHUB_WEBHOOK_SECRET?",
         )
     prove(visit.get())
-    guid, event = request.headers.get("X-GitHub-Delivery", ""), request.headers.get("X-GitHub-Event", "")
+    guid, event = header("X-GitHub-Delivery"), header("X-GitHub-Event")
     if not event or not GUID.fullmatch(guid):
         return problem(400, "MALFORMED_REQUEST", "X-GitHub-Event is needed, and X-GitHub-Delivery, which is a UUID.")
     access.know(guid=guid.lower())
-    if not sent_to_us(request):
+    if not sent_to_us(header):
         return problem(400, "MALFORMED_REQUEST", "X-GitHub-Hook-Installation-Target-ID names another App than ours.")
-    if request.content_type != "application/json":
+    if content_type != "application/json":
         return problem(
             415, "UNSUPPORTED_MEDIA_TYPE", "Set the webhook's content type to application/json in the App's settings."
         )
-    try:
-        new = receive_delivery(guid=guid, event=event, body=body)
-    except Malformed as exc:
-        logger.warning("delivery refused", extra={"guid": guid, "event_name": event, "reason": str(exc)})
-        return problem(400, "MALFORMED_REQUEST", str(exc))
-    except Altered:
-        logger.warning("delivery refused", extra={"guid": guid, "event_name": event, "reason": "another body"})
+    return Arrived(guid, event, body)
+
+
+def answer_to(arrived: Arrived, verdict: bool | Malformed | Altered) -> HttpResponse:
+    facts = {"guid": arrived.guid, "event_name": arrived.event}
+    if isinstance(verdict, Malformed):
+        logger.warning("delivery refused", extra={**facts, "reason": str(verdict)})
+        return problem(400, "MALFORMED_REQUEST", str(verdict))
+    if isinstance(verdict, Altered):
+        logger.warning("delivery refused", extra={**facts, "reason": "another body"})
         return problem(409, "CONFLICT", "A delivery with this GUID was received before, and its body was another one.")
-    return HttpResponse(status=202 if new else 200)
+    return HttpResponse(status=202 if verdict else 200)
 
 
-def sent_to_us(request: HttpRequest) -> bool:
+def sent_to_us(header: Header) -> bool:
     """Return whether a webhook of an App is ours: another one may have the same secret."""
-    kind = request.headers.get("X-GitHub-Hook-Installation-Target-Type", "")
+    kind = header("X-GitHub-Hook-Installation-Target-Type")
     # The setting may also be a client id, which these headers don't name.
     if kind != "integration" or not settings.GITHUB_APP_ID.isdecimal():
         return True
-    return request.headers.get("X-GitHub-Hook-Installation-Target-ID", "") == settings.GITHUB_APP_ID
+    return header("X-GitHub-Hook-Installation-Target-ID") == settings.GITHUB_APP_ID

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import models
@@ -36,27 +36,42 @@ def record(
 
     `on`: what was changed, a row or its kind and id. `account_id`: whose it is, if not the principal's.
     """
+    ADD.run(entry_of(who, action, on, account_id=account_id, before=before, after=after))
+
+
+def entry_of(
+    who: Principal,
+    action: str,
+    on: models.Model | tuple[str, object] | None = None,
+    *,
+    account_id: int | None = None,
+    before: Facts | None = None,
+    after: Facts | None = None,
+) -> AuditEntry:
+    """Return what `record` adds: of the request at work, to be added with others' in the transaction of the changes."""
     if isinstance(on, models.Model):
         on = (on._meta.label_lower.rpartition(".")[2], on.pk)
     kind, identity = on or ("", "")
     now = visit.get()
     actor_id = who.key.pk if who.key else who.user.pk if who.user else ""
-    ADD.run(
-        AuditEntry(
-            at=timezone.now(),
-            account_id=who.account_id if account_id is None else account_id,
-            actor_kind=who.kind,
-            actor_id=str(actor_id),
-            actor=who.label[:200],
-            action=action,
-            object_kind=kind,
-            object_id=str(identity)[:100],
-            before=None if before is None else plain(before),
-            after=None if after is None else plain(after),
-            address=None if now is None or now.client in ("", UNKNOWN) else now.client,
-            request_id=request_id.get() if now else "",
-        )
+    return AuditEntry(
+        at=timezone.now(),
+        account_id=who.account_id if account_id is None else account_id,
+        actor_kind=who.kind,
+        actor_id=str(actor_id),
+        actor=who.label[:200],
+        action=action,
+        object_kind=kind,
+        object_id=str(identity)[:100],
+        before=None if before is None else plain(before),
+        after=None if after is None else plain(after),
+        address=None if now is None or now.client in ("", UNKNOWN) else now.client,
+        request_id=request_id.get() if now else "",
     )
+
+
+def add(entries: Sequence[AuditEntry]) -> None:
+    ADD.all(entries)
 
 
 def plain(facts: Facts) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db.models import Q
@@ -10,13 +11,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import ApiRequest, require
+from accounts.principals import Principal
 from casts import acting
 from casts.access import changeable_by, readable_by, served_by
 from casts.api.cast_serializers import CastOut, CastPage, CastPlaced, CastRequest
-from casts.casting import Accepted, CastOrder, place, repeated
+from casts.casting import Accepted, CastOrder, check, place, repeated
 from casts.lifecycle import idempotency
 from casts.lifecycle.idempotency import Once
 from casts.links import cast_url
+from casts.live import placing
 from casts.models import Cast, CastStatus, MetadataMark, mark_of
 from casts.representation import accepted_out, cast_answer, casts_out, shown_to, stored_bytes
 from core.api.filters import Filter, filtered, parameters_of, query_time
@@ -72,10 +75,16 @@ def once_of(request: ApiRequest, *, route: str, payload: Any) -> Once | None:
 
 
 def placed(request: ApiRequest, accepted: Accepted, *, status: int) -> Response:
-    headers = {"Location": cast_url(accepted.body["cast_id"])}
+    return told(Response(status=status), request.user, accepted)
+
+
+def told(response: Response, principal: Principal, accepted: Accepted) -> Response:
+    """Fill in the answer to who has placed a cast."""
+    response.data = accepted_out(principal, accepted.body)
+    response.headers["Location"] = cast_url(accepted.body["cast_id"])
     if accepted.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return Response(accepted_out(request.user, accepted.body), status=status, headers=headers)
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 class CreateCast(APIView):
@@ -99,7 +108,12 @@ class CreateCast(APIView):
         body = CastRequest(data=request.data)
         body.is_valid(raise_exception=True)
         order = CastOrder.of_key(request.auth, principal=request.user, **body.validated_data)
-        return placed(request, place(order, once), status=201)
+        if not placing.serve(request):
+            return placed(request, place(order, once), status=201)
+        checked = check(order, once)
+        if isinstance(checked, Accepted):
+            return placed(request, checked, status=201)
+        return placing.ToBePlaced(checked, partial(told, principal=request.user), status=201)
 
 
 class Casts(CreateCast):

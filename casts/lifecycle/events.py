@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -88,19 +87,26 @@ def steps_of(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(islice(all_steps, STEPS_SHOWN))
 
 
+def line(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> CastEvent:
+    """Return the event numbered `cast.last_seq`, to be added. `by`: the operator who caused it."""
+    return CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by)
+
+
 def append(cast: Cast, kind: str, *, at: dt.datetime, by: str = "") -> None:
     """Add the event numbered `cast.last_seq`, which the caller has just counted up under the cast's row lock.
 
     `by`: the operator who caused it.
     """
-    ADD_EVENT.run(CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by))
-    cast_id: uuid.UUID = cast.pk
-    # Not sooner: whoever is woken must find the event.
-    transaction.on_commit(lambda: wakeups.has_news(cast_id))
+    append_all([line(cast, kind, at=at, by=by)])
+
+
+def append_all(lines: Sequence[CastEvent]) -> None:
+    """Add events of casts whose rows are locked, each cast's in their order."""
+    ADD_EVENT.all(lines)
+    for cast_id in dict.fromkeys(event.cast_id for event in lines):
+        # Not sooner: whoever is woken must find the events.
+        transaction.on_commit(partial(wakeups.has_news, cast_id))
 
 
 def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
-    made = [CastEvent(cast=cast, seq=cast.last_seq, kind=kind, data=snapshot(cast), at=at, by=by) for cast in casts]
-    CastEvent.objects.bulk_create(made)
-    for event in made:
-        transaction.on_commit(partial(wakeups.has_news, event.cast_id))
+    append_all([line(cast, kind, at=at, by=by) for cast in casts])

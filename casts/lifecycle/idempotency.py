@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,6 +72,11 @@ class Once:
     fingerprint: str
     answer: dict[str, Any] | None = None  # the body; None if no such request had been accepted
 
+    @property
+    def identity(self) -> tuple[int, str, str]:
+        """What it has in common with its twins alone."""
+        return self.account.pk, self.route, self.key
+
 
 def once_of(headers: Mapping[str, str], account: Account, *, route: str, payload: Any) -> Once | None:
     """Return what a request's Idempotency-Key says of it, None without one; raise MalformedKey or KeyReused.
@@ -111,25 +116,31 @@ def find_answer(once: Once) -> dict[str, Any] | None:
     return body
 
 
-def claim(once: Once, body: dict[str, Any]) -> None:
-    """Store the answer, so that no twin is accepted; on Postgres, wait for a twin for TWIN_WAIT_MS at most.
+def claim(answers: Sequence[tuple[Once, dict[str, Any]]]) -> None:
+    """Store answers, so that no twin is accepted; on Postgres, wait for a twin for TWIN_WAIT_MS at most.
 
-    Raise IntegrityError if a twin has been accepted, TwinInFlight if one takes too long.
+    Raise IntegrityError if a twin has been accepted, TwinInFlight if one takes too long. Nothing is done for none.
     """
+    if not answers:
+        return
     # The limit holds for the whole transaction: a request that would wait longer for its account's counter, too, is
     # better told to come back.
     wait_for_locks(TWIN_WAIT_MS)
-    try:
-        ADD_RECORD.run(
-            IdempotencyRecord(
-                account=once.account,
-                route=once.route,
-                key=once.key,
-                fingerprint=once.fingerprint,
-                body=body,
-                created_at=timezone.now(),
-            )
+    now = timezone.now()
+    records = [
+        IdempotencyRecord(
+            account=once.account,
+            route=once.route,
+            key=once.key,
+            fingerprint=once.fingerprint,
+            body=body,
+            created_at=now,
         )
+        # In one order: of two that store several answers, neither waits for what the other will store.
+        for once, body in sorted(answers, key=lambda answer: answer[0].identity)
+    ]
+    try:
+        ADD_RECORD.all(records)
     except OperationalError as exc:
         if "lock timeout" not in str(exc):  # Postgres' words; the class alone says too little
             raise

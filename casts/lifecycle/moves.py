@@ -29,7 +29,7 @@ from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, LooseFile,
 from casts.runtime import Observation, Run, Turn, runtime_for, runtime_of, target_relations, words_of
 from casts.versions import as_accepted, each_as_accepted
 from core.db.commits import once_committed
-from core.db.compiled import Insert, Param, Select, Update
+from core.db.compiled import Insert, OneOf, Param, Params, Select, Update
 from core.ids import uuid7
 from core.queue import wakeups
 from core.queue.due import batches
@@ -67,7 +67,8 @@ def locked() -> QuerySet[Cast]:
 
 
 LOCKED = Select(lambda: locked().filter(pk=Param(Cast, "id")))
-LOCKED_BY_RUN = Select(lambda: locked().filter(run_key=Param(Cast, "run_key")))
+# In one order: of two that lock several casts, neither waits for what the other will lock.
+LOCKED_BY_RUNS = Select(lambda: locked().filter(OneOf("run_key", Params(Cast, "run_key", "run_keys"))).order_by("pk"))
 # A cast that has just moved, as its event shows it.
 MOVED = Select(
     lambda: (
@@ -146,29 +147,40 @@ def new_cast(
     )
 
 
-def accept(cast: Cast) -> None:
-    """Store a new cast and hold its price; raise BudgetExceeded. The transaction is the caller's, to be rolled back."""
-    ADD_CAST.run(cast)
-    mark_metadata(cast)
-    events.append(cast, "accepted", at=cast.created_at)
+def accept(casts: Sequence[Cast]) -> None:
+    """Store new casts of one account and hold their prices; raise BudgetExceeded or TooManyOpenCasts.
+
+    All of them, in this order, or none: the transaction is the caller's, to be rolled back.
+    """
+    ADD_CAST.all(casts)
+    mark_metadata(casts)
+    events.append_all([events.line(cast, "accepted", at=cast.created_at) for cast in casts])
     # Last: it locks the account's counter, for which all other casts of the account wait.
-    budget.hold(
-        cast.account,
-        cast_id=cast.pk,
-        cents=cast.cost_cents,
-        at=cast.created_at,
-        api_key_id=cast.api_key_id or "",
-        spell_key=cast.spell.key,
+    budget.hold_all(
+        casts[0].account,
+        [
+            budget.Hold(
+                cast_id=cast.pk,
+                cents=cast.cost_cents,
+                at=cast.created_at,
+                api_key_id=str(cast.api_key_id or ""),
+                spell_key=cast.spell.key,
+            )
+            for cast in casts
+        ],
     )
     transaction.on_commit(wakeups.work_is_due)
-    transaction.on_commit(metrics.ACCEPTED.labels(cast.spell.key, cast.spell.runtime).inc)
+    for cast in casts:
+        transaction.on_commit(metrics.ACCEPTED.labels(cast.spell.key, cast.spell.runtime).inc)
 
 
-def mark_metadata(cast: Cast) -> None:
-    """Have lists find a new cast by the entries of its metadata."""
-    marks = {mark_of(cast.account_id, name, value) for name, value in cast.metadata.items()}
-    for mark in sorted(marks):
-        ADD_MARK.run(MetadataMark(mark=mark, cast=cast))
+def mark_metadata(casts: Sequence[Cast]) -> None:
+    """Have lists find new casts by the entries of their metadata."""
+    for_all = []
+    for cast in casts:
+        marks = {mark_of(cast.account_id, name, value) for name, value in cast.metadata.items()}
+        for_all += [MetadataMark(mark=mark, cast=cast) for mark in sorted(marks)]
+    ADD_MARK.all(for_all)
 
 
 class Intent(Enum):
@@ -413,7 +425,7 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
     with transaction.atomic(savepoint=False):
         if (cast := LOCKED.first(id=cast_id)) is None:
             raise Cast.DoesNotExist
-        return _fold(cast, seen)
+        return _fold_all([(cast, seen)])[0]
 
 
 class Observed(Enum):
@@ -426,47 +438,94 @@ class Observed(Enum):
 
 def observe_run(seen: Observation) -> Observed:
     with transaction.atomic(savepoint=False):
-        same_number = LOCKED_BY_RUN.all(run_key=seen.run_key)
-        cast = next((c for c in same_number if c.run_scope.lower() == seen.run_scope.lower()), None)
-        if cast is None and (cast_id := find_cast(seen)) is not None:
+        [observed] = observe_known([seen])
+        if observed is Observed.NO_CAST and (cast_id := find_cast(seen)) is not None:
             cast = LOCKED.first(id=cast_id)
-        outcome = Observed.NO_CAST
-        if cast is not None:
-            outcome = Observed.CHANGED if _fold(cast, seen) else Observed.NOTHING_NEW
-    metrics.FOLDS.labels(outcome.value.replace(" ", "_")).inc()
-    return outcome
+            if cast is not None:
+                observed = _observed(_fold_all([(cast, seen)])[0])
+                _count_once_committed(observed)
+        if observed is Observed.NO_CAST:
+            _count_once_committed(observed)
+        return observed
 
 
-def _fold(cast: Cast, seen: Observation) -> bool:
+def observe_known(seen: Sequence[Observation]) -> list[Observed]:
+    """Fold what was seen of runs, in this order, into the casts that are known to have them, in one transaction."""
+    with transaction.atomic(savepoint=False):
+        casts = LOCKED_BY_RUNS.all(run_keys=list({one.run_key for one in seen}))
+        owners = {(cast.run_key, cast.run_scope.lower()): cast for cast in casts}
+        found = [owners.get((one.run_key, one.run_scope.lower())) for one in seen]
+        folded = iter(_fold_all([(cast, one) for cast, one in zip(found, seen, strict=True) if cast is not None]))
+        observed = [Observed.NO_CAST if cast is None else _observed(next(folded)) for cast in found]
+        for one in observed:
+            if one is not Observed.NO_CAST:  # who finds none looks for another
+                _count_once_committed(one)
+        return observed
+
+
+def _count_once_committed(observed: Observed) -> None:
+    transaction.on_commit(metrics.FOLDS.labels(observed.value.replace(" ", "_")).inc)
+
+
+def _observed(public: bool) -> Observed:
+    return Observed.CHANGED if public else Observed.NOTHING_NEW
+
+
+class _Writing:
+    """What folding changes in casts whose rows are locked: each cast is written once, and all events together."""
+
+    def __init__(self) -> None:
+        self.changes: dict[uuid.UUID, tuple[Cast, dict[str, Any]]] = {}
+        self.events: list[CastEvent] = []
+        self.tagged: dict[int, set[int | None]] = {}  # the versions of spells whose runs carry the tag
+
+    def write(self) -> None:
+        for pk, (cast, changes) in self.changes.items():
+            if not GUARDED[CastStatus(cast.status)].run(changes, id=pk):
+                raise RuntimeError(f"Cast {pk} may not be {cast.status}, and its row was locked.")
+        events.append_all(self.events)
+        for spell_id, versions in sorted(self.tagged.items()):  # in one order, as they are locked
+            for version in versions:
+                of_this_version = Spell.objects.filter(pk=spell_id)
+                if version is not None:  # the runs of another target than the spell's teach nothing about its own
+                    of_this_version = of_this_version.filter(version=version)
+                of_this_version.update(tags_runs=True)
+
+
+def _fold_all(seen: Sequence[tuple[Cast, Observation]]) -> list[bool]:
+    """Fold observations into casts whose rows are locked; return of each whether anything public changed."""
+    writing = _Writing()
+    changed = [_fold(cast, one, writing) for cast, one in seen]
+    writing.write()
+    return changed
+
+
+def _fold(cast: Cast, seen: Observation, writing: _Writing) -> bool:
     """Fold an observation into a cast whose row is locked; return whether anything public changed."""
     with tracing.span("cast fold", facts_of(cast), under=cast.traceparent):
-        return _folded(cast, seen)
+        return _folded(cast, seen, writing)
 
 
-def _folded(cast: Cast, seen: Observation) -> bool:
+def _folded(cast: Cast, seen: Observation, writing: _Writing) -> bool:
     if cast.final:
-        return _note_rerun(cast, seen)
+        return _note_rerun(cast, seen, writing)
     changes = folding.fold(cast, seen)
-    if not changes:
+    if not changes or cast.status not in ALLOWED_FROM[CastStatus(changes.get("status", cast.status))]:
         return False
     if folding.needs_look(cast, changes):
         changes["due_at"] = min(cast.due_at or timezone.now(), timezone.now())
         transaction.on_commit(wakeups.work_is_due)
     public = any(name in changes and getattr(cast, name) != changes[name] for name in folding.PUBLIC)
     kind = _kind_of(cast, changes)
+    if public:
+        changes["last_seq"] = cast.last_seq + 1
     for name, value in changes.items():
         setattr(cast, name, value)
+    writing.changes.setdefault(cast.pk, (cast, {}))[1].update(changes)
     if public:
-        changes["last_seq"] = cast.last_seq = cast.last_seq + 1
-    if not GUARDED[CastStatus(cast.status)].run(changes, id=cast.pk):
-        return False
-    if public:
-        events.append(cast, kind, at=timezone.now())
+        writing.events.append(events.line(cast, kind, at=timezone.now()))
     if not cast.spell.tags_runs and RUN_TAG.search(seen.title) and cast.run_tag in seen.title:
-        of_this_version = Spell.objects.filter(pk=cast.spell_id)
-        if cast.spell_version is not None:  # the runs of another target than the spell's teach nothing about its own
-            of_this_version = of_this_version.filter(version=cast.spell_version)
-        of_this_version.update(tags_runs=True)
+        writing.tagged.setdefault(cast.spell_id, set()).add(cast.spell_version)
     return public
 
 
@@ -478,13 +537,13 @@ def _kind_of(cast: Cast, changes: dict[str, Any]) -> str:
     return "observed"
 
 
-def _note_rerun(cast: Cast, seen: Observation) -> bool:
+def _note_rerun(cast: Cast, seen: Observation, writing: _Writing) -> bool:
     # A re-run after the end is a line in the history, nothing else: the result and the price stay.
     if cast.run_attempt is None or seen.attempt <= cast.run_attempt:
         return False
-    Cast.objects.filter(pk=cast.pk).update(run_attempt=seen.attempt, last_seq=F("last_seq") + 1)
-    cast.refresh_from_db(fields=["last_seq"])
-    events.append(cast, "rerun_on_github", at=timezone.now())
+    cast.run_attempt, cast.last_seq = seen.attempt, cast.last_seq + 1
+    Cast.objects.filter(pk=cast.pk).update(run_attempt=cast.run_attempt, last_seq=cast.last_seq)
+    writing.events.append(events.line(cast, "rerun_on_github", at=timezone.now()))
     return True
 
 

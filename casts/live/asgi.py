@@ -23,7 +23,7 @@ from django.urls import set_script_prefix
 
 from casts.live import holding, members
 from casts.live.hub import Subscriber, hub, stream
-from casts.live.openings import STREAM_HEADERS, StreamStart, openings, stream_request
+from casts.live.openings import STREAM_HEADERS, StreamStart, open_stream, stream_request
 from casts.paths import CastIdConverter
 from core import access
 from core.api.cors import by_link, let_pages_read
@@ -129,7 +129,7 @@ async def opened(request: ASGIRequest, subscriber: Subscriber) -> StreamStart | 
     holding.hold(subscriber, holding.names_before(request, wanted.grant))
     # Before the table is read, so that no event is missed in between. A caller who may not read is sent nothing.
     hub().add(wanted.cast_id, subscriber)
-    start = await openings().open(request, wanted)
+    start = await open_stream(request, wanted)
     subscriber.grant = start.grant
     access.note(account=start.account_id)
     if start.over:

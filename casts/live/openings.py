@@ -1,13 +1,12 @@
 """Opening many streams at once: their queries are made together.
 
 A single stream asks for its key, its cast and its first events: three queries and a thread. A thousand that open in one
-second, as after a restart, would keep the process busy with nothing else; so those that come while one round is
-under way wait for the next, and a round asks once for all of them.
+second, as after a restart, would keep the process busy with nothing else; so they are opened in rounds (core.rounds),
+which ask once for all of them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from dataclasses import dataclass
@@ -28,9 +27,10 @@ from casts.live.frames import Frame, frame_of, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent, Kept
 from core import access
-from core.db.threads import in_lane, in_thread
+from core.db.threads import in_thread
 from core.errors import Malformed, SpellError
 from core.rationing.visits import Visit, visit
+from core.rounds import Rounds
 
 BATCH_SIZE = 500  # streams that one round asks for
 STREAM_HEADERS = {
@@ -120,39 +120,13 @@ async def stream_request(request: HttpRequest, cast_id: str) -> StreamRequest:
     return StreamRequest(reading.cast.pk, None, after, grant)
 
 
-class Openings:
-    """The streams that are being opened on one event loop."""
+# In one lane of the threads, however many they are.
+ROUNDS: Rounds[StreamRequest, StreamStart] = Rounds(lambda some: openings_for(some), most=BATCH_SIZE)
 
-    def __init__(self) -> None:
-        self.waiting: list[tuple[StreamRequest, asyncio.Future[StreamStart]]] = []
-        self.round: asyncio.Task[None] | None = None
 
-    async def open(self, request: HttpRequest, wanted: StreamRequest) -> StreamStart:
-        """Return what a stream begins with; raise Unauthorized, Forbidden or CastNotFound."""
-        opened: asyncio.Future[StreamStart] = asyncio.get_running_loop().create_future()
-        self.waiting.append((wanted, opened))
-        if self.round is None:
-            self.round = asyncio.create_task(self._rounds(request))
-        return await opened
-
-    async def _rounds(self, request: HttpRequest) -> None:
-        access.begin()  # what is noted of others' keys is not this request's
-        try:
-            while self.waiting:
-                some, self.waiting = self.waiting[:BATCH_SIZE], self.waiting[BATCH_SIZE:]
-                try:
-                    answers = await in_lane("streams", request, openings_for, [wanted for wanted, _ in some])
-                except Exception as exc:  # the same for all of them: the database is away
-                    answers = [exc] * len(some)
-                for (_, opened), answer in zip(some, answers, strict=True):
-                    if opened.cancelled():  # its client has left
-                        continue
-                    if isinstance(answer, StreamStart):
-                        opened.set_result(answer)
-                    else:
-                        opened.set_exception(answer)
-        finally:
-            self.round = None
+async def open_stream(request: HttpRequest, wanted: StreamRequest) -> StreamStart:
+    """Return what a stream begins with; raise Unauthorized, Forbidden or CastNotFound."""
+    return await ROUNDS.ask("streams", wanted, request=request)
 
 
 Keyring = dict[str, ApiKey | SpellError]  # by the keys' secrets
@@ -286,14 +260,3 @@ def frames_since(since: dict[uuid.UUID, int]) -> dict[uuid.UUID, list[Frame]]:
         for event, frame in frames_of(events, wanted=lambda event: event.seq > since[event.cast_id]):
             frames.setdefault(event.cast_id, []).append(frame)
     return frames
-
-
-_openings: tuple[asyncio.AbstractEventLoop, Openings] | None = None
-
-
-def openings() -> Openings:
-    global _openings
-    loop = asyncio.get_running_loop()
-    if _openings is None or _openings[0] is not loop:
-        _openings = loop, Openings()
-    return _openings[1]

@@ -15,14 +15,14 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from accounts.principals import of_key
-from casts.live import holding, hub
+from casts.live import holding, hub, placing
 from casts.live.grants import ByKey
-from casts.live.openings import STREAM_HEADERS, StreamRequest, openings, stream_request
+from casts.live.openings import STREAM_HEADERS, StreamRequest, open_stream, stream_request
 from casts.models import Cast
 from casts.representation import cast_answer
 from core.api.cors import open_to_pages
 from core.api.problems import of_error, problem
-from core.db.threads import in_thread, rendered
+from core.db.threads import in_thread
 from core.errors import Malformed, SpellError, Unauthorized
 
 MAX_WAIT = 60  # seconds
@@ -48,7 +48,7 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
             seconds = wait_seconds(request)
-            response = await in_thread(request, rendered, view, request, **kwargs)
+            response = await placing.whole(request, await in_thread(request, placing.begun, view, request, **kwargs))
         except SpellError as exc:
             return of_error(exc)
         shown = getattr(response, "data", None)
@@ -115,7 +115,7 @@ async def events(request: HttpRequest, cast_id: str) -> HttpResponseBase:
         return problem(405, "METHOD_NOT_ALLOWED", "Read events with GET.", headers={"Allow": "GET"})
     try:
         wanted = await stream_request(request, cast_id)
-        start = await openings().open(request, wanted)
+        start = await open_stream(request, wanted)
         if start.over:
             return HttpResponse(status=204)
         body = EventBody(request, replace(wanted, after=start.after, admitted=True))
@@ -138,7 +138,7 @@ class EventBody:
         self.hub = hub.hub()
         self.hub.add(self.wanted.cast_id, self.subscriber)
         try:
-            start = await openings().open(self.request, self.wanted)
+            start = await open_stream(self.request, self.wanted)
             self.subscriber.grant = start.grant
             async for part in hub.stream(self.subscriber, start.first, after=start.after):
                 yield part

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -266,7 +267,7 @@ class Insert(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         self.model = model
-        self._statements: dict[frozenset[str], Statement] = {}
+        self._statements: dict[tuple[frozenset[str], int], Insertion] = {}
 
     @cached_property
     def _may_be_left_out(self) -> list[str]:
@@ -276,25 +277,61 @@ class Insert(Generic[M]):
             if field.null and not field.has_db_default() and not stamped(field)
         ]
 
-    def _without(self, left_out: frozenset[str]) -> Statement:
-        fields = [
-            field
-            for field in self.model._meta.concrete_fields
-            if not isinstance(field, models.AutoField) and field.attname not in left_out
-        ]
-        query = sql.InsertQuery(self.model)
-        marks: Any = SimpleNamespace(**{field.attname: Param(self.model, field.name) for field in fields})
-        query.insert_values(fields, [marks], raw=True)
-        [(text, params)] = query.get_compiler(connection=connection).as_sql()
-        return Statement(text, params)
-
     def run(self, row: M) -> None:
+        self.all([row])
+
+    def all(self, rows: Sequence[M]) -> None:
+        """Add rows in one statement, in their order. Nothing is asked for none."""
+        if not rows:
+            return
         # What is NULL is so without being written: of a new cast that is a third of its columns.
-        left_out = frozenset([name for name in self._may_be_left_out if getattr(row, name) is None])
-        if (statement := self._statements.get(left_out)) is None:
-            statement = self._statements[left_out] = self._without(left_out)
+        left_out = frozenset([name for name in self._may_be_left_out if all(getattr(r, name) is None for r in rows)])
         own = own_connection()
-        params = [p.of.get_db_prep_save(p.of.pre_save(row, True), own) for p in statement.params]
+        insertion = self._statements.get((left_out, len(rows)))
+        if insertion is None and len(rows) > 1:
+            insertion = self._statements.get((left_out, ANY_NUMBER))
+        if insertion is None:
+            insertion = insertion_of(self.model, left_out, len(rows), own)
+            self._statements[left_out, ANY_NUMBER if insertion.columns else len(rows)] = insertion
+        values = [[f.get_db_prep_save(f.pre_save(row, True), own) for f in insertion.fields] for row in rows]
+        # An array for each column, or value after value.
+        params = list(map(list, zip(*values, strict=True))) if insertion.columns else list(chain(*values))
         with transaction.mark_for_rollback_on_error(DEFAULT_DB_ALIAS):
-            execute(statement.text, params, own).close()
-        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+            execute(insertion.text, params, own).close()
+        for row in rows:
+            row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+ANY_NUMBER = 0  # of rows: in place of how many a statement is for
+
+
+class Insertion(NamedTuple):
+    """The text that adds some rows, and the fields that it takes. `columns`: it takes an array of each."""
+
+    text: str
+    fields: list[Any]
+    columns: bool
+
+
+def insertion_of(model: type[models.Model], left_out: frozenset[str], number: int, own: Any) -> Insertion:
+    fields = [
+        field
+        for field in model._meta.concrete_fields
+        if not isinstance(field, models.AutoField) and field.attname not in left_out
+    ]
+
+    def written(value: Callable[[Any], Any]) -> tuple[str, Sequence[Any]]:
+        rows: Any = [SimpleNamespace(**{field.attname: value(field) for field in fields}) for _ in range(number)]
+        query = sql.InsertQuery(model)
+        query.insert_values(fields, rows, raw=True)
+        [(text, params)] = query.get_compiler(connection=connection).as_sql()
+        return text, params
+
+    if number > 1 and own.vendor == "postgresql":
+        # Of values Django makes arrays, which serve any number of rows, if it can for all of these columns.
+        text, params = written(lambda field: None)
+        if len(params) == len(fields) and all(isinstance(column, list) for column in params):
+            return Insertion(text, fields, columns=True)
+    text, params = written(lambda field: Param(model, field.name))
+    assert len(params) == number * len(fields)
+    return Insertion(text, fields, columns=False)

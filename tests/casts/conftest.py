@@ -69,7 +69,7 @@ def accept_cast(**order: Any) -> Cast:
         order.setdefault("account", key.account)
     cast = moves.new_cast(**order)
     with transaction.atomic():
-        moves.accept(cast)
+        moves.accept([cast])
     return cast
 
 

@@ -65,21 +65,29 @@ def say(what: Any) -> None:
     print(json.dumps(what), flush=True, file=sys.__stdout__)
 
 
-def accept(casts: list[list[int]]) -> list[str]:
-    """Try to accept casts of these (API key, spell); say of each whether it was held or refused."""
+def accept(casts: list[tuple[int, int, str | None]]) -> list[str]:
+    """Accept casts of these (API key, spell, Idempotency-Key) in one round; say what became of each."""
     from accounts.errors import BudgetExceeded, TooManyOpenCasts
     from accounts.models import ApiKey
+    from casts.casting import Accepted, Placement, accept_all
+    from casts.lifecycle.idempotency import Once
+    from casts.lifecycle.moves import new_cast
     from casts.models import Spell
-    from tests.casts.conftest import accept_cast
 
-    outcomes = []
-    for key_id, spell_id in casts:
+    placements = []
+    for key_id, spell_id, once in casts:
         key, spell = ApiKey.objects.select_related("account").get(pk=key_id), Spell.objects.get(pk=spell_id)
-        try:
-            accept_cast(api_key=key, spell=spell, input={})
-            outcomes.append("held")
-        except (BudgetExceeded, TooManyOpenCasts):
+        cast = new_cast(account=key.account, api_key=key, spell=spell, input={})
+        twin = once and Once(key.account, "cast", once, "the same")
+        placements.append(Placement(cast, {"cast_id": str(cast.pk)}, twin or None, None))
+    outcomes = []
+    for verdict in accept_all(placements):
+        if isinstance(verdict, Accepted):
+            outcomes.append("replayed" if verdict.replayed else "held")
+        elif isinstance(verdict, BudgetExceeded | TooManyOpenCasts):
             outcomes.append("refused")
+        else:
+            raise verdict
     return outcomes
 
 

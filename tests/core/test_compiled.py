@@ -135,7 +135,8 @@ def test_every_column_of_every_model_is_written_as_the_orm_writes_it(account, ap
         assert exactly(model.objects.get(pk=row.pk)) == before, model
 
 
-def test_every_column_of_every_model_is_inserted_as_the_orm_inserts_it(account, api_key, spell, monkeypatch):
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_column_of_every_model_is_inserted_as_the_orm_inserts_it(account, api_key, spell, monkeypatch, number):
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
     for model, row in one_of_each(account, api_key, spell).items():
@@ -143,19 +144,33 @@ def test_every_column_of_every_model_is_inserted_as_the_orm_inserts_it(account, 
         fields = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
         # What is NULL anyhow is not written.
         fields = [f for f in fields if getattr(row, f.attname) is not None or compiled.stamped(f)]
-        query.insert_values(fields, [row])
+        query.insert_values(fields, [row] * number)
         theirs = query.get_compiler(connection=connection).as_sql()
         execute = Mock()
         with monkeypatch.context() as patched:
             patched.setattr(compiled, "execute", execute)
-            Insert(model).run(row)
+            Insert(model).all([row] * number)
         ours = [call.args[:2] for call in execute.call_args_list]
         assert [(text, plain(params)) for text, params in ours] == [(text, plain(params)) for text, params in theirs]
 
 
 def plain(params):
     """Parameters with their types; psycopg's wrapped JSON has no equality."""
-    return [(type(param), getattr(param, "obj", param)) for param in params]
+    return [
+        plain(param) if isinstance(param, list) else (type(param), getattr(param, "obj", param)) for param in params
+    ]
+
+
+def test_several_rows_are_one_statement_however_many_they_are_and_keep_their_order(make_cast):
+    cast, insert = make_cast(), Insert(CastEvent)
+    at = timezone.now()
+    for numbers in ([2, 3], [], [4], [5, 6, 7], [8, 9]):
+        rows = [CastEvent(cast=cast, seq=n, kind=f"n{n}", data={"n": [n, None, "é%s"]}, at=at) for n in numbers]
+        with CaptureQueriesContext(connection) as asked:
+            insert.all(rows)
+        assert len(asked) == bool(numbers)
+    stored = CastEvent.objects.filter(cast=cast, seq__gt=1).order_by("pk")
+    assert [(e.seq, e.kind, e.data["n"]) for e in stored] == [(n, f"n{n}", [n, None, "é%s"]) for n in range(2, 10)]
 
 
 def kept(kind):

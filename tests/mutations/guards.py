@@ -20,6 +20,7 @@ OWNERSHIP, AS_ACCEPTED = "tests/casts/spells/test_ownership.py", "tests/github_i
 EXCLUSIVE = "tests/github_integration/test_exclusive.py"
 FILES = "tests/github_integration/spell_files/test_applying.py"
 ONCE, LINE = "tests/casts/lifecycle/test_idempotency.py", "tests/casts/lifecycle/test_slots.py"
+ROUNDS = "tests/casts/lifecycle/test_rounds.py"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ MUTATIONS = [
         swap("_give_up if _asked else run_out(_cast)", "_give_up"),
         (STEPS,),
     ),
-    Mutation("observe: after the end", MOVES_OF + "_fold", swap("_cast.final", "False"), (MOVES, MACHINE)),
+    Mutation("observe: after the end", MOVES_OF + "_folded", swap("_cast.final", "False"), (MOVES, MACHINE)),
     # Dispatch.
     Mutation(
         "intend: without the claim",
@@ -114,9 +115,25 @@ MUTATIONS = [
     ),
     Mutation(
         "hold: the account's cap alone",
-        BUDGET_OF + "hold",
-        swap("_period is not _own", "False"),
+        BUDGET_OF + "hold_all",
+        swap("_own.has_inner", "False"),
         (SCOPES, MACHINE),
+    ),
+    Mutation(
+        "round: one more than may be open", "accounts.open_casts:add", swap("_limit - _more", "_limit - 1"), (ROUNDS,)
+    ),
+    Mutation("round: a cap counts all", BUDGET_OF + "_held_within", swap("_one.concerns(_period)", "True"), (ROUNDS,)),
+    Mutation(
+        "round: of unlike limits",
+        "casts.casting:those_of_one_kind",
+        swap("kind_of(_one) != kind_of(_first)", "False"),
+        (ROUNDS,),
+    ),
+    Mutation(
+        "round: a failure for all",
+        "casts.casting:accept_all",
+        swap("Accepted(_one.body) if _place in _together else accept(_one)", "Accepted(_one.body)"),
+        (ROUNDS,),
     ),
     Mutation(
         "settle: the account's counter alone",
@@ -152,11 +169,14 @@ MUTATIONS = [
     # Credit.
     Mutation("credit: without the room", CREDIT_OF + "ROOM", without("cap_cents__gte"), (CREDIT, MACHINE)),
     Mutation(
-        "hold: without credit", BUDGET_OF + "hold", swap("_account.billed and _cents > 0", "False"), (CREDIT, MACHINE)
+        "hold: without credit",
+        BUDGET_OF + "hold_all",
+        swap("_account.billed and _cents > 0", "False"),
+        (CREDIT, MACHINE),
     ),
     Mutation(
         "hold: credit for what is free",
-        BUDGET_OF + "hold",
+        BUDGET_OF + "hold_all",
         swap("_account.billed and _cents > 0", "_account.billed"),
         (CREDIT,),
     ),
@@ -189,7 +209,7 @@ MUTATIONS = [
     ),
     Mutation(
         "once: the record in a transaction of its own",
-        "casts.casting:place",
+        "casts.casting:store",
         before_its_transaction("claim"),
         (ONCE, RACES),
     ),

@@ -13,8 +13,9 @@ from django.test import Client
 
 from casts.models import Cast
 from github_integration.models import Installation, WorkflowTarget
-from webhooks.inbox import Malformed, apply_again, receive_delivery
+from webhooks.inbox import apply_again, receive_delivery
 from webhooks.models import Delivery
+from webhooks.reading import Malformed
 
 from .conftest import ENDPOINT, SAMPLES, SECRET, again, deliver, job_event, run_event, sample, sign, stored, work_off
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casts.models import Cast
-from webhooks.inbox import Malformed, receive_delivery
+from webhooks.inbox import receive_delivery
 from webhooks.models import Delivery
+from webhooks.reading import Malformed
 
 from .conftest import SAMPLES, job_event, run_event, sample
 

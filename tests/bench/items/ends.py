@@ -43,7 +43,7 @@ billed_key = ApiKey.objects.create(account=account, name="billed", prefix="bille
 def accept(key=key):
     cast = moves.new_cast(account=key.account, api_key=key, spell=spell, input={"name": "Ada"})
     with transaction.atomic():
-        moves.accept(cast)
+        moves.accept([cast])
     return cast
 
 def claimed(cast):

@@ -185,7 +185,7 @@ def test_without_its_database_the_service_says_when_to_try_again(
 
 
 def test_a_failure_after_the_hold_takes_the_hold_back(api, spell, monkeypatch):
-    monkeypatch.setattr("casts.lifecycle.events.append", fail)
+    monkeypatch.setattr("casts.lifecycle.events.append_all", fail)
     with nothing_left():
         problem(api.post("/cast", {"spell_key": "greet"}), 500, "INTERNAL")
 

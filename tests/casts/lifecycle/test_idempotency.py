@@ -198,7 +198,7 @@ def test_a_refusal_is_not_kept_and_the_key_is_free_for_the_corrected_request(api
 
 def test_a_breakdown_in_the_middle_leaves_nothing_and_the_key_works_at_once(api, monkeypatch, caplog):
     with monkeypatch.context() as broken, nothing_left():
-        broken.setattr("casts.lifecycle.moves.events.append", lambda *_, **__: 1 / 0)
+        broken.setattr("casts.lifecycle.moves.events.append_all", lambda *_, **__: 1 / 0)
         problem(cast(api), 500, "INTERNAL")
     assert not IdempotencyRecord.objects.exists()
     first = cast(api)

@@ -110,14 +110,14 @@ def test_who_comes_during_a_round_is_asked_for_in_the_next(monkeypatch):
 
     async def scene():
         waiting = [
-            asyncio.create_task(openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None)))
+            asyncio.create_task(openings.open_stream(request, StreamRequest(uuid.uuid4(), None, None)))
             for _ in range(1200)
         ]
         await asyncio.sleep(0)
         waiting[0].cancel()
         done = await asyncio.gather(*waiting, return_exceptions=True)
         assert sum(isinstance(one, StreamStart) for one in done) == 1199
-        await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None))
+        await openings.open_stream(request, StreamRequest(uuid.uuid4(), None, None))
 
     asyncio.run(scene())
     assert sum(rounds) >= 1200
@@ -138,7 +138,7 @@ def test_a_round_that_fails_fails_for_its_own_and_the_next_one_goes_on(monkeypat
 
     async def scene():
         with pytest.raises(RuntimeError, match="away"):
-            await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None))
-        assert isinstance(await openings.openings().open(request, StreamRequest(uuid.uuid4(), None, None)), StreamStart)
+            await openings.open_stream(request, StreamRequest(uuid.uuid4(), None, None))
+        assert isinstance(await openings.open_stream(request, StreamRequest(uuid.uuid4(), None, None)), StreamStart)
 
     asyncio.run(scene())

@@ -1,0 +1,68 @@
+"""Casts of one account that wait together are accepted together (core.rounds, `casting.accept_all`).
+
+A view checks what it is asked in a thread, and leaves the rest to who serves it: for a round no thread waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from casts.casting import Accepted, Placement, accept_all
+from core.api import problems
+from core.rounds import Rounds
+
+IN_ROUNDS = "spell.rounds"  # in a request's META
+MOST = 32  # casts in one round
+ROUNDS: Rounds[Placement, Accepted] = Rounds(lambda some: accept_all(some), most=MOST)
+
+
+class ToBePlaced(Response):
+    """The answer to an order that has been checked; `fill_in` makes it whole once that is accepted."""
+
+    def __init__(self, placement: Placement, fill_in: Callable[..., Response], **options: Any) -> None:
+        super().__init__(**options)
+        self.placement, self.fill_in = placement, fill_in
+
+
+def serve(request: Request) -> bool:
+    """Return whether who serves this request places what its view has checked."""
+    return IN_ROUNDS in request.META
+
+
+def begun(view: Callable[..., HttpResponseBase], request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    """Return a view's answer, rendered if it is whole."""
+    request.META[IN_ROUNDS] = True
+    response = view(request, **kwargs)
+    if not isinstance(response, ToBePlaced) and callable(render := getattr(response, "render", None)):
+        render()
+    return response
+
+
+async def whole(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Return the whole answer, once its order is accepted or refused. Raise what is no refusal."""
+    if not isinstance(response, ToBePlaced):
+        return response
+    try:
+        lane = ("account", response.placement.cast.account.pk)  # as accounts.keys remembers it
+        accepted = await ROUNDS.ask(lane, response.placement, request=request)
+    except Exception as exc:
+        return refused(response, exc)
+    answer: Response = response.fill_in(response, accepted=accepted)
+    answer.render()
+    return answer
+
+
+def refused(response: Any, exc: Exception) -> HttpResponseBase:
+    """Return the answer to an exception as the view would have given it; raise it again if it is unexpected."""
+    problem = problems.render(exc, response.renderer_context)
+    if problem is None:
+        raise exc
+    for name, value in response.headers.items():
+        problem.headers.setdefault(name, value)
+    return problem

@@ -1,0 +1,116 @@
+"""What waits together is done together: one thread, and one transaction, for all who ask meanwhile.
+
+Whoever asks while nothing is under way begins a round at once; those who come while it lasts make up the next one. So
+nobody waits for company, and the more ask at once the less each of them costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context, copy_context
+from typing import Generic, NamedTuple, TypeVar
+
+import structlog
+from django.http import HttpRequest
+
+from core import access
+from core.api.problems import request_id
+from core.db.threads import in_lane, on_pool
+from core.rationing.visits import visit
+from core.shares import TooManyAtOnce
+from core.telemetry import tracing
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Asked(NamedTuple, Generic[Q, A]):
+    """What somebody waits for, and what is bound to their request: its number for the logs, its trace."""
+
+    wanted: Q
+    answer: asyncio.Future[A]
+    context: Context
+
+
+Lanes = dict[Hashable, list[Asked[Q, A]]]  # who waits for the next round, while one is under way
+
+
+class Rounds(Generic[Q, A]):
+    """Rounds of one kind of work. Those of one lane follow each other; each lane has its own.
+
+    `work` is given what is asked, in the order in which it came, and answers each: an exception is raised for whoever
+    asked. If it raises itself, it raises for all of them. At most `most` are in a round; if `waiting` of a lane wait
+    already, more are refused with TooManyAtOnce.
+    """
+
+    def __init__(
+        self, work: Callable[[list[Q]], Sequence[A | Exception]], *, most: int, waiting: int | None = None
+    ) -> None:
+        self.work, self.most, self.bound = work, most, waiting
+        self._of_loop: tuple[asyncio.AbstractEventLoop, Lanes[Q, A]] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def ask(self, lane: Hashable, wanted: Q, *, request: HttpRequest | None = None) -> A:
+        """Return the answer, which a round in this lane gives. `request`: as for `in_lane`; None: of no view."""
+        loop = asyncio.get_running_loop()
+        if self._of_loop is None or self._of_loop[0] is not loop:
+            self._of_loop = loop, {}
+        lanes = self._of_loop[1]
+        asked: Asked[Q, A] = Asked(wanted, loop.create_future(), copy_context())
+        if (others := lanes.get(lane)) is not None:
+            if self.bound is not None and len(others) >= self.bound:
+                raise TooManyAtOnce(
+                    f"{len(others)} of these requests wait already. Send fewer at once.", headers={"Retry-After": "1"}
+                )
+            others.append(asked)
+            return await asked.answer
+        lanes[lane] = [asked]
+        task = asyncio.create_task(self._rounds(lanes, lane, request))
+        self._under_way.add(task)  # the event loop itself holds no task
+        task.add_done_callback(self._under_way.discard)
+        return await asked.answer
+
+    async def _rounds(self, lanes: Lanes[Q, A], lane: Hashable, request: HttpRequest | None) -> None:
+        forget_who_asks()
+        try:
+            with tracing.joined(None):
+                while lanes[lane]:
+                    waiting = [asked for asked in lanes[lane] if not asked.answer.done()]  # the others have left
+                    some, lanes[lane] = waiting[: self.most], waiting[self.most :]
+                    if some:
+                        answer_each(some, await self._answers(lane, some, request))
+        finally:
+            left = lanes.pop(lane)
+            for asked in left:  # only if the loop ends
+                asked.answer.cancel()
+
+    async def _answers(
+        self, lane: Hashable, some: list[Asked[Q, A]], request: HttpRequest | None
+    ) -> Sequence[A | Exception]:
+        wanted = [asked.wanted for asked in some]
+        work = on_pool(lane, self.work, wanted) if request is None else in_lane(lane, request, self.work, wanted)
+        try:
+            if len(some) == 1:  # who is alone in a round is told of in the logs
+                return await asyncio.create_task(work, context=some[0].context)
+            return await work
+        except Exception as exc:  # the same for all of them: the database is away
+            return [exc] * len(some)
+
+
+def answer_each(some: Sequence[Asked[Q, A]], answers: Sequence[A | Exception]) -> None:
+    for asked, answer in zip(some, answers, strict=True):
+        if asked.answer.done():  # its client has left
+            continue
+        if isinstance(answer, Exception):
+            asked.answer.set_exception(answer)
+        else:
+            asked.answer.set_result(answer)
+
+
+def forget_who_asks() -> None:
+    """A round is nobody's request: what it logs and notes must not be told of the one that began it."""
+    access.begin()
+    visit.set(None)
+    request_id.set("")
+    structlog.contextvars.clear_contextvars()
