@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from casts.models import Cast, CastStatus
-from casts.runtime import Job, Observation, words_of
+from casts.runtime import Job, JobStep, Observation, words_of
 from core.limits import STEP_NAME_CHARS
 from core.times import stamp
 
@@ -26,6 +26,8 @@ from core.times import stamp
 RANK = {"requested": 0, "queued": 1, "pending": 2, "waiting": 3, "in_progress": 4, "completed": 5}
 PUBLIC = ("status", "status_reason", "message", "progress", "step_name", "run_finished_at", "started_at", "run_url")
 Changes = dict[str, Any]
+JOB_FIELDS = tuple(field.name for field in dataclasses.fields(Job))
+STEP_FIELDS = tuple(field.name for field in dataclasses.fields(JobStep))
 
 
 def fold(cast: Cast, seen: Observation) -> Changes:
@@ -93,8 +95,9 @@ def merge_jobs(known: list[Changes], seen: Observation) -> list[Changes]:
 
 
 def job_row(job: Job) -> Changes:
-    row = dataclasses.asdict(job)
-    row["steps"] = [dict(step) for step in row["steps"]]
+    # Not asdict, which copies each value of each step, too: a third of what a job's delivery cost.
+    row: Changes = {name: getattr(job, name) for name in JOB_FIELDS}
+    row["steps"] = [{name: getattr(step, name) for name in STEP_FIELDS} for step in job.steps]
     for holder in (row, *row["steps"]):
         holder["name"] = holder["name"][:STEP_NAME_CHARS]
         for name in ("started_at", "completed_at"):
