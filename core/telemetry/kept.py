@@ -34,6 +34,11 @@ class Kept(Generic[T]):
                 await asyncio.shield(asyncio.wrap_future(found))
         return found.result()
 
+    def last(self) -> T | None:
+        """Return what was found last, None while it is being found or if that failed."""
+        found = self.made[1] if self.made is not None else None
+        return found.result() if found is not None and found.done() and found.exception() is None else None
+
     def begin(self) -> Future[T]:
         with self.lock:
             now = time.monotonic()

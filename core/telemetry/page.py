@@ -8,6 +8,7 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import connections
@@ -113,20 +114,21 @@ def add_buckets(family: Metric, told: Declared) -> None:
             below = counts.get(le, below)
 
 
-def counted() -> list[Metric]:
-    return books.numbers() if books.folder().is_dir() else []
+def render() -> bytes:
+    """Return the page with the figures that are known now."""
+    counted = books.numbers() if books.folder().is_dir() else []
+    figures = FIGURES.last()
+    build = BUILD.is_(1, settings.RELEASE, platform.python_version())
+    return generate_latest(Everything(counted, [*(unread() if figures is None else figures), build]))
 
 
 FIGURES: Kept[list[Sample]] = Kept(read_figures, seconds=FIGURES_KEPT, patience=FIGURES_SECONDS + STATEMENT_SECONDS)
-COUNTED: Kept[list[Metric]] = Kept(counted, seconds=PAGE_KEPT, patience=FIGURES_SECONDS)
+# Made once for all who ask within a second: it takes some milliseconds, which a thousand at once would wait for.
+PAGE: Kept[bytes] = Kept(render, seconds=PAGE_KEPT, patience=FIGURES_SECONDS)
 
 
 async def text() -> bytes:
     """Return the page. Raise OSError or TimeoutError if what was counted can't be read."""
-    COUNTED.begin()
-    try:
-        figures = await FIGURES.get()
-    except TimeoutError:
-        figures = unread()
-    build = BUILD.is_(1, settings.RELEASE, platform.python_version())
-    return generate_latest(Everything(await COUNTED.get(), [*figures, build]))
+    with suppress(TimeoutError):  # then the page says that there are none
+        await FIGURES.get()
+    return await PAGE.get()
