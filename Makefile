@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage chaos bench lint types lock migrations screenshots licences clean
+.PHONY: help demo test coverage chaos drills bench lint types lock migrations screenshots licences clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ coverage: .venv/dev ## what of the code the tests reach, on SQLite and within on
 
 chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+drills: .venv/dev ## an update under load and its way back, on Postgres
+	@DRILLS=1 $(BIN)/python -m tests.postgres $(BIN)/pytest -q -s tests/upgrade
 
 bench: .venv/dev ## measure speed beside peers, for a quarter of an hour; ARGS="--quick" takes three minutes
 	@$(BIN)/python -m tests.bench $(ARGS)

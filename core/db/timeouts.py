@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 
@@ -41,3 +44,19 @@ def bound_this_thread(seconds: float) -> None:
 def bound_one(of: Any, seconds: float) -> None:
     with of.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
+
+
+@contextmanager
+def impatient(of: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
+    """Give up waiting for a lock after so long, on Postgres: whoever comes after would have to wait behind us."""
+    if of.vendor != "postgresql":
+        yield
+        return
+    with of.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{round(seconds * 1000)}ms"])
+    try:
+        yield
+    finally:
+        if of.connection is not None and not of.in_atomic_block:
+            with of.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', '0', false)")
