@@ -21,8 +21,9 @@ coverage: .venv/dev ## what of the code the tests reach, on SQLite and within on
 chaos: .venv/dev ## 300 casts in a storm of faults and kills, and a verdict; ARGS="--help" tells more
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-drills: .venv/dev ## an update under load and its way back, on Postgres
+drills: .venv/dev ## an update under load and its way back; the image and the guide to production on a bare Debian (as root)
 	@DRILLS=1 $(BIN)/python -m tests.postgres $(BIN)/pytest -q -s tests/upgrade
+	@$(BIN)/python -m tests.deploy.drill
 
 bench: .venv/dev ## measure speed beside peers, for a quarter of an hour; ARGS="--quick" takes three minutes
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--public-url", help="where people and GitHub reach the service")
     parser.add_argument("--database-url", help="in which PASSWORD stands for that of --password-file")
     parser.add_argument("--password-file", type=Path, help="made if there is none")
+    parser.add_argument("--var-dir", help="where files are kept")
     parser.add_argument("--owner", type=int, help="number of the user and group that shall own file and folder")
     options = parser.parse_args()
     file: Path = options.file

@@ -39,7 +39,7 @@ worker_class = "asgi"
 worker_connections = 20_000
 backlog = 2048
 # Seconds that an idle connection stays open: longer than any proxy keeps one for its next request (nginx 60, Caddy 120
-# by default), else a POST may meet one that we are closing. docs/how-to/production.md configures both to 60.
+# by default), else a POST may meet one that we are closing. deploy/nginx and deploy/caddy have 60.
 keepalive = 150
 # Bytes. What is longer than core.limits.TARGET_BYTES is answered there, with a problem that says so.
 limit_request_line = 200_000
