@@ -25,15 +25,16 @@ def tell_orphans() -> str:
     newest = Cast.objects.aggregate(newest=Max("created_at"))["newest"]
     since = (newest or timezone.now() - dt.timedelta(days=1)) - OVERLAP
     lines: list[str] = []
+    troubles: list[str] = []
     for installation, name, event in sorted(places()):
         try:
             found = orphans(github().repository(installation, name), event, since)
             lines += [f"  {seen.url} {seen.title}" for seen in found]
         except errors.GitHubError as exc:
-            lines.append(f"  {name}: GitHub does not tell: {exc}")
-    if not lines:
-        return "GitHub has no runs of casts that are gone."
-    return "\n".join(["GitHub has runs of casts that were accepted after the backup, and are gone:", *lines])
+            troubles.append(f"Whether {name} has runs of casts that are gone, GitHub does not tell: {exc}")
+    if lines:
+        lines.insert(0, "GitHub has runs of casts that were accepted after the backup, and are gone:")
+    return "\n".join([*lines, *troubles]) or "GitHub has no runs of casts that are gone."
 
 
 def places() -> set[tuple[int, str, str]]:
