@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+from core.db import months
 
 
 class CastsConfig(AppConfig):
@@ -17,3 +20,4 @@ class CastsConfig(AppConfig):
         from casts import versions
 
         versions.connect()
+        post_migrate.connect(months.after_migrate, sender=self)

@@ -41,3 +41,11 @@ def made_at(one: uuid.UUID) -> dt.datetime:
 def beginning(digits: str) -> tuple[uuid.UUID, uuid.UUID]:
     """Return the least and the greatest id that begins with these hexadecimal digits, 32 at most."""
     return uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+
+
+NUMBER_BITS = 20  # of a number that holds its time: below the milliseconds, a counter's last bits
+
+
+def first_number(at: dt.datetime) -> int:
+    """Return the least number that holds this moment, as rows get them on Postgres: see core.db.months."""
+    return max(0, int(at.timestamp() * 1000)) << NUMBER_BITS

@@ -171,6 +171,8 @@ CREDIT_REFUSED: list[str] = []
 
 # What each worker does every ten minutes: functions that may run anywhere, any number of times.
 SWEEPS = [
+    "core.db.months.ensure",
+    "casts.lifecycle.events.drop_months",
     "casts.spells.history.sweep",
     "webhooks.sweep.ensure",
     "github_integration.spell_files.sweep.ensure",
@@ -240,6 +242,7 @@ ATTENTION = [
     "casts.callbacks.attention.failing_callbacks",
     "accounts.rationing.attention.refusals",
     "accounts.proof.attention.ledger",
+    "core.admin.months.attention",
 ]
 
 # What else alarms are raised for: functions as those of ATTENTION.
@@ -311,6 +314,9 @@ RATION_STORE = "accounts.rationing.store.DatabaseStore"
 DELIVERY_SWEEP_SECONDS: float = env.float("DELIVERY_SWEEP_SECONDS", default=300.0)
 SPELL_FILES_SECONDS: float = env.float("SPELL_FILES_SECONDS", default=600.0)  # between lists of repositories; 0: never
 DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
+
+# On Postgres: have what is old wait for the end of its month, to be dropped with it, instead of deleting it by rows.
+PURGE_WHOLE_MONTHS: bool = env.bool("PURGE_WHOLE_MONTHS", default=False)
 
 # --- Callbacks -------------------------------------------------------------------------------------------
 # What may be called although it is not on the public internet, or without TLS: host, host:port, or a network.

@@ -12,11 +12,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from casts.models import Cast
 from casts.runtime import Observation
+from core.db import months
 from core.db.commits import once_committed
 from core.db.compiled import Insert
 from core.db.purging import purge_some
@@ -292,9 +293,26 @@ class DeliveryWork:
 
 
 def purge() -> int:
-    """Delete deliveries settled DELIVERY_RETENTION_DAYS ago; return how many. What failed to apply stays."""
-    days = max(settings.DELIVERY_RETENTION_DAYS, LEAST_DAYS)
-    old = Delivery.objects.filter(
-        applied_at__lt=timezone.now() - dt.timedelta(days=days), due_at=None, lease_until=None
-    ).order_by("applied_at")
+    """Delete deliveries settled DELIVERY_RETENTION_DAYS ago; return how many. What failed to apply stays.
+
+    On Postgres a month of which nothing has to stay goes at once, and is not counted.
+    """
+    before = timezone.now() - dt.timedelta(days=max(settings.DELIVERY_RETENTION_DAYS, LEAST_DAYS))
+    months.drop_months(Delivery, before, stays=lambda part: any_stays(part, before), reopened=any_open)
+    singly = months.singly(Delivery, before)
+    old = Delivery.objects.filter(applied_at__lt=singly, due_at=None, lease_until=None).order_by("applied_at")
     return purge_some(old)
+
+
+def any_open(part: months.Part) -> bool:
+    """Whether a month has deliveries that somebody is to look at: each is found by an index."""
+    open_ = (Q(due_at__isnull=False), Q(lease_until__isnull=False), Q(outcome=Delivery.Outcome.PENDING))
+    return any(part.of(Delivery.objects.filter(one)).exists() for one in open_)
+
+
+def any_stays(part: months.Part, before: dt.datetime) -> bool:
+    """Whether a month has deliveries that are not to be purged yet."""
+    settled_lately = Delivery.objects.filter(applied_at__gte=before)
+    return (
+        any_open(part) or part.of(settled_lately).exists() or part.of(Delivery.objects.filter(applied_at=None)).exists()
+    )

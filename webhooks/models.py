@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q, QuerySet
 
+from core.db.months import ByMonth
+from core.ids import first_number
 from core.queue.due import DueRow
 
 GUID_CHARS = 64
@@ -36,6 +38,8 @@ class Delivery(DueRow):
     # update is under way.
     happened_at = models.DateTimeField(null=True, blank=True)  # what it tells of, as far as it says
     swept = models.BooleanField("came by the sweep", default=False, db_default=False)
+
+    months = ByMonth("id", first_number, int)  # on Postgres ids hold their time: the database makes them so
 
     class Meta(DueRow.Meta):
         verbose_name_plural = "deliveries"

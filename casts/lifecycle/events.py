@@ -9,9 +9,11 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from casts import pricing
-from casts.models import Artifact, Cast, CastEvent
+from casts.models import OPEN, Artifact, Cast, CastEvent
+from core.db import months
 from core.db.compiled import Insert, Param, Select
 from core.limits import STEPS_SHOWN
 from core.queue import wakeups
@@ -110,3 +112,15 @@ def append_all(lines: Sequence[CastEvent]) -> None:
 
 def append_to_each(casts: Iterable[Cast], kind: str, *, at: dt.datetime, by: str) -> None:
     append_all([line(cast, kind, at=at, by=by) for cast in casts])
+
+
+def drop_months() -> None:
+    """Drop past months of events that rules of retention have emptied, and whose casts have all ended; a sweep."""
+
+    def stays(part: months.Part) -> bool:
+        return (
+            part.of(CastEvent.objects.order_by()).exists()
+            or part.of(Cast.objects.filter(status__in=OPEN), "pk").exists()
+        )
+
+    months.drop_months(CastEvent, timezone.now(), stays=stays)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -10,7 +12,8 @@ from django.urls import reverse
 from accounts.models import Account, ApiKey
 from casts.models.spell import Spell
 from core.db.documents import DocumentField
-from core.ids import uuid7
+from core.db.months import ByMonth
+from core.ids import first_id, uuid7
 from core.queue.due import DueRow
 from core.telemetry.tracing import TRACEPARENT_CHARS
 
@@ -178,6 +181,8 @@ class CastEvent(models.Model):
     data = DocumentField()
     at = models.DateTimeField()
     by = models.CharField(max_length=150, blank=True, default="", db_default="")  # the operator; callers don't see it
+
+    months = ByMonth("cast_id", first_id, uuid.UUID)
 
     class Meta:
         ordering = ("cast_id", "seq")
