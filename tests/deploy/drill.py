@@ -35,12 +35,13 @@ def blocks(heading: str) -> Iterator[str]:
 
 def put_release(server: Server, number: int) -> None:
     """Do what the guide leaves to the reader: unpack a release."""
+    top = server.root / "opt" / "spell-platform" / str(number)
     for path in context():
-        to = server.root / "opt" / "spell-platform" / str(number) / path
+        to = top / path
         to.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         shutil.copyfile(ROOT / path, to)
     for folder in ("systemd", "nginx", "caddy"):
-        shutil.copytree(ROOT / "deploy" / folder, to.parents[len(path.parts) - 1] / "deploy" / folder)
+        shutil.copytree(ROOT / "deploy" / folder, top / "deploy" / folder)
 
 
 def follow(server: Server, heading: str, **replaced: str) -> str:
@@ -49,7 +50,9 @@ def follow(server: Server, heading: str, **replaced: str) -> str:
     for block in blocks(heading):
         for old, new in replaced.items():
             block = block.replace(old, new)
-        said = server.run(block, network=bool(FETCHES.search(block)))
+        # A reader's shell stays where it was; each block has one of its own here.
+        there = "cd /opt/spell-platform/current 2>/dev/null || true\n"
+        said = server.run(there + block, network=bool(FETCHES.search(block)))
     say(f"done: {heading.lstrip('# ')}")
     return said
 
