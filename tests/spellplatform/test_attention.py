@@ -180,7 +180,7 @@ def test_who_may_see_nothing_is_not_told_that_all_is_clear(django_user_model, ma
     assert "rate limited" not in text
     some = seen(staff(django_user_model, "view_delivery"))
     assert "Nothing that you may see is stuck" in some
-    assert "8 kinds of trouble you may not see" in some
+    assert "9 kinds of trouble you may not see" in some
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
