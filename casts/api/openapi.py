@@ -59,10 +59,10 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "An API key: sk_live_spl_..."}
 
 
-# The fields of a cast that its events leave out: what never changes, and what depends on other casts.
+# The fields of a cast that its events leave out: what never changes, what depends on other casts, and what comes later.
 NOT_IN_EVENTS = (
     *("spell_name", "spell_version", "cost_cents", "price", "created_at", "expires_at", "queue_position", "retry_of"),
-    *("input", "metadata", "callback_url", "progress_url", "events_url"),
+    *("input", "metadata", "callback_url", "progress_url", "events_url", "removed"),
 )
 CAST_ID = {"in": "path", "name": "cast_id", "required": True, "schema": {"type": "string", "format": "uuid"}}
 TOKEN = {

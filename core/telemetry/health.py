@@ -52,8 +52,10 @@ def checked(look: Callable[[], str]) -> str:
 def database() -> str:
     try:
         bound_this_thread(STATEMENT_SECONDS)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        connection.ensure_connection()
+        if not connection.is_usable():
+            connection.close()
+            return "it does not answer"
     except (DatabaseError, InterfaceError) as exc:
         connection.close()
         return f"it does not answer: {redact(str(exc).strip().partition(chr(10))[0])[:200]}"

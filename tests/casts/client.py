@@ -64,6 +64,10 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     return body
 
 
+class Ended(AssertionError):
+    """A stream has no more events."""
+
+
 class Answer:
     """One request to the ASGI application, under way."""
 
@@ -110,7 +114,7 @@ class Answer:
                 data = json.loads(second.removeprefix("data: "))
                 described.check_event(data)
                 return int(first.removeprefix("id: ")), data
-        raise AssertionError("the stream has ended")
+        raise Ended("the stream has ended")
 
     async def events(self) -> list[tuple[int, dict[str, Any]]]:
         """Return all further events; the stream must end by itself."""
@@ -118,7 +122,7 @@ class Answer:
         while True:
             try:
                 found.append(await self.event())
-            except AssertionError:
+            except Ended:
                 return found
 
 
