@@ -27,7 +27,7 @@ from casts.live.frames import Frame, frame_of, frames_of
 from casts.live.grants import ByKey, ByLink, Grant, of_session
 from casts.models import FINAL, Cast, CastEvent, Kept
 from core import access
-from core.db.threads import in_thread
+from core.db.threads import in_thread, read_again
 from core.errors import Malformed, SpellError
 from core.rationing.visits import Visit, visit
 from core.rounds import Rounds
@@ -134,16 +134,25 @@ Keyring = dict[str, ApiKey | SpellError]  # by the keys' secrets
 
 def openings_for(requests: list[StreamRequest]) -> list[StreamStart | Exception]:
     """Return each request's start, or the error that refuses it; in as many queries for one as for many."""
-    keyring = {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
-    rows = Cast.objects.filter(pk__in={r.cast_id for r in requests})
-    columns = ("account", "spell__key", "status", "last_seq", "links_epoch", "removed")
-    heads = {
-        pk: CastHead(About(pk, account, spell), *rest) for pk, account, spell, *rest in rows.values_list("pk", *columns)
-    }
+    # Read again if the connection is lost, since an EventSource that is answered 503 never comes back. What is spent of
+    # allowances in between is spent once.
+    keyring, heads = read_again(lambda: (keyring_of(requests), heads_of(requests)))
     refusals = [refusal(request, keyring, heads) for request in requests]
     allowed = [request for request, refused in zip(requests, refusals, strict=True) if refused is None]
-    starts = iter(starts_of(allowed, heads, keyring))
+    starts = iter(read_again(lambda: starts_of(allowed, heads, keyring)))
     return [next(starts) if refused is None else refused for refused in refusals]
+
+
+def keyring_of(requests: list[StreamRequest]) -> Keyring:
+    return {secret: key_or_error(secret) for secret in {r.secret for r in requests if r.secret is not None}}
+
+
+def heads_of(requests: list[StreamRequest]) -> dict[uuid.UUID, CastHead]:
+    rows = Cast.objects.filter(pk__in={r.cast_id for r in requests})
+    columns = ("account", "spell__key", "status", "last_seq", "links_epoch", "removed")
+    return {
+        pk: CastHead(About(pk, account, spell), *rest) for pk, account, spell, *rest in rows.values_list("pk", *columns)
+    }
 
 
 def grant_of(request: StreamRequest, keyring: Keyring) -> Grant | None:

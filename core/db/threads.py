@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -115,6 +115,19 @@ def database_kept() -> Iterator[None]:
     finally:
         if not settings.KEEP_CONNECTIONS or database.in_atomic_block or database.errors_occurred:
             connections.close_all()
+
+
+def read_again(read: Callable[[], T]) -> T:
+    """Return what is read: on a new connection if the server ended ours meanwhile. Only for what may be done twice."""
+    try:
+        return read()
+    except (OperationalError, InterfaceError):
+        database = connections[DEFAULT_DB_ALIAS]
+        # Without a connection the server is away; and a usable one says that it failed for another reason.
+        if database.connection is None or database.in_atomic_block or database.is_usable():
+            raise
+        database.close()
+        return read()
 
 
 def hung_up(database: BaseDatabaseWrapper) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
@@ -142,3 +143,27 @@ def test_a_round_that_fails_fails_for_its_own_and_the_next_one_goes_on(monkeypat
         assert isinstance(await openings.open_stream(request, StreamRequest(uuid.uuid4(), None, None)), StreamStart)
 
     asyncio.run(scene())
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("lost_at", ["heads_of", "starts_of"])
+def test_a_connection_that_is_lost_once_costs_nobody_a_stream(make_cast, secret, monkeypatch, lost_at):
+    cast, real, losses, admitted = events(make_cast, 3), getattr(openings, lost_at), [1], []
+
+    def losing(*asked):
+        if losses and losses.pop():
+            with contextlib.suppress(OperationalError), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return real(*asked)
+
+    monkeypatch.setattr(openings, lost_at, losing)
+    monkeypatch.setattr(openings, "admit", lambda key, visit: admitted.append(key.pk))
+    [opening, unknown] = openings_for([StreamRequest(cast.pk, secret, 1), StreamRequest(uuid.uuid4(), secret, 1)])
+    assert seqs(opening) == [2, 3]
+    assert isinstance(unknown, CastNotFound)
+    assert len(admitted) == 2  # once each
+    losses += [1, 1]
+    with pytest.raises(OperationalError):  # lost again at once: the server restarts
+        openings_for([StreamRequest(cast.pk, secret, 1)])
+    connections.close_all()
