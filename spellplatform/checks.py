@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.audit import retention as audit
 from core import safe_http, sealing
 from github_integration.auth import private_key
 from github_integration.errors import NotConfigured
@@ -275,6 +276,13 @@ def delivery_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.DELIVERY_RETENTION_DAYS >= LEAST_DAYS:
         return []
     return [Error(f"DELIVERY_RETENTION_DAYS must be at least {LEAST_DAYS}.", id="spell.E020")]
+
+
+@register()
+def audit_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.AUDIT_RETENTION_DAYS == 0 or settings.AUDIT_RETENTION_DAYS >= audit.LEAST_DAYS:
+        return []
+    return [Error(f"AUDIT_RETENTION_DAYS must be 0, for good, or at least {audit.LEAST_DAYS}.", id="spell.E021")]
 
 
 @register()

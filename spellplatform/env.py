@@ -23,6 +23,7 @@ from core.dotenv import parse
 IGNORE = "IGNORE_ENV_FILE"
 FILE = "_FILE"
 SECRET_BYTES = 64 * 1024
+MOST_DAYS = 36_500
 MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
 
 # The types within Env, whose methods have the same names.
@@ -127,13 +128,19 @@ class Env:
             raise BadSetting(f"{name} must be true or false; it is neither, nor 1, 0, yes, no, on or off.")
         return word in TRUE if word else default
 
-    def int(self, name: Text, *, default: Any, least: Whole | None = None) -> Any:
+    def int(self, name: Text, *, default: Any, least: Whole | None = None, most: Whole | None = None) -> Any:
         value = self.given(name)
         if value is None:
             return default
         if not re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value) or (least is not None and Whole(value) < least):
             raise BadSetting(f"{name} must be a whole number{'' if least is None else f', at least {least}'}.")
+        if most is not None and Whole(value) > most:
+            raise BadSetting(f"{name} must be {most} at most.")
         return Whole(value)
+
+    def days(self, name: Text, *, default: Any, least: Whole | None = None) -> Any:
+        """Return for how many days something is kept: no more than a century, beyond which dates can't be reckoned."""
+        return self.int(name, default=default, least=least, most=MOST_DAYS)
 
     def float(self, name: Text, *, default: Number, least: Number = 0) -> Number:
         value = self.given(name)

@@ -283,16 +283,16 @@ LINK_DAYS: int = env.int("LINK_DAYS", default=7, least=1)  # life of the signed 
 
 ARTIFACT_ROOT = Path(env.str("ARTIFACT_ROOT", default=str(VAR_DIR / "artifacts"))).expanduser()
 ARTIFACT_MAX_BYTES: int = env.int("ARTIFACT_MAX_BYTES", default=1024**3, least=0)  # per artifact
-ARTIFACT_RETENTION_DAYS: int = env.int("ARTIFACT_RETENTION_DAYS", default=30, least=1)  # for spells that name none
+ARTIFACT_RETENTION_DAYS: int = env.days("ARTIFACT_RETENTION_DAYS", default=30, least=1)  # for spells that name none
 
 # --- Retention: days; 0: for ever. Rules for single accounts and spells count in their place (casts.retention) ----
-INPUT_RETENTION_DAYS: int = env.int("INPUT_RETENTION_DAYS", default=0, least=0)
-OUTPUT_RETENTION_DAYS: int = env.int("OUTPUT_RETENTION_DAYS", default=0, least=0)
-LOG_RETENTION_DAYS: int = env.int("LOG_RETENTION_DAYS", default=0, least=0)
-EVENT_RETENTION_DAYS: int = env.int("EVENT_RETENTION_DAYS", default=0, least=0)
-CALLBACK_RETENTION_DAYS: int = env.int("CALLBACK_RETENTION_DAYS", default=0, least=0)
-IDEMPOTENCY_RETENTION_DAYS: int = env.int("IDEMPOTENCY_RETENTION_DAYS", default=7, least=1)
-AUDIT_RETENTION_DAYS: int = env.int("AUDIT_RETENTION_DAYS", default=0, least=0)
+INPUT_RETENTION_DAYS: int = env.days("INPUT_RETENTION_DAYS", default=0, least=0)
+OUTPUT_RETENTION_DAYS: int = env.days("OUTPUT_RETENTION_DAYS", default=0, least=0)
+LOG_RETENTION_DAYS: int = env.days("LOG_RETENTION_DAYS", default=0, least=0)
+EVENT_RETENTION_DAYS: int = env.days("EVENT_RETENTION_DAYS", default=0, least=0)
+CALLBACK_RETENTION_DAYS: int = env.days("CALLBACK_RETENTION_DAYS", default=0, least=0)
+IDEMPOTENCY_RETENTION_DAYS: int = env.days("IDEMPOTENCY_RETENTION_DAYS", default=7, least=1)
+AUDIT_RETENTION_DAYS: int = env.days("AUDIT_RETENTION_DAYS", default=0, least=0)
 
 # --- Rationing: requests a minute; 0: any number ---------------------------------------------------------
 RATION_PER_KEY: int = env.int("RATION_PER_KEY", default=1200, least=0)
@@ -313,7 +313,7 @@ RATION_STORE = "accounts.rationing.store.DatabaseStore"
 # Between two readings of GitHub's delivery log for what never reached us; 0: never.
 DELIVERY_SWEEP_SECONDS: float = env.float("DELIVERY_SWEEP_SECONDS", default=300.0)
 SPELL_FILES_SECONDS: float = env.float("SPELL_FILES_SECONDS", default=600.0)  # between lists of repositories; 0: never
-DELIVERY_RETENTION_DAYS: int = env.int("DELIVERY_RETENTION_DAYS", default=30)
+DELIVERY_RETENTION_DAYS: int = env.days("DELIVERY_RETENTION_DAYS", default=30)
 
 # On Postgres: have what is old wait for the end of its month, to be dropped with it, instead of deleting it by rows.
 PURGE_WHOLE_MONTHS: bool = env.bool("PURGE_WHOLE_MONTHS", default=False)

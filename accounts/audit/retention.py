@@ -11,12 +11,13 @@ from django.utils import timezone
 
 from accounts.audit.models import AuditEntry, AuditPurge
 
-LEAST = dt.timedelta(days=1)  # nothing of today is ever deleted, whoever calls
+# Whoever calls: or somebody who may set rules could soon have deleted what tells of them, that rule among it.
+LEAST_DAYS = 30
 
 
 def delete(entry_ids: Sequence[uuid.UUID], *, before: dt.datetime) -> int:
     """Delete these entries, as far as they are from before a moment; return how many."""
-    before = min(before, timezone.now() - LEAST)
+    before = min(before, timezone.now() - dt.timedelta(days=LEAST_DAYS))
     with transaction.atomic():
         leave = AuditPurge.objects.create(before=before)
         gone = AuditEntry.objects.filter(pk__in=entry_ids, at__lt=before).delete()[0]

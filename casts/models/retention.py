@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from accounts.audit.retention import LEAST_DAYS
 from accounts.models import Account
 from casts.models.spell import Spell
 
@@ -66,6 +67,10 @@ class RetentionRule(models.Model):
             wrong["spell"] = "The audit log is the account's: leave the spell blank."
         elif self.kind == Kept.AUDIT and self.account_id is None:
             wrong["kind"] = "The audit log is an account's, not a spell's: set this rule on the account."
+        elif self.kind == Kept.AUDIT and self.days is not None and self.days < LEAST_DAYS:
+            wrong["days"] = (
+                f"The audit log is kept for {LEAST_DAYS} days at least, so that nobody removes their own traces."
+            )
         if wrong:
             raise ValidationError(wrong)
 

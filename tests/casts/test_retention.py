@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.checks import run_checks
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
@@ -351,6 +353,20 @@ def test_the_audit_log_loses_what_is_over_by_the_purge_alone(
         AuditEntry.objects.all().delete()
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         AuditEntry.objects.update(action="other")
+
+
+def test_who_may_set_rules_does_not_have_the_traces_of_that_deleted_a_day_later(
+    account: Account, api_key: ApiKey, clock: Clock, settings: Any
+) -> None:
+    log.record(principals.of_command("test"), "retention.change", account_id=account.pk)
+    with pytest.raises(ValidationError, match="30 days at least"):
+        RetentionRule(account=account, kind=Kept.AUDIT, days=29).full_clean()
+    RetentionRule(account=account, kind=Kept.AUDIT, days=30).full_clean()
+    clock.forward(days=29)
+    assert audit.delete(list(AuditEntry.objects.values_list("pk", flat=True)), before=timezone.now()) == 0
+    for days, wrong in ((29, ["spell.E021"]), (1, ["spell.E021"]), (30, []), (0, [])):
+        settings.AUDIT_RETENTION_DAYS = days
+        assert [found.id for found in run_checks() if found.id == "spell.E021"] == wrong
 
 
 def test_callbacks_about_accounts_go_too(account: Account, endpoint: CallbackEndpoint, clock: Clock) -> None:

@@ -168,6 +168,13 @@ def test_what_can_not_be_read_is_told_by_name_alone(kind, value):
     assert value not in str(refused.value)
 
 
+@pytest.mark.parametrize("days", ["36501", "999999999999999999"])
+def test_no_more_days_than_can_be_reckoned_with(days):
+    assert Env({"A": "36500"}).days("A", default=0) == 36_500
+    with pytest.raises(BadSetting, match="A must be 36500 at most"):
+        Env({"A": days}).days("A", default=0)
+
+
 def test_a_truth_that_is_none_is_refused():
     with pytest.raises(BadSetting, match="DEBUG must be true or false"):
         Env({"DEBUG": "flase"}).bool("DEBUG", default=False)
