@@ -48,10 +48,16 @@ def test_a_job_of_a_release_may_do_only_what_it_is_for():
     assert workflow["permissions"] == {}
     assert {name: job["permissions"] for name, job in workflow["jobs"].items()} == {
         "signed": {"contents": "read"},
+        "dependencies": {"contents": "read"},
         "build": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
         "publish": {"contents": "write"},
     }
-    assert [job.get("needs") for job in workflow["jobs"].values()] == [None, "signed", "build"]
+    assert [job.get("needs") for job in workflow["jobs"].values()] == [*(None, "signed", "dependencies", "build")]
+    # Nothing that others wrote, and that no digest names, runs where tokens are.
+    for name in ("build", "publish"):
+        assert not re.search(
+            r"\b(pipx?|npm|python)\b", "".join(step.get("run", "") for step in workflow["jobs"][name]["steps"])
+        )
     for job in workflow["jobs"].values():
         for step in job["steps"]:
             assert "${{" not in step.get("run", "")  # by env: a tag's name may hold anything
@@ -102,10 +108,13 @@ def test_only_a_tag_that_is_signed_by_a_maintainer_and_lies_on_main_is_released(
     git("-c", f"user.signingkey={tmp_path / 'stranger'}", "tag", "-s", "-m", "x", "v1.2.3.aside")
     assert run("git", "clone", "-q", str(there), str(here), cwd=tmp_path) == 0
     verdicts = {
-        tag: run("bash", "-eo", "pipefail", "-c", script, tag, cwd=here)
+        tag: run("git", "checkout", "-q", tag, cwd=here) or run("bash", "-eo", "pipefail", "-c", script, tag, cwd=here)
         for tag in ("v1.2.3", "v1.2.4", "v1.2.3.stranger", "v1.2.3.unsigned", "v1.2.3.plain", "v1.2.3.aside")
     }
     assert [tag for tag, code in verdicts.items() if code == 0] == ["v1.2.3"], verdicts
+    # What was pushed, and would be built, is another commit than what the tag names by now.
+    assert run("git", "checkout", "-q", "v1.2.3.aside", cwd=here) == 0
+    assert run("bash", "-eo", "pipefail", "-c", script, "v1.2.3", cwd=here) != 0
 
 
 def test_the_page_of_licences_is_complete_and_nothing_asks_for_more_than_was_agreed():
