@@ -5,6 +5,8 @@ It takes minutes, and needs root, debootstrap, and Debian's and Python's package
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import re
 import shutil
 import sys
@@ -57,6 +59,20 @@ def follow(server: Server, heading: str, **replaced: str) -> str:
     return said
 
 
+@contextlib.contextmanager
+def asked_all_the_while(server: Server) -> Iterator[None]:
+    """Make a new connection to web again and again meanwhile, and one at least; nobody may be refused."""
+    program = "import urllib.request as r\nn = 0\nwhile not __import__('os').path.exists('/tmp/enough') or not n:\n"
+    program += "    assert r.urlopen('http://127.0.0.1:8000/livez', timeout=20).status == 200\n    n += 1\nprint(n)"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asking = pool.submit(server.run, f'python3 -c "{program}"')
+        try:
+            yield
+        finally:
+            server.run("touch /tmp/enough")
+        say(f"asked {asking.result().strip()} times meanwhile, and never refused")
+
+
 def systemd_way(folder: Path) -> None:
     root = folder / "server"
     bare_debian(root, "systemd,systemd-sysv,dbus,iproute2")
@@ -85,7 +101,8 @@ def systemd_way(folder: Path) -> None:
         put_release(server, 2)
         [install, *_] = [block for block in blocks("### 3. Install and start") if "pip install" in block]
         server.run(install.replace("/spell-platform/1", "/spell-platform/2"), network=True)
-        follow(server, "### 7. Upgrade")
+        with asked_all_the_while(server):
+            follow(server, "### 7. Upgrade")
         where = server.run("readlink -f /proc/$(systemctl show -P MainPID spell-platform-web@1)/cwd").strip()
         assert where == "/opt/spell-platform/2", where
         assert server.run(f'python3 -c "{ask}"').strip() == "200"
