@@ -35,12 +35,13 @@ def test_every_action_of_ci_and_releases_is_one_commit_with_its_version_beside()
 def test_a_job_of_ci_may_do_only_what_it_says():
     workflow = read(WORKFLOW)
     assert workflow["permissions"] == {}
-    assert set(workflow["jobs"]) == {"lint", "sqlite", "postgres", "browser", "audit", "chaos"}
+    assert set(workflow["jobs"]) == {"lint", "sqlite", "postgres", "browser", "deploy", "audit", "chaos"}
     for name, job in workflow["jobs"].items():
         assert job["permissions"] == {"contents": "read"}, name
         assert job["timeout-minutes"] <= 30, name
         checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
-        assert [step["with"] for step in checkouts] == [{"persist-credentials": False}], name
+        history = {"fetch-depth": 0} if name == "postgres" else {}  # with the release before, for the update's drill
+        assert [step["with"] for step in checkouts] == [{"persist-credentials": False} | history], name
 
 
 def test_a_job_of_a_release_may_do_only_what_it_is_for():
