@@ -120,7 +120,7 @@ def test_documented_defaults_are_the_real_ones():
 
 def test_no_page_has_a_shell_or_a_service_manager_read_the_file():
     for block in re.findall(r"^```.*?^```$", "\n".join(p.read_text() for p in PAGES), re.DOTALL | re.MULTILINE):
-        assert not re.search(r"(?:\.|source) (?:\./)?\.env|EnvironmentFile|--env-file", block), block
+        assert not re.search(r"(?:\.|source) (?:\./)?\.env|EnvironmentFile|docker[^\n]* --env-file", block), block
 
 
 def test_the_how_to_pages_name_real_settings_only():

@@ -27,20 +27,20 @@ class Listening:
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.way = folder / f"{name}.socket"
-        self._door = socket.socket(socket.AF_UNIX)
-        self._door.bind(str(self.way))
-        self._door.listen()
+        self._asked = socket.socket(socket.AF_UNIX)
+        self._asked.bind(str(self.way))
+        self._asked.listen()
         threading.Thread(target=self._hand_out, daemon=True).start()
 
     def _hand_out(self) -> None:
         with contextlib.suppress(OSError):  # closed
             while True:
-                asking, _ = self._door.accept()
+                asking, _ = self._asked.accept()
                 with asking:
                     socket.send_fds(asking, [b"1"], [self.socket.fileno()])
 
     def close(self) -> None:
-        self._door.close()
+        self._asked.close()
         self.socket.close()
 
 
@@ -50,8 +50,8 @@ class Fleet(Platform):
     def __init__(self, folder: Path, old: Path, **settings: Any) -> None:
         super().__init__(folder, **settings)
         self.old = old
-        self.door = Listening(folder, "web")
-        self.url = self.door.url
+        self.listening = Listening(folder, "web")
+        self.url = self.listening.url
         self.environment |= {"PUBLIC_URL": self.url, "ALLOWED_HOSTS": "127.0.0.1"}
 
     def command(self, name: str) -> list[str]:
@@ -69,7 +69,7 @@ class Fleet(Platform):
     def run(self, name: str, release: Path) -> None:
         """Start a process of one release."""
         if name in WEBS:
-            serve = [str(self.door.way), "-c", "spellplatform/gunicorn.conf.py", "spellplatform.asgi"]
+            serve = [str(self.listening.way), "-c", "spellplatform/gunicorn.conf.py", "spellplatform.asgi"]
             command = [sys.executable, "-c", ACTIVATED, *serve]
         else:
             command = self.command("worker")
@@ -118,5 +118,5 @@ def fleet(folder: Path, old: Path, *, spells: str, **settings: Any) -> Iterator[
         yield here
     finally:
         here.stop(*here.running)
-        here.door.close()
+        here.listening.close()
         drop_database(here.database_url)
