@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import requests
@@ -72,7 +73,7 @@ class Transport:
         # So what may be sent only once gets a connection of its own.
         session = new_session() if call.once else self._session()
         head = wire.headers(authorization, self.version, call.accept)
-        began, result = time.perf_counter(), "unanswered"
+        began, result = perf_counter(), "unanswered"
         try:
             answer = session.request(
                 call.method,
@@ -91,7 +92,7 @@ class Transport:
         else:
             result = metrics.result_of(answer)
         finally:
-            metrics.answered(call.method, call.path, result, time.perf_counter() - began)
+            metrics.answered(call.method, call.path, result, perf_counter() - began)
             if call.once:
                 session.close()
         tracing.describe({"http.response.status_code": answer.status_code})

@@ -51,14 +51,14 @@ def traces(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
         hint = "pip install 'opentelemetry-sdk>=1.45.2,<2' 'opentelemetry-exporter-otlp-proto-http>=1.45.2,<2'"
-        found.append(Error("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry.", hint=hint, id="spell.E060"))
+        found.append(Error("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry.", hint=hint, id="spell.E070"))
     if settings.TRACES_PROTOCOL.strip() != "http/protobuf":
         hint = "Leave OTEL_EXPORTER_OTLP_PROTOCOL out, and name the collector's port for HTTP, which is 4318 as a rule."
-        found.append(Error("Traces are sent by OTLP over HTTP (http/protobuf) only.", hint=hint, id="spell.E061"))
+        found.append(Error("Traces are sent by OTLP over HTTP (http/protobuf) only.", hint=hint, id="spell.E071"))
     if not re.match(r"https?://\S+$", settings.TRACES_URL):
         hint = "Write it with its scheme: http://127.0.0.1:4318"
         found.append(
-            Error("OTEL_EXPORTER_OTLP_ENDPOINT is no http:// or https:// address.", hint=hint, id="spell.E062")
+            Error("OTEL_EXPORTER_OTLP_ENDPOINT is no http:// or https:// address.", hint=hint, id="spell.E072")
         )
     return found
 

@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
             name='RetentionRule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('input', 'inputs, with their metadata and callback_url'), ('output', 'outputs and summaries'), ('log', 'what runs say: steps, annotations, the end of the log'), ('artifact', 'copies of artifacts'), ('event', 'events: the histories of casts'), ('delivery', 'webhook deliveries from GitHub'), ('callback', 'callbacks and their tries'), ('idempotency', 'answers kept by Idempotency-Key'), ('audit', 'the audit log')], max_length=12)),
+                ('kind', models.CharField(choices=[('input', 'inputs, with their metadata and callback_url'), ('output', 'outputs and summaries'), ('log', 'what runs say: steps, annotations, the end of the log'), ('artifact', 'copies of artifacts'), ('event', 'events: the histories of casts'), ('delivery', 'webhook deliveries'), ('callback', 'callbacks and their tries'), ('idempotency', 'answers kept by Idempotency-Key'), ('audit', 'the audit log')], max_length=12)),
                 ('days', models.PositiveIntegerField(help_text='After the cast has ended.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)])),
                 ('account', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='retention_rules', to='accounts.account')),
                 ('spell', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='retention_rules', to='casts.spell')),

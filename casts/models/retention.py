@@ -24,7 +24,7 @@ class Kept(models.TextChoices):
     LOG = "log", "what runs say: steps, annotations, the end of the log"
     ARTIFACT = "artifact", "copies of artifacts"
     EVENT = "event", "events: the histories of casts"
-    DELIVERY = "delivery", "webhook deliveries from GitHub"
+    DELIVERY = "delivery", "webhook deliveries"
     CALLBACK = "callback", "callbacks and their tries"
     IDEMPOTENCY = "idempotency", "answers kept by Idempotency-Key"
     AUDIT = "audit", "the audit log"

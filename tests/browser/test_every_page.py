@@ -103,6 +103,7 @@ OUTSIDE = {
 # Why a page is not looked at here.
 ELSEWHERE = {
     "start": "leads on",
+    "readyz": "for programs",
     **{f"cast-page-{deed}": "a button" for deed in ("again", "cancel", "links")},
     "home-events": "a stream",
     "account-usage-file": "a file",

@@ -88,6 +88,7 @@ def test_a_request_on_a_kept_connection_is_answered_as_the_last_one_while_web_st
         asking = threading.Thread(target=lambda: answers.append(session.get(web.url + SCHEMA, timeout=60)))
         process.terminate()
         until(lambda: "Handling signal: term" in web.log("web"))
+        until(lambda: is_told_to_end(child))
         asking.start()
         until(lambda: waits_unread(web.web_port))
         os.kill(child, signal.SIGCONT)
@@ -95,6 +96,12 @@ def test_a_request_on_a_kept_connection_is_answered_as_the_last_one_while_web_st
         assert [(one.status_code, one.headers.get("Connection")) for one in answers] == [(200, "close")]
         assert process.wait(30) == 0
         web.start("web")
+
+
+def is_told_to_end(process: int) -> bool:
+    """Whether SIGTERM waits for a process that is stopped."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return bool(int(status["ShdPnd"], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def waits_unread(port: int) -> bool:
