@@ -153,6 +153,18 @@ def webhook_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def metrics_token(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Nothing rations who tries tokens: what watches the service must get through at any time."""
+    return [
+        Error(
+            f"METRICS_TOKEN, entry {n}, {problem}: whoever guesses it reads /metrics.", hint=MAKE_ONE, id="spell.E022"
+        )
+        for n, token in enumerate(settings.METRICS_TOKENS, 1)
+        if not settings.DEBUG and (problem := weakness(token, least=LEAST_WEBHOOK, bits=LEAST_WEBHOOK_BITS))
+    ]
+
+
+@register()
 def github_credentials(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not settings.GITHUB_APP_ID:
         if settings.GITHUB_TOKEN or settings.DEBUG:

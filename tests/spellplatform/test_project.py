@@ -108,6 +108,7 @@ WEAK = [
     ("SECRET_KEY", "x" * 60, "spell.E005", "repeats"),
     ("SECRET_KEY", "0123456789abcdef" * 4, "spell.E005", "repeats"),
     ("SECRET_KEY_FALLBACKS", [GOOD, "tests"], "spell.E005", "entry 2"),
+    ("METRICS_TOKENS", [GOOD, "prometheus"], "spell.E022", "entry 2, has 10 characters"),
     ("GITHUB_WEBHOOK_SECRETS", ["It's a Secret to Everybody"], "spell.E006", "documentation"),
     ("GITHUB_WEBHOOK_SECRETS", [GOOD, "my-webhook-secret"], "spell.E006", "entry 2"),
     ("GITHUB_WEBHOOK_SECRETS", ["k3P9xQ2mT7vB1nZ"], "spell.E006", "15 characters"),
@@ -143,6 +144,7 @@ def test_what_is_weak_is_refused_outside_debug_and_the_message_says_how_to_fix_i
         ),
         ("PUBLIC_URL", "https://spells.example.com"),
         ("GITHUB_WEBHOOK_SECRETS", ["0123456789abcdeF"]),
+        ("METRICS_TOKENS", [GOOD, "0123456789abcdeF"]),
         ("SECRET_KEY_FALLBACKS", [GOOD]),
     ],
 )
