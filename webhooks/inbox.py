@@ -260,13 +260,15 @@ def apply(delivery: Delivery, payload: dict[str, Any], row: QuerySet[Delivery]) 
 def apply_again(delivery_ids: Sequence[int]) -> list[int]:
     """Have a worker try these deliveries again, including those that were given up or refused; return which.
 
-    Those that were applied stay so, and one that is being tried at this moment is left alone.
+    Those that were applied stay so, and one that is being tried at this moment is left alone; as is one whose body was
+    deleted (webhooks.retention), which would fail for good.
     """
     tried: list[int] = []
     for some in batches(delivery_ids):
         with transaction.atomic():
             open_ = (Delivery.Outcome.PENDING, Delivery.Outcome.REFUSED)
-            free = Delivery.due_rows().filter(outcome__in=open_, lease_until=None).locked(some)
+            whole = Delivery.due_rows().exclude(body="")
+            free = whole.filter(outcome__in=open_, lease_until=None).locked(some)
             found = list(free.values_list("pk", flat=True))
             # With all of its tries again.
             again = Delivery.due_rows().filter(pk__in=found)

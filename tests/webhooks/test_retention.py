@@ -48,6 +48,14 @@ def test_settled_deliveries_go_after_their_days_and_others_stay(make_delivery: C
     assert inbox.purge() == 0
 
 
+def test_what_was_emptied_is_not_tried_again(make_delivery: Callable[..., Delivery]) -> None:
+    refused = Delivery.Outcome.REFUSED
+    emptied, whole = make_delivery(body="", outcome=refused), make_delivery(outcome=refused)
+    assert inbox.apply_again([emptied.pk, whole.pk]) == [whole.pk]
+    emptied.refresh_from_db()
+    assert (emptied.outcome, emptied.due_at) == (refused, None)
+
+
 def test_many_go_in_chunks_and_not_all_at_once(
     make_delivery: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
