@@ -28,6 +28,7 @@ from casts.representation import cast_out
 from casts.runtime import target_relations
 from casts.spells.inputs import checked_input
 from core import access
+from core.db.away import Away
 from core.db.compiled import Param, Select
 from core.errors import Forbidden, SpellError
 from core.numbers import counted
@@ -163,9 +164,10 @@ def accept_all(some: Sequence[Placement]) -> list[Accepted | Exception]:
     else:
         together = {}
     verdicts: list[Accepted | Exception] = []
+    away = Away()
     for place, one in enumerate(some):
         try:
-            verdicts.append(Accepted(one.body) if place in together else accept(one))
+            verdicts.append(Accepted(one.body) if place in together else away.unless(accept, one))
         except Exception as exc:  # also what is no verdict: the others have theirs
             verdicts.append(exc)
     return verdicts
@@ -199,6 +201,9 @@ def accept(one: Placement) -> Accepted:
     except BudgetExceeded as exc:
         raise credit.with_remedy(exc, one.cast.account.pk) from None
     except IntegrityError:
+        if Cast.objects.filter(pk=one.cast.pk).exists():
+            # By a round whose transaction was committed though that failed to be said: no other cast has this id.
+            return Accepted(one.body)
         twin = idempotency.find_answer(one.once) if one.once is not None else None
         if twin is None:
             raise  # another constraint: a bug must not look like a twin

@@ -45,7 +45,11 @@ class Rounds(Generic[Q, A]):
     """
 
     def __init__(
-        self, work: Callable[[list[Q]], Sequence[A | Exception]], *, most: int, waiting: int | None = None
+        self,
+        work: Callable[[list[Q]], Sequence[A | Exception]],
+        *,
+        most: int,
+        waiting: int | Callable[[], int] | None = None,
     ) -> None:
         self.work, self.most, self.bound = work, most, waiting
         self._of_loop: tuple[asyncio.AbstractEventLoop, Lanes[Q, A]] | None = None
@@ -59,7 +63,8 @@ class Rounds(Generic[Q, A]):
         lanes = self._of_loop[1]
         asked: Asked[Q, A] = Asked(wanted, loop.create_future(), copy_context())
         if (others := lanes.get(lane)) is not None:
-            if self.bound is not None and len(others) >= self.bound:
+            bound = self.bound() if callable(self.bound) else self.bound
+            if bound is not None and len(others) >= bound:
                 raise TooManyAtOnce(
                     f"{len(others)} of these requests wait already. Send fewer at once.", headers={"Retry-After": "1"}
                 )
@@ -73,6 +78,7 @@ class Rounds(Generic[Q, A]):
 
     async def _rounds(self, lanes: Lanes[Q, A], lane: Hashable, request: HttpRequest | None) -> None:
         forget_who_asks()
+        some: list[Asked[Q, A]] = []
         try:
             with tracing.joined(None):
                 while lanes[lane]:
@@ -81,8 +87,7 @@ class Rounds(Generic[Q, A]):
                     if some:
                         answer_each(some, await self._answers(lane, some, request))
         finally:
-            left = lanes.pop(lane)
-            for asked in left:  # only if the loop ends
+            for asked in some + lanes.pop(lane):  # only if the loop ends, or by a bug: nobody waits for ever
                 asked.answer.cancel()
 
     async def _answers(
@@ -92,8 +97,12 @@ class Rounds(Generic[Q, A]):
         work = on_pool(lane, self.work, wanted) if request is None else in_lane(lane, request, self.work, wanted)
         try:
             if len(some) == 1:  # who is alone in a round is told of in the logs
-                return await asyncio.create_task(work, context=some[0].context)
-            return await work
+                answers = await asyncio.create_task(work, context=some[0].context)
+            else:
+                answers = await work
+            if len(answers) != len(some):  # whose they are is not known then
+                raise RuntimeError(f"A round of {len(some)} came to {len(answers)} answers.")
+            return answers
         except Exception as exc:  # the same for all of them: the database is away
             return [exc] * len(some)
 

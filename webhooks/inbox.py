@@ -18,8 +18,10 @@ from django.utils import timezone
 from casts.models import Cast
 from casts.runtime import Observation
 from core.db import months
+from core.db.away import Away
 from core.db.commits import once_committed
 from core.db.compiled import Insert
+from core.db.locks import wait_for_locks
 from core.db.purging import purge_some
 from core.queue import wakeups
 from core.queue.due import DueQuerySet, batches
@@ -39,6 +41,10 @@ GIVE_UP_AFTER = 20
 MAY_BE_LATE = (Delivery.Outcome.PENDING, Delivery.Outcome.NOT_OURS)  # a later look may judge these differently
 # What may be ours waits for `run_known`; this is for when that is never called, as when its cast ends without a run.
 WAIT_SECONDS = 60.0
+
+# How long to wait for a row that somebody else has locked: all deliveries wait behind this one, and a worker tries it
+# again.
+LOCK_MS = 500
 
 LEAST_DAYS = 4  # GitHub's log has three: what goes earlier would be received again (webhooks.sweep)
 
@@ -81,9 +87,10 @@ def receive_deliveries(some: Sequence[Arrived]) -> list[bool | Exception]:
         except Malformed as exc:
             verdicts[place] = exc
     done = store_together(read) if len(read) > 1 else ()
+    away = Away()
     for place, one_read in read.items():
         try:
-            verdicts[place] = place in done or store_alone(one_read)
+            verdicts[place] = place in done or away.unless(store_alone, one_read)
         except Exception as exc:  # also what is no verdict: the others have theirs
             verdicts[place] = exc
     return [verdicts[place] for place in range(len(some))]
@@ -120,6 +127,7 @@ def store_together(read: Mapping[int, Read]) -> set[int]:
 def fold_and_store(read: Mapping[int, Read], seen: Mapping[int, Observation]) -> set[int]:
     if not seen:
         return set()
+    wait_for_locks(LOCK_MS)
     outcomes = dict(zip(seen, fold_known(list(seen.values())), strict=True))
     done = {place: outcome for place, outcome in outcomes.items() if outcome is not None}
     for place, outcome in done.items():
@@ -139,6 +147,7 @@ def store_alone(one: Read) -> bool:
     row, payload = one.row, one.payload
     try:
         with transaction.atomic():
+            wait_for_locks(LOCK_MS)
             return store(row, HANDLERS[row.event](payload))
     except AlreadyHere:
         return repeated(row.guid, row.event, payload)

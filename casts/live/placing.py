@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -19,7 +20,10 @@ from core.rounds import Rounds
 
 IN_ROUNDS = "spell.rounds"  # in a request's META
 MOST = 32  # casts in one round
-ROUNDS: Rounds[Placement, Accepted] = Rounds(lambda some: accept_all(some), most=MOST)
+# Who waits for a round has no thread any more: without a bound of its own an account could have any number wait.
+ROUNDS: Rounds[Placement, Accepted] = Rounds(
+    lambda some: accept_all(some), most=MOST, waiting=lambda: settings.WEB_QUEUE_EACH
+)
 
 
 class ToBePlaced(Response):

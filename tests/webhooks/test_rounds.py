@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -178,6 +179,34 @@ def test_rounds_of_the_same_casts_and_deliveries_at_once_wait_for_each_other_and
         assert again(cast).run_finished_at is not None
         numbers = list(CastEvent.objects.filter(cast=cast).order_by("seq").values_list("seq", flat=True))
         assert numbers == list(range(1, again(cast).last_seq + 1))
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("beside", [0, 2])
+def test_who_locks_a_cast_for_long_holds_up_its_own_deliveries_alone(
+    make_cast: Callable[..., Cast], beside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    casts = [make_cast(run_key=str(1000 + n)) for n in range(1 + beside)]
+    some = [arrived(cast, "run", "in_progress") for cast in casts]
+    has_it, received = threading.Event(), threading.Event()
+    monkeypatch.setattr(inbox, "LOCK_MS", 50)
+
+    def lock() -> None:
+        with transaction.atomic():
+            Cast.objects.select_for_update().get(pk=casts[0].pk)
+            has_it.set()
+            assert received.wait(30), "its deliveries wait for its row"
+
+    def receive() -> None:
+        assert has_it.wait(30)
+        assert receive_deliveries(some) == [True] * len(some)
+        received.set()
+
+    at_once(lock, receive)
+    outcomes = [Delivery.objects.get(guid=one.guid) for one in some]
+    assert [one.outcome for one in outcomes] == [Outcome.PENDING] + [Outcome.APPLIED] * beside
+    assert outcomes[0].due_at is not None  # a worker tries it again
 
 
 # --- as it is served ------------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import uuid
 from collections import Counter
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -128,7 +129,8 @@ def came_of(house_of: dict[str, Any], drawn: list[Any], sizes: list[int]) -> str
             text = json.dumps(came, default=str, sort_keys=True).replace(house.name, "house")
             for place, key in enumerate(house.keys):
                 text = text.replace(f'"{key.pk}"', f'"key {place}"').replace(f":key:{key.pk}:", f":key:k{place}:")
-            raise UndoneError(text)
+            # Of the newest booking, whose number Postgres gives no other, also after a rollback.
+            raise UndoneError(re.sub(r"credit\.low:9:\d+", "credit.low:9:n", text))
     except UndoneError as undone:
         return str(undone)
 
@@ -192,6 +194,42 @@ def test_a_bug_in_one_fails_for_itself_alone(monkeypatch: pytest.MonkeyPatch) ->
     verdicts = accept_all(some)
     assert [type(one) for one in verdicts] == [Accepted, RuntimeError, Accepted, Accepted]
     assert len(house.rows(some)["ledger"]) == 3
+
+
+@pytest.mark.django_db
+def test_a_round_that_was_committed_without_a_word_is_accepted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House({"cap": 100, "open": None, "key_cap": None, "spell_cap": None, "credit": None})
+    some = [house.order(0, 1, once, n) for n, once in enumerate([None, (1, 0), None])]
+    real, lost = casting.store, [True]
+
+    def store(placements: Any) -> None:
+        real(placements)
+        if lost:
+            lost.clear()
+            raise OperationalError("the connection was lost while it was committed")
+
+    monkeypatch.setattr(casting, "store", store)
+    assert accept_all(some) == [Accepted(one.body) for one in some]  # and none is said to be a repetition
+    assert [len(house.rows(some)[kind]) for kind in ("ledger", "casts", "answers", "audit")] == [3, 3, 1, 3]
+
+
+@pytest.mark.django_db
+def test_a_round_waits_for_a_locked_database_a_few_times_not_once_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House({"cap": 100, "open": None, "key_cap": None, "spell_cap": None, "credit": None})
+    some = [house.order(0, 1, None, n) for n in range(8)]
+    real, tries, locked = casting.store, list[int](), {one.cast.pk for one in some}
+
+    def store(placements: Any) -> None:
+        tries.append(len(placements))
+        if any(one.cast.pk in locked for one in placements):
+            raise OperationalError("database is locked")
+        real(placements)
+
+    monkeypatch.setattr(casting, "store", store)
+    assert [type(one) for one in accept_all(some)] == [OperationalError] * 8
+    assert tries == [8, 1, 1]
+    locked -= {one.cast.pk for one in some[1:]}  # it may be one alone that fails so
+    assert [type(one) for one in accept_all(some)] == [OperationalError] + [Accepted] * 7
 
 
 @pytest.mark.django_db(transaction=True)

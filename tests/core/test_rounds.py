@@ -1,0 +1,53 @@
+"""Rounds themselves: how many may wait, and that nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from core.rounds import Rounds
+from core.shares import TooManyAtOnce
+
+ENOUGH = 30  # seconds
+
+
+def test_a_bound_is_on_those_who_wait_in_one_lane() -> None:
+    going = threading.Event()
+
+    def work(asked: list[int]) -> list[int]:
+        assert going.wait(ENOUGH)
+        return asked
+
+    rounds = Rounds[int, int](work, most=2, waiting=lambda: 3)
+
+    async def scene() -> None:
+        waiting = [asyncio.create_task(rounds.ask("one", 0))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its round has begun
+        waiting += [asyncio.create_task(rounds.ask("one", n)) for n in (1, 2, 3)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyAtOnce) as refused:
+            await rounds.ask("one", 4)
+        assert refused.value.headers["Retry-After"]
+        other = asyncio.create_task(rounds.ask("another", 5))
+        waiting[2].cancel()  # a client leaves
+        going.set()
+        async with asyncio.timeout(ENOUGH):
+            answers = await asyncio.gather(*waiting, other, return_exceptions=True)
+        assert [*answers[:2], *answers[3:]] == [0, 1, 3, 5]
+        assert isinstance(answers[2], asyncio.CancelledError)
+
+    asyncio.run(scene())
+
+
+def test_nobody_waits_for_ever_for_a_round_that_a_bug_ends_or_is_given_anothers_answer() -> None:
+    rounds = Rounds[int, int](lambda asked: asked[1:], most=8)  # one answer too few
+
+    async def scene() -> None:
+        async with asyncio.timeout(ENOUGH):
+            answers = await asyncio.gather(*(rounds.ask("one", n) for n in range(3)), return_exceptions=True)
+        assert all(isinstance(answer, RuntimeError) for answer in answers)
+
+    asyncio.run(scene())
