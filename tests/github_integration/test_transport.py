@@ -287,6 +287,8 @@ def test_an_answer_that_unpacks_to_too_much_is_none(
     to: Callable[[str], GitHub], naps: list[float], status: int, headers: dict[str, str]
 ) -> None:
     packed = bomb(512, twice="," in headers["Content_Encoding"])
+    with loopback(answer(404, b"{}")) as there, pytest.raises(errors.NotFound):
+        read(to(there.url))  # what is loaded once is not of the answer
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with (
         loopback(answer(status, packed, **headers)) as there,

@@ -78,7 +78,8 @@ class House:
                 (number[e.cast_id], e.kind, e.cents, e.hold_cents, e.on_credit, e.api_key_id, e.spell_key, e.settles)
                 for e in LedgerEntry.objects.filter(period__account=self.account).order_by("pk")
             ],
-            "told": [(e.kind, e.dedupe, e.data) for e in events],
+            # Of credit its last movement, whose number a house that was undone has used up.
+            "told": [(e.kind, re.sub(r"^(credit\.low:\d+):\d+$", r"\1", e.dedupe), e.data) for e in events],
             "open": open_casts.of(self.account),
             "casts": sorted(
                 number[pk] for pk in Cast.objects.filter(account=self.account).values_list("pk", flat=True)
