@@ -287,13 +287,11 @@ def test_an_answer_that_unpacks_to_too_much_is_none(
     to: Callable[[str], GitHub], naps: list[float], status: int, headers: dict[str, str]
 ) -> None:
     packed = bomb(512, twice="," in headers["Content_Encoding"])
-    with loopback(answer(404, b"{}")) as there, pytest.raises(errors.NotFound):
-        read(to(there.url))  # what is loaded once is not of the answer
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with (
         loopback(answer(status, packed, **headers)) as there,
         pytest.raises(errors.Unavailable, match="AnswerTooLarge"),
     ):
         read(to(there.url))
-    # The limit, its pieces and their sum, not the half gigabyte.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 * GITHUB_ANSWER_BYTES / 1024
+    # The limit, its pieces and their sum, with 8 MB of buffers, not the half gigabyte.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 * GITHUB_ANSWER_BYTES / 1024 + 8 * 1024
