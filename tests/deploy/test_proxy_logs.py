@@ -41,7 +41,7 @@ def caddy(folder: Path, port: int) -> list[str]:
     text = (ROOT / "deploy" / "caddy" / "Caddyfile").read_text()
     text = text.replace("{\n", "{\n\tadmin off\n", 1).replace("lb_try_duration 10s", "lb_try_duration 0s")
     text = text.replace("{$SITE:spells.example.com}", f"http://127.0.0.1:{port}").replace(
-        "127.0.0.1:8001", "127.0.0.1:1"
+        "127.0.0.1:8000", "127.0.0.1:1"
     )
     (folder / "Caddyfile").write_text(text)
     return ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
