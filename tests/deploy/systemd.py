@@ -14,7 +14,6 @@ from tests.deploy.sandbox import BARE
 from tests.e2e.platform import until
 
 SUITE = "trixie"
-MIRROR = "http://deb.debian.org/debian"
 # What a server that was installed has, beside the least that debootstrap makes.
 SERVER = "systemd,systemd-sysv,dbus,iproute2"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -45,7 +44,7 @@ NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup")
 def bare_debian(folder: Path, include: str = "") -> None:
     """Make a root as debootstrap does, with access to what this machine has it from."""
     command = ["debootstrap", "--variant=minbase", *([f"--include={include}"] if include else []), SUITE]
-    made = subprocess.run([*command, str(folder), MIRROR], capture_output=True, text=True)
+    made = subprocess.run([*command, str(folder)], capture_output=True, text=True)
     assert made.returncode == 0, made.stdout[-3000:]
 
 
