@@ -13,11 +13,11 @@ ADVICE = "A worker makes them every ten minutes, and its log says why it can't; 
 
 
 def attention(user: User) -> Section | None:
-    found = months.parted_models()
-    seen = [model for model in found if may(user, model._meta.label_lower.replace(".", ".view_"))]
+    seen = [model for model in months.models() if may(user, model._meta.label_lower.replace(".", ".view_"))]
     if not seen:
         return None
-    return Section("Months of large tables", tuple(trouble for model in seen for trouble in of(model, found[model])))
+    parts = ((model, there) for model, there in months.parted_models().items() if model in seen)
+    return Section("Months of large tables", tuple(trouble for model, there in parts for trouble in of(model, there)))
 
 
 def of(model: Any, there: list[months.Part]) -> Iterator[Trouble]:

@@ -67,10 +67,14 @@ class NotNow(Exception):
     """A table was in use all the time, or what is to be done to it would hold it for long."""
 
 
+def models() -> list[Any]:
+    """Return the models whose tables have parts on Postgres."""
+    return [model for model in apps.get_models() if hasattr(model, "months")]
+
+
 def parted_models() -> dict[Any, list[Part]]:
     """Return the models whose tables have parts here, with these."""
-    found = {model: parts_of(model) for model in apps.get_models() if hasattr(model, "months")}
-    return {model: parts for model, parts in found.items() if parts}
+    return {model: parts for model in models() if (parts := parts_of(model))}
 
 
 def is_parted(table: str) -> bool:

@@ -66,8 +66,8 @@ def verdict(response: Any) -> str:
     """Return what an answer says of who asked."""
     if response.status_code in (301, 302):
         return LOGIN if response.headers["Location"].startswith(LOGIN_PATHS) else IN
-    ready = response.request["PATH_INFO"] != "/readyz"  # 503 is its word for: no worker
-    assert response.status_code < 500 or not ready, response
+    asks_whether_ready = response.request["PATH_INFO"] == "/readyz"  # 503 is its word for: no worker
+    assert response.status_code < 500 or asks_whether_ready, response
     return REFUSALS.get(response.status_code, IN)
 
 
@@ -85,7 +85,7 @@ METHOD_FIRST = {
     *("account-callbacks", "account-callbacks-endpoint"),
     *("cast-page-again", "cast-page-cancel", "cast-page-links"),
     *("guide", "guides", "problem", "problems"),
-    *("github-connect", "github-connected", "github-installed"),
+    *("github-connect", "github-connected", "github-installed", "readyz"),
 }
 NO_HEAD = {"api:cast-events", "home-events"}
 # What pages elsewhere may ask by link, after a browser has asked with OPTIONS (CORS).

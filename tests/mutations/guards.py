@@ -132,7 +132,7 @@ MUTATIONS = [
     Mutation(
         "round: a failure for all",
         "casts.casting:accept_all",
-        swap("Accepted(_one.body) if _place in _together else accept(_one)", "Accepted(_one.body)"),
+        swap("Accepted(_one.body) if _place in _together else _alone", "Accepted(_one.body)"),
         (ROUNDS,),
     ),
     Mutation(
