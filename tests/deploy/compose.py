@@ -102,8 +102,8 @@ class Project:
         """Return how programs of a service are started."""
         service = self.services[name]
         stage = self.stage(service)
-        # As an engine does, a service that may write has a layer of its own for that; so has each of its checks, for two
-        # mounts that share one take it from each other.
+        # As an engine does, a service that may write has a layer of its own for that; so has each of its checks, for
+        # two mounts that share one take it from each other.
         own = [] if service.get("read_only") else [self.where.scratch()]
         return {
             "layers": [*own, *stage.layers],
