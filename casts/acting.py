@@ -11,7 +11,7 @@ from accounts.rationing.keys import admit_member
 from casts.access import may_change, not_found
 from casts.casting import Accepted, order_again, place
 from casts.errors import CastNotFinal
-from casts.lifecycle import moves
+from casts.lifecycle import ending, operators
 from casts.lifecycle.idempotency import Once
 from casts.models import Cast
 from core.errors import Forbidden
@@ -25,7 +25,7 @@ def cancel(principal: Principal, cast: Cast) -> Cast:
     """
     by = _admitted(principal, cast)
     with transaction.atomic():
-        cancelled = moves.cancel(cast.pk, by=by)
+        cancelled = ending.cancel(cast.pk, by=by)
         log.record(principal, "cast.cancel", cast, account_id=cast.account_id, before={"status": cast.status})
     return cancelled
 
@@ -49,7 +49,7 @@ def revoke_links(principal: Principal, cast: Cast) -> None:
     """Have whatever was handed out open nothing any more, and end the streams that it opened."""
     by = _admitted(principal, cast)
     with transaction.atomic():
-        moves.revoke_links(cast.pk, by=by)
+        operators.revoke_links(cast.pk, by=by)
         log.record(principal, "cast.revoke_links", cast, account_id=cast.account_id)
 
 

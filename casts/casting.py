@@ -21,7 +21,7 @@ from accounts.principals import Principal
 from accounts.rationing.keys import admit_member
 from casts.access import may_cast, named_by
 from casts.errors import InputRemoved, SpellNotFound
-from casts.lifecycle import idempotency, moves
+from casts.lifecycle import accepting, idempotency, moves, operators
 from casts.lifecycle.idempotency import Once
 from casts.models import Cast, Kept, Spell
 from casts.representation import cast_out
@@ -129,7 +129,7 @@ def check(order: CastOrder, once: Once | None) -> Accepted | Placement:
     if order.placed_by is not None and order.principal is not None:
         admit_member(order.placed_by.pk, order.account, visit.get())
     spell = castable_by(order.account.pk, order.api_key, order.spell_key)
-    cast = moves.new_cast(
+    cast = accepting.new_cast(
         account=order.account,
         api_key=order.api_key,
         placed_by=order.placed_by,
@@ -217,7 +217,7 @@ def store(some: Sequence[Placement]) -> None:
         idempotency.claim([(one.once, one.body) for one in some if one.once is not None])
         # Before the account's counters are locked, for which its other casts wait.
         log.add([one.audit for one in some if one.audit is not None])
-        moves.accept([one.cast for one in some])
+        accepting.accept([one.cast for one in some])
 
 
 def check_has_input(before: Cast) -> None:
@@ -273,7 +273,7 @@ def cast_again(cast_id: uuid.UUID, *, by: str) -> bool:
             place(order_again(before, caster, None), None)
         except SpellError:  # the spell is gone or takes other inputs now, the budget is used up, the role too little
             return False
-        moves.note_operator([before.pk], "cast_again", by=by)
+        operators.note_operator([before.pk], "cast_again", by=by)
     return True
 
 

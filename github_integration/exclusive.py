@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from django.conf import settings
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import binding, waking
 from casts.models import Cast, CastStatus
 from casts.runtime import NotNow, Observation
 from casts.versions import each_as_accepted
@@ -84,7 +84,7 @@ def only_new_run(cast: Cast, event: str, runs: Iterable[Observation]) -> Observa
         return None
     ours, earliest = identity.name_of(installation_of(cast)).lower(), cast.dispatch_started_at - CLOCK_SLACK
     # Titles with another cast's tag are that cast's.
-    new = [seen for seen in runs if ours and seen.actor.lower() == ours and not moves.RUN_TAG.search(seen.title)]
+    new = [seen for seen in runs if ours and seen.actor.lower() == ours and not binding.RUN_TAG.search(seen.title)]
     # Of several dispatches the last one: others' runs may have come since the first.
     new = [seen for seen in new if seen.made_at is None or seen.made_at >= earliest]
     taken = Cast.objects.filter(run_scope__iexact=cast.run_scope, run_key__in=[seen.run_key for seen in new])
@@ -111,7 +111,7 @@ def rival_of(cast: Cast, event: str) -> Cast | None:
     relation = WorkflowTarget.relation()
     since = timezone.now() - HELD
     unknown = Cast.objects.filter(run_scope__iexact=cast.run_scope, run_key=None, dispatch_started_at__gte=since)
-    unknown |= Cast.objects.filter(moves.RUNLESS, run_scope__iexact=cast.run_scope)
+    unknown |= Cast.objects.filter(binding.RUNLESS, run_scope__iexact=cast.run_scope)
     others = unknown.exclude(pk=cast.pk).exclude(status_reason="dispatch_refused")
     opened = others.select_related("spell", f"spell__{relation}")
     rivals = [
@@ -129,4 +129,4 @@ def pass_on(cast: Cast) -> None:
     )
     first = waiting.order_by("pk").values_list("pk", flat=True).first()
     if first is not None:
-        moves.wake(first)
+        waking.wake(first)

@@ -12,7 +12,7 @@ import logging
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import waking
 from casts.models import Cast, CastStatus
 from github_integration import routes
 from github_integration.models import PERSONAL, Installation
@@ -131,7 +131,7 @@ def wake_waiting(installation_id: int, *, by: str = "") -> int:
     waiting: QuerySet[Cast] = Cast.objects.filter(status=CastStatus.QUEUED, status_reason__in=Installation.Pause.values)
     if installation_id != PERSONAL:  # the personal token serves every spell, whatever installation it names
         waiting = routes.through(waiting, installation_id)
-    return len(moves.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
+    return len(waking.wake_all(list(waiting.values_list("pk", flat=True)), kind="installation_resumed", by=by))
 
 
 def answered(before: Installation, latest: RateLimit | None) -> None:

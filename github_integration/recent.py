@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import waking
 from casts.models import OPEN, Cast
 from casts.runtime import NotNow, Observation
 from github_integration import turns, wire
@@ -124,4 +124,4 @@ def _wake_ended(repository: str, found: list[Observation]) -> None:
     ended = [seen.run_key for seen in found if seen.status == "completed"]
     unaware = Cast.objects.filter(run_scope__iexact=repository, run_key__in=ended, run_finished_at=None)
     if keys := list(unaware.filter(status__in=OPEN).values_list("pk", flat=True)):
-        moves.wake_all(keys)
+        waking.wake_all(keys)

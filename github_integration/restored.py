@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from django.db.models import Max
 from django.utils import timezone
 
-from casts.lifecycle.moves import RUN_TAG
+from casts.lifecycle.binding import RUN_TAG
 from casts.models import Cast
 from casts.runtime import Observation
 from github_integration import errors

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from casts.lifecycle import folding, moves
+from casts.lifecycle import binding, folding
 from casts.models import Artifact, Cast, Spell
 from casts.runtime import (
     Annotation,
@@ -116,7 +116,7 @@ class WorkflowRuntime:
         if not found:
             for seen in listed.runs:
                 if cast.run_tag in seen.title:
-                    moves.note_several_tags(seen)
+                    binding.note_several_tags(seen)
         if not found and not complete:
             raise NotNow(f"{cast.run_scope} has more new runs than GitHub lists; waiting for a webhook to tell.")
         if not found and not github().personal_token and not identity.name_of(repository.installation):
@@ -141,7 +141,7 @@ class WorkflowRuntime:
 
     def belongs(self, cast: Cast, seen: Observation) -> bool:
         """Whether a listed run carries the cast's tag and no other, and may be its own."""
-        return moves.RUN_TAG.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
+        return binding.RUN_TAG.findall(seen.title) == [str(cast.pk)] and self.may_own(cast, seen)
 
     def observe(self, cast: Cast, *, closely: bool) -> Observation:
         """Ask for the run and its jobs, or take the run from the list that all casts share.

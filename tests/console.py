@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, ending, observing
 from casts.models import Artifact, Cast, CastStatus, Spell
 from casts.runtime import Job, JobStep, Observation, Run
 from tests.casts.conftest import accept_cast
@@ -38,15 +38,15 @@ def claimed(cast: Cast) -> Cast:
 def running_cast(api_key: ApiKey, spell: Spell, *, text: str = "Ada", url: str = "") -> Cast:
     """Accept a cast and follow its run into its first step."""
     cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"name": text}, metadata={"order": text}))
-    moves.intend_dispatch(cast)
+    dispatching.intend_dispatch(cast)
     run_id = next(run_ids)
     url = url or f"https://github.com/{cast.run_scope}/actions/runs/{run_id}"
-    moves.dispatched(cast, Run(str(run_id), url))
+    dispatching.dispatched(cast, Run(str(run_id), url))
     now = timezone.now().replace(microsecond=0)
     steps = (JobStep(text, 1, "in_progress", started_at=now), JobStep("Tidy up", 2, "queued"))
     job = Job(run_id + 1, "spell", "in_progress", started_at=now, steps=steps)
     seen: dict[str, Any] = {"title": f"{text} {cast.run_tag}", "url": url, "run_started_at": now, "updated_at": now}
-    moves.observe(cast.pk, Observation(cast.run_scope, str(run_id), status="in_progress", jobs=(job,), **seen))
+    observing.observe(cast.pk, Observation(cast.run_scope, str(run_id), status="in_progress", jobs=(job,), **seen))
     return claimed(cast)
 
 
@@ -63,8 +63,8 @@ def ended_cast(api_key: ApiKey, spell: Spell, *, failed: bool = False, text: str
     status, reason = (CastStatus.FAILED, "run_failed") if failed else (CastStatus.SUCCEEDED, "succeeded")
     error = {"reason": reason, "log_tail": [text]} if failed else None
     remark = {"level": "warning", "title": text, "message": text, "file": text, "line": 1, "job": text}
-    left = moves.Left(output={"greeting": f"Hello {text}"}, summary=f"# {text}", annotations=[remark])
-    assert moves.end(cast, status, reason=reason, message=f"Done: {text}", error=error, left=left, charge=True)
+    left = ending.Left(output={"greeting": f"Hello {text}"}, summary=f"# {text}", annotations=[remark])
+    assert ending.end(cast, status, reason=reason, message=f"Done: {text}", error=error, left=left, charge=True)
     return Cast.objects.get(pk=cast.pk)
 
 

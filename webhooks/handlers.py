@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
-from casts.lifecycle import moves
-from casts.lifecycle.moves import Observed
+from casts.lifecycle import binding, observing
+from casts.lifecycle.observing import Observed
 from casts.runtime import Observation
 from github_integration import quota, wire
 from github_integration.models import Installation
@@ -88,7 +88,7 @@ OBSERVED: dict[str, Callable[[Payload], Observation]] = {"workflow_run": run_obs
 
 def fold_known(seen: Sequence[Observation]) -> list[Outcome | None]:
     """Apply observations, in this order, to the casts that are known to have their runs; None where there is none."""
-    observed = moves.observe_known(seen)
+    observed = observing.observe_known(seen)
     return [None if one is Observed.NO_CAST else OUTCOMES[one] for one in observed]
 
 
@@ -97,7 +97,7 @@ def workflow_run(payload: Payload) -> Outcome:
     seen = run_observed(payload)
     outcome = fold(seen)
     if outcome == Outcome.NOT_OURS:
-        moves.note_several_tags(seen)
+        binding.note_several_tags(seen)
         of_its_jobs = Delivery.of_run(seen.run_scope, int(seen.run_key)).filter(event="workflow_job")
         # Not those that failed, or that a worker is trying at this moment: these settle themselves.
         of_its_jobs.filter(outcome=Outcome.PENDING, error="", lease_until=None).update(
@@ -130,12 +130,12 @@ def fold(seen: Observation, *, judged: Callable[[], bool] = lambda: False) -> Ou
 
     `judged` tells, if no cast is known to have the run, whether it is settled already that none will.
     """
-    observed = moves.observe_run(seen)
+    observed = observing.observe_run(seen)
     if observed is Observed.NO_CAST:
-        if not judged() and moves.may_be_ours(seen):
+        if not judged() and binding.may_be_ours(seen):
             return Outcome.PENDING
         # Its cast may have learnt of it between the two questions.
-        observed = moves.observe_run(seen)
+        observed = observing.observe_run(seen)
     return OUTCOMES[observed]
 
 

@@ -19,7 +19,7 @@ from django.template.response import TemplateResponse
 
 from casts import casting
 from casts.callbacks.admin import send_again
-from casts.lifecycle import moves
+from casts.lifecycle import ending, waking
 from casts.models import FINAL, OPEN, AccountPrice, Callback, Cast, Spell
 from core.admin.base import money
 from core.admin.lists import Number
@@ -51,14 +51,14 @@ class Act:
 
 
 def look(keys: Keys, by: str) -> Keys:
-    return moves.wake_all(keys, by=by)
+    return waking.wake_all(keys, by=by)
 
 
 def cancel(keys: Keys, by: str) -> Keys:
     # One that its caller cancels at this moment is not this operator's.
     mine = Q(pk__in=keys, cancel_reason="cancelled_by_operator")
     for key in keys:
-        moves.cancel(key, by=by)
+        ending.cancel(key, by=by)
     return list(Cast.objects.filter(mine).order_by("pk").values_list("pk", flat=True))
 
 

@@ -16,7 +16,7 @@ from casts.admin import bulk, facts, search, story
 from casts.admin.artifacts import COLLAPSED, NOT_MISSING, download, size
 from casts.attention import CastTroubles
 from casts.execution import artifacts
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.models import Artifact, Cast, CastEvent
 from casts.tallies import accepted
 from core.admin.base import (
@@ -157,7 +157,7 @@ class CastAdmin(ReadOnlyAdmin):
     @admin.action(description="Leave uncharged what did not report its price", permissions=["move"])
     def leave_uncharged(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         keys = chosen(queryset)
-        left = moves.leave_uncharged(keys, by=request.user.get_username())
+        left = operators.leave_uncharged(keys, by=request.user.get_username())
         self.record(request, left, "Leave uncharged.")
         did, others = "Casts that stay uncharged", "reported what they cost, or have another kind of price"
         self.report(request, did, done=len(left), of=len(keys), others=others)
@@ -174,7 +174,7 @@ class CastAdmin(ReadOnlyAdmin):
     def revoke_links(self, request: HttpRequest, queryset: QuerySet[Cast]) -> None:
         keys = chosen(queryset)
         for key in keys:
-            moves.revoke_links(key, by=request.user.get_username())
+            operators.revoke_links(key, by=request.user.get_username())
         self.record(request, keys, "Revoke links.")
         self.report(request, "Casts whose links open nothing any more", done=len(keys), of=len(keys), others="")
 

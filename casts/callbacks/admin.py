@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from casts.callbacks import outbox
 from casts.callbacks.attention import CallbackTroubles
 from casts.callbacks.endpoints import disable, enable
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.models import Callback, CallbackAttempt, CallbackEndpoint
 from core.admin.base import ReadOnlyAdmin, chosen
 from core.errors import SpellError
@@ -114,7 +114,7 @@ def send_again(callback: Callback, *, by: str) -> None:
     with transaction.atomic():
         outbox.send_again(callback)
         if callback.cast_id is not None:
-            moves.note_operator([callback.cast_id], "callback_sent_again", by=by)
+            operators.note_operator([callback.cast_id], "callback_sent_again", by=by)
 
 
 def act(move: Callable[[Any], object], rows: QuerySet[Any]) -> dict[Any, str]:

@@ -19,7 +19,7 @@ from django.db.models import Min, Q
 from django.utils import timezone
 
 from casts.execution import contents
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.models import Artifact, ArtifactContents, Cast, Kept, LooseFile, RetentionRule
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from casts.versions import as_accepted
@@ -117,7 +117,7 @@ def copy_again(artifact_ids: Sequence[uuid.UUID], *, by: str = "") -> list[uuid.
             chosen.filter(lease_until=None).update(attempts=0)  # the waits between tries begin anew
             chosen.wake()
             if by:
-                moves.note_operator(sorted(set(found.values())), "artifacts_copied_again", by=by)
+                operators.note_operator(sorted(set(found.values())), "artifacts_copied_again", by=by)
             transaction.on_commit(wakeups.work_is_due)
         woken += found
     return woken

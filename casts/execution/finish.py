@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from casts import pricing
 from casts.execution import artifacts, results
-from casts.lifecycle import moves
+from casts.lifecycle import ending, moves, observing
 from casts.models import Artifact, Cast, CastStatus, PriceKind
 from casts.runtime import AccessLost, Annotation, Failure, NotNow, RunGone, Words, runtime_of, words_of
 from core.limits import ANNOTATIONS_SHOWN
@@ -54,7 +54,7 @@ def collect(cast: Cast) -> dt.datetime | None:
         if unlisted and vanished(cast):
             message = words_of(cast).gone
             gone: dict[str, Any] = {"reason": "run_deleted", "message": message}
-            moves.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=gone, charge=False)
+            ending.end(cast, CastStatus.FAILED, reason="run_deleted", message=message, error=gone, charge=False)
             return None
         again = min(exc.retry_at or again, timezone.now() + 10 * RETRY)
     except Exception:
@@ -73,7 +73,7 @@ def collect(cast: Cast) -> dt.datetime | None:
         message = "The run succeeded, but its result could not be read from our storage."
         why = exc.strerror or type(exc).__name__  # str() names the file, and so the server's folders
         error = {"reason": "output_lost", "message": message, "errors": [{"pointer": "/output", "detail": why}]}
-        moves.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
+        ending.end(cast, CastStatus.FAILED, reason="output_lost", message=message, error=error, charge=False)
     return None
 
 
@@ -121,7 +121,7 @@ def has_run(cast: Cast) -> bool | None:
         seen = runtime_of(cast).observe(cast, closely=True)
     except RunGone:
         return True if cast.started_at is not None else None
-    moves.observe(cast.pk, seen)
+    observing.observe(cast.pk, seen)
     cast.refresh_from_db(fields=["status", "jobs", "observation", "started_at"])
     if cast.started_at is not None or seen.jobs is None:
         return True
@@ -180,10 +180,10 @@ def finish(cast: Cast, failure: Failure, remarks: Callable[[], Remarks], *, ran:
         error["annotations"] = [annotation_line(one) for one in failure.annotations]
         charge = (own_limit or conclusion in RUN_FAULT) and ran is True and cast.spell.charge_failed_runs
         message = f"{message.removesuffix('.')}: {own}" if own else message
-        moves.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge, left=left)
+        ending.end(cast, CastStatus.FAILED, reason=reason, message=message, error=error, charge=charge, left=left)
 
 
-def left_by_failed(cast: Cast, remarks: Callable[[], Remarks]) -> moves.Left:
+def left_by_failed(cast: Cast, remarks: Callable[[], Remarks]) -> ending.Left:
     """Return what a run that did not succeed says for people, as far as it can be read, and that it costs.
 
     Of such a run no result is expected, so nothing is said of one that is missing.
@@ -195,7 +195,7 @@ def left_by_failed(cast: Cast, remarks: Callable[[], Remarks]) -> moves.Left:
         except OSError:
             logger.exception("the stored summary can't be read", extra={"cast_id": str(cast.pk)})
     report = found.report if found.output is not None else None
-    return moves.Left(summary=found.summary, annotations=remarks(), report=report)
+    return ending.Left(summary=found.summary, annotations=remarks(), report=report)
 
 
 def not_copied(artifact: Artifact, *, why: bool = True) -> str:
@@ -256,7 +256,7 @@ def finish_success(cast: Cast, remarks: Callable[[], Remarks], *, ran: bool) -> 
     if result.problems and stored is None and kept is not None:
         result.unreadable = not_copied(kept)
         result.problems = [{"pointer": "/output", "detail": result.unreadable}]
-    left = moves.Left(output=result.output, summary=result.summary, annotations=remarks(), report=result.report)
+    left = ending.Left(output=result.output, summary=result.summary, annotations=remarks(), report=result.report)
     # A result that is still being copied is not held against the run.
     if result.problems and not (stored is None and still_coming):
         message = "The run succeeded, but its result does not keep to the spell's output schema."
@@ -264,13 +264,13 @@ def finish_success(cast: Cast, remarks: Callable[[], Remarks], *, ran: bool) -> 
             message = f"The run succeeded, but its result can't be read. {result.unreadable}"
         error = {"reason": "output_invalid", "message": message, "errors": result.problems}
         charge = ran and cast.spell.charge_failed_runs
-        moves.end(
+        ending.end(
             cast, CastStatus.FAILED, reason="output_invalid", message=message, error=error, charge=charge, left=left
         )
         return
     message = "Done." if not still_coming else "Done; some artifacts are still being copied."
     message += f" Its summary is left out: {result.note}" if result.note else ""
-    moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, charge=ran, left=left)
+    ending.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message=message, charge=ran, left=left)
 
 
 ENDED_BY_US = {
@@ -282,7 +282,7 @@ ENDED_BY_US = {
 }
 
 
-def end_cancelled(cast: Cast, reason: str, own: str = "", *, left: moves.Left = moves.NOTHING_LEFT) -> None:
+def end_cancelled(cast: Cast, reason: str, own: str = "", *, left: ending.Left = ending.NOTHING_LEFT) -> None:
     """End a cast whose run was cancelled, or never came, for `reason`; `own` is what the runtime said about it.
 
     A run that took too long is its own fault, if it had begun. Minutes that its caller had it work are paid for by who
@@ -295,4 +295,4 @@ def end_cancelled(cast: Cast, reason: str, own: str = "", *, left: moves.Left = 
     paid = cast.spell.charge_failed_runs if reason == "timed_out" else by_minutes and reason == "cancelled_by_caller"
     charge = cast.started_at is not None and paid
     error = {"reason": reason, "message": message} if status == CastStatus.FAILED else None
-    moves.end(cast, status, reason=reason, message=message, error=error, charge=charge, left=left)
+    ending.end(cast, status, reason=reason, message=message, error=error, charge=charge, left=left)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from casts.execution import artifacts, finish
-from casts.lifecycle import moves, slots
+from casts.lifecycle import binding, dispatching, ending, moves, observing, slots
 from casts.metrics import DISPATCHES
 from casts.models import Cast, CastStatus
 from casts.runtime import (
@@ -63,7 +63,7 @@ class CastWork:
             return None
         except NotNow as exc:
             if exc.reason:
-                moves.wait_for(cast, reason=exc.reason, message=str(exc))
+                dispatching.wait_for(cast, reason=exc.reason, message=str(exc))
             again = exc.retry_at or timezone.now() + RETRY_SOON
         # A rate limit may last an hour; our own deadline is kept all the same.
         limit = deadline(cast)
@@ -115,18 +115,18 @@ def dispatch(cast: Cast) -> dt.datetime | None:
     if (turn := wait_for_pace(cast)) is not None:
         if turn > timezone.now() + WORTH_TELLING:
             message = words_of(cast).waiting_for_turn.format(at=f"{turn:%H:%M:%S}")
-            moves.wait_for(cast, reason="waiting_for_turn", message=message)
+            dispatching.wait_for(cast, reason="waiting_for_turn", message=message)
         return turn
     # If we stop here, whoever takes over when the lease is out looks for the run until long after this.
     before = timezone.now() + dt.timedelta(seconds=settings.WORKER_LEASE_SECONDS)
-    intended = moves.intend_dispatch(cast)
+    intended = dispatching.intend_dispatch(cast)
     if isinstance(intended, slots.Wait):
         message = (
             f"Waiting for a free slot: {intended.max_running} may run at once, and it is number {intended.position}."
         )
-        moves.wait_for(cast, reason="waiting_for_slot", message=message)
+        dispatching.wait_for(cast, reason="waiting_for_slot", message=message)
         return timezone.now() + SLOT_LOOK
-    if intended is moves.Intent.LOST:
+    if intended is dispatching.Intent.LOST:
         return timezone.now() + RETRY_SOON
     runtime = cast.spell.runtime
     try:
@@ -137,16 +137,16 @@ def dispatch(cast: Cast) -> dt.datetime | None:
         return None
     except NotNow:
         DISPATCHES.labels(runtime, "not_now").inc()
-        moves.take_back_intent(cast, tried=False)
+        dispatching.take_back_intent(cast, tried=False)
         raise
     except OutcomeUnknown as exc:
         DISPATCHES.labels(runtime, "unknown").inc()
         logger.warning("dispatch outcome unknown", extra={"cast_id": str(cast.pk), "why": str(exc)})
-        moves.lose_answer(cast)
-        moves.wait_for(cast, reason="confirming_dispatch", message=words_of(cast).answer_lost)
+        dispatching.lose_answer(cast)
+        dispatching.wait_for(cast, reason="confirming_dispatch", message=words_of(cast).answer_lost)
         return timezone.now()
     DISPATCHES.labels(runtime, "started" if run else "taken").inc()
-    moves.dispatched(cast, run)
+    dispatching.dispatched(cast, run)
     cast.refresh_from_db(fields=["watched_until"])  # somebody may have begun to follow it since it was claimed
     return timezone.now() + (look_interval(cast) if run else SEARCH_EVERY)
 
@@ -159,10 +159,10 @@ def wait_for_pace(cast: Cast) -> dt.datetime | None:
         turn = runtime_of(cast).book(cast)
     if turn.place is not None or turn.at > timezone.now():
         if (turn.kept_at, turn.place) != (cast.pace_at, cast.line_at):
-            moves.note_pace(cast, turn)
+            dispatching.note_pace(cast, turn)
         return turn.at
     if (cast.pace_at, cast.line_at) != (None, None):
-        moves.note_pace(cast, None)
+        dispatching.note_pace(cast, None)
     return None
 
 
@@ -176,7 +176,7 @@ def search(cast: Cast) -> dt.datetime | None:
         return timezone.now()
     now = timezone.now()
     if cast.searched_since is None:
-        moves.note_search_began(cast, now)
+        dispatching.note_search_began(cast, now)
         return now + SEARCH_EVERY
     waited, enough = now - cast.searched_since, dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
     if waited < enough:
@@ -184,7 +184,7 @@ def search(cast: Cast) -> dt.datetime | None:
     accepted = cast.dispatched_at is not None
     if not accepted and cast.spell.tags_runs and cast.dispatch_attempts < MAX_DISPATCHES:
         # Its runs can be told apart and none was seen in all this time: the dispatch started nothing.
-        moves.take_back_intent(cast, tried=True)
+        dispatching.take_back_intent(cast, tried=True)
         return now
     words = words_of(cast)
     message = words.no_run_appeared.format(run_tag=cast.run_tag) if accepted else words.lost
@@ -194,11 +194,11 @@ def search(cast: Cast) -> dt.datetime | None:
 
 def found_run(cast: Cast) -> bool:
     """Look for the run of a cast that was dispatched and has none, and bind it. Raise NotNow if that can't be told."""
-    moves.lose_answer(cast)  # whoever dispatched it has lost the claim: no answer is waited for any longer
+    dispatching.lose_answer(cast)  # whoever dispatched it has lost the claim: no answer is waited for any longer
     seen = runtime_of(cast).find(cast)
-    if seen is None or not moves.take_run(cast, seen):
+    if seen is None or not binding.take_run(cast, seen):
         return False
-    moves.observe(cast.pk, seen)
+    observing.observe(cast.pk, seen)
     return True
 
 
@@ -209,7 +209,7 @@ def look(cast: Cast) -> dt.datetime | None:
         seen = runtime_of(cast).observe(cast, closely=followed(cast) or cast.attempts % CLOSE_LOOK_EVERY == 0)
     except RunGone:
         return end_deleted(cast)
-    moves.observe(cast.pk, seen)
+    observing.observe(cast.pk, seen)
     return timezone.now() + look_interval(cast)
 
 
@@ -228,7 +228,7 @@ def end_deleted(cast: Cast) -> dt.datetime | None:
 def end_failed(cast: Cast, reason: str, why: str, *, message: str = "") -> None:
     """End a cast that failed through no fault of its run, and charge nothing."""
     error = {"reason": reason, "message": why}
-    moves.end(cast, CastStatus.FAILED, reason=reason, message=message or why, error=error, charge=False)
+    ending.end(cast, CastStatus.FAILED, reason=reason, message=message or why, error=error, charge=False)
 
 
 def age(cast: Cast) -> float:
@@ -277,7 +277,7 @@ def run_out(cast: Cast) -> dt.datetime | None:
     limit = deadline(cast)
     try:
         if cast.run_key is not None:
-            moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+            observing.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
         elif cast.dispatch_started_at is not None:
             found_run(cast)
     except RunGone:
@@ -298,7 +298,7 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
     """End a cast before its run has ended: ask the runtime to cancel, then force it, then end without it."""
     now = timezone.now()
     grace = dt.timedelta(seconds=settings.CAST_CANCEL_GRACE_SECONDS)
-    moves.request_cancel(cast, reason=reason)
+    ending.request_cancel(cast, reason=reason)
     asked_at = cast.cancel_requested_at or now
     if cast.dispatch_started_at is None or now - asked_at > 2 * grace:
         finish.end_cancelled(cast, reason)
@@ -311,8 +311,8 @@ def give_up(cast: Cast, reason: str) -> dt.datetime | None:
         else:
             if (cast.cancel_forced_at if force else cast.cancel_asked_at) is None:
                 runtime_of(cast).cancel(cast, force=force)
-                moves.note_cancel_asked(cast, forced=force)
-            moves.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
+                ending.note_cancel_asked(cast, forced=force)
+            observing.observe(cast.pk, runtime_of(cast).observe(cast, closely=True))
     except RunGone:
         if cast.observation is None and age(cast) < GONE_SECONDS:
             return now + RETRY_SOON

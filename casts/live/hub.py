@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db import connections
 from django.db.models import QuerySet
 
-from casts.lifecycle import moves
+from casts.lifecycle import waking
 from casts.live import grants, holding
 from casts.live.frames import HEARTBEAT_FRAME, RETRY_FRAME, Frame, News, frames_of, goodbye
 from casts.live.grants import Grant, Refused
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 NO_FRAME = Frame(0, b"", final=False)
 READ_AT_ONCE = 500  # casts or events in one query
-WATCHED_EVERY = 60.0  # seconds; well below moves.WATCH_LASTS
+WATCHED_EVERY = 60.0  # seconds; well below waking.WATCH_LASTS
 WATCHED_AT_ONCE = 5000  # casts in one statement
 TELL_AGAIN = 0.05  # seconds until casts that somebody was writing are noted as watched
 
@@ -296,11 +296,11 @@ class Hub:
         """Note which casts are followed here, so that they are looked at more often: new ones now, all each minute."""
         arrived = {self._arrived.popleft() for _ in range(len(self._arrived))}
         for some in _chunks([one for one in arrived if one in self.topics], WATCHED_AT_ONCE):
-            self._arrived.extend(moves.watch(some, arrived=True))
+            self._arrived.extend(waking.watch(some, arrived=True))
         if time.monotonic() - self._told_at > WATCHED_EVERY:
             self._told_at = time.monotonic()
             for some in _chunks(list(self.topics), WATCHED_AT_ONCE):
-                moves.watch(some, arrived=False)
+                waking.watch(some, arrived=False)
 
     def _check(self) -> None:
         """End the streams and waits whose time is over, or whose caller may not read any more."""

@@ -33,7 +33,7 @@ FINAL = (CastStatus.SUCCEEDED, CastStatus.FAILED, CastStatus.CANCELLED)
 
 
 class Cast(DueRow):
-    """One request to run a spell. Written by `casts.lifecycle.moves` alone."""
+    """One request to run a spell. Written by `casts.lifecycle` alone."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # No index of its own where another index begins with it: each costs every insert, and may mislead the planner.

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, BudgetPeriod, LedgerEntry
 from casts import runtime as runtimes
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import accepting
 from casts.models import Cast, CastEvent, Spell
 from tests.casts.client import Api
 from tests.casts.fake import FakeRuntime
@@ -64,18 +64,18 @@ def api(secret: str) -> Api:
 
 
 def accept_cast(**order: Any) -> Cast:
-    """Take on a cast as the API does, unchecked; any of moves.new_cast's arguments may be given."""
+    """Take on a cast as the API does, unchecked; any of accepting.new_cast's arguments may be given."""
     if (key := order.get("api_key")) is not None:
         order.setdefault("account", key.account)
-    cast = moves.new_cast(**order)
+    cast = accepting.new_cast(**order)
     with transaction.atomic():
-        moves.accept([cast])
+        accepting.accept([cast])
     return cast
 
 
 @pytest.fixture
 def make_cast(api_key: ApiKey, spell: Spell) -> Callable[..., Cast]:
-    """Accept a cast; any of moves.new_cast's arguments may be given."""
+    """Accept a cast; any of accepting.new_cast's arguments may be given."""
 
     def make(**given: Any) -> Cast:
         defaults: dict[str, Any] = {"api_key": api_key, "spell": spell, "input": {"name": "Ada"}}

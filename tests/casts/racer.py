@@ -70,8 +70,8 @@ def accept(casts: list[tuple[int, int, str | None]]) -> list[str]:
     from accounts.errors import BudgetExceeded, TooManyOpenCasts
     from accounts.models import ApiKey
     from casts.casting import Accepted, Placement, accept_all
+    from casts.lifecycle.accepting import new_cast
     from casts.lifecycle.idempotency import Once
-    from casts.lifecycle.moves import new_cast
     from casts.models import Spell
 
     placements = []

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from accounts.models import ApiKey
 from casts.callbacks.delivery import CallbackWork
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Callback, Cast, CastStatus, Spell
 from tests.casts.conftest import accept_cast
 
@@ -114,8 +114,8 @@ def ended(api_key: ApiKey, spell: Spell, status: CastStatus = CastStatus.SUCCEED
     """Cast, and end it as the worker would."""
     cast = accept_cast(api_key=api_key, spell=spell, input={"name": "Rincewind"}, **fields)
     [held] = Cast.due_rows().filter(pk=cast.pk).claim(limit=1, lease=LEASE)
-    left = moves.Left(output={"greeting": "hello"})
-    assert moves.end(held, status, reason="tests", message="Done.", left=left, charge=True)
+    left = ending.Left(output={"greeting": "hello"})
+    assert ending.end(held, status, reason="tests", message="Done.", left=left, charge=True)
     return Cast.objects.select_related("spell").get(pk=cast.pk)
 
 

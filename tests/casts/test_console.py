@@ -17,7 +17,7 @@ from accounts.audit.models import AuditEntry
 from accounts.models import Account
 from casts.admin import bulk
 from casts.callbacks import endpoints
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Callback, CallbackAttempt, Cast
 from core.admin.lists import Number
 from core.rationing.visits import Visit, visit
@@ -203,7 +203,7 @@ def test_buttons_on_a_casts_page_are_for_who_may_press_them_and_ask_where_it_cos
     read = shown(answer.content.decode())
     assert f"retried as {cast.retries.get().pk}" in read
     assert "Cast again …" not in read  # once
-    moves.cancel(cast.retries.get().pk, by="somebody")
+    ending.cancel(cast.retries.get().pk, by="somebody")
     assert "a retry of" in story_of(admin_client, cast.retries.get())
 
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from casts import disclosure, links
-from casts.lifecycle import moves
+from casts.lifecycle import observing
 from casts.models import Artifact, Cast, CastEvent, Spell
 from casts.runtime import AccessLost, Annotation, DispatchRefused, Failure, Job, JobStep, NotNow, Observation, Run
 from github_integration.words import WORDS
@@ -250,7 +250,7 @@ def test_an_artifact_that_could_not_be_copied_quotes_nobody(hidden, spell, make_
 def test_what_the_spell_says_is_left_as_it_is(hidden, make_cast, api):
     """Input and output are the caller's and the author's: nothing is taken out of them."""
     cast = make_cast(spell=hidden, input={"name": "demo/spells"})
-    moves.observe(cast.pk, Observation(cast.run_scope, "9", status="in_progress"))
+    observing.observe(cast.pk, Observation(cast.run_scope, "9", status="in_progress"))
     Cast.objects.filter(pk=cast.pk).update(output={"cast.yml": "demo/spells"})
     shown = api.get(f"/casts/{cast.pk}").json()
     assert (shown["input"], shown["output"]) == ({"name": "demo/spells"}, {"cast.yml": "demo/spells"})

@@ -17,7 +17,7 @@ from accounts import keys
 from accounts.models import Account
 from casts import links
 from casts.access import Reach
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.live.frames import frames_of
 from casts.live.grants import ByKey, ByLink, BySession
 from casts.models import Artifact, Cast, CastEvent
@@ -72,7 +72,7 @@ def test_revoked_links_open_nothing_and_new_ones_do(api, with_artifact, make_cas
 
 def test_the_page_and_events_carry_links_that_open(api, with_artifact):
     cast = with_artifact
-    moves.revoke_links(cast.pk)
+    operators.revoke_links(cast.pk)
     page = Client().get(local(api.get(f"/casts/{cast.pk}").json()["progress_url"])).content.decode()
     [events] = re.findall(r'data-events="([^"]+)"', page)
     assert opened(events) == 200
@@ -138,7 +138,7 @@ def test_links_of_the_release_before_open(cast):
 
 
 def test_a_token_that_is_not_ours_costs_no_statement(cast):
-    moves.revoke_links(cast.pk)
+    operators.revoke_links(cast.pk)
     first, second = links.token_for(cast.pk), links.token_for(cast.pk, 1)
     assert opened(f"/api/v1/casts/{cast.pk}/events?token={second}") == 200
     for forged in (

@@ -15,7 +15,7 @@ from casts import acting, casting
 from casts.callbacks.delivery import ended
 from casts.casting import Accepted, CastOrder, place
 from casts.errors import CastNotFinal, CastNotFound, MalformedKey, SpellNotFound
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.lifecycle.idempotency import once_of_form
 from casts.models import Callback, CallbackEndpoint, Cast, CastStatus
 from core.errors import Forbidden
@@ -45,7 +45,7 @@ def cast_of(accepted: Accepted) -> Cast:
 
 
 def end(cast: Cast, reason: str = "test") -> None:
-    moves.end(claim(cast), CastStatus.FAILED, reason=reason, message="Ended.", charge=True)
+    ending.end(claim(cast), CastStatus.FAILED, reason=reason, message="Ended.", charge=True)
 
 
 def test_a_member_casts_without_a_key_and_the_account_pays(member: Membership, spell: Any, api: Api) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from accounts import keys
 from accounts.models import Account
 from casts import casting, disclosure, pricing
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.lifecycle.run_time import run_time
 from casts.models import AccountPrice, Cast, CastStatus
 from casts.runtime import Failure, Job, RemoteArtifact
@@ -381,7 +381,7 @@ def test_an_operator_leaves_uncharged_what_did_not_report_and_nothing_else(make_
     silent, paid = (make_cast(spell=make_spell(name, **REPORTED)) for name in ("silent", "paid"))
     run(silent, runtime, result="{}")
     run(paid, runtime, result='{"charge_cents": 7}')
-    assert moves.leave_uncharged([silent.pk, paid.pk], by="op") == [silent.pk]
+    assert operators.leave_uncharged([silent.pk, paid.pk], by="op") == [silent.pk]
     silent.refresh_from_db()
     assert (silent.charge_unknown, silent.status) == (False, CastStatus.SUCCEEDED)
     assert silent.events.get(kind="left_uncharged").by == "op"

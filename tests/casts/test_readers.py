@@ -21,7 +21,7 @@ from accounts import keys, principals
 from accounts.models import Account, Membership
 from casts import disclosure, links, representation
 from casts.access import Reach, may_read
-from casts.lifecycle import events, moves
+from casts.lifecycle import ending, events, observing
 from casts.models import Artifact, CastStatus
 from casts.runtime import Job, JobStep, Observation
 from tests.casts.client import Api, asked, run
@@ -46,7 +46,7 @@ def cast(make_cast):
     cast = make_cast(input={"name": "INPUT-MARK"}, metadata={"key": "METADATA-MARK"}, callback_url=receiver)
     steps = (JobStep("STEP-MARK", 1, "in_progress"),)
     url, jobs = "https://github.example/RUN-MARK", (Job(1, "JOB-MARK", "in_progress", steps=steps),)
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", url=url, jobs=jobs))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", url=url, jobs=jobs))
     content = b"BYTES-MARK"
     file = default_storage.save(f"{cast.pk}/file", ContentFile(content))
     known: dict[str, Any] = {
@@ -62,9 +62,9 @@ def cast(make_cast):
         "reason": "run_failed",
         "message": "MESSAGE-MARK",
         "error": error,
-        "left": moves.Left({"x": "OUTPUT-MARK"}, "SUMMARY-MARK", [REMARK]),
+        "left": ending.Left({"x": "OUTPUT-MARK"}, "SUMMARY-MARK", [REMARK]),
     }
-    moves.end(held, CastStatus.FAILED, **how, charge=True)
+    ending.end(held, CastStatus.FAILED, **how, charge=True)
     cast.refresh_from_db()
     yield cast
     default_storage.delete(file)
@@ -213,7 +213,7 @@ def test_a_viewer_follows_a_cast_live_and_reads_nothing_of_it(caller, make_cast,
         steps = (JobStep(f"STEP-MARK {text}", 1, "in_progress"),)
         jobs = (Job(1, "JOB-MARK", "in_progress", steps=steps),)
         try:
-            moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs))
+            observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs))
         finally:
             connections.close_all()
 

@@ -32,7 +32,7 @@ import django
 django.setup()
 from django.db import IntegrityError
 from casts.models import Cast, MetadataMark, mark_of
-from casts.lifecycle import moves
+from casts.lifecycle import binding
 from casts.runtime import Observation
 print(json.dumps(sorted(Cast.objects.values_list("run_scope", "run_key"), key=str)))
 for cast in Cast.objects.all():  # lists find it by its metadata
@@ -40,7 +40,7 @@ for cast in Cast.objects.all():  # lists find it by its metadata
     assert marks == set(MetadataMark.objects.filter(cast=cast).values_list("mark", flat=True))
 assert MetadataMark.objects.count() == 8
 for key in ("7000000001", str(2**60)):
-    assert moves.find_cast(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
+    assert binding.find_cast(Observation("demo/spells", key)) == Cast.objects.get(run_key=key).pk
 try:
     Cast.objects.filter(run_key=None).update(run_key="7000000001")
 except IntegrityError:

@@ -22,7 +22,7 @@ from django.utils import timezone
 from accounts import credit, events, keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
 from casts.execution.artifacts import ArtifactWork
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import ABOUT_ACCOUNTS, Artifact, Callback, Cast, CastStatus, Spell
 from casts.runtime import (
     AccessLost,
@@ -413,7 +413,7 @@ class Story:
         assert cast.status_reason == "never_ran", cast.message
         self.history(cast, "a run of which nothing ran")
         cast = self.cast()
-        moves.cancel(cast.pk, by="an operator")
+        ending.cancel(cast.pk, by="an operator")
         self.history(cast, "cancelled by an operator")
         for what, spell, download in (
             ("a result that breaks the schema", "strict", RESULT),

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, ending, waking
 from casts.models import Artifact, Cast, CastStatus
 from tests.casts.conftest import LEASE, claim
 from tests.casts.lifecycle.test_moves import together
@@ -84,7 +84,7 @@ def test_a_row_given_back_for_nothing_waits_to_be_woken(cast, clock):
 @pytest.mark.parametrize("again", [None, 3600])
 def test_a_wake_up_during_a_lease_is_not_lost(cast, clock, again):
     [row] = take()
-    moves.wake(cast.pk)
+    waking.wake(cast.pk)
     assert take() == []  # still held
     row.give_back(again and clock.now + dt.timedelta(seconds=again))
     assert len(take()) == 1
@@ -116,18 +116,18 @@ def test_a_dead_holders_row_is_due_again_and_his_token_is_worth_nothing(cast, cl
         lambda: dead.extend(LEASE),
         lambda: dead.give_back(clock.now),
         lambda: dead.give_back(None),
-        lambda: moves.intend_dispatch(dead) is not moves.Intent.LOST,
-        lambda: moves.request_cancel(dead, reason="x"),
-        lambda: moves.end(dead, CastStatus.FAILED, reason="x", message="x", charge=True),
+        lambda: dispatching.intend_dispatch(dead) is not dispatching.Intent.LOST,
+        lambda: ending.request_cancel(dead, reason="x"),
+        lambda: ending.end(dead, CastStatus.FAILED, reason="x", message="x", charge=True),
     ):
         before = Cast.objects.values().get()
         assert not write()
         assert Cast.objects.values().get() == before
     for write in (
-        lambda: moves.take_back_intent(dead, tried=False),
-        lambda: moves.wait_for(dead, reason="x", message="x"),
-        lambda: moves.dispatched(dead, None),
-        lambda: moves.note_cancel_asked(dead, forced=True),
+        lambda: dispatching.take_back_intent(dead, tried=False),
+        lambda: dispatching.wait_for(dead, reason="x", message="x"),
+        lambda: dispatching.dispatched(dead, None),
+        lambda: ending.note_cancel_asked(dead, forced=True),
     ):
         before = Cast.objects.values().get()
         write()
@@ -232,10 +232,10 @@ def test_rows_that_nobody_takes_are_told_from_rows_that_somebody_holds(make_cast
 def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
     casts = [make_cast() for _ in range(5)]
     Cast.objects.update(due_at=clock.now + dt.timedelta(hours=1))
-    moves.cancel(casts[0].pk)
+    ending.cancel(casts[0].pk)
     held = claim(casts[1])
-    assert len(moves.wake_all([cast.pk for cast in casts])) == 4
-    assert moves.wake_all([]) == []
+    assert len(waking.wake_all([cast.pk for cast in casts])) == 4
+    assert waking.wake_all([]) == []
     assert {row.pk for row in take()} == {cast.pk for cast in casts[2:]}
     assert held.give_back(clock.now + dt.timedelta(hours=1))  # its claim held all the while
     assert [row.pk for row in take()] == [held.pk]
@@ -244,7 +244,7 @@ def test_many_are_woken_at_once_but_for_those_that_have_ended(make_cast, clock):
 @pytest.mark.django_db(transaction=True)
 def test_two_who_wake_many_at_once_do_not_wait_for_each_other(make_cast):
     keys = [make_cast().pk for _ in range(30)]
-    assert together(4, lambda i: len(moves.wake_all(keys[::-1] if i % 2 else keys))) == [30] * 4
+    assert together(4, lambda i: len(waking.wake_all(keys[::-1] if i % 2 else keys))) == [30] * 4
 
 
 def test_a_claim_that_is_kept_lasts_for_a_whole_lease(cast, clock):

@@ -17,7 +17,7 @@ from casts.callbacks import outbox
 from casts.callbacks.delivery import CallbackWork
 from casts.execution.artifacts import ArtifactWork, copy_again
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, waking
 from casts.models import Artifact, Callback, Cast
 from casts.runtime import Run
 from core.queue import poison
@@ -161,13 +161,13 @@ def test_a_row_that_can_not_even_be_given_up_is_parked_until_an_operator_looks(c
         worker.step(Failing(boom), claim())
         assert (after(cast).failed_steps, cast.due_at, cast.lease_until) == (LAST + 1, None, None)
     assert Cast.due_rows().parked().count() == 1
-    assert moves.wake_all([cast.pk], by="operator") == [cast.pk]
+    assert waking.wake_all([cast.pk], by="operator") == [cast.pk]
     assert after(cast).failed_steps == 0
     assert cast.due_at is not None
 
 
 def test_a_cast_that_is_given_up_ends_costs_nothing_and_has_its_run_cancelled(cast, runtime, account):
-    moves.dispatched(claim(), Run("77", "https://github.example/runs/77"))
+    dispatching.dispatched(claim(), Run("77", "https://github.example/runs/77"))
     Artifact.objects.create(cast=cast, name="left", remote_id=1)
     Cast.objects.update(failed_steps=LAST, lease_until=None)
     step_once(CastWork(), claim())

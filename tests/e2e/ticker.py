@@ -13,7 +13,7 @@ import django
 
 django.setup()
 
-from casts.lifecycle import moves  # noqa: E402 - needs a set-up Django
+from casts.lifecycle import observing  # noqa: E402 - needs a set-up Django
 from casts.models import Cast  # noqa: E402
 from casts.runtime import Job, JobStep, Observation  # noqa: E402
 
@@ -30,7 +30,7 @@ def main(rounds: int, seconds: float, until: Path, cast_ids: list[str]) -> None:
         )
         job = Job(1, "job", "in_progress", steps=steps)
         for at, cast in enumerate(casts, 1):
-            if not moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key or str(at), jobs=(job,))):
+            if not observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key or str(at), jobs=(job,))):
                 raise SystemExit(f"{cast.pk} did not move in round {number}")
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
 

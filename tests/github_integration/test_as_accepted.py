@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from casts import disclosure
 from casts.execution import steps
-from casts.lifecycle import moves
+from casts.lifecycle import binding, ending, observing
 from casts.models import Cast, CastStatus, Spell
 from casts.runtime import Observation
 from casts.spells import inputs
@@ -129,17 +129,17 @@ def test_a_run_of_the_old_target_is_the_casts_and_none_of_the_new_one(
     target.save()
     Spell.objects.update(tags_runs=True)  # a cast of the new one has taught it
     new = seen(accepted, workflow="new.yml")
-    assert moves.find_cast(new) is None
-    assert not moves.may_be_ours(new)
-    assert moves.may_be_ours(seen(accepted, title="without a tag")) is False
+    assert binding.find_cast(new) is None
+    assert not binding.may_be_ours(new)
+    assert binding.may_be_ours(seen(accepted, title="without a tag")) is False
     Cast.objects.update(answer_lost_at=None)
-    assert moves.may_be_ours(seen(accepted, title="without a tag")) is True
+    assert binding.may_be_ours(seen(accepted, title="without a tag")) is True
     Cast.objects.update(answer_lost_at=accepted.created_at)
     # That no run with its tag is there proves nothing: the old file's titles may carry none.
     assert as_accepted(steps.claimed(claim(accepted))).spell.tags_runs is False
     Spell.objects.update(tags_runs=False)
-    assert moves.find_cast(seen(accepted)) == accepted.pk
-    moves.observe_run(seen(accepted, status="in_progress"))
+    assert binding.find_cast(seen(accepted)) == accepted.pk
+    observing.observe_run(seen(accepted, status="in_progress"))
     assert Spell.objects.get().tags_runs is False  # the new file's titles may carry none
 
 
@@ -212,7 +212,7 @@ def test_a_spell_that_changes_while_a_cast_is_accepted(
 
 
 def test_casting_again_is_under_the_version_of_now(accepted: Cast, client: Any, secret: str) -> None:
-    moves.cancel(accepted.pk)
+    ending.cancel(accepted.pk)
     spell = Spell.objects.get()
     spell.price_cents = 9
     spell.save()

@@ -11,7 +11,7 @@ import pytest
 import responses
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import observing
 from casts.models import Cast
 from casts.runtime import NotNow, RunGone
 from github_integration import api, identity, recent, wire
@@ -159,7 +159,7 @@ def test_jobs_are_asked_for_when_a_run_has_begun_and_none_is_known_to_have(
     jobs = http.get(f"{RUNS}/1/jobs", json={"total_count": 1, "jobs": [begun]})
     seen = WorkflowDispatch().observe(many[0], closely=False)
     assert [job.id for job in seen.jobs or ()] == [5]
-    moves.observe(many[0].pk, seen)
+    observing.observe(many[0].pk, seen)
     many[0].refresh_from_db()
     assert WorkflowDispatch().observe(many[0], closely=False).jobs is None  # by webhook, or while somebody follows
     assert jobs.call_count == 1

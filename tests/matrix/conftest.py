@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey, Membership
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, Spell
 from core.sealing import seal
 from payments.models import Customer, TopUp
@@ -34,7 +34,7 @@ class World:
     clients: dict[str, Client] = field(default_factory=dict)
 
     def end_cast(self) -> None:
-        moves.cancel(self.cast.pk)
+        ending.cancel(self.cast.pk)
 
     def client_of(self, who: Identity) -> Client:
         """Return a browser of this identity, logged in if it is a user."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tests.mutations.changes import Change, before_its_transaction, drop, reword, swap, without
 
 MOVES_OF = "casts.lifecycle.moves:"
+DISPATCHING_OF, BINDING_OF = "casts.lifecycle.dispatching:", "casts.lifecycle.binding:"
+OBSERVING_OF, ENDING_OF = "casts.lifecycle.observing:", "casts.lifecycle.ending:"
 SLOTS_OF, ONCE_OF = "casts.lifecycle.slots:", "casts.lifecycle.idempotency:"
 CREDIT_OF, CREDIT = "accounts.credit:", "tests/accounts/test_credit.py"
 BUDGET_OF, LEDGER_OF = "accounts.budget:", "accounts.migrations.0004_guard_ledger:"
@@ -41,7 +43,7 @@ ANY_CLAIM = (
 
 MUTATIONS = [
     # Moves.
-    Mutation("_move: from any status", MOVES_OF + "GUARDED", without("status__in"), (MOVES, MACHINE)),
+    Mutation("move: from any status", MOVES_OF + "GUARDED", without("status__in"), (MOVES, MACHINE)),
     Mutation("mine: without the number", "core.queue.due:DueRow.mine", without("claim_number"), (MOVES, MACHINE)),
     Mutation("mine: without the lease", "core.queue.due:DueRow.mine", without("lease_until__isnull"), (DUE,)),
     Mutation(
@@ -54,50 +56,54 @@ MUTATIONS = [
         (MOVES, DUE),
     ),
     Mutation("claimed: without the lease", "core.queue.due:DueRow.claimed", without("lease_until__isnull"), (MOVES,)),
-    Mutation("end: without the claim", MOVES_OF + "END_CLAIMED", swap("Cast.claimed()", ANY_CLAIM), (MOVES, MACHINE)),
-    Mutation("bind_run: over another run", MOVES_OF + "bind_run", without("run_key", of="filter"), (MOVES, MACHINE)),
-    Mutation("bind_run: to an ended cast", MOVES_OF + "bind_run", without("status__in"), (MOVES, CANCEL)),
+    Mutation("end: without the claim", ENDING_OF + "END_CLAIMED", swap("Cast.claimed()", ANY_CLAIM), (MOVES, MACHINE)),
+    Mutation("bind_run: over another run", BINDING_OF + "bind_run", without("run_key", of="filter"), (MOVES, MACHINE)),
+    Mutation("bind_run: to an ended cast", BINDING_OF + "bind_run", without("status__in"), (MOVES, CANCEL)),
     Mutation(
         "find_cast: by its title while the answer may still name the run",
-        MOVES_OF + "find_cast",
+        BINDING_OF + "find_cast",
         swap("TITLE_MAY_TELL", "RUNLESS"),
         (MOVES,),
     ),
     Mutation(
         "find_cast: a run that can't be ours",
-        MOVES_OF + "find_cast",
+        BINDING_OF + "find_cast",
         swap("runtime_of(as_accepted(_cast)).may_own(_cast, _seen)", "True"),
         (MOVES,),
     ),
     Mutation(
-        "find_cast: one of several tokens", MOVES_OF + "find_cast", swap("len(_found) != 1", "not _found"), (MOVES,)
+        "find_cast: one of several tokens", BINDING_OF + "find_cast", swap("len(_found) != 1", "not _found"), (MOVES,)
     ),
-    Mutation("dispatched: a guess stays", MOVES_OF + "dispatched", drop("_correct_run"), (MOVES,)),
+    Mutation("dispatched: a guess stays", DISPATCHING_OF + "dispatched", drop("correct_run"), (MOVES,)),
     Mutation(
         "run_out: no last look",
         "casts.execution.steps:step",
         swap("_give_up if _asked else run_out(_cast)", "_give_up"),
         (STEPS,),
     ),
-    Mutation("observe: after the end", MOVES_OF + "_folded", swap("_cast.final", "False"), (MOVES, MACHINE)),
+    Mutation("observe: after the end", OBSERVING_OF + "_folded", swap("_cast.final", "False"), (MOVES, MACHINE)),
     # Dispatch.
     Mutation(
         "intend: without the claim",
-        MOVES_OF + "intend_dispatch",
+        DISPATCHING_OF + "intend_dispatch",
         swap("_cast.mine()", "Cast.objects.filter(pk=_cast.pk)"),
         (MOVES, CANCEL, MACHINE),
     ),
-    Mutation("intend: in any status", MOVES_OF + "intend_dispatch", without("status"), (MOVES, CANCEL, MACHINE)),
-    Mutation("intend: with a run already", MOVES_OF + "intend_dispatch", without("run_key"), (MOVES, CANCEL, MACHINE)),
-    Mutation("intend: though cancelled", MOVES_OF + "intend_dispatch", without("cancel_requested_at"), (STEPS, CANCEL)),
+    Mutation("intend: in any status", DISPATCHING_OF + "intend_dispatch", without("status"), (MOVES, CANCEL, MACHINE)),
+    Mutation(
+        "intend: with a run already", DISPATCHING_OF + "intend_dispatch", without("run_key"), (MOVES, CANCEL, MACHINE)
+    ),
+    Mutation(
+        "intend: though cancelled", DISPATCHING_OF + "intend_dispatch", without("cancel_requested_at"), (STEPS, CANCEL)
+    ),
     # Cancel.
-    Mutation("cancel: at once though sent", MOVES_OF + "END_UNSENT", without("dispatch_started_at"), (CANCEL,)),
-    Mutation("cancel: an ended cast", MOVES_OF + "cancel", without("status__in"), (CANCEL, MACHINE)),
-    Mutation("cancel: again and again", MOVES_OF + "cancel", without("cancel_requested_at", of="filter"), (CANCEL,)),
-    Mutation("cancel: after the run's end", MOVES_OF + "cancel", without("run_finished_at"), (CANCEL,)),
+    Mutation("cancel: at once though sent", ENDING_OF + "END_UNSENT", without("dispatch_started_at"), (CANCEL,)),
+    Mutation("cancel: an ended cast", ENDING_OF + "cancel", without("status__in"), (CANCEL, MACHINE)),
+    Mutation("cancel: again and again", ENDING_OF + "cancel", without("cancel_requested_at", of="filter"), (CANCEL,)),
+    Mutation("cancel: after the run's end", ENDING_OF + "cancel", without("run_finished_at"), (CANCEL,)),
     Mutation(
         "request_cancel: over the first reason",
-        MOVES_OF + "request_cancel",
+        ENDING_OF + "request_cancel",
         without("cancel_requested_at", of="filter"),
         (CANCEL, STEPS),
     ),
@@ -144,7 +150,7 @@ MUTATIONS = [
     Mutation(
         "settle: forgets the rest", BUDGET_OF + "settle", swap("_taken < _held or not _moves", "not _moves"), (LEDGER,)
     ),
-    Mutation("end: settles nothing", MOVES_OF + "_end", drop("settle"), (MOVES,)),
+    Mutation("end: settles nothing", ENDING_OF + "_end", drop("settle"), (MOVES,)),
     Mutation(
         "open_month: not all at once",
         BUDGET_OF + "open_month",
@@ -238,19 +244,19 @@ MUTATIONS = [
     ),
     # Slots.
     Mutation(
-        "slots: nobody waits", MOVES_OF + "intend_dispatch", swap("slots.wait_of(_cast)", "None"), (LINE, MACHINE)
+        "slots: nobody waits", DISPATCHING_OF + "intend_dispatch", swap("slots.wait_of(_cast)", "None"), (LINE, MACHINE)
     ),
     Mutation("slots: without the spell's lock", SLOTS_OF + "lock", drop("Spell"), (RACES,), postgres=True),
     Mutation("slots: without the account's lock", SLOTS_OF + "lock", drop("Account"), (RACES,), postgres=True),
-    Mutation("slots: no turns", MOVES_OF + "intend_dispatch", drop("took"), (LINE,)),
+    Mutation("slots: no turns", DISPATCHING_OF + "intend_dispatch", drop("took"), (LINE,)),
     Mutation(
         "slots: crowded accounts are in the way",
         SLOTS_OF + "position",
         swap("_one not in _full and _one != _own", "_one != _own"),
         (LINE,),
     ),
-    Mutation("slots: nobody is woken", MOVES_OF + "_end", drop("_offer_slot"), (LINE,)),
-    Mutation("slots: a turn wakes nobody", MOVES_OF + "intend_dispatch", drop("_offer_slot"), (LINE,)),
+    Mutation("slots: nobody is woken", ENDING_OF + "_end", drop("offer_slot"), (LINE,)),
+    Mutation("slots: a turn wakes nobody", DISPATCHING_OF + "intend_dispatch", drop("offer_slot"), (LINE,)),
     # Who may read a cast.
     Mutation(
         "may_read: without the scope",

@@ -17,7 +17,7 @@ from accounts.models import Account
 from casts import casting, pricing
 from casts.attention import ROUND_WORDS
 from casts.callbacks import endpoints
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, ending
 from casts.models import Artifact, Callback, CallbackEndpoint, Cast, CastStatus, Round
 from core.ids import first_id
 from github_integration.models import Installation
@@ -293,7 +293,7 @@ def test_what_has_moved_on_meanwhile_is_left_alone(admin_client, make_stuck):
     cast = make_stuck(status_reason="rate_limited")
     text = page(admin_client, PAGE)
     assert f"/admin/casts/cast/?id__exact={cast.pk}" in text
-    moves.cancel(cast.pk)
+    ending.cancel(cast.pk)
     before = Cast.objects.values().get()
     form = {"select_across": 1, "index": 0, "_selected_action": "all", "back": "attention"}
     one, group = (
@@ -329,7 +329,9 @@ def test_no_button_cancels_more_than_one_cast(admin_client, make_stuck):
 
 def given_up(cast):
     error = {"reason": "internal_error", "message": "Given up."}
-    moves.end(claimed(cast), CastStatus.FAILED, reason="internal_error", message="Given up.", error=error, charge=False)
+    ending.end(
+        claimed(cast), CastStatus.FAILED, reason="internal_error", message="Given up.", error=error, charge=False
+    )
 
 
 def test_a_cast_that_was_given_up_is_shown_until_it_is_cast_again(admin_client, make_stuck, api_key):
@@ -361,8 +363,8 @@ def test_casts_whose_runs_did_not_report_their_price_are_shown_by_spell_until_th
 ):
     spell = make_spell("silent", price_kind="reported", price_cents=50)
     for report in (pricing.Report(None, "Its result has no charge_cents."), pricing.Report(7)):
-        cast, left = claimed(make_stuck(spell)), moves.Left(report=report)
-        assert moves.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True, left=left)
+        cast, left = claimed(make_stuck(spell)), ending.Left(report=report)
+        assert ending.end(cast, CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True, left=left)
     text = seen(admin_client)
     assert "Cast of “silent” whose run did not report what it costs" in text
     assert "so nothing is charged. Its result has no charge_cents." in text
@@ -381,13 +383,13 @@ def make_sent(api_key, spell):
     def make(answers, spell=spell):
         for answer in answers:
             cast = claimed(accept_cast(api_key=api_key, spell=spell, input={"name": "Ada"}))
-            moves.intend_dispatch(cast)
+            dispatching.intend_dispatch(cast)
             if answer == "y":
-                moves.dispatched(cast, None)
+                dispatching.dispatched(cast, None)
             else:
                 reason = "dispatch_refused" if answer == "n" else "dispatch_lost"
                 message = f"GitHub said {Cast.objects.count()}"
-                moves.end(cast, CastStatus.FAILED, reason=reason, message=message, charge=False)
+                ending.end(cast, CastStatus.FAILED, reason=reason, message=message, charge=False)
 
     return make
 

@@ -132,7 +132,7 @@ def holds(file: Path, name: str, *, within: str = "") -> bool:
 
 
 def is_in_the_code(dotted: str) -> bool:
-    """Return whether the code has a name such as `place`, `moves.observe`, `Cast.pace_at` or `presenter.py`."""
+    """Return whether the code has a name such as `place`, `observing.observe`, `Cast.pace_at` or `presenter.py`."""
     *owners, name = dotted.split(".")
     if not owners:
         return re.search(rf"\b{name}\b", sources() + (ROOT / "pyproject.toml").read_text()) is not None
@@ -153,7 +153,7 @@ def test_every_name_that_the_explanation_and_the_glossary_name_is_in_the_code(pa
 
 
 def test_a_name_in_the_wrong_module_or_class_is_found():
-    assert is_in_the_code("moves.observe")
+    assert is_in_the_code("observing.observe")
     assert is_in_the_code("Cast.pace_at")
     assert not is_in_the_code("lifecycle.observe")
     assert not is_in_the_code("Cast.turn_at")

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from casts.callbacks import endpoints
 from casts.execution import finish
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, observing, waking
 from casts.models import Artifact, Callback, Cast, CastEvent
 from casts.runtime import Failure, Observation, Run
 from github_integration.models import Installation
@@ -84,7 +84,7 @@ def test_a_running_cast_is_cancelled_by_the_operator_and_ends_so(operator, api_k
 
     assert cast.run_key is not None
     end = Observation(cast.run_scope, cast.run_key, status="completed", conclusion="cancelled")
-    moves.observe(cast.pk, end)
+    observing.observe(cast.pk, end)
     finish.finish(claimed(cast), Failure(), finish.no_remarks, ran=True)
     told = Api(secret).get(f"/casts/{cast.pk}").json()
     assert (told["status"], told["status_reason"]) == ("cancelled", "cancelled_by_operator")
@@ -168,8 +168,8 @@ def test_many_are_noted_without_a_query_for_each(operator, api_key, spell, djang
 
 def test_a_worker_is_not_an_operator(api_key, spell):
     cast = claimed(accepted(api_key, spell))
-    moves.intend_dispatch(cast)
-    moves.dispatched(cast, Run("5", "https://github.example/runs/5"))
-    moves.wake_all([cast.pk])
+    dispatching.intend_dispatch(cast)
+    dispatching.dispatched(cast, Run("5", "https://github.example/runs/5"))
+    waking.wake_all([cast.pk])
     assert by_operators(cast) == []
     assert Artifact.objects.count() == LogEntry.objects.count() == 0

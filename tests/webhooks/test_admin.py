@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching
 from tests.casts.conftest import accept_cast
 from tests.console import HOSTILE, claimed, delivered, listed, page, queries, refuses_changes, running_cast, shown
 from webhooks.models import Delivery, DeliverySweep
@@ -114,7 +114,7 @@ def test_the_list_leaves_bodies_alone_and_needs_as_many_queries_for_many_rows(ad
 
 def test_a_delivery_may_come_before_its_run_is_known(admin_client, api_key, spell):
     cast = claimed(accept_cast(api_key=api_key, spell=spell, input={}))
-    moves.intend_dispatch(cast)
+    dispatching.intend_dispatch(cast)
     body = sample("workflow_job.queued")
     body["workflow_job"]["created_at"] = timezone.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     waiting = delivered(body, event="workflow_job", repository=body["repository"] | {"full_name": cast.run_scope})

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import BudgetPeriod
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import binding
 from casts.models import Cast
 from webhooks import inbox
 from webhooks.handlers import HANDLERS
@@ -306,7 +306,7 @@ def test_job_of_a_run_not_known_yet_is_kept_and_applied_once_the_run_is(cast: Ca
     assert row.due_at is not None
     assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(inbox.WAIT_SECONDS, abs=2)
     assert (row.error, row.applied_at) == ("", None)
-    assert moves.bind_run(cast.pk, cast.run_scope, "42", "https://github.com/demo/spells/actions/runs/42")
+    assert binding.bind_run(cast.pk, cast.run_scope, "42", "https://github.com/demo/spells/actions/runs/42")
     assert work_off() == 1
     row = Delivery.objects.get(pk=row.pk)
     assert (row.outcome, row.due_at, row.lease_until) == (Outcome.APPLIED, None, None)
@@ -321,7 +321,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
     cast = make_cast(dispatched_at=None)
     for action in ACTIONS:
         assert tell(run_event(cast, action, title="greet")) == Outcome.PENDING
-    moves.bind_run(cast.pk, cast.run_scope, "42", "")
+    binding.bind_run(cast.pk, cast.run_scope, "42", "")
     assert work_off() == 3
     assert set(Delivery.objects.values_list("outcome", flat=True)) <= {Outcome.APPLIED, Outcome.NOTHING_NEW}
     assert finish(cast, settings).status == "succeeded"
@@ -330,7 +330,7 @@ def test_whole_run_that_was_faster_than_the_answer_is_applied_afterwards(
 def test_kept_delivery_is_somebody_elses_once_every_cast_knows_its_run(make_cast: Callable[..., Cast]) -> None:
     cast = make_cast(dispatched_at=None)
     assert tell(run_event(cast, "requested", title="another", run_id=99)) == Outcome.PENDING
-    moves.bind_run(cast.pk, cast.run_scope, "42", "")
+    binding.bind_run(cast.pk, cast.run_scope, "42", "")
     work_off()
     row = stored()
     assert (row.outcome, row.due_at) == (Outcome.NOT_OURS, None)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import binding, dispatching
 from casts.models import Cast
 from casts.runtime import Run
 from core.queue.due import DueQuerySet
@@ -83,7 +83,7 @@ def test_two_messages_of_a_new_run_at_once_are_both_applied(
         at_once(*(partial(deliver, *body_of(cast, kind)) for kind in (one, other)))
         if one.startswith("job") and other.startswith("job"):
             assert set(Delivery.objects.values_list("outcome", flat=True)) == {Outcome.PENDING}  # no title, no cast
-            moves.bind_run(cast.pk, cast.run_scope, "42", "")
+            binding.bind_run(cast.pk, cast.run_scope, "42", "")
         work_off_what_is_due()
         settled(cast)
 
@@ -98,7 +98,7 @@ def test_message_that_comes_in_the_moment_of_the_answer_is_applied(make_cast: Ca
         Cast.due_rows().filter(pk=cast.pk).update(due_at=timezone.now())
         at_once(
             partial(deliver, *body_of(cast, kind)),
-            partial(moves.dispatched, held, Run("42", "")),
+            partial(dispatching.dispatched, held, Run("42", "")),
         )
         work_off_what_is_due()
         settled(cast)
@@ -109,7 +109,7 @@ def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], mo
     if connection.vendor != "postgresql":
         pytest.skip("SQLite lets one transaction write at a time")
     cast, inside, go_on = make_cast(), threading.Event(), threading.Event()
-    real = moves.bind_run
+    real = binding.bind_run
 
     def slow(*args: Any, **kwargs: Any) -> bool:
         bound = real(*args, **kwargs)
@@ -118,7 +118,7 @@ def test_the_race_that_lost_a_runs_end_is_won(make_cast: Callable[..., Cast], mo
             go_on.wait(10)
         return bound
 
-    monkeypatch.setattr(moves, "bind_run", slow)
+    monkeypatch.setattr(binding, "bind_run", slow)
 
     def second() -> None:
         assert inside.wait(10)
@@ -158,7 +158,7 @@ def test_run_that_finds_its_cast_while_its_message_is_judged_is_not_lost(
     def meanwhile(payload: dict[str, Any]) -> Outcome:
         outcome = real(payload)
         if outcome == judged:
-            at_once(partial(moves.bind_run, cast.pk, cast.run_scope, "42", ""))
+            at_once(partial(binding.bind_run, cast.pk, cast.run_scope, "42", ""))
         return outcome
 
     monkeypatch.setitem(HANDLERS, event, meanwhile)

@@ -22,7 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from accounts import credit
 from accounts.models import Account, ApiKey
-from casts.lifecycle import moves
+from casts.lifecycle import accepting, ending
 from casts.models import Cast, CastStatus, Spell
 key = ApiKey.objects.select_related("account").get()
 spell = Spell.objects.get(key="greet")
@@ -41,9 +41,9 @@ fields = {name: getattr(key, name) for name in ("scopes", "spell_keys", "expires
 billed_key = ApiKey.objects.create(account=account, name="billed", prefix="billed", digest="billed", **fields)
 
 def accept(key=key):
-    cast = moves.new_cast(account=key.account, api_key=key, spell=spell, input={"name": "Ada"})
+    cast = accepting.new_cast(account=key.account, api_key=key, spell=spell, input={"name": "Ada"})
     with transaction.atomic():
-        moves.accept([cast])
+        accepting.accept([cast])
     return cast
 
 def claimed(cast):
@@ -54,9 +54,9 @@ def claimed(cast):
     return Cast.objects.select_related("spell", "account").get(pk=cast.pk)
 
 def end(cast):
-    left = moves.Left(output={"greeting": "Hello, Ada"})
+    left = ending.Left(output={"greeting": "Hello, Ada"})
     done = {"reason": "succeeded", "message": "Done.", "left": left, "charge": True}
-    assert moves.end(cast, CastStatus.SUCCEEDED, **done)
+    assert ending.end(cast, CastStatus.SUCCEEDED, **done)
 
 accepted, ended, billed = [], [], []
 for number in range(int(sys.argv[1]) + 30):  # the first ones compile and prepare

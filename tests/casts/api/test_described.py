@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Artifact, Cast, CastStatus
 from core.rationing.visits import HEADERS
 from tests import described
@@ -23,13 +23,13 @@ OUTPUTS = [None, 0, 1.5, "text", True, [], [None], {}, {"a": {"b": None}}]
 def ended(cast, **how):
     row = claim(cast)
     usual: dict[str, Any] = {"status": CastStatus.SUCCEEDED, "reason": "succeeded", "message": "Done.", "charge": True}
-    moves.end(row, **usual | how)
+    ending.end(row, **usual | how)
     return Cast.objects.get(pk=cast.pk)
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
 def test_any_output_is_as_described(api, cast, output):
-    ended(cast, left=moves.Left(output=output))
+    ended(cast, left=ending.Left(output=output))
     assert api.get(f"/casts/{cast.pk}").json()["output"] == output
 
 
@@ -37,7 +37,7 @@ def test_any_output_is_as_described(api, cast, output):
 @pytest.mark.parametrize("error", [None, {"reason": "r", "message": "m", "errors": [{"pointer": "", "detail": "d"}]}])
 def test_every_end_is_as_described(api, cast, status, error):
     remark = {"level": "notice", "title": None, "message": "m", "file": None, "line": None, "job": "build"}
-    left = moves.Left(summary="# Hi", annotations=[remark])
+    left = ending.Left(summary="# Hi", annotations=[remark])
     ended(cast, status=status, reason="run_failed", error=error, charge=False, left=left)
     shown = api.get(f"/casts/{cast.pk}").json()
     assert (shown["status"], shown["error"], shown["final"]) == (status, error, True)
@@ -63,7 +63,7 @@ def test_a_callback_address_that_is_taken_is_as_described(api, spell, url):
 @pytest.mark.django_db(transaction=True)  # streams read in threads of their own
 @pytest.mark.parametrize("output", OUTPUTS, ids=str)
 def test_any_event_is_as_described(cast, secret, output):
-    ended(cast, left=moves.Left(output=output))
+    ended(cast, left=ending.Left(output=output))
 
     async def scene():
         path = f"/api/v1/casts/{cast.pk}/events?after=0"

@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.models import SCOPES, ApiKey
 from casts.callbacks.delivery import message
 from casts.execution import finish
-from casts.lifecycle import moves
+from casts.lifecycle import ending, observing
 from casts.models import Callback, CallbackType, Cast, CastStatus, Spell
 from casts.runtime import Annotation, Job, JobStep, Observation
 from core import limits
@@ -43,14 +43,14 @@ def end_as_large_as_can_be(cast_id: str) -> Cast:
     cast = Cast.objects.get(pk=cast_id)
     steps = tuple(JobStep(LONG * 400, n, "completed", "success") for n in range(limits.STEPS_SHOWN + 1))
     jobs = (Job(1, LONG * 400, "in_progress", steps=steps),)
-    moves.observe(cast.pk, Observation(cast.run_scope, "1" + cast_id, status="in_progress", jobs=jobs))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1" + cast_id, status="in_progress", jobs=jobs))
     told = LONG * limits.VIOLATION_CHARS
     error = {"reason": "output_invalid", "message": "m", "errors": [{"pointer": told, "detail": told}] * 100}
     said = Annotation(LONG * 1000, "warning", LONG * 200, LONG * 500, 1, LONG * limits.STEP_NAME_CHARS)
     remarks = [finish.annotation_line(said) | {"job": said.job}] * limits.ANNOTATIONS_SHOWN
     summary = "é" * (limits.SUMMARY_BYTES // 2)
-    left = moves.Left("é" * (limits.RESULT_BYTES // 2 - 1), summary, remarks)
-    moves.end(
+    left = ending.Left("é" * (limits.RESULT_BYTES // 2 - 1), summary, remarks)
+    ending.end(
         claim(cast), CastStatus.FAILED, reason="output_invalid", message="m", error=error, left=left, charge=False
     )
     return Cast.objects.select_related("spell").get(pk=cast_id)

@@ -12,7 +12,7 @@ from django.test import Client
 
 from casts import access
 from casts.api import casts, downloads
-from casts.lifecycle import moves
+from casts.lifecycle import accepting
 from casts.live import openings
 from core import limits
 from core.asgi import refusals
@@ -142,7 +142,7 @@ def logged(caplog):
 @pytest.mark.parametrize(
     ("where", "method", "path"),
     [
-        ((moves, "accept"), "POST", "/cast"),
+        ((accepting, "accept"), "POST", "/cast"),
         ((casts, "served_by"), "GET", "/casts"),
         ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
@@ -163,7 +163,7 @@ def test_a_failure_of_ours_is_a_logged_500_that_tells_no_secrets(api, spell, mon
 @pytest.mark.parametrize(
     ("where", "method", "path"),
     [
-        ((moves, "accept"), "POST", "/cast"),
+        ((accepting, "accept"), "POST", "/cast"),
         ((access.BY_ID, "first"), "GET", f"/casts/{SOME_ID}"),
         ((openings, "openings_for"), "GET", f"/casts/{SOME_ID}/events"),
     ],

@@ -16,7 +16,7 @@ from django.utils.html import escape
 from accounts import budget, keys
 from accounts.models import Account
 from casts.api import reference
-from casts.lifecycle import moves
+from casts.lifecycle import observing
 from casts.models import Cast, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Job, JobStep, Observation
 from tests.casts.client import Api, problem
@@ -105,7 +105,7 @@ def test_an_unchanged_cast_is_304_and_a_changed_one_has_another_etag(api, cast, 
     clock.forward(seconds=100)  # links are signed anew; that is no change
     again = api.get(f"/casts/{cast.pk}", If_None_Match=f'"other", W/{etag}')
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
     changed = api.get(f"/casts/{cast.pk}", If_None_Match=etag)
     assert changed.status_code == 200
     assert changed["ETag"] != etag
@@ -171,7 +171,7 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell)
     one = make_cast(metadata={"order": "17", "team": "b"})
     two = make_cast(spell=other, input={}, metadata={"order": "18"})
     three = make_cast(metadata={"order": "17"})
-    moves.observe(three.pk, Observation(three.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
+    observing.observe(three.pk, Observation(three.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
     Cast.objects.filter(pk=one.pk).update(created_at=timezone.now() - dt.timedelta(days=3))
     hour_ago = (timezone.now() - dt.timedelta(hours=1)).isoformat()
     expected = {

@@ -6,7 +6,7 @@ import pytest
 
 from accounts import budget, keys
 from accounts.models import LedgerEntry
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import FINAL, Cast, CastStatus
 from tests.casts.client import Api, problem
 from tests.casts.conftest import claim, history, ledger, nothing_left
@@ -18,7 +18,7 @@ def ended(make_cast):
 
     def make(status="failed", *, charge=False, **given):
         cast = make_cast(**given)
-        moves.end(claim(cast), status, reason="test", message="Ended.", charge=charge)
+        ending.end(claim(cast), status, reason="test", message="Ended.", charge=charge)
         return cast
 
     return make
@@ -71,7 +71,7 @@ def test_a_retry_is_booked_on_the_key_that_asks_for_it(api, account, ended):
 def test_a_retry_can_be_retried_and_each_names_the_one_before(api, ended):
     old = ended()
     _, second = retry(api, old)
-    moves.end(claim(second), CastStatus.FAILED, reason="test", message="Ended.", charge=False)
+    ending.end(claim(second), CastStatus.FAILED, reason="test", message="Ended.", charge=False)
     _, third = retry(api, second)
     assert (second.retry_of_id, third.retry_of_id) == (old.pk, second.pk)
 

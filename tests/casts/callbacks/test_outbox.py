@@ -19,7 +19,7 @@ from casts.callbacks import endpoints, outbox, schedule, signing
 from casts.callbacks.delivery import CallbackWork
 from casts.errors import CallbackInFlight, EndpointDisabled, TooManyEndpoints
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Artifact, Callback, CallbackAttempt, CallbackEndpoint, Cast, CastStatus, Spell
 from core import safe_http
 from core.queue.worker import Worker
@@ -186,8 +186,8 @@ def test_a_cast_that_nobody_wants_to_hear_of_owes_nothing(api_key, spell):
 
 def test_a_cast_cancelled_before_it_was_sent_is_told_too(inbox, endpoint, api_key, spell):
     cast = accept_cast(api_key=api_key, spell=spell, input={})
-    moves.cancel(cast.pk)
-    moves.cancel(cast.pk)
+    ending.cancel(cast.pk)
+    ending.cancel(cast.pk)
     work_off()
     assert [got.verified(endpoint.secrets[0])["type"] for got in inbox.got] == ["cast.cancelled"]
 
@@ -195,7 +195,7 @@ def test_a_cast_cancelled_before_it_was_sent_is_told_too(inbox, endpoint, api_ke
 def test_an_end_that_is_rolled_back_owes_nothing(inbox, endpoint, api_key, spell):
     cast = accept_cast(api_key=api_key, spell=spell, input={}, callback_url=inbox.url)
     with transaction.atomic():
-        assert moves.cancel(cast.pk).final
+        assert ending.cancel(cast.pk).final
         assert Callback.objects.count() == 2
         transaction.set_rollback(True)
     assert not Callback.objects.exists()
@@ -211,7 +211,7 @@ def test_a_cast_does_not_end_without_what_it_owes(monkeypatch, endpoint, api_key
 
     monkeypatch.setattr(outbox, "enqueue", broken)
     with pytest.raises(ZeroDivisionError):
-        moves.cancel(cast.pk)
+        ending.cancel(cast.pk)
     cast.refresh_from_db()
     assert not cast.final
 

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import binding, dispatching, ending, observing, waking
 from casts.models import Cast, CastStatus
 from casts.runtime import (
     AccessLost,
@@ -110,7 +110,7 @@ def test_the_intent_is_committed_before_the_call(cast, runtime):
 
 
 def test_an_ended_cast_is_left_alone(cast, runtime):
-    moves.end(claim(cast), CastStatus.FAILED, reason="x", message="x", charge=False)
+    ending.end(claim(cast), CastStatus.FAILED, reason="x", message="x", charge=False)
     assert step(cast) is None
     assert runtime.asked == []
 
@@ -136,8 +136,8 @@ def test_a_run_that_waits_for_an_approval_says_so(cast, runtime):
 
 def test_a_cancel_that_comes_before_the_dispatch_starts_nothing(cast, runtime):
     held = claim(cast)
-    assert moves.request_cancel(held, reason="cancelled_by_caller")
-    assert moves.intend_dispatch(held) is moves.Intent.LOST
+    assert ending.request_cancel(held, reason="cancelled_by_caller")
+    assert dispatching.intend_dispatch(held) is dispatching.Intent.LOST
     step(cast)
     assert ended(cast) == ("cancelled", "cancelled_by_caller", "release")
     assert runtime.count("start") == 0
@@ -204,13 +204,13 @@ def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runti
 def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost(cast, runtime):
     def start(asked):
         assert (
-            moves.observe_run(seen("in_progress")(asked)) is moves.Observed.NO_CAST
+            observing.observe_run(seen("in_progress")(asked)) is observing.Observed.NO_CAST
         )  # the answer may name another run
         raise OutcomeUnknown("reset")
 
     runtime.answers["start"] = start
     assert wait(cast) <= dt.timedelta(0)
-    assert moves.observe_run(seen("in_progress")(cast)) is moves.Observed.CHANGED
+    assert observing.observe_run(seen("in_progress")(cast)) is observing.Observed.CHANGED
     cast.refresh_from_db()
     assert (cast.status, cast.status_reason, cast.run_key) == ("running", "running", "7")
     runtime.answers["observe"] = seen("completed")
@@ -221,8 +221,8 @@ def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost
 
 def test_an_answer_that_comes_after_the_webhook_sends_nothing_back(cast, runtime):
     def start(asked):
-        moves.bind_run(asked.pk, asked.run_scope, "7", URL, guessed=True)
-        moves.observe(asked.pk, seen("completed")(asked))
+        binding.bind_run(asked.pk, asked.run_scope, "7", URL, guessed=True)
+        observing.observe(asked.pk, seen("completed")(asked))
         return Run("7", URL)
 
     runtime.answers["start"] = start
@@ -322,7 +322,7 @@ def test_an_accepted_dispatch_whose_run_never_appears_is_lost_and_not_repeated(m
 
 
 def test_a_worker_that_died_after_its_intent_leads_to_a_search_and_not_to_a_second_dispatch(cast, runtime):
-    moves.intend_dispatch(claim(cast))
+    dispatching.intend_dispatch(claim(cast))
     step(cast)
     assert [asked for asked, _ in runtime.asked] == ["find"]
 
@@ -396,12 +396,12 @@ def test_a_look_that_is_put_off_to_spare_requests_is_no_news(cast, runtime, cloc
 def test_while_somebody_watches_looks_are_more_frequent(cast, runtime, clock, settings):
     settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
     assert step(cast) == dt.timedelta(seconds=15)
-    assert moves.watch([cast.pk], arrived=True) == set()
+    assert waking.watch([cast.pk], arrived=True) == set()
     cast.refresh_from_db()
     assert cast.due_at <= clock.now + dt.timedelta(seconds=5)
     clock.forward(seconds=5)
     assert step(cast) == dt.timedelta(seconds=5)
-    clock.forward(seconds=moves.WATCH_LASTS.total_seconds())
+    clock.forward(seconds=waking.WATCH_LASTS.total_seconds())
     assert wait(cast) > dt.timedelta(seconds=15)
 
 
@@ -409,7 +409,7 @@ def test_who_follows_while_the_cast_is_being_sent_is_not_forgotten(cast, runtime
     settings.CAST_LOOK_MIN_SECONDS, settings.CAST_LOOK_WATCHED_SECONDS = 15, 5
 
     def start(asked):
-        moves.watch([asked.pk], arrived=True)
+        waking.watch([asked.pk], arrived=True)
         return Run("7", URL)
 
     runtime.answers["start"] = start
@@ -423,7 +423,7 @@ def test_who_follows_while_the_run_is_looked_at_brings_the_next_look_nearer(cast
     step(cast), step(cast)
 
     def observe(asked):
-        moves.watch([asked.pk], arrived=True)
+        waking.watch([asked.pk], arrived=True)
         return seen("in_progress")(asked)
 
     runtime.answers["observe"] = observe
@@ -437,7 +437,7 @@ def test_who_follows_a_cast_whose_run_is_not_known_yet_brings_the_search_nearer(
     step(cast), step(cast)
     clock.forward(seconds=200)
     assert wait(cast) > dt.timedelta(seconds=30)
-    moves.watch([cast.pk], arrived=True)
+    waking.watch([cast.pk], arrived=True)
     cast.refresh_from_db()
     assert (cast.run_key, cast.due_at) == (None, clock.now + dt.timedelta(seconds=5))
 
@@ -445,7 +445,7 @@ def test_who_follows_a_cast_whose_run_is_not_known_yet_brings_the_search_nearer(
 def test_watching_hurries_nothing_that_waits_for_github(cast, runtime, clock):
     runtime.answers["start"] = NotNow("an hour", retry_at=clock.now + dt.timedelta(hours=1), reason="rate_limited")
     assert step(cast) == dt.timedelta(hours=1)
-    moves.watch([cast.pk], arrived=True)
+    waking.watch([cast.pk], arrived=True)
     cast.refresh_from_db()
     assert cast.due_at == clock.now + dt.timedelta(hours=1)
 
@@ -497,7 +497,7 @@ def test_a_run_that_never_got_a_runner_is_cancelled_and_expires(make_cast, runti
 
 def test_a_cancel_that_meets_a_rate_limit_is_asked_for_when_it_ends(cast, runtime, clock):
     step(cast)
-    moves.cancel(cast.pk)
+    ending.cancel(cast.pk)
     runtime.answers["cancel"] = NotNow("wait", retry_at=clock.now + dt.timedelta(seconds=37), reason="rate_limited")
     assert step(cast) == dt.timedelta(seconds=37)
     runtime.answers["cancel"] = NotNow("wait", retry_at=clock.now + dt.timedelta(hours=1), reason="rate_limited")
@@ -613,7 +613,7 @@ def test_a_cancel_that_comes_during_the_last_look_keeps_its_reason(make_cast, ru
     step(cast)
 
     def meanwhile(asked):
-        moves.cancel(asked.pk)
+        ending.cancel(asked.pk)
         return seen("queued")(asked)
 
     runtime.answers["observe"] = meanwhile
@@ -630,7 +630,7 @@ def test_a_cancel_during_the_last_look_ends_the_cast_also_when_its_run_is_gone(m
     step(cast)
 
     def meanwhile(asked):
-        moves.cancel(asked.pk)
+        ending.cancel(asked.pk)
         runtime.answers["observe"] = RunGone("404")
         return seen("queued")(asked)
 
@@ -763,7 +763,7 @@ def test_a_bug_at_the_end_costs_two_minutes_and_not_the_cast(cast, runtime, cloc
 
 def test_the_last_steps_are_fetched_when_a_webhook_told_the_end_alone(cast, runtime):
     step(cast)
-    moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, status="completed", conclusion="success"))
+    observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key, status="completed", conclusion="success"))
     done = (Job(1, "cast", "completed", "success", steps=(JobStep("one", 1, "completed", "success"),)),)
     runtime.answers["observe"] = seen("completed", jobs=done)
     step(cast)

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from casts.lifecycle import moves
+from casts.lifecycle import observing
 from casts.models import Cast
 from casts.runtime import Annotation, Failure, Job, NotNow, Observation, RemoteArtifact, RunGone
 from tests.casts.conftest import history, step, wait
@@ -102,7 +102,7 @@ def test_without_a_reason_what_never_ran_still_says_so(cast, runtime):
 def told_alone(cast, conclusion):
     """Have a webhook tell of the run's end, and nothing of its jobs."""
     step(cast)
-    moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 1, "completed", conclusion, url=URL))
+    observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 1, "completed", conclusion, url=URL))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_a_job_that_was_left_out_is_no_proof_that_the_others_were(cast, runtime)
     """Its webhook came, theirs was lost."""
     step(cast)
     skipped = Job(2, "other", "completed", "skipped")
-    moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, jobs=(skipped,)))
-    moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 1, "completed", "failure"))
+    observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key, jobs=(skipped,)))
+    observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 1, "completed", "failure"))
     runtime.answers["observe"] = seen("completed", "failure", jobs=(skipped, *jobs_of("completed", "failure")))
     step(cast)
     assert ended(cast) == ("failed", "run_failed", "capture")
@@ -245,7 +245,7 @@ def test_a_rerun_that_webhooks_told_alone_is_asked_for_the_jobs_that_were_not_ru
     kept, again = jobs_of("completed", "success", number=1)[0], Job(2, "other job", "completed", "success", 2)
     again = dataclasses.replace(again, started_at=timezone.now(), runner="runner 1")
     for told in ({"jobs": (again,)}, {"status": "completed", "conclusion": "success"}):
-        moves.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 2, **told))
+        observing.observe(cast.pk, Observation(cast.run_scope, cast.run_key, 2, **told))
     runtime.answers["observe"] = seen("completed", jobs=(kept, again), attempt=2)
     step(cast)
     assert ended(cast) == ("succeeded", "succeeded", "capture")

@@ -7,7 +7,7 @@ import pytest
 from accounts import keys
 from accounts.models import Account
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves
+from casts.lifecycle import binding, dispatching, ending, observing
 from casts.models import FINAL, Cast
 from casts.runtime import NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api, problem
@@ -75,7 +75,7 @@ def test_a_worker_that_holds_it_and_has_not_sent_it_finds_it_gone(api, cast, run
     cancel(api, cast)
     assert ended(cast) == BY_CALLER
     before = Cast.objects.filter(pk=cast.pk).values().get()
-    assert moves.intend_dispatch(held) is moves.Intent.LOST
+    assert dispatching.intend_dispatch(held) is dispatching.Intent.LOST
     assert not held.give_back(held.created_at)
     assert CastWork().step(held) is None
     assert Cast.objects.filter(pk=cast.pk).values().get() == before
@@ -146,7 +146,7 @@ def test_an_unknown_dispatch_that_is_never_found_ends_after_twice_the_grace(api,
     step(cast)
     assert ended(cast) == BY_CALLER
     late = Observation(cast.run_scope, "7", status="in_progress", title=cast.run_tag)
-    assert moves.find_cast(late) is None
+    assert binding.find_cast(late) is None
 
 
 def test_a_running_cast_asks_github_once_and_ends_as_cancelled_and_released(api, running, runtime):
@@ -215,7 +215,7 @@ def test_a_run_that_fails_meanwhile_is_its_own_failure(api, running, runtime):
 
 
 def test_a_cancel_after_the_runs_end_changes_nothing_and_the_run_counts(api, running, runtime):
-    moves.observe(running.pk, seen("completed", "success")(running))
+    observing.observe(running.pk, seen("completed", "success")(running))
     shown = cancel(api, running)
     assert (shown["status"], shown["status_reason"]) == ("running", "copying_artifacts")
     assert running.cancel_requested_at is None
@@ -236,7 +236,7 @@ def test_repeats_change_nothing(api, running):
 
 @pytest.mark.parametrize("status", FINAL)
 def test_an_ended_cast_stays_as_it_ended(api, cast, status):
-    moves.end(claim(cast), status, reason="test", message="Ended.", charge=True)
+    ending.end(claim(cast), status, reason="test", message="Ended.", charge=True)
     row = Cast.objects.filter(pk=cast.pk).values().get()
     shown = cancel(api, cast)
     assert (shown["status"], shown["status_reason"]) == (status, "test")

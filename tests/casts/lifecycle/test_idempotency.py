@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import budget, keys
 from accounts.models import Account, LedgerEntry
-from casts.lifecycle import idempotency, moves
+from casts.lifecycle import accepting, ending, idempotency
 from casts.models import Cast, IdempotencyRecord
 from tests.casts.client import Api, problem
 from tests.casts.conftest import claim, everything, nothing_left, step
@@ -42,7 +42,7 @@ def is_replay(answer, first):
 
 
 def end(cast_id, status="failed", charge=False):
-    moves.end(claim(Cast.objects.get(pk=cast_id)), status, reason="test", message="Ended.", charge=charge)
+    ending.end(claim(Cast.objects.get(pk=cast_id)), status, reason="test", message="Ended.", charge=charge)
 
 
 # --- repeats -----------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_refusal_is_not_kept_and_the_key_is_free_for_the_corrected_request(api
 
 def test_a_breakdown_in_the_middle_leaves_nothing_and_the_key_works_at_once(api, monkeypatch, caplog):
     with monkeypatch.context() as broken, nothing_left():
-        broken.setattr("casts.lifecycle.moves.events.append_all", lambda *_, **__: 1 / 0)
+        broken.setattr("casts.lifecycle.accepting.events.append_all", lambda *_, **__: 1 / 0)
         problem(cast(api), 500, "INTERNAL")
     assert not IdempotencyRecord.objects.exists()
     first = cast(api)
@@ -210,7 +210,7 @@ def test_a_constraint_that_is_not_the_keys_is_a_bug_and_no_twin(api, monkeypatch
         raise IntegrityError("of something else")
 
     with monkeypatch.context() as patched, nothing_left():
-        patched.setattr(moves, "accept", broken)
+        patched.setattr(accepting, "accept", broken)
         problem(cast(api), 500, "INTERNAL")
     assert cast(api).status_code == 201
 

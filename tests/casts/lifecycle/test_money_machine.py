@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from accounts import credit, keys, open_casts
 from accounts.models import Account, ApiKey, BudgetPeriod, LedgerEntry, month_of
-from casts.lifecycle import moves, slots
+from casts.lifecycle import binding, dispatching, ending, observing, slots
 from casts.models import Cast, CastEvent
 from casts.runtime import DispatchRefused, Job, NotNow, Observation, OutcomeUnknown, Run, RunGone
 from tests.casts.client import Api
@@ -213,9 +213,9 @@ class Money(RuleBasedStateMachine):
         cast = self.any_cast(number) if any_cast else self.open_cast(number)
         if cast is not None:
             told = self.seen(cast, status, conclusion, attempt, jobs=jobs)
-            if (owner := moves.find_cast(told)) is not None:
+            if (owner := binding.find_cast(told)) is not None:
                 assert owner == cast.pk
-                moves.observe(owner, told)
+                observing.observe(owner, told)
 
     def seen(self, cast, status, conclusion, attempt=1, *, jobs=None):
         now = self.clock.now
@@ -244,8 +244,8 @@ class Money(RuleBasedStateMachine):
         if (cast := self.open_cast(number)) is not None:
             late = claim(cast)
             claim(cast)
-            assert moves.intend_dispatch(late) is moves.Intent.LOST or slots.wait_of(late)
-            assert not moves.end(late, status, reason="late", message="Late.", charge=charge)
+            assert dispatching.intend_dispatch(late) is dispatching.Intent.LOST or slots.wait_of(late)
+            assert not ending.end(late, status, reason="late", message="Late.", charge=charge)
 
     @rule(number=which)
     def a_worker_dies(self, number):

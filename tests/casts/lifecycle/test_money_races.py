@@ -25,7 +25,7 @@ from accounts.models import Account, AccountEvent, BudgetPeriod, LedgerEntry
 from casts.api.casts import CreateCast
 from casts.execution import finish
 from casts.execution.steps import CastWork
-from casts.lifecycle import moves, slots
+from casts.lifecycle import ending, observing, slots
 from casts.models import OPEN, Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
 from core.db.threads import rendered
@@ -122,7 +122,7 @@ def round_of_cents(purse, chance):
     held = [claim(cast) for cast in outcomes if isinstance(cast, Cast)]
 
     def end(i):
-        return moves.end(held[i], CastStatus.FAILED, reason="x", message="x", charge=i % 2 == 0)
+        return ending.end(held[i], CastStatus.FAILED, reason="x", message="x", charge=i % 2 == 0)
 
     acts = [partial(end, i) for i in range(len(held))] + [partial(accept, i) for i in range(6)]
     acts.append(partial(budget.set_cap, purse.account, cap_cents=500, scope="key", ref=str(purse.keys[1].pk)))
@@ -233,8 +233,8 @@ def unsent(cast, runtime):
     held = claim(cast)
     again = Cast.objects.select_related("spell").get(pk=cast.pk)
     return [
-        lambda: moves.cancel(cast.pk),
-        lambda: moves.cancel(cast.pk),
+        lambda: ending.cancel(cast.pk),
+        lambda: ending.cancel(cast.pk),
         lambda: CastWork().step(held),
         lambda: finish.end_cancelled(again, "expired"),
     ]
@@ -247,14 +247,14 @@ def running(cast, runtime):
     cast.refresh_from_db()
     for status in ("in_progress", "completed")[: 1 + random.getrandbits(1)]:
         told = Observation(cast.run_scope, cast.run_key, 1, status, "success", jobs=jobs_of(status, "success"))
-        moves.observe(cast.pk, told)
+        observing.observe(cast.pk, told)
     held = claim(cast)
     held.refresh_from_db()
     done = Observation(cast.run_scope, cast.run_key, 1, "completed", "success")
     return [
-        lambda: moves.cancel(cast.pk),
-        lambda: moves.cancel(cast.pk),
-        lambda: moves.observe(cast.pk, done),
+        lambda: ending.cancel(cast.pk),
+        lambda: ending.cancel(cast.pk),
+        lambda: observing.observe(cast.pk, done),
         lambda: finish.finish_success(held, finish.no_remarks, ran=True),
         lambda: finish.end_cancelled(Cast.objects.select_related("spell").get(pk=cast.pk), "timed_out"),
     ]
@@ -274,7 +274,7 @@ def test_cancel_success_and_expiry_at_once_are_one_end_and_one_settlement(make_c
             assert cast.cancel_requested_at is not None
             assert cast.cancel_reason == "cancelled_by_caller"
             assert runtime.count("start") == began + 1
-            assert moves.end(claim(cast), CastStatus.CANCELLED, reason="later", message="x", charge=False)
+            assert ending.end(claim(cast), CastStatus.CANCELLED, reason="later", message="x", charge=False)
             cast.refresh_from_db()
         elif number % 2 == 0 and cast.status == "cancelled":
             assert runtime.count("start") == began, "cancelled at once, and started all the same"
@@ -297,7 +297,7 @@ def round_of_slots(spell, line, limit):
         assert slots.holding().filter(spell=spell).count() <= limit
 
     def end(held):
-        assert moves.end(held, CastStatus.FAILED, reason="x", message="x", charge=False)
+        assert ending.end(held, CastStatus.FAILED, reason="x", message="x", charge=False)
 
     while line:
         at_once(work, line)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.errors import BudgetExceeded
-from casts.lifecycle import moves
+from casts.lifecycle import binding, dispatching, ending, moves, observing, waking
 from casts.models import FINAL, OPEN, Artifact, Cast, CastEvent, CastStatus
 from casts.runtime import Job, JobStep, Observation, Run
 from tests.casts.conftest import claim, history, ledger, nothing_left, step
@@ -32,7 +32,7 @@ def seen(cast, status, *, run_id=None, attempt=1, **fields):
 
 
 def end(cast, status=CastStatus.SUCCEEDED, *, charge=True):
-    return moves.end(cast, status, reason="test", message="Ended by a test.", charge=charge)
+    return ending.end(cast, status, reason="test", message="Ended by a test.", charge=charge)
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -70,11 +70,11 @@ def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
     before, held = Cast.objects.filter(pk=cast.pk).values(*ENDED).get(), claim(cast)
     for status in FINAL:
         assert not end(held, status)
-    moves.wait_for(held, reason="x", message="x")
-    moves.note_cancel_asked(held, forced=False)
-    moves.dispatched(held, Run("7"))
-    assert not moves.request_cancel(held, reason="x")
-    assert moves.intend_dispatch(held) is moves.Intent.LOST
+    dispatching.wait_for(held, reason="x", message="x")
+    ending.note_cancel_asked(held, forced=False)
+    dispatching.dispatched(held, Run("7"))
+    assert not ending.request_cancel(held, reason="x")
+    assert dispatching.intend_dispatch(held) is dispatching.Intent.LOST
     assert Cast.objects.filter(pk=cast.pk).values(*ENDED).get() == before
     assert (history(cast), len(ledger(cast))) == (["accepted", "ended"], 2)
 
@@ -83,38 +83,38 @@ def test_only_its_holder_sends_a_cast_and_only_while_it_is_queued_without_a_run_
     held, row = claim(cast), Cast.objects.filter(pk=cast.pk)
     late = Cast.objects.select_related("spell", "account").get(pk=cast.pk)
     late.claim_number -= 1
-    assert moves.intend_dispatch(late) is moves.Intent.LOST
+    assert dispatching.intend_dispatch(late) is dispatching.Intent.LOST
     right = {"status": "queued", "run_key": None, "cancel_requested_at": None}
     for wrong in ({"status": "running"}, {"run_key": "7"}, {"cancel_requested_at": timezone.now()}):
         row.update(**wrong)
-        assert moves.intend_dispatch(held) is moves.Intent.LOST, wrong
+        assert dispatching.intend_dispatch(held) is dispatching.Intent.LOST, wrong
         row.update(**right)
     assert row.get().dispatch_attempts == 0
-    assert moves.intend_dispatch(held) is moves.Intent.COMMITTED
+    assert dispatching.intend_dispatch(held) is dispatching.Intent.COMMITTED
     assert row.get().dispatch_attempts == 1
 
 
 @pytest.mark.parametrize("status", [None, "queued", "in_progress", "completed"])
 @pytest.mark.parametrize("final", FINAL)
 def test_nothing_that_is_observed_later_changes_an_ended_cast(cast, status, final):
-    moves.observe(cast.pk, seen(cast, "in_progress"))
+    observing.observe(cast.pk, seen(cast, "in_progress"))
     end(claim(cast), final)
     before = Cast.objects.filter(pk=cast.pk).values().get()
     jobs = (Job(1, "late", "in_progress", steps=(JobStep("late", 1, "in_progress"),)),)
-    assert not moves.observe(cast.pk, seen(cast, status, jobs=jobs, url="https://github.example/other"))
-    moves.wake(cast.pk)
+    assert not observing.observe(cast.pk, seen(cast, status, jobs=jobs, url="https://github.example/other"))
+    waking.wake(cast.pk)
     assert Cast.objects.filter(pk=cast.pk).values().get() == before
     assert history(cast) == ["accepted", "observed", "ended"]
 
 
 def test_a_rerun_after_the_end_is_one_line_of_history_per_attempt(cast):
-    moves.observe(cast.pk, seen(cast, "in_progress"))
+    observing.observe(cast.pk, seen(cast, "in_progress"))
     end(claim(cast), CastStatus.FAILED)
     before = ledger(cast)
     for status in ("requested", "in_progress", "completed", "in_progress"):
-        moves.observe(cast.pk, seen(cast, status, attempt=2))
-    moves.observe(cast.pk, seen(cast, "completed", attempt=1))
-    moves.observe(cast.pk, seen(cast, "queued", attempt=3))
+        observing.observe(cast.pk, seen(cast, status, attempt=2))
+    observing.observe(cast.pk, seen(cast, "completed", attempt=1))
+    observing.observe(cast.pk, seen(cast, "queued", attempt=3))
     cast.refresh_from_db()
     assert history(cast) == ["accepted", "observed", "ended", "rerun_on_github", "rerun_on_github"]
     assert (cast.status, cast.progress, cast.run_attempt) == (CastStatus.FAILED, 100, 3)
@@ -138,7 +138,7 @@ def test_every_status_is_open_or_final_and_a_final_one_leads_nowhere():
 
 
 def test_an_event_is_the_whole_state_after_it(cast):
-    moves.observe(cast.pk, seen(cast, "in_progress"))
+    observing.observe(cast.pk, seen(cast, "in_progress"))
     first, second = CastEvent.objects.order_by("seq")
     assert (first.data["status"], first.data["progress"], first.data["final"]) == ("queued", 0, False)
     assert (second.data["status"], second.data["status_reason"], second.data["final"]) == ("running", "running", False)
@@ -151,9 +151,9 @@ def test_an_event_is_the_whole_state_after_it(cast):
 
 
 def test_what_changes_nothing_public_makes_no_event(cast):
-    moves.observe(cast.pk, seen(cast, "in_progress", updated_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)))
+    observing.observe(cast.pk, seen(cast, "in_progress", updated_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)))
     later = seen(cast, "in_progress", updated_at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
-    assert not moves.observe(cast.pk, later)
+    assert not observing.observe(cast.pk, later)
     cast.refresh_from_db()
     assert cast.observation["updated_at"].startswith("2026-01-02")
     assert history(cast) == ["accepted", "observed"]
@@ -162,7 +162,7 @@ def test_what_changes_nothing_public_makes_no_event(cast):
 def test_waiting_is_said_once_and_again_only_when_the_reason_changes(cast):
     held = claim(cast)
     for message in ("Wait.", "Wait.", "Wait longer."):
-        moves.wait_for(held, reason="rate_limited", message=message)
+        dispatching.wait_for(held, reason="rate_limited", message=message)
     cast.refresh_from_db()
     assert (cast.status, cast.status_reason, cast.message) == ("queued", "rate_limited", "Wait longer.")
     assert history(cast) == ["accepted", "waiting", "waiting"]
@@ -170,9 +170,9 @@ def test_waiting_is_said_once_and_again_only_when_the_reason_changes(cast):
 
 def test_a_message_of_any_length_fits(cast):
     held = claim(cast)
-    moves.wait_for(held, reason="x", message="m" * 5000)
-    moves.wait_for(held, reason="x", message="m" * 5000)
-    moves.end(held, CastStatus.FAILED, reason="x", message="e" * 5000, charge=False)
+    dispatching.wait_for(held, reason="x", message="m" * 5000)
+    dispatching.wait_for(held, reason="x", message="m" * 5000)
+    ending.end(held, CastStatus.FAILED, reason="x", message="e" * 5000, charge=False)
     assert history(cast) == ["accepted", "waiting", "ended"]
 
 
@@ -181,15 +181,15 @@ def test_a_run_that_ends_wakes_a_worker_and_if_followed_one_that_begins_and_a_st
         return Cast.objects.get(pk=cast.pk).due_at is not None
 
     Cast.objects.update(due_at=None, watched_until=timezone.now() + dt.timedelta(minutes=1))
-    moves.observe(cast.pk, seen(cast, "queued"))
+    observing.observe(cast.pk, seen(cast, "queued"))
     assert not due()
-    moves.observe(cast.pk, seen(cast, "in_progress"))
+    observing.observe(cast.pk, seen(cast, "in_progress"))
     assert due()
     Cast.objects.update(due_at=None)
     jobs = (Job(1, "job", "in_progress", steps=(JobStep("one", 1, "in_progress"),), runner="runner 1"),)
-    assert moves.observe(cast.pk, seen(cast, None, jobs=jobs))
+    assert observing.observe(cast.pk, seen(cast, None, jobs=jobs))
     assert not due()
-    moves.observe(cast.pk, seen(cast, "completed"))
+    observing.observe(cast.pk, seen(cast, "completed"))
     assert due()
     assert history(cast) == ["accepted", "observed", "observed", "step", "run_finished"]
 
@@ -225,8 +225,8 @@ def titled(cast, title, run_id=None):
 def test_a_title_that_carries_the_tag_belongs_to_its_cast(waiting):
     mine, other = waiting(), waiting()
     found = titled(mine, f"greet [cast:{mine.pk}] by Ada")
-    assert moves.find_cast(found) == mine.pk
-    assert moves.find_cast(found) == mine.pk  # known by its run from now on
+    assert binding.find_cast(found) == mine.pk
+    assert binding.find_cast(found) == mine.pk  # known by its run from now on
     mine.refresh_from_db(), other.refresh_from_db()
     assert (mine.run_key, mine.run_url, other.run_key) == (found.run_key, "https://github.example/r", None)
 
@@ -253,19 +253,19 @@ def test_a_title_that_nearly_carries_it_belongs_to_nobody(waiting, title):
     cast = waiting()
     i = str(cast.pk)
     title = title.format(id=i, upper=i.upper() if i.upper() != i else "X", hex=cast.pk.hex, cut=i[:-1])
-    assert moves.find_cast(titled(cast, title)) is None
+    assert binding.find_cast(titled(cast, title)) is None
     cast.refresh_from_db()
     assert cast.run_key is None
 
 
 def test_a_token_of_a_cast_that_was_never_sent_opens_nothing(cast):
-    assert moves.find_cast(titled(cast, cast.run_tag)) is None
+    assert binding.find_cast(titled(cast, cast.run_tag)) is None
 
 
 def test_a_token_in_another_repository_opens_nothing(waiting):
     cast = waiting()
     for other in ("evil/spells", "demo/spells2", "demo/spell"):
-        assert moves.find_cast(Observation(other, "5", status="queued", title=cast.run_tag)) is None
+        assert binding.find_cast(Observation(other, "5", status="queued", title=cast.run_tag)) is None
     cast.refresh_from_db()
     assert cast.run_key is None
 
@@ -273,30 +273,30 @@ def test_a_token_in_another_repository_opens_nothing(waiting):
 @pytest.mark.usefixtures("runtime")
 def test_a_repository_is_the_same_in_any_case(waiting):
     cast = waiting()
-    assert moves.find_cast(Observation("Demo/Spells", "5", status="queued", title=cast.run_tag)) == cast.pk
-    assert moves.find_cast(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
+    assert binding.find_cast(Observation("Demo/Spells", "5", status="queued", title=cast.run_tag)) == cast.pk
+    assert binding.find_cast(Observation("DEMO/SPELLS", "5", status="in_progress")) == cast.pk
 
 
 def test_a_token_of_an_ended_cast_opens_nothing(waiting):
     cast = waiting()
     end(claim(cast), CastStatus.FAILED, charge=False)
-    assert moves.find_cast(titled(cast, cast.run_tag)) is None
+    assert binding.find_cast(titled(cast, cast.run_tag)) is None
 
 
 @pytest.mark.usefixtures("runtime")
 def test_a_second_run_with_the_same_token_is_not_taken(waiting):
     cast = waiting()
-    assert moves.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
-    assert moves.find_cast(titled(cast, cast.run_tag, 6)) is None
+    assert binding.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
+    assert binding.find_cast(titled(cast, cast.run_tag, 6)) is None
     cast.refresh_from_db()
     assert cast.run_key == "5"
 
 
 def test_no_cast_is_ever_given_another_ones_run(waiting):
     first, second = waiting(), waiting()
-    assert moves.bind_run(first.pk, first.run_scope, "5", "")
-    assert not moves.bind_run(second.pk, second.run_scope, "5", "")
-    assert not moves.bind_run(first.pk, first.run_scope, "6", "")
+    assert binding.bind_run(first.pk, first.run_scope, "5", "")
+    assert not binding.bind_run(second.pk, second.run_scope, "5", "")
+    assert not binding.bind_run(first.pk, first.run_scope, "6", "")
     with pytest.raises(IntegrityError), transaction.atomic():
         Cast.objects.filter(pk=second.pk).update(run_key=5)
     second.refresh_from_db()
@@ -307,20 +307,20 @@ def test_a_title_with_many_tokens_belongs_to_nobody(waiting):
     first, second = waiting(), waiting()
     stranger = f"[cast:{uuid.uuid4()}]"
     for title in (f"{stranger} {first.run_tag}", f"{first.run_tag} {second.run_tag}", 2 * stranger):
-        assert moves.find_cast(titled(first, title)) is None
-        assert not moves.may_be_ours(titled(first, title))
+        assert binding.find_cast(titled(first, title)) is None
+        assert not binding.may_be_ours(titled(first, title))
     first.refresh_from_db(), second.refresh_from_db()
     assert (first.run_key, second.run_key) == (None, None)
 
 
 def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
     held = claim(cast)
-    assert moves.intend_dispatch(held) is moves.Intent.COMMITTED
-    assert moves.find_cast(titled(cast, cast.run_tag, 5)) is None
-    assert moves.may_be_ours(titled(cast, cast.run_tag, 5))
-    moves.dispatched(held, Run("6", "https://github.example/6"))
-    assert moves.find_cast(titled(cast, cast.run_tag, 5)) is None
-    assert not moves.may_be_ours(titled(cast, cast.run_tag, 5))
+    assert dispatching.intend_dispatch(held) is dispatching.Intent.COMMITTED
+    assert binding.find_cast(titled(cast, cast.run_tag, 5)) is None
+    assert binding.may_be_ours(titled(cast, cast.run_tag, 5))
+    dispatching.dispatched(held, Run("6", "https://github.example/6"))
+    assert binding.find_cast(titled(cast, cast.run_tag, 5)) is None
+    assert not binding.may_be_ours(titled(cast, cast.run_tag, 5))
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("6", False)
 
@@ -328,9 +328,9 @@ def test_a_title_tells_nothing_while_the_answer_may_still_name_the_run(cast):
 @pytest.mark.parametrize("lost", [True, False], ids=["the answer was lost", "the answer named no run"])
 def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
     held = claim(cast)
-    moves.intend_dispatch(held)
-    moves.lose_answer(held) if lost else moves.dispatched(held, None)
-    assert moves.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
+    dispatching.intend_dispatch(held)
+    dispatching.lose_answer(held) if lost else dispatching.dispatched(held, None)
+    assert binding.find_cast(titled(cast, cast.run_tag, 5)) == cast.pk
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed) == ("5", True)
 
@@ -338,18 +338,18 @@ def test_a_title_tells_once_no_answer_can_name_the_run(cast, lost):
 def test_a_run_that_its_runtime_says_is_not_the_casts_is_not_taken(waiting, runtime):
     cast = waiting()
     runtime.answers["may_own"] = False
-    assert moves.find_cast(titled(cast, cast.run_tag)) is None
-    assert not moves.may_be_ours(titled(cast, cast.run_tag))
+    assert binding.find_cast(titled(cast, cast.run_tag)) is None
+    assert not binding.may_be_ours(titled(cast, cast.run_tag))
 
 
 def guessed(cast, *messages):
     """Have a cast take run 5 for its own, by its title, and hear such messages of it; return who was dispatching."""
     held = claim(cast)
-    moves.intend_dispatch(held)
-    moves.lose_answer(held)
-    moves.observe_run(titled(cast, cast.run_tag, 5))
+    dispatching.intend_dispatch(held)
+    dispatching.lose_answer(held)
+    observing.observe_run(titled(cast, cast.run_tag, 5))
     for message in messages:
-        moves.observe(cast.pk, Observation(cast.run_scope, "5", **message))
+        observing.observe(cast.pk, Observation(cast.run_scope, "5", **message))
     return held
 
 
@@ -358,7 +358,7 @@ def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, 
     held = guessed(cast, {"status": "completed", "conclusion": "success", "jobs": (job,)})
     collector = claim(cast)
     Artifact.objects.create(cast=cast, name="spell-result", remote_id=1)
-    moves.dispatched(held, Run("6", "https://github.example/6"))
+    dispatching.dispatched(held, Run("6", "https://github.example/6"))
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_url, cast.run_guessed) == ("6", "https://github.example/6", False)
     assert (cast.observation, cast.jobs, cast.run_finished_at, cast.started_at) == (None, [], None, None)
@@ -374,16 +374,16 @@ def test_a_late_answer_puts_the_run_that_it_names_in_the_place_of_a_guess(cast, 
 def test_an_answer_that_names_the_guessed_run_confirms_it(cast):
     held = guessed(cast)
     before = history(cast)
-    moves.dispatched(held, Run("5", ""))
+    dispatching.dispatched(held, Run("5", ""))
     cast.refresh_from_db()
     assert (cast.run_key, cast.run_guessed, history(cast)) == ("5", False, before)
 
 
 def test_a_run_that_an_answer_named_is_never_replaced(cast):
     held = claim(cast)
-    moves.intend_dispatch(held)
-    moves.dispatched(held, Run("5", ""))
-    moves.dispatched(held, Run("6", ""))
+    dispatching.intend_dispatch(held)
+    dispatching.dispatched(held, Run("5", ""))
+    dispatching.dispatched(held, Run("6", ""))
     cast.refresh_from_db()
     assert cast.run_key == "5"
 
@@ -391,7 +391,7 @@ def test_a_run_that_an_answer_named_is_never_replaced(cast):
 def test_what_has_ended_keeps_the_run_it_ended_with(cast):
     held = guessed(cast)
     end(claim(cast), CastStatus.FAILED, charge=False)
-    moves.dispatched(held, Run("6", ""))
+    dispatching.dispatched(held, Run("6", ""))
     cast.refresh_from_db()
     assert (cast.run_key, cast.status) == ("5", "failed")
 
@@ -399,40 +399,40 @@ def test_what_has_ended_keeps_the_run_it_ended_with(cast):
 def test_a_named_run_that_another_cast_has_is_not_taken_from_it(cast, make_cast):
     other = make_cast()
     Cast.objects.filter(pk=other.pk).update(run_key=6)
-    moves.dispatched(guessed(cast), Run("6", ""))
+    dispatching.dispatched(guessed(cast), Run("6", ""))
     cast.refresh_from_db()
     assert cast.run_key == "5"
 
 
 def test_the_runs_of_two_repositories_may_have_one_number(waiting, make_spell):
     first, second = waiting(), waiting(spell=make_spell("far", repository="demo/other"))
-    assert moves.bind_run(first.pk, "demo/spells", "5", "")
-    assert moves.bind_run(second.pk, "demo/other", "5", "")
+    assert binding.bind_run(first.pk, "demo/spells", "5", "")
+    assert binding.bind_run(second.pk, "demo/other", "5", "")
 
 
 def test_a_run_without_a_token_may_be_ours_while_an_answer_may_name_it(make_cast, make_spell, cast):
-    assert not moves.may_be_ours(titled(cast, "x"))
-    moves.intend_dispatch(held := claim(cast))
-    assert moves.may_be_ours(titled(cast, "x"))
-    assert not moves.may_be_ours(Observation("other/place", "1", status="queued"))
-    moves.dispatched(held, Run("5", ""))
-    assert not moves.may_be_ours(titled(cast, "x"))
+    assert not binding.may_be_ours(titled(cast, "x"))
+    dispatching.intend_dispatch(held := claim(cast))
+    assert binding.may_be_ours(titled(cast, "x"))
+    assert not binding.may_be_ours(Observation("other/place", "1", status="queued"))
+    dispatching.dispatched(held, Run("5", ""))
+    assert not binding.may_be_ours(titled(cast, "x"))
     silent = make_cast()
-    moves.intend_dispatch(held := claim(silent))
-    moves.lose_answer(held)
-    assert not moves.may_be_ours(titled(silent, "x"))  # only a tag can tell now
+    dispatching.intend_dispatch(held := claim(silent))
+    dispatching.lose_answer(held)
+    assert not binding.may_be_ours(titled(silent, "x"))  # only a tag can tell now
     told = make_cast(spell=make_spell("told", tags_runs=True))
-    moves.intend_dispatch(claim(told))
-    assert not moves.may_be_ours(titled(told, "x"))  # its runs carry the tag
+    dispatching.intend_dispatch(claim(told))
+    assert not binding.may_be_ours(titled(told, "x"))  # its runs carry the tag
 
 
 def test_a_job_may_be_ours_while_a_sent_cast_of_its_repository_has_no_run(waiting, cast):
     told = Observation(cast.run_scope, "1", jobs=(Job(1, "job", "queued"),))
-    assert not moves.may_be_ours(told)
+    assert not binding.may_be_ours(told)
     sent = waiting()
-    assert moves.may_be_ours(told)
-    moves.bind_run(sent.pk, sent.run_scope, "5", "")
-    assert not moves.may_be_ours(told)
+    assert binding.may_be_ours(told)
+    binding.bind_run(sent.pk, sent.run_scope, "5", "")
+    assert not binding.may_be_ours(told)
 
 
 def test_a_spell_is_known_to_carry_the_tag_once_its_own_was_seen(cast, spell):
@@ -440,10 +440,10 @@ def test_a_spell_is_known_to_carry_the_tag_once_its_own_was_seen(cast, spell):
         spell.refresh_from_db()
         return spell.tags_runs
 
-    moves.observe(cast.pk, seen(cast, "queued", title=f"[cast:{uuid.uuid4()}]"))
-    moves.observe(cast.pk, seen(cast, "pending", title="greet"))
+    observing.observe(cast.pk, seen(cast, "queued", title=f"[cast:{uuid.uuid4()}]"))
+    observing.observe(cast.pk, seen(cast, "pending", title="greet"))
     assert not carries()
-    moves.observe(cast.pk, seen(cast, "in_progress", title=f"greet {cast.run_tag}"))
+    observing.observe(cast.pk, seen(cast, "in_progress", title=f"greet {cast.run_tag}"))
     assert carries()
 
 
@@ -457,7 +457,7 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     cast = make_cast()
     Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=timezone.now())
     run_id = next(RUNS)
-    moves.bind_run(cast.pk, cast.run_scope, str(run_id), "")
+    binding.bind_run(cast.pk, cast.run_scope, str(run_id), "")
     ran = (Job(1, "job", "completed", "success", steps=(JobStep("one", 1, "completed", "success"),)),)
     going = (Job(1, "job", "in_progress", steps=(JobStep("one", 1, "in_progress"),)),)
     messages = [
@@ -472,7 +472,7 @@ def test_any_order_of_everything_ends_once_and_is_paid_once(data, seed, make_cas
     repeated = messages + chance.choices(messages, k=data.draw(st.integers(0, 5)))
     chance.shuffle(repeated)
     for one in repeated:
-        moves.observe(cast.pk, one)
+        observing.observe(cast.pk, one)
         if data.draw(st.booleans()):
             step(cast)
     step(cast)
@@ -526,7 +526,7 @@ def test_many_observations_at_once_number_their_events_without_a_gap(cast):
         Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=tuple(steps[:n])),))
         for n in range(1, 6)
     ]
-    outcomes = together(10, lambda i: moves.observe(cast.pk, shown[i % 5]))
+    outcomes = together(10, lambda i: observing.observe(cast.pk, shown[i % 5]))
     assert all(isinstance(outcome, bool) for outcome in outcomes), outcomes
     cast.refresh_from_db()
     assert len(cast.jobs[0]["steps"]) == 5
@@ -536,7 +536,7 @@ def test_many_observations_at_once_number_their_events_without_a_gap(cast):
 @pytest.mark.django_db(transaction=True)
 def test_one_run_offered_to_many_casts_at_once_goes_to_one(make_cast):
     casts = [make_cast() for _ in range(6)]
-    outcomes = together(6, lambda i: moves.bind_run(casts[i].pk, casts[i].run_scope, "77", ""))
+    outcomes = together(6, lambda i: binding.bind_run(casts[i].pk, casts[i].run_scope, "77", ""))
     assert sorted(map(str, outcomes)) == ["False"] * 5 + ["True"]
     assert Cast.objects.filter(run_key=77).count() == 1
 

@@ -23,7 +23,7 @@ from accounts.models import Account, AccountEvent, BudgetPeriod, LedgerEntry
 from accounts.principals import of_key
 from casts import casting
 from casts.casting import Accepted, CastOrder, Placement, accept_all, check
-from casts.lifecycle import moves
+from casts.lifecycle import accepting
 from casts.lifecycle.idempotency import Once
 from casts.live import placing
 from casts.models import Cast, CastEvent, IdempotencyRecord, MetadataMark
@@ -184,14 +184,14 @@ def test_a_round_costs_as_many_statements_as_one_cast() -> None:
 def test_a_bug_in_one_fails_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House({"cap": 100, "open": None, "key_cap": None, "spell_cap": None, "credit": None})
     some = [house.order(0, 1, None, n) for n in range(4)]
-    real = moves.accept
+    real = accepting.accept
 
     def accept(casts: list[Cast]) -> None:
         real(casts)
         if some[1].cast in casts:
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(moves, "accept", accept)
+    monkeypatch.setattr(accepting, "accept", accept)
     verdicts = accept_all(some)
     assert [type(one) for one in verdicts] == [Accepted, RuntimeError, Accepted, Accepted]
     assert len(house.rows(some)["ledger"]) == 3

@@ -8,7 +8,7 @@ import pytest
 
 from accounts import keys
 from accounts.models import Account
-from casts.lifecycle import moves, slots
+from casts.lifecycle import ending, observing, slots
 from casts.models import Cast, CastStatus, SlotOrder, Spell
 from casts.runtime import DispatchRefused, NotNow, Observation, OutcomeUnknown
 from tests.casts.conftest import claim, history, step
@@ -52,7 +52,7 @@ def end(cast):
     """End a cast as its worker; return who was woken by it."""
     held = claim(cast)
     Cast.objects.exclude(pk=cast.pk).update(due_at=None)
-    assert moves.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
+    assert ending.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
     cast.refresh_from_db()
 
 
@@ -251,7 +251,7 @@ def test_who_is_next_may_have_gone_before_it_is_woken(
 
     monkeypatch.setattr(slots, "crowded", meanwhile)
     held = claim(line[0])
-    assert moves.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
+    assert ending.end(held, CastStatus.SUCCEEDED, reason="test", message="Ended.", charge=True)
     assert slots.next_in_line(held) == []
 
 
@@ -292,7 +292,7 @@ def test_one_that_was_next_and_is_cancelled_passes_the_slot_on(
         end(line[0])
     Cast.objects.update(due_at=None)
     with django_capture_on_commit_callbacks(execute=True):
-        moves.cancel(line[1].pk)
+        ending.cancel(line[1].pk)
     assert woken(*line) == [2]
     assert sent(line[2]) == [0]
 
@@ -327,17 +327,17 @@ def test_a_rate_limited_cast_of_another_account_lets_the_next_one_go(casts, narr
 def test_any_end_frees_the_slot_and_a_run_that_goes_on_keeps_it(casts, narrow, runtime, final):
     line = casts(2, spell=narrow)
     sent(*line)
-    moves.observe(line[0].pk, Observation("demo/spells", line[0].run_key, status="in_progress"))
-    moves.cancel(line[0].pk)
+    observing.observe(line[0].pk, Observation("demo/spells", line[0].run_key, status="in_progress"))
+    ending.cancel(line[0].pk)
     assert sent(line[1]) == []  # asked to stop is not stopped
-    moves.end(claim(line[0]), final, reason="test", message="Ended.", charge=False)
+    ending.end(claim(line[0]), final, reason="test", message="Ended.", charge=False)
     assert sent(line[1]) == [0]
 
 
 def test_a_cancelled_or_expired_cast_stands_in_nobodys_way(casts, narrow, runtime, clock):
     line = casts(4, spell=narrow)
     assert sent(*line) == [0]
-    moves.cancel(line[1].pk)
+    ending.cancel(line[1].pk)
     Cast.objects.filter(pk=line[2].pk).update(expires_at=clock.now)
     step(line[2])
     assert positions(*line) == [None, None, None, 1]

@@ -23,7 +23,7 @@ from accounts import keys
 from accounts.models import ApiKey, Membership, Role
 from casts import links
 from casts.access import Reach
-from casts.lifecycle import moves
+from casts.lifecycle import operators
 from casts.live import grants, hub
 from casts.live.frames import RETRY_FRAME, Frame
 from casts.live.grants import ByKey, ByLink, BySession, Grant, Refused
@@ -154,7 +154,7 @@ def test_the_streams_of_a_casts_links_end_when_these_are_revoked(cast, make_cast
             ]
             for stream in (old, others, keys_own):
                 await stream.event()
-            await do(moves.revoke_links, cast.pk)
+            await do(operators.revoke_links, cast.pk)
             assert await goodbye(old) == ("access_ended", {"reason": "link_revoked"})
             assert await status_of(path_of(cast, f"?token={links.token_for(cast.pk)}")) == 401
             signed_anew = asked(path_of(cast, f"?token={links.token_for(cast.pk, 1)}"))

@@ -9,7 +9,7 @@ import time
 import pytest
 from django.db import connection, connections, transaction
 
-from casts.lifecycle import moves
+from casts.lifecycle import ending, observing, waking
 from casts.live import frames, hub
 from casts.live.grants import ByKey
 from casts.live.window import Window
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def end(cast):
-    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
+    ending.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
 
 
 def frames_after(cast, after):
@@ -119,7 +119,7 @@ def test_a_waiter_wakes_for_the_end_alone(cast):
         still = Still(asyncio.get_running_loop())
         with still.subscribe(cast.pk) as subscriber:
             waiting = asyncio.create_task(hub.wait_until_final(subscriber, 5))
-            await do(moves.observe, cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
+            await do(observing.observe, cast.pk, Observation(cast.run_scope, "1", status="in_progress"))
             await still.look()
             subscriber.deliver(())
             await asyncio.sleep(0.05)
@@ -212,7 +212,7 @@ def test_a_follower_of_a_cast_that_somebody_writes_just_then_is_told_of_afterwar
     writer = threading.Thread(target=write)
     writer.start()
     held.wait(20)
-    assert moves.watch([cast.pk], arrived=True) == {cast.pk}
+    assert waking.watch([cast.pk], arrived=True) == {cast.pk}
 
     async def scene():
         with hub.hub().subscribe(cast.pk):

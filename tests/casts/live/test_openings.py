@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import keys
 from accounts.models import Account
 from casts.errors import CastNotFound
-from casts.lifecycle import moves
+from casts.lifecycle import dispatching, ending, observing
 from casts.live import openings
 from casts.live.openings import StreamRequest, StreamStart, openings_for
 from casts.models import CastStatus
@@ -34,7 +34,7 @@ def events(make_cast, n):
     cast = make_cast()
     for number in range(n - 1):
         held = claim(cast)
-        moves.wait_for(held, reason="waiting_for_github", message=f"{number}")
+        dispatching.wait_for(held, reason="waiting_for_github", message=f"{number}")
         held.give_back(None)
     cast.refresh_from_db()
     assert cast.last_seq == n
@@ -51,9 +51,9 @@ def test_each_position_gets_what_follows_it_and_none_the_newest(make_cast, secre
 
 def test_of_an_ended_cast_it_is_the_end_whatever_follows_it(make_cast, secret):
     cast = make_cast()
-    moves.observe(cast.pk, Observation(cast.run_scope, "7", status="in_progress", attempt=1))
-    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
-    moves.observe(cast.pk, Observation(cast.run_scope, "7", attempt=2, status="queued"))
+    observing.observe(cast.pk, Observation(cast.run_scope, "7", status="in_progress", attempt=1))
+    ending.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", charge=True)
+    observing.observe(cast.pk, Observation(cast.run_scope, "7", attempt=2, status="queued"))
     cast.refresh_from_db()
     assert cast.last_seq == 4  # a re-run's note is the last line
     got = openings_for([StreamRequest(cast.pk, secret, after) for after in (None, 0, 2, 3, 4)])

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Account, ApiKey
 from casts import links
-from casts.lifecycle import moves
+from casts.lifecycle import ending, observing, waking
 from casts.live import asgi, frames, hub, openings
 from casts.live.asgi import write_now
 from casts.live.grants import ByKey
@@ -53,21 +53,21 @@ async def do(work, *args, **kwargs):
 
 
 def begin(cast):
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
 
 
 def progress(cast, number):
     steps = tuple(JobStep(f"step {i}", i, "completed" if i < number else "in_progress") for i in range(1, number + 1))
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=steps),)))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", jobs=(Job(1, "job", "in_progress", steps=steps),)))
 
 
 def finish(cast):
-    left = moves.Left(output={"a": 1})
-    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", left=left, charge=True)
+    left = ending.Left(output={"a": 1})
+    ending.end(claim(cast), CastStatus.SUCCEEDED, reason="succeeded", message="Done.", left=left, charge=True)
 
 
 def rerun(cast):
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", attempt=2, status="queued"))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", attempt=2, status="queued"))
 
 
 def path_of(cast, query=""):
@@ -260,7 +260,7 @@ def test_idle_streams_cost_one_look_together_and_that_seldom(cast, watch, monkey
 
 def test_a_followed_cast_is_looked_at_more_often_and_one_that_is_left_no_more(cast, make_cast, watch, monkeypatch):
     told: list[tuple[bool, list[uuid.UUID]] | str] = []
-    monkeypatch.setattr(moves, "watch", lambda ids, *, arrived: told.append((arrived, ids)) or set())
+    monkeypatch.setattr(waking, "watch", lambda ids, *, arrived: told.append((arrived, ids)) or set())
     monkeypatch.setattr(hub, "WATCHED_EVERY", 0.3)
 
     async def scene():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.live import hub
 from casts.models import Cast, CastStatus
 from tests.casts.client import asked, problem, run
@@ -156,6 +156,6 @@ def test_a_list_is_not_waited_for(api, cast):
 
 
 def test_an_unchanged_cast_that_has_ended_is_304_also_with_a_wait(api, cast):
-    moves.end(claim(cast), CastStatus.FAILED, reason="x", message="x", charge=False)
+    ending.end(claim(cast), CastStatus.FAILED, reason="x", message="x", charge=False)
     etag = api.get(f"/casts/{cast.pk}")["ETag"]
     assert api.get(f"/casts/{cast.pk}", If_None_Match=etag, Prefer="wait=20").status_code == 304

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.audit.models import AuditEntry
 from accounts.models import Membership, Role
 from casts import links
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import AccountPrice, Cast, CastStatus, Spell
 from tests.casts.conftest import claim
 
@@ -46,7 +46,7 @@ def forms(client: Client, cast: Cast) -> dict[str, dict[str, str]]:
 
 
 def end(cast: Cast) -> None:
-    moves.end(claim(cast), CastStatus.FAILED, reason="run_failed", message="It broke.", charge=False)
+    ending.end(claim(cast), CastStatus.FAILED, reason="run_failed", message="It broke.", charge=False)
 
 
 def acted(action: str) -> list[str]:

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import keys
 from accounts.models import Account, Membership, Role
 from casts import links
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Cast, CastStatus
 from tests.accounts.people import PASSWORD, browser, log_in, set_up_app
 from tests.casts.conftest import accept_cast, claim
@@ -71,7 +71,7 @@ def test_members_find_casts_and_page_through_them(member, client, make_cast, mak
     third = accept_cast(account=account, placed_by=member.user, spell=bake, input={})
     theirs = Account.objects.create(name="Others")
     foreign = make_cast(account=theirs, api_key=keys.create(theirs, name="k", scopes=["casts:read"])[0])
-    moves.end(claim(first), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
+    ending.end(claim(first), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
     for query, expected in {
         "": [third, second],
         f"?older={second.pk}": [first],
@@ -109,7 +109,7 @@ def test_a_filter_that_few_casts_match_looks_at_some_at_a_time_and_leads_on(memb
     for _ in range(5):
         casts.append(make_cast())
         time.sleep(0.002)  # ids sort by milliseconds
-    moves.end(claim(casts[0]), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
+    ending.end(claim(casts[0]), CastStatus.FAILED, reason="run_failed", message="No.", charge=True)
     query, found = "?status=failed", []
     for looked in (True, True, False):
         page = client.get(f"/home/{query}").text

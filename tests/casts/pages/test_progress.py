@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from casts import links
-from casts.lifecycle import moves
+from casts.lifecycle import ending, observing
 from casts.models import Cast, CastStatus, Spell, SpellHistory
 from casts.runtime import Job, JobStep, Observation
 from core.ids import uuid7
@@ -26,7 +26,7 @@ def bare(cast):
 
 
 def test_whoever_has_the_link_sees_the_state_as_it_is(client, cast, path, secret):
-    moves.observe(
+    observing.observe(
         cast.pk,
         Observation(
             cast.run_scope,
@@ -74,7 +74,9 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     steps = (JobStep(evil, 1, "in_progress"),)
     jobs = (Job(1, evil, "in_progress", steps=steps),)
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", url="javascript:alert(3)", jobs=jobs))
+    observing.observe(
+        cast.pk, Observation(cast.run_scope, "1", status="in_progress", url="javascript:alert(3)", jobs=jobs)
+    )
     Cast.objects.filter(pk=cast.pk).update(input={"x": evil}, metadata={evil: evil})
     cast.artifacts.create(name="a", remote_id=1, state="failed", error=evil)
     error: dict[str, Any] = {
@@ -87,8 +89,8 @@ def test_what_a_run_produced_is_text_and_never_markup(client, cast, path):
     error["annotations"] = [{"level": "error", "title": evil, "message": evil, "file": evil, "line": 1}]
     held = claim(cast)
     remarks = [one | {"job": evil} for one in error["annotations"]]
-    left = moves.Left(output={evil: evil}, summary=f"# {evil}\n[click]({evil})", annotations=remarks)
-    moves.end(held, CastStatus.FAILED, reason="x", message=evil, error=error, left=left, charge=False)
+    left = ending.Left(output={evil: evil}, summary=f"# {evil}\n[click]({evil})", annotations=remarks)
+    ending.end(held, CastStatus.FAILED, reason="x", message=evil, error=error, left=left, charge=False)
     shown = client.get(path).text
     assert "<script>alert" not in shown
     assert "<img src=x" not in shown
@@ -115,7 +117,7 @@ def told(client, path, name):
 )
 def test_the_page_says_what_was_charged_and_claims_no_progress_that_was_not(client, cast, path, end, price, percent):
     if end is not None:
-        moves.end(claim(cast), reason="x", message="x", **end)
+        ending.end(claim(cast), reason="x", message="x", **end)
     assert (told(client, path, "price"), told(client, path, "percent")) == (price, percent)
     assert (told(client, path, "progress") is None) == (percent is None)
 
@@ -134,9 +136,9 @@ def test_the_page_says_what_is_usual_and_what_is_left(client, cast, path, spell)
     assert told(client, path, "outlook") == "Usually 2 min, once it has begun."
     steps = (JobStep("Stir", 1, "in_progress", started_at=timezone.now()),)
     job = Job(1, "cast", "in_progress", steps=steps)
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=(job,)))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=(job,)))
     assert told(client, path, "outlook") == "usually 2 min, about 2 min left"
-    moves.end(claim(cast), CastStatus.SUCCEEDED, reason="x", message="x", charge=True)
+    ending.end(claim(cast), CastStatus.SUCCEEDED, reason="x", message="x", charge=True)
     assert told(client, path, "outlook") is None
 
 
@@ -144,7 +146,7 @@ def test_where_it_ran_is_not_told_in_its_jobs_either(client, cast, path, spell):
     where = f"{cast.run_scope}, step"
     steps = (JobStep(where, 1, "completed", "failure"), JobStep(where, 2, "in_progress"))
     jobs = (Job(1, where, "in_progress", steps=steps), Job(2, where, "completed", "failure", steps=steps))
-    moves.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs))
+    observing.observe(cast.pk, Observation(cast.run_scope, "1", status="in_progress", jobs=jobs))
     assert where in client.get(path).text
     Spell.objects.filter(pk=spell.pk).update(show_run=False)
     page = client.get(path).text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Cast, CastStatus, SpellHistory
 from casts.spells import history
 from casts.spells.history import History
@@ -15,7 +15,7 @@ from tests.casts.conftest import claim
 
 
 def end(cast: Cast, seconds: float, status: CastStatus = CastStatus.SUCCEEDED) -> None:
-    moves.end(claim(cast), status, reason="test", message="Ended.", charge=True)
+    ending.end(claim(cast), status, reason="test", message="Ended.", charge=True)
     ended = Cast.objects.get(pk=cast.pk)
     assert ended.finished_at is not None
     began = ended.finished_at - dt.timedelta(seconds=seconds)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from accounts import keys
 from accounts.models import SCOPES, Account
 from casts import casting
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Cast, Spell
 from tests.casts.client import Api
 
@@ -71,7 +71,7 @@ def test_casts_of_before_stay_who_made_them_and_are_not_made_again(spell, accoun
     order = {"spell_key": "greet", "input": {"name": "Ada"}}
     first = theirs.post("/cast", order, **{"Idempotency-Key": "once"})
     cast_id = first.json()["cast_id"]
-    moves.cancel(cast_id)
+    ending.cancel(cast_id)
     spell.account = account
     spell.save()
     assert theirs.get(f"/casts/{cast_id}").json()["output"] is None

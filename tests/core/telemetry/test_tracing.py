@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from casts.callbacks import delivery
-from casts.lifecycle import moves
+from casts.lifecycle import ending
 from casts.models import Cast
 from core import safe_http
 from core.asgi.traces import in_traces
@@ -157,7 +157,7 @@ def test_the_spans_of_an_accepted_and_cancelled_cast_say_what_became_of_it(
     assert answer.status_code == 201
     cast = Cast.objects.get()
     with django_capture_on_commit_callbacks(execute=True):
-        moves.cancel(cast.pk)
+        ending.cancel(cast.pk)
     accept, end = spans.get_finished_spans()
     about = {"spell.cast.id": str(cast.pk)}
     assert accept.attributes == about | {"spell.key": spell.key, "spell.runtime": spell.runtime}
