@@ -4,6 +4,9 @@ Casts are looked at in the order in which they ended, which is the order of the 
 of its last moment, and it stays for good. There is a mark for each number of days that any rule names; a mark goes
 along once, and begins anew when the rules change. So nothing has to be noted on a cast while it runs, and no index is
 needed to find what is old.
+
+The order is that of the rows' numbers, and moments may be a little out of it: several processes write at once, and
+clocks differ. So a mark stops at the first row that is not old enough, whatever comes after: none is passed by.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
@@ -108,7 +112,7 @@ def casts(mark: RetentionMark, known: Rules) -> bool:
         settled = LedgerEntry.objects.filter(pk__gt=int(mark.place or 0), settles=True).order_by("pk")
         rows = settled.values_list("pk", "cast_id", "at")[:CHUNK]
         until = over(mark)
-        chosen = [(pk, cast_id) for pk, cast_id, at in rows if at <= until]
+        chosen = [(pk, cast_id) for pk, cast_id, _ in takewhile(lambda row: row[2] <= until, rows)]
         if chosen:
             with transaction.atomic():
                 mark.waiting += [str(pk) for pk in remove([cast_id for _, cast_id in chosen], known, mark.days)]
@@ -175,9 +179,8 @@ def callbacks(mark: RetentionMark, known: Rules) -> bool:
     """Delete callbacks that tell of no cast, but of an account, or that are tests."""
     after = Callback.objects.filter(pk__gt=mark.place, cast=None).order_by("pk")
     until = over(mark)
-    rows = [
-        row for row in after.only("account", "created_at", "due_at", "lease_until")[:CHUNK] if row.created_at <= until
-    ]
+    first = after.only("account", "created_at", "due_at", "lease_until")[:CHUNK]
+    rows = list(takewhile(lambda row: row.created_at <= until, first))
     if not rows:
         return False
     keys = [
@@ -196,7 +199,7 @@ def callbacks(mark: RetentionMark, known: Rules) -> bool:
 def entries(mark: RetentionMark, known: Rules) -> bool:
     after = AuditEntry.objects.filter(pk__gt=uuid.UUID(mark.place or "0" * 32)).order_by("pk")
     until = over(mark)
-    rows = [row for row in after.values_list("pk", "account_id", "at")[:CHUNK] if row[2] <= until]
+    rows = list(takewhile(lambda row: row[2] <= until, after.values_list("pk", "account_id", "at")[:CHUNK]))
     if not rows:
         return False
     keys = [

@@ -381,6 +381,35 @@ def test_callbacks_about_accounts_go_too(account: Account, endpoint: CallbackEnd
     assert not Callback.objects.exists()
 
 
+def test_what_came_out_of_order_is_passed_by_by_no_mark(
+    ended: Callable[..., Cast], spell: Spell, account: Account, endpoint: CallbackEndpoint, clock: Clock
+) -> None:
+    """The second of three is the newest: the process that wrote the third had a clock that is behind."""
+    casts = []
+    for hours in (0, 2, -1):
+        clock.now += dt.timedelta(hours=hours)
+        casts.append(ended(spell=spell))
+        outbox.enqueue_test(endpoint)
+        log.record(principals.of_command("test"), "of.test", account_id=account.pk)
+    Callback.objects.update(due_at=None, state="delivered")
+    for kind in (Kept.INPUT, Kept.CALLBACK, Kept.AUDIT):
+        rule(kind, 30, account)
+
+    def left() -> list[int]:
+        return [
+            Cast.objects.filter(removed=None).count(),
+            Callback.objects.filter(cast=None).count(),
+            AuditEntry.objects.filter(action="of.test").count(),
+        ]
+
+    clock.forward(days=30, minutes=30)
+    purge()
+    assert left() == [2, 2, 2]
+    clock.forward(hours=2)
+    purge()
+    assert left() == [0, 0, 0]
+
+
 def test_an_artifacts_file_goes_though_the_worker_that_expired_it_died(
     ended: Callable[..., Cast], spell: Spell, clock: Clock, storage: Path
 ) -> None:
