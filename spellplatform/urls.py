@@ -14,6 +14,8 @@ from spellplatform.guides import guide
 from webhooks.views import github
 
 urlpatterns = [
+    # First what is asked for most: each pattern before it is tried for every request.
+    path("api/v1/", include("casts.api.urls")),
     path("", include("accounts.pages.urls")),
     path("", include("casts.pages.urls")),
     path("admin/attention/", admin.site.admin_view(attention.page), name="attention"),
@@ -26,7 +28,6 @@ urlpatterns = [
     path("problems/", explained.kinds, name="problems"),
     path("problems/<slug:slug>", explained.kind, name="problem"),
     path("github/", include("github_integration.connecting.urls")),
-    path("api/v1/", include("casts.api.urls")),
     path("api/v1/billing", include("payments.api.urls")),
     path("account/money/", include("payments.pages.urls")),
     path("api/webhooks/github", offloaded(github, apart="webhooks"), name="github-webhook"),

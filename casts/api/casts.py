@@ -22,6 +22,7 @@ from casts.links import cast_url
 from casts.live import placing
 from casts.models import Cast, CastStatus, MetadataMark, mark_of
 from casts.representation import accepted_out, cast_answer, casts_out, shown_to, stored_bytes
+from core.api.fields import validated
 from core.api.filters import Filter, filtered, parameters_of, query_time
 from core.api.pagination import NewestFirst, once_each
 from core.errors import BadQuery
@@ -105,9 +106,7 @@ class CreateCast(APIView):
         once = once_of(request, route="cast", payload=request.data)
         if (before := repeated(once, request.auth)) is not None:  # even if such a body would be refused today
             return placed(request, before, status=201)
-        body = CastRequest(data=request.data)
-        body.is_valid(raise_exception=True)
-        order = CastOrder.of_key(request.auth, principal=request.user, **body.validated_data)
+        order = CastOrder.of_key(request.auth, principal=request.user, **validated(CastRequest, request.data))
         if not placing.serve(request):
             return placed(request, place(order, once), status=201)
         checked = check(order, once)

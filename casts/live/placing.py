@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from casts.casting import Accepted, Placement, accept_all
 from core.api import problems
+from core.db.threads import rendered
 from core.rounds import Rounds
 
 IN_ROUNDS = "spell.rounds"  # in a request's META
@@ -43,9 +44,7 @@ def begun(view: Callable[..., HttpResponseBase], request: HttpRequest, **kwargs:
     """Return a view's answer, rendered if it is whole."""
     request.META[IN_ROUNDS] = True
     response = view(request, **kwargs)
-    if not isinstance(response, ToBePlaced) and callable(render := getattr(response, "render", None)):
-        render()
-    return response
+    return response if isinstance(response, ToBePlaced) else rendered(response)
 
 
 async def whole(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -58,8 +57,7 @@ async def whole(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     except Exception as exc:
         return refused(response, exc)
     answer: Response = response.fill_in(response, accepted=accepted)
-    answer.render()
-    return answer
+    return rendered(answer)
 
 
 def refused(response: Any, exc: Exception) -> HttpResponseBase:

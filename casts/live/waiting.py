@@ -11,7 +11,6 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from accounts.principals import of_key
@@ -22,7 +21,7 @@ from casts.models import Cast
 from casts.representation import cast_answer
 from core.api.cors import open_to_pages
 from core.api.problems import of_error, problem
-from core.db.threads import in_thread
+from core.db.threads import in_thread, rendered
 from core.errors import Malformed, SpellError, Unauthorized
 
 MAX_WAIT = 60  # seconds
@@ -92,7 +91,7 @@ def without_waiting(request: HttpRequest, first: HttpResponseBase, error: SpellE
     return of_error(error) if request.method in ("GET", "HEAD") else first  # what it asked for was done
 
 
-def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
+def answer_again(cast_id: str, before: HttpResponseBase) -> HttpResponseBase:
     """Return the cast as it is now, with the status and Location that the first answer had."""
     cast = Cast.objects.select_related("spell").get(pk=cast_id)
     after = cast_answer(of_key(key_of(before)), cast, status=before.status_code)
@@ -101,8 +100,7 @@ def answer_again(cast_id: str, before: HttpResponseBase) -> Response:
     for name in ("Location", "Idempotent-Replayed"):
         if name in before.headers:
             after[name] = before.headers[name]
-    after.render()
-    return after
+    return rendered(after)
 
 
 @open_to_pages

@@ -152,16 +152,22 @@ def offloaded(view: Callable[..., HttpResponseBase], *, apart: str = "") -> Call
     async def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         lane = (apart, address_lane(request)) if apart else lane_of(request)
         try:
-            return await in_lane(lane, request, rendered, view, request, *args, **kwargs)
+            return await in_lane(lane, request, answered, view, request, *args, **kwargs)
         except SpellError as exc:
             return of_error(exc)
 
     return run
 
 
-def rendered(
+def answered(
     view: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    response = view(request, *args, **kwargs)
-    render = getattr(response, "render", None)
-    return render() if callable(render) else response
+    return rendered(view(request, *args, **kwargs))
+
+
+def rendered(response: HttpResponseBase) -> HttpResponseBase:
+    """Return a response with its body made, which Django need not ask for: it would take another thread for that."""
+    if callable(render := getattr(response, "render", None)):
+        response = render()
+        vars(response)["render"] = None
+    return response
