@@ -28,7 +28,7 @@ class CastNotFound(SpellError):
 
 
 class ArtifactNotFound(SpellError):
-    """The cast has no such artifact."""
+    """The cast has no such artifact, or the file of our copy is missing in our storage."""
 
     code, status, title = "ARTIFACT_NOT_FOUND", 404, "Artifact not found"
 

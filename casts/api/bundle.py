@@ -130,7 +130,7 @@ def bundle_of(cast: Cast, found: list[Artifact]) -> Bundle:
 
 def part_of(artifact: Artifact, names: Names, left: int) -> Part:
     """Return how an artifact is in the zip: a zip that is read as a folder of its files, anything else as it is."""
-    with reading(), closing(artifact.file.open("rb")) as file:
+    with reading(artifact), closing(artifact.file.open("rb")) as file:
         try:
             entries = entries_of(file, left)
         except unzip.BadZip:

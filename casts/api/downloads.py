@@ -21,10 +21,11 @@ from core.api.problems import of_error, problem
 from core.db.threads import in_thread
 from core.errors import SpellError
 from core.names import safe_name
-from core.storage import StorageAway, signed_url
+from core.storage import signed_url
 
 logger = logging.getLogger(__name__)
 FILE_CHUNK = 256 * 1024  # bytes
+NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @open_to_pages
@@ -78,18 +79,26 @@ def stored_artifact(request: HttpRequest, cast_id: str, name: str) -> Artifact:
 
 
 def address_or_file(found: Artifact) -> str | File[bytes]:
-    """Return the storage's own address of a stored artifact, or its open file. Raise StorageUnavailable."""
+    """Return the storage's own address of a stored artifact, or its open file. Raise what `reading` does."""
     assert found.file.name is not None
-    with reading():
+    with reading(found):
         return signed_url(found.file.name, save_as=safe_name(found.file_name)) or found.file.open("rb")
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def reading(found: Artifact) -> Iterator[None]:
+    """Raise ArtifactNotFound if the file of a stored artifact is missing, StorageUnavailable if it can't be read."""
+    facts = {"cast_id": str(found.cast_id), "artifact": found.name, "file": found.file.name}
     try:
         yield
-    except StorageAway as exc:
-        logger.error("storage unavailable", exc_info=exc)
+    except NO_FILE as exc:
+        logger.error("the file of an artifact is missing", exc_info=exc, extra=facts)
+        raise ArtifactNotFound(
+            f"The file of artifact {found.name!r} is missing in the service's storage. That is a failure of the "
+            "service, not of your request: ask its operator, who may bring it back. If it is lost, cast again for a new one."
+        ) from exc
+    except OSError as exc:
+        logger.error("storage unavailable", exc_info=exc, extra=facts)
         why = "The service can't reach its storage of artifacts at the moment. Try again."
         raise StorageUnavailable(why, headers={"Retry-After": "5"}) from exc
 

@@ -69,7 +69,7 @@ def opened(
     request: HttpRequest, cast_id: str, name: str, member: str
 ) -> tuple[Artifact, File[bytes], tuple[Kind, int | None, Chunks]]:
     found = stored_artifact(request, cast_id, name)
-    with reading():
+    with reading(found):
         file = found.file.open("rb")
         return found, file, shown_of(file, name, member)
 

@@ -126,8 +126,9 @@ KINDS = (
         "ARTIFACT_NOT_FOUND",
         404,
         "Artifact not found",
-        "The cast has no artifact of that name.",
-        "The cast's `artifacts` lists those it has, with their addresses.",
+        "The cast has no artifact of that name, or its file is missing in the service's storage; `detail` says which.",
+        "The cast's `artifacts` lists those it has, with their addresses. Ask the operator for a file that is missing; "
+        "if it is lost, cast again.",
     ),
     Kind(
         "NO_RESULT",
