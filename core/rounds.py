@@ -1,13 +1,15 @@
 """What waits together is done together: one thread, and one transaction, for all who ask meanwhile.
 
-Whoever asks while nothing is under way begins a round at once; those who come while it lasts make up the next one. So
-nobody waits for company, and the more ask at once the less each of them costs.
+Whoever asks while nothing is under way begins a round; those who come while it lasts make up the next one. A round waits
+a moment for those who are known to be on their way, and for nobody else: so the more ask at once, the less each costs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from typing import Generic, NamedTuple, TypeVar
 
@@ -34,6 +36,7 @@ class Asked(NamedTuple, Generic[Q, A]):
 
 
 Lanes = dict[Hashable, list[Asked[Q, A]]]  # who waits for the next round, while one is under way
+PATIENCE = 0.005  # seconds that a round waits for those who are on their way
 
 
 class Rounds(Generic[Q, A]):
@@ -54,6 +57,21 @@ class Rounds(Generic[Q, A]):
         self.work, self.most, self.bound = work, most, waiting
         self._of_loop: tuple[asyncio.AbstractEventLoop, Lanes[Q, A]] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._coming: Counter[Hashable] = Counter()
+        self._gathering: dict[Hashable, asyncio.Future[None]] = {}
+
+    @contextmanager
+    def coming(self, lane: Hashable) -> Iterator[None]:
+        """Somebody is on their way to this lane: what they will ask is being read and checked."""
+        self._coming[lane] += 1
+        try:
+            yield
+        finally:
+            self._coming[lane] -= 1
+            if not self._coming[lane]:
+                del self._coming[lane]
+                if (gathering := self._gathering.get(lane)) is not None:
+                    begin(gathering)
 
     async def ask(self, lane: Hashable, wanted: Q, *, request: HttpRequest | None = None) -> A:
         """Return the answer, which a round in this lane gives. `request`: as for `in_lane`; None: of no view."""
@@ -82,6 +100,8 @@ class Rounds(Generic[Q, A]):
         try:
             with tracing.joined(None):
                 while lanes[lane]:
+                    if self._coming[lane]:
+                        await self._gathered(lane)
                     waiting = [asked for asked in lanes[lane] if not asked.answer.done()]  # the others have left
                     some, lanes[lane] = waiting[: self.most], waiting[self.most :]
                     if some:
@@ -89,6 +109,16 @@ class Rounds(Generic[Q, A]):
         finally:
             for asked in some + lanes.pop(lane):  # only if the loop ends, or by a bug: nobody waits for ever
                 asked.answer.cancel()
+
+    async def _gathered(self, lane: Hashable) -> None:
+        loop = asyncio.get_running_loop()
+        gathering = self._gathering[lane] = loop.create_future()
+        patience = loop.call_later(PATIENCE, begin, gathering)
+        try:
+            await gathering
+        finally:
+            patience.cancel()
+            del self._gathering[lane]
 
     async def _answers(
         self, lane: Hashable, some: list[Asked[Q, A]], request: HttpRequest | None
@@ -105,6 +135,11 @@ class Rounds(Generic[Q, A]):
             return answers
         except Exception as exc:  # the same for all of them: the database is away
             return [exc] * len(some)
+
+
+def begin(gathering: asyncio.Future[None]) -> None:
+    if not gathering.done():
+        gathering.set_result(None)
 
 
 def answer_each(some: Sequence[Asked[Q, A]], answers: Sequence[A | Exception]) -> None:

@@ -6,6 +6,7 @@ A view checks what it is asked in a thread, and leaves the rest to who serves it
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from casts.casting import Accepted, Placement, accept_all
 from core.api import problems
 from core.db.threads import rendered
 from core.rounds import Rounds
+from core.shares import lane_of
 
 IN_ROUNDS = "spell.rounds"  # in a request's META
 MOST = 32  # casts in one round
@@ -38,6 +40,11 @@ class ToBePlaced(Response):
 def serve(request: Request) -> bool:
     """Return whether who serves this request places what its view has checked."""
     return IN_ROUNDS in request.META
+
+
+def coming(request: HttpRequest) -> AbstractContextManager[None]:
+    """Have a round of this account wait a moment for what a request may ask it for."""
+    return ROUNDS.coming(lane_of(request)) if request.method == "POST" else nullcontext()
 
 
 def begun(view: Callable[..., HttpResponseBase], request: HttpRequest, **kwargs: Any) -> HttpResponseBase:

@@ -47,7 +47,9 @@ def waitable(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     async def run(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
             seconds = wait_seconds(request)
-            response = await placing.whole(request, await in_thread(request, placing.begun, view, request, **kwargs))
+            with placing.coming(request):
+                response = await in_thread(request, placing.begun, view, request, **kwargs)
+            response = await placing.whole(request, response)
         except SpellError as exc:
             return of_error(exc)
         shown = getattr(response, "data", None)

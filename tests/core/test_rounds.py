@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -40,6 +41,36 @@ def test_a_bound_is_on_those_who_wait_in_one_lane() -> None:
         assert isinstance(answers[2], asyncio.CancelledError)
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arrives(arrives: bool) -> None:
+    sizes: list[int] = []
+
+    def work(asked: list[int]) -> list[int]:
+        sizes.append(len(asked))
+        return asked
+
+    rounds = Rounds[int, int](work, most=8)
+
+    async def scene() -> None:
+        loitering = contextlib.ExitStack()
+        loitering.enter_context(rounds.coming("one"))
+        if not arrives:
+            rounds.coming("another").__enter__()  # of no concern to the first lane
+        first = asyncio.create_task(rounds.ask("one", 1))
+        await asyncio.sleep(0)
+        assert sizes == []
+        if arrives:
+            loitering.close()
+            assert await rounds.ask("one", 2) == 2
+        async with asyncio.timeout(ENOUGH):
+            assert await first == 1
+        loitering.close()
+        assert await rounds.ask("one", 3) == 3
+
+    asyncio.run(scene())
+    assert sizes == ([2, 1] if arrives else [1, 1])
 
 
 def test_nobody_waits_for_ever_for_a_round_that_a_bug_ends_or_is_given_anothers_answer() -> None:
