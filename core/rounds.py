@@ -1,7 +1,8 @@
 """What waits together is done together: one thread, and one transaction, for all who ask meanwhile.
 
-Whoever asks while nothing is under way begins a round; those who come while it lasts make up the next one. A round waits
-a moment for those who are known to be on their way, and for nobody else: so the more ask at once, the less each costs.
+Whoever asks while nothing is under way begins a round; those who come while it lasts make up the next one. A round
+waits a moment for those who are known to be on their way, and for nobody else: the more ask at once, the less each
+costs.
 """
 
 from __future__ import annotations

@@ -87,9 +87,13 @@ class _Writing:
         self.tagged: dict[int, set[int | None]] = {}  # the versions of spells whose runs carry the tag
 
     def write(self) -> None:
+        alike: dict[tuple[str, frozenset[str]], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         for pk, (cast, changes) in self.changes.items():
-            if not moves.GUARDED[CastStatus(cast.status)].run(changes, id=pk):
-                raise RuntimeError(f"Cast {pk} may not be {cast.status}, and its row was locked.")
+            alike.setdefault((cast.status, frozenset(changes)), []).append((changes, {"id": pk}))
+        for (status, _), rows in alike.items():
+            if moves.GUARDED[CastStatus(status)].each(rows) != len(rows):
+                pks = ", ".join(str(values["id"]) for _, values in rows)
+                raise RuntimeError(f"Of the casts {pks} one may not be {status}, and its row was locked.")
         events.append_all(self.events)
         for spell_id, versions in sorted(self.tagged.items()):  # in one order, as they are locked
             for version in versions:

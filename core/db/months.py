@@ -158,7 +158,7 @@ def make_like(table: str, name: str, *, keys: Iterable[str]) -> None:
     """Make a table that can be a part of this one, with these keys for itself alone."""
     run(
         "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE "
-        "INCLUDING INDEXES)",
+        "INCLUDING COMPRESSION INCLUDING INDEXES)",
         name=name,
         table=table,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import F, Q, sql
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
@@ -132,6 +132,9 @@ def test_every_column_of_every_model_is_written_as_the_orm_writes_it(account, ap
         assert rewrite.run(writable, id=row.pk) == 1, model
         assert exactly(model.objects.get(pk=row.pk)) == before, model
         assert [exactly(one) for one in rewrite.rows(writable, id=row.pk)] == [before], model
+        assert exactly(model.objects.get(pk=row.pk)) == before, model
+        absent = uuid.uuid4() if isinstance(row.pk, uuid.UUID) else 2**15 - 1
+        assert rewrite.each([(writable, {"id": absent}), (writable, {"id": row.pk})]) == 1, model
         assert exactly(model.objects.get(pk=row.pk)) == before, model
 
 
@@ -300,6 +303,29 @@ def test_an_update_writes_what_it_names_and_says_to_how_many_rows(account, api_k
     assert open_cast.rows({"progress": 50}, id=uuid.uuid4()) == []
     [written] = running.rows(id=cast.pk, status="running")
     assert (written.pk, written.progress, written.last_seq) == (cast.pk, 2, 0)
+
+
+def test_rows_with_values_of_their_own_are_written_together(make_cast):
+    casts = [make_cast() for _ in range(3)]
+    queued = Update(lambda: Cast.objects.filter(pk=key(Cast), status="queued"), last_seq=F("last_seq") + 1)
+    written = [
+        ({"message": f"no. {n} é%s", "jobs": [{"n": n}], "started_at": None}, {"id": c.pk}) for n, c in enumerate(casts)
+    ]
+    Cast.objects.filter(pk=casts[1].pk).update(status="running")
+    with CaptureQueriesContext(connection) as asked:
+        assert queued.each(written) == 2
+    assert len(asked) == (1 if connection.vendor == "postgresql" else 3)
+    read = {cast.pk: (cast.message, cast.jobs, cast.last_seq) for cast in Cast.objects.all()}
+    before = (casts[1].message, casts[1].jobs, casts[1].last_seq)
+    assert [read[cast.pk] for cast in casts] == [("no. 0 é%s", [{"n": 0}], 2), before, ("no. 2 é%s", [{"n": 2}], 2)]
+    assert queued.each([]) == 0
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite does not look at lengths")
+def test_text_that_is_too_long_is_refused_also_where_rows_are_written_together(make_cast):
+    rows = [({"run_scope": "x" * 10_000}, {"id": make_cast().pk}) for _ in range(2)]
+    with pytest.raises(DataError), transaction.atomic():
+        update(Cast.objects.filter(pk=key(Cast))).each(rows)
 
 
 def test_a_value_is_given_for_each_param_and_for_nothing_else(account):

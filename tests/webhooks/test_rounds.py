@@ -110,7 +110,7 @@ def test_a_round_comes_to_the_same_as_one_delivery_after_the_other(
 
 
 @pytest.mark.django_db
-def test_a_round_costs_one_statement_more_for_each_cast(make_cast: Callable[..., Cast]) -> None:
+def test_a_round_costs_no_statement_more_for_more_casts(make_cast: Callable[..., Cast]) -> None:
     casts = [make_cast(run_key=str(1000 + n)) for n in range(8)]
 
     def cost(some: list[Cast], action: str) -> int:
@@ -121,7 +121,7 @@ def test_a_round_costs_one_statement_more_for_each_cast(make_cast: Callable[...,
 
     cost(casts, "requested")  # teaches that these spells' runs carry the tag
     few, many = cost(casts[:2], "in_progress"), cost(casts[2:], "in_progress")
-    assert many - few == 4  # an UPDATE each
+    assert many - few == (0 if connection.vendor == "postgresql" else 4)  # an UPDATE each on SQLite
 
 
 @pytest.mark.django_db

@@ -28,7 +28,7 @@ from casts.execution.steps import CastWork
 from casts.lifecycle import ending, observing, slots
 from casts.models import OPEN, Cast, CastEvent, CastStatus, IdempotencyRecord
 from casts.runtime import Observation
-from core.db.threads import rendered
+from core.db.threads import answered
 from tests.casts.client import Api
 from tests.casts.conftest import LEASE, accept_cast, claim, history, ledger
 from tests.casts.fake import jobs_of
@@ -186,7 +186,7 @@ def ask(secret, key, body):
     request = RequestFactory().post("/api/v1/cast", json.dumps(body), content_type="application/json", headers=headers)
     with ROOM:
         try:
-            return rendered(CreateCast.as_view(), request)
+            return answered(CreateCast.as_view(), request)
         finally:
             connections.close_all()
 
