@@ -5,8 +5,6 @@ of its last moment, and it stays for good. There is a mark for each number of da
 along once, and begins anew when the rules change. So nothing has to be noted on a cast while it runs, and no index is
 needed to find what is old.
 
-The order is that of the rows' numbers, and moments may be a little out of it: several processes write at once, and
-clocks differ. So a mark stops at the first row that is not old enough, whatever comes after: none is passed by.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -41,8 +39,9 @@ logger = logging.getLogger(__name__)
 AGAIN = dt.timedelta(minutes=10)  # between rounds
 STEP_SECONDS = 3.0  # of work in one step; what is left is done in the next
 CHUNK = 100  # casts in one transaction
+OUT_OF_ORDER = dt.timedelta(hours=1)  # by which a row's moment may be before that of one with a lower number
 MOST_WAITING = 1000  # casts that a mark may have passed by: beyond that it waits for them
-Kind = Callable[[Sequence[Due]], set[uuid.UUID]]
+T = TypeVar("T")
 
 
 class RetentionWork:
@@ -103,6 +102,16 @@ def over(mark: RetentionMark) -> dt.datetime:
     return timezone.now() - dt.timedelta(days=mark.days)
 
 
+def old_enough(rows: Iterable[T], until: dt.datetime, at: Callable[[T], dt.datetime]) -> list[T]:
+    """Return which of these rows, in the order of their numbers, are from `until` at the latest, for a mark to pass.
+
+    Moments are a little out of that order: several processes write at once, and clocks differ. So one that is almost
+    old enough is waited for, lest it be passed by for good; one whose clock was far ahead would hold up all others.
+    """
+    passed = takewhile(lambda row: not until < at(row) <= until + OUT_OF_ORDER, rows)
+    return [row for row in passed if at(row) <= until]
+
+
 # --- What is about casts -----------------------------------------------------------------------------------------
 
 
@@ -112,10 +121,10 @@ def casts(mark: RetentionMark, known: Rules) -> bool:
         settled = LedgerEntry.objects.filter(pk__gt=int(mark.place or 0), settles=True).order_by("pk")
         rows = settled.values_list("pk", "cast_id", "at")[:CHUNK]
         until = over(mark)
-        chosen = [(pk, cast_id) for pk, cast_id, _ in takewhile(lambda row: row[2] <= until, rows)]
+        chosen = old_enough(rows, until, lambda row: row[2])
         if chosen:
             with transaction.atomic():
-                mark.waiting += [str(pk) for pk in remove([cast_id for _, cast_id in chosen], known, mark.days)]
+                mark.waiting += [str(pk) for pk in remove([cast_id for _, cast_id, _ in chosen], known, mark.days)]
                 move(mark, chosen[-1][0])
             return True
     if mark.waiting:
@@ -179,8 +188,9 @@ def callbacks(mark: RetentionMark, known: Rules) -> bool:
     """Delete callbacks that tell of no cast, but of an account, or that are tests."""
     after = Callback.objects.filter(pk__gt=mark.place, cast=None).order_by("pk")
     until = over(mark)
-    first = after.only("account", "created_at", "due_at", "lease_until")[:CHUNK]
-    rows = list(takewhile(lambda row: row.created_at <= until, first))
+    rows = old_enough(
+        after.only("account", "created_at", "due_at", "lease_until")[:CHUNK], until, lambda row: row.created_at
+    )
     if not rows:
         return False
     keys = [
@@ -199,7 +209,7 @@ def callbacks(mark: RetentionMark, known: Rules) -> bool:
 def entries(mark: RetentionMark, known: Rules) -> bool:
     after = AuditEntry.objects.filter(pk__gt=uuid.UUID(mark.place or "0" * 32)).order_by("pk")
     until = over(mark)
-    rows = list(takewhile(lambda row: row[2] <= until, after.values_list("pk", "account_id", "at")[:CHUNK]))
+    rows = old_enough(after.values_list("pk", "account_id", "at")[:CHUNK], until, lambda row: row[2])
     if not rows:
         return False
     keys = [
