@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.db.models import FilteredRelation, Q, QuerySet
 
 from accounts import credit, open_casts, principals
@@ -154,23 +154,31 @@ def accept_all(some: Sequence[Placement]) -> list[Accepted | Exception]:
 
     Together if all of them can be accepted, else one by one: nobody's verdict depends on who else is in the round.
     """
-    together = those_of_one_kind(some)
-    if len(together) > 1:
-        try:
-            store(list(together.values()))
-        except Exception as exc:  # for one of them there is no room, or a twin; or it is broken
-            logger.debug("casts are accepted one by one", extra={"error": type(exc).__name__})
-            together = {}
-    else:
-        together = {}
+    done = store_together(some)
     verdicts: list[Accepted | Exception] = []
     away = Away()
     for place, one in enumerate(some):
         try:
-            verdicts.append(Accepted(one.body) if place in together else away.unless(accept, one))
+            verdicts.append(Accepted(one.body) if place in done else away.unless(accept, one))
         except Exception as exc:  # also what is no verdict: the others have theirs
             verdicts.append(exc)
     return verdicts
+
+
+def store_together(some: Sequence[Placement]) -> set[int]:
+    """Accept those that may be accepted together, all or none; return which, by their places."""
+    together = those_of_one_kind(some)
+    if len(together) < 2:
+        return set()
+    try:
+        store(list(together.values()))
+    except (SpellError, Error) as exc:  # for one of them there is no room, or a twin; or the database is away
+        logger.debug("casts are accepted one by one", extra={"error": type(exc).__name__})
+        return set()
+    except Exception:  # a bug, perhaps only of doing it together; the others must not suffer from it
+        logger.exception("casts are accepted one by one")
+        return set()
+    return set(together)
 
 
 def those_of_one_kind(some: Sequence[Placement]) -> dict[int, Placement]:

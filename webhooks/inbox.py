@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, Error, IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -118,8 +118,11 @@ def store_together(read: Mapping[int, Read]) -> set[int]:
             here = Delivery.objects.filter(guid__in=[read[place].row.guid for place in seen])
             repetitions = set(here.values_list("guid", flat=True))
             seen = {place: one for place, one in seen.items() if read[place].row.guid not in repetitions}
-        except Exception:
+        except (Error, OverflowError):  # a row is locked for long, or a value is none that is stored
             logger.info("deliveries are applied one by one", exc_info=True)
+            break
+        except Exception:  # a bug, perhaps only of doing it together; the others must not suffer from it
+            logger.exception("deliveries are applied one by one")
             break
     return set()
 

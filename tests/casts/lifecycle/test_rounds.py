@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import re
 import uuid
 from collections import Counter
@@ -180,8 +181,12 @@ def test_a_round_costs_as_many_statements_as_one_cast() -> None:
     assert costs[0] == costs[1]
 
 
+def at_error(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.mark.django_db
-def test_a_bug_in_one_fails_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_one_fails_for_itself_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     house = House({"cap": 100, "open": None, "key_cap": None, "spell_cap": None, "credit": None})
     some = [house.order(0, 1, None, n) for n in range(4)]
     real = accepting.accept
@@ -195,10 +200,13 @@ def test_a_bug_in_one_fails_for_itself_alone(monkeypatch: pytest.MonkeyPatch) ->
     verdicts = accept_all(some)
     assert [type(one) for one in verdicts] == [Accepted, RuntimeError, Accepted, Accepted]
     assert len(house.rows(some)["ledger"]) == 3
+    assert [record.exc_info is not None for record in at_error(caplog)] == [True]  # a bug of the round is seen, too
 
 
 @pytest.mark.django_db
-def test_a_round_that_was_committed_without_a_word_is_accepted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_that_was_committed_without_a_word_is_accepted_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     house = House({"cap": 100, "open": None, "key_cap": None, "spell_cap": None, "credit": None})
     some = [house.order(0, 1, once, n) for n, once in enumerate([None, (1, 0), None])]
     real, lost = casting.store, [True]
@@ -212,6 +220,7 @@ def test_a_round_that_was_committed_without_a_word_is_accepted_once(monkeypatch:
     monkeypatch.setattr(casting, "store", store)
     assert accept_all(some) == [Accepted(one.body) for one in some]  # and none is said to be a repetition
     assert [len(house.rows(some)[kind]) for kind in ("ledger", "casts", "answers", "audit")] == [3, 3, 1, 3]
+    assert not at_error(caplog)
 
 
 @pytest.mark.django_db
