@@ -77,7 +77,7 @@ def known_migrations() -> set[tuple[str, str]]:
 def listener() -> str:
     """Say which of this process's listeners for wake-ups is silent; one that nobody needed yet is no trouble."""
     now = time.monotonic()
-    silent = [channel for channel, heard in wakeups.heard.items() if now - heard > SILENT]
+    silent = [channel for channel, heard in wakeups.heard.copy().items() if now - heard > SILENT]
     return f"nothing heard for {SILENT:.0f} seconds on: {', '.join(silent)}" if silent else ""
 
 

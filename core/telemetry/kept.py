@@ -43,8 +43,9 @@ class Kept(Generic[T]):
         with self.lock:
             now = time.monotonic()
             if self.made is None or (self.made[1].done() and now - self.made[0] >= self.seconds):
-                self.made = (now, Future())
-                threading.Thread(target=self._run, args=(self.made[1],), name="telemetry", daemon=True).start()
+                told: Future[T] = Future()
+                threading.Thread(target=self._run, args=(told,), name="telemetry", daemon=True).start()
+                self.made = (now, told)  # not sooner: of a thread that could not be started nobody would ever hear
             return self.made[1]
 
     def _run(self, told: Future[T]) -> None:

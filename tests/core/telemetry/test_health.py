@@ -105,3 +105,16 @@ def test_who_shows_a_session_is_answered_where_sessions_are_known(worker, client
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["worker"]["ok"]) == (503, False)
     assert client.get("/readyz?exclude=worker").json()["ready"]
+
+
+def test_a_thread_that_could_not_be_started_is_missed_once_and_not_for_ever(monkeypatch):
+    asked_for = kept.Kept(lambda: "made", seconds=0, patience=60)
+
+    def no_room(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_room)
+        with pytest.raises(RuntimeError):
+            asked_for.begin()
+    assert asked_for.begin().result(timeout=60) == "made"
