@@ -10,70 +10,65 @@ from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import AddConstraint, AddIndex
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import CheckConstraint
+from django.db.models import CheckConstraint, Index, Model
 
 
-def apart(schema_editor: BaseDatabaseSchemaEditor) -> bool:
-    """Whether this is Postgres; raise RuntimeError if a transaction is open, in which nothing here is of use."""
-    if schema_editor.connection.vendor != "postgresql":
-        return False
-    if schema_editor.connection.in_atomic_block:
-        raise RuntimeError("Set atomic = False on this migration: it makes something while others go on writing.")
-    return True
+class PatientEditor:
+    """Postgres' schema editor, of which what is made or taken away keeps nobody from writing."""
+
+    def __init__(self, editor: BaseDatabaseSchemaEditor) -> None:
+        self.editor: Any = editor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.editor, name)
+
+    def add_index(self, model: type[Model], index: Index) -> None:
+        self.remove_index(model, index)  # one that was interrupted leaves an index that is invalid
+        self.editor.add_index(model, index, concurrently=True)
+
+    def remove_index(self, model: type[Model], index: Index) -> None:
+        self.editor.remove_index(model, index, concurrently=True)
+
+    def add_constraint(self, model: type[Model], constraint: CheckConstraint) -> None:
+        """Have it hold for new rows at once; the old ones are looked through without a lock."""
+        table, name = self.editor.quote_name(model._meta.db_table), self.editor.quote_name(constraint.name)
+        made = constraint.create_sql(model, self.editor)
+        self.editor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")  # of a try that was interrupted
+        self.editor.execute(f"{made} NOT VALID", params=None)
+        self.editor.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
-class AddIndexOnline(AddIndex):
-    """Make an index without keeping anybody from writing. May be repeated after it was interrupted."""
+class Online(Operation):
+    """What an operation asks of the schema editor is asked of a PatientEditor, on Postgres."""
 
     def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not apart(schema_editor):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
-        editor: Any = schema_editor
-        model = to_state.apps.get_model(app_label, self.model_name)
-        editor.remove_index(model, self.index, concurrently=True)  # an interrupted one leaves an index that is invalid
-        editor.add_index(model, self.index, concurrently=True)
+        super().database_forwards(app_label, patient(schema_editor), from_state, to_state)
 
     def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not apart(schema_editor):
-            super().database_backwards(app_label, schema_editor, from_state, to_state)
-            return
-        editor: Any = schema_editor
-        editor.remove_index(from_state.apps.get_model(app_label, self.model_name), self.index, concurrently=True)
+        super().database_backwards(app_label, patient(schema_editor), from_state, to_state)
 
 
-class AddCheckOnline(AddConstraint):
-    """Make a check constraint that holds for new rows at once; the old ones are looked through without a lock."""
+def patient(editor: BaseDatabaseSchemaEditor) -> Any:
+    """Raise RuntimeError if a transaction is open on Postgres, in which nothing here is of use."""
+    if editor.connection.vendor != "postgresql":
+        return editor
+    if editor.connection.in_atomic_block:
+        raise RuntimeError("Set atomic = False on this migration: it makes something while others go on writing.")
+    return PatientEditor(editor)
+
+
+class AddIndexOnline(Online, AddIndex):
+    """May be repeated after it was interrupted."""
+
+
+class AddCheckOnline(Online, AddConstraint):
+    """May be repeated after it was interrupted."""
 
     def __init__(self, model_name: str, constraint: CheckConstraint) -> None:
         super().__init__(model_name, constraint)
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if not apart(schema_editor):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
-        model, quote = to_state.apps.get_model(app_label, self.model_name), schema_editor.quote_name
-        table, name = quote(model._meta.db_table), quote(self.constraint.name)
-        made = self.constraint.create_sql(model, schema_editor)
-        schema_editor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")  # of a try that was interrupted
-        schema_editor.execute(f"{made} NOT VALID", params=None)
-        schema_editor.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
