@@ -9,7 +9,8 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts.models import OPEN, Cast, WorkerProcess
+from casts.models import OPEN, Cast
+from casts.workers import alive
 from core.db.words import AmongWords
 from core.queue.worker import queue_name
 from core.telemetry.metrics import SLOW, Sample, counter, figure, gauge, histogram
@@ -91,9 +92,7 @@ def queues() -> Iterator[Sample]:
 
 
 def workers() -> Iterator[Sample]:
-    from casts.workers import ALIVE
-
-    yield WORKERS.is_(WorkerProcess.objects.filter(seen_at__gt=timezone.now() - ALIVE).count())
+    yield WORKERS.is_(alive().count())
 
 
 def ended(cast: Cast) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import socket
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from casts.models import WorkerProcess
@@ -15,9 +16,13 @@ ALIVE = dt.timedelta(seconds=60)  # several beats: a busy machine may miss some
 FORGOTTEN = dt.timedelta(days=1)
 
 
+def alive() -> QuerySet[WorkerProcess]:
+    return WorkerProcess.objects.filter(seen_at__gt=timezone.now() - ALIVE)
+
+
 def missing() -> str:
     """Say that no worker is alive, for /readyz; blank if one is."""
-    if WorkerProcess.objects.filter(seen_at__gte=timezone.now() - ALIVE).exists():
+    if alive().exists():
         return ""
     return f"none has been seen for {ALIVE.total_seconds():.0f} seconds. Start one: manage.py runworker"
 

@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+MOST_DAYS = 36_500  # for which something is kept or valid: a century, beyond which dates can't be reckoned
+
 
 def stamp(moment: dt.datetime | None) -> str | None:
     """Return a time in RFC 3339, in UTC and milliseconds, as the whole API writes it."""

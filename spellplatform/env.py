@@ -19,11 +19,11 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from core.dotenv import parse
+from core.times import MOST_DAYS
 
 IGNORE = "IGNORE_ENV_FILE"
 FILE = "_FILE"
 SECRET_BYTES = 64 * 1024
-MOST_DAYS = 36_500
 MOST_PROBLEMS = 8  # named of one file; the lines of a pasted key are many
 
 # The types within Env, whose methods have the same names.
@@ -139,7 +139,7 @@ class Env:
         return Whole(value)
 
     def days(self, name: Text, *, default: Any, least: Whole | None = None) -> Any:
-        """Return for how many days something is kept: no more than a century, beyond which dates can't be reckoned."""
+        """Return for how many days something is kept: MOST_DAYS at most."""
         return self.int(name, default=default, least=least, most=MOST_DAYS)
 
     def float(self, name: Text, *, default: Number, least: Number = 0) -> Number:

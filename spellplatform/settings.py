@@ -465,7 +465,6 @@ TEMPLATES = [
         },
     }
 ]
-RELEASE = __version__
 ROOT_URLCONF = "spellplatform.urls"
 ASGI_APPLICATION = "spellplatform.asgi.application"
 LANGUAGE_CODE = "en"

@@ -15,9 +15,11 @@ def storage_of(url: str, folder: Path, *, umask: int, key: str, secret: str, tok
         return {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
             "OPTIONS": {
-                **{"location": folder, "base_url": None},
+                "location": folder,
+                "base_url": None,
                 # Django sets modes of its own, which let everybody read.
-                **{"file_permissions_mode": 0o666 & ~umask, "directory_permissions_mode": 0o777 & ~umask},
+                "file_permissions_mode": 0o666 & ~umask,
+                "directory_permissions_mode": 0o777 & ~umask,
             },
         }
     try:

@@ -95,7 +95,7 @@ def reading(found: Artifact) -> Iterator[None]:
         logger.error("the file of an artifact is missing", exc_info=exc, extra=facts)
         raise ArtifactNotFound(
             f"The file of artifact {found.name!r} is missing in the service's storage. That is a failure of the "
-            "service, not of your request: ask its operator, who may bring it back. If it is lost, cast again for a new one."
+            "service, not of your request: ask its operator, who may bring it back. If it is lost, cast again."
         ) from exc
     except OSError as exc:
         logger.error("storage unavailable", exc_info=exc, extra=facts)

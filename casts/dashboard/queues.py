@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from casts.models import Cast, WorkerProcess
-from casts.workers import ALIVE
+from casts.models import Cast
+from casts.workers import alive
 from core.admin.attention import User, listed, may
 from core.admin.dashboard import Figure, Panel, duration, figures, linked, listing
 
@@ -31,10 +31,10 @@ def queues(user: User) -> Panel | None:
         waiting += due["count"]
         age = duration((now - due["oldest"]).total_seconds()) if due["oldest"] else "-"
         rows.append([linked(list_of(queue.model, user), name_of(path)), f"{due['count']:,}", age, f"{held:,}"])
-    alive = list(WorkerProcess.objects.filter(seen_at__gt=now - ALIVE).values_list("threads", flat=True))
+    threads = list(alive().values_list("threads", flat=True))
     told = [
-        Figure("Workers alive", len(alive), bad=not alive),
-        Figure("Their threads", f"{sum(alive):,}"),
+        Figure("Workers alive", len(threads), bad=not threads),
+        Figure("Their threads", f"{sum(threads):,}"),
         Figure("Rows due now", f"{waiting:,}"),
     ]
     table = listing("What is due and waits for a worker", ["Queue", "Due", "Oldest for", "At work"], rows, "")

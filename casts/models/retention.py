@@ -12,8 +12,7 @@ from django.db.models import Q
 from accounts.audit.retention import LEAST_DAYS
 from accounts.models import Account
 from casts.models.spell import Spell
-
-MOST_DAYS = 36_500
+from core.times import MOST_DAYS
 
 
 class Kept(models.TextChoices):

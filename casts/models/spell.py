@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from casts.models.price import AT_LEAST_ONE, AT_MOST, REPORT, Priced, PriceKind
 from core import json_schema
 from core.db.append_only import History
 from core.db.documents import DocumentField
+from core.times import MOST_DAYS
 
 JSON = Any
 saved = Signal()  # of a `spell`, or its target: in the transaction of the change, which `casts.versions` keeps
@@ -59,7 +60,7 @@ def valid_tags(tags: object) -> None:
         raise ValidationError(f"A spell has {TAGS} tags at most, each once.")
 
 
-CENTURY = MaxValueValidator(36_500)  # days
+CENTURY = MaxValueValidator(MOST_DAYS)
 
 
 # What a spell may say of how long things of its casts are kept, beside `artifact_retention_days`.
@@ -215,8 +216,13 @@ class Spell(Priced):
     def clean(self) -> None:
         wrong: dict[str, Any] = {}
         # Django leaves out validators for what is empty, such as []
-        checked = {"input_schema": valid_schema, "output_schema": valid_schema, "tags": valid_tags}
-        for name, valid in (checked | {"retention": valid_retention}).items():
+        checked: dict[str, Callable[[object], None]] = {
+            "input_schema": valid_schema,
+            "output_schema": valid_schema,
+            "tags": valid_tags,
+            "retention": valid_retention,
+        }
+        for name, valid in checked.items():
             document = getattr(self, name)
             if document in EMPTY_VALUES and (document is not None or name != "output_schema"):
                 try:

@@ -1,6 +1,7 @@
 """Deleting what casts hold. Each function is told which casts have ended long enough ago, in the transaction of those.
 
-They return the casts of which something is still under way, which are looked at again. Any may be repeated.
+Those that RETENTION names return the casts of which something is still under way, which are looked at again. Any may be
+repeated.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from casts.models import (
     CallbackAttempt,
     Cast,
     CastEvent,
+    CastStatus,
     IdempotencyRecord,
     Kept,
     MetadataMark,
@@ -30,6 +32,7 @@ from casts.retention.contents import blanked, blanked_error, note
 from core.queue import wakeups
 
 Waiting = set[uuid.UUID]
+QUOTES = ("title", "jobs")  # of an observation: what a run says in its own words
 # The record is inserted after the cast is made, in its transaction; which may have waited for others.
 RECORD_BEFORE, RECORD_AFTER = dt.timedelta(seconds=1), dt.timedelta(minutes=2)
 
@@ -42,15 +45,13 @@ class Due:
     kinds: dict[str, int]
 
 
-def texts(due: Sequence[Due]) -> Waiting:
+def texts(due: Sequence[Due]) -> None:
     """Empty what callers sent, and what runs put out and said; also where events repeat it."""
-    events = [(one.cast.pk, one.kinds) for one in due if kinds_of_events(one.kinds)]
-    rewrite_events(dict(events))
+    rewrite_events({one.cast.pk: one.kinds for one in due if said_by_events(one.kinds)})
     for one in due:
         Cast.objects.filter(pk=one.cast.pk).update(**changes(one.cast, one.kinds))
     inputs = [one.cast.pk for one in due if Kept.INPUT in one.kinds]
     MetadataMark.objects.filter(cast__in=inputs).delete()
-    return set()
 
 
 def changes(cast: Cast, kinds: dict[str, int]) -> dict[str, Any]:
@@ -62,20 +63,18 @@ def changes(cast: Cast, kinds: dict[str, int]) -> dict[str, Any]:
         found |= {"output": None, "summary": ""}
     if Kept.LOG in kinds:
         found |= {"jobs": [], "step_name": "", "annotations": None}
-        if cast.status != "succeeded":
+        if cast.status != CastStatus.SUCCEEDED:
             found["message"] = note(kinds[Kept.LOG])
     if cast.observation and {Kept.INPUT, Kept.LOG} & kinds.keys():  # a run's title may hold inputs
         found["observation"] = {name: value for name, value in cast.observation.items() if name not in QUOTES}
-    if kinds_of_events(kinds):
+    if said_by_events(kinds):
         found["error"] = blanked_error(cast.error, kinds, kinds.get(Kept.LOG, 0))
     return found
 
 
-QUOTES = ("title", "jobs")
-
-
-def kinds_of_events(kinds: dict[str, int]) -> set[str]:
-    return {Kept.OUTPUT.value, Kept.LOG.value} & kinds.keys()
+def said_by_events(kinds: dict[str, int]) -> bool:
+    """Whether events, and the error, repeat what is to be deleted."""
+    return bool({Kept.OUTPUT, Kept.LOG} & kinds.keys())
 
 
 def rewrite_events(due: dict[uuid.UUID, dict[str, int]]) -> None:

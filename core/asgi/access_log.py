@@ -33,8 +33,7 @@ def access_log(app: App) -> App:
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         began, facts, size, status, streaming = time.perf_counter(), access.begin(), 0, None, False
-        if (place := tracing.place()) is not None:
-            access.note(trace_id=place.trace_id, span_id=place.span_id)
+        note_place()
 
         async def counted(message: Mapping[str, Any]) -> None:
             nonlocal size, status, streaming
@@ -60,6 +59,12 @@ def access_log(app: App) -> App:
                 write("stream ended" if streaming else "request")
 
     return layer
+
+
+def note_place() -> None:
+    """Have the access log tell to which trace a request belongs."""
+    if (place := tracing.place()) is not None:
+        access.note(trace_id=place.trace_id, span_id=place.span_id)
 
 
 def count(scope: Scope, facts: Mapping[str, Any], status: int | None, seconds: float | None) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from core import access
 from core.asgi import App, Receive, Scope, Send
-from core.asgi.access_log import METHODS, QUIET
+from core.asgi.access_log import METHODS, QUIET, note_place
 from core.telemetry import tracing
 
 
@@ -46,12 +45,6 @@ def traced(app: App) -> App:
             await app(scope, receive, seen)
 
     return layer if settings.TRACES else app
-
-
-def note_place() -> None:
-    """Have the access log tell to which trace a request belongs."""
-    if (place := tracing.place()) is not None:
-        access.note(trace_id=place.trace_id, span_id=place.span_id)
 
 
 def name_span(method: str, route: str) -> None:

@@ -118,7 +118,7 @@ def render() -> bytes:
     """Return the page with the figures that are known now."""
     counted = books.numbers() if books.folder().is_dir() else []
     figures = FIGURES.last()
-    build = BUILD.is_(1, settings.RELEASE, platform.python_version())
+    build = BUILD.is_(1, settings.VERSION, platform.python_version())
     return generate_latest(Everything(counted, [*(unread() if figures is None else figures), build]))
 
 

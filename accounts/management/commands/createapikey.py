@@ -12,8 +12,7 @@ from accounts import keys, principals
 from accounts.audit import log
 from accounts.models import SCOPES, Account, usual_scopes
 from core.commands import DatabaseCommand
-
-MAX_DAYS = 36_500  # a hundred years
+from core.times import MOST_DAYS
 
 
 class Command(DatabaseCommand):
@@ -40,8 +39,8 @@ class Command(DatabaseCommand):
         cap_cents: int | None,
         **options: object,
     ) -> None:
-        if days is not None and not 1 <= days <= MAX_DAYS:
-            raise CommandError(f"--days is 1 to {MAX_DAYS}")
+        if days is not None and not 1 <= days <= MOST_DAYS:
+            raise CommandError(f"--days is 1 to {MOST_DAYS}")
         command = principals.of_command("createapikey")
         try:
             with transaction.atomic():  # a key that can't be made leaves no account behind
