@@ -14,7 +14,8 @@ import logging
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -64,10 +65,16 @@ def ensure() -> None:
 
 
 def purge(*, seconds: float) -> bool:
-    """Delete what is over, for about so many seconds; return whether there is more."""
+    """Delete what is over, for about so many seconds; return whether there is more.
+
+    What can't be deleted keeps nothing else: the first of such errors is raised at the end.
+    """
     ends_at = time.monotonic() + seconds
-    deleted = [import_string(path)() for path in settings.PURGES]
-    more = any(number >= purging.CHUNK * purging.CHUNKS for number in deleted)
+    failures: list[Exception] = []
+    more = False
+    for path in settings.PURGES:
+        with by_itself(path, failures):
+            more |= import_string(path)() >= purging.CHUNK * purging.CHUNKS
     known = rules.load()
     fingerprint = known.fingerprint()
     sources: tuple[tuple[str, Iterable[str], Callable[[RetentionMark, Rules], bool]], ...] = (
@@ -77,11 +84,23 @@ def purge(*, seconds: float) -> bool:
     )
     for source, kinds, look in sources:
         for days in known.all_days(kinds):
-            mark = mark_of(source, days, fingerprint)
-            while look(mark, known):
-                if time.monotonic() > ends_at:
-                    return True
+            with by_itself(f"{source}, {days} days", failures):
+                mark = mark_of(source, days, fingerprint)
+                while look(mark, known):
+                    if time.monotonic() > ends_at:
+                        return True
+    if failures:
+        raise failures[0]
     return more
+
+
+@contextmanager
+def by_itself(what: str, failures: list[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        logger.exception("not deleted", extra={"what": what})
+        failures.append(exc)
 
 
 def mark_of(source: str, days: int, fingerprint: str) -> RetentionMark:

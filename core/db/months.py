@@ -239,8 +239,8 @@ def drop_months(
 
     `stays` tells whether a part has such a row, and may take its time. `reopened` looks again, for what may have
     happened meanwhile, while the table is locked: it must be answered from an index. What was added meanwhile is
-    noticed by itself. None are dropped on SQLite; nor what the rest holds, nor a part that is in use all the time, for
-    the next try. What goes otherwise is for the caller to delete.
+    noticed by itself. None are dropped on SQLite; nor what the rest holds, nor, while the table is in use all the time,
+    any more: these are for the next try. What goes otherwise is for the caller to delete.
     """
     end, dropped = model.months.first(before), []
     for part in parts_of(model):
@@ -263,7 +263,7 @@ def drop_months(
             gone = quickly(drop)
         except NotNow as exc:
             logger.warning("month not dropped", extra={"part": part.name, "reason": str(exc)})
-            continue
+            break  # for the others the same table would have to be locked
         if gone:
             logger.info("month dropped", extra={"part": part.name})
             dropped.append(part.name)

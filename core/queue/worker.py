@@ -148,8 +148,7 @@ class Worker:
                 self.held[future] = (row, now)
         if now > self.sweep_at:
             self.sweep_at = now + SWEEP_SECONDS
-            for path in settings.SWEEPS:
-                import_string(path)()
+            self.sweep()
         if now > self.beat_at and not self.stopping.is_set():
             self.beat_at = now + BEAT_SECONDS
             self.beat()
@@ -158,6 +157,15 @@ class Worker:
             close_old_connections()
             for kind in self.kinds:
                 kind.rows().recover()
+
+    def sweep(self) -> None:
+        """Do what SWEEPS names; one that fails is logged, and keeps no other from being done."""
+        for path in settings.SWEEPS:
+            try:
+                import_string(path)()
+            except Exception:
+                logger.exception("a sweep failed", extra={"sweep": path})
+                close_old_connections()  # if that was it
 
     def beat(self) -> None:
         """Say that this worker is alive, or stops; that this can't be said is no reason to stop working."""

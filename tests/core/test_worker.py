@@ -235,6 +235,26 @@ def test_a_database_that_goes_away_does_not_end_the_worker(cast, working, monkey
     assert "the database is away" in caplog.text
 
 
+swept: list[str] = []
+
+
+def broken_sweep():
+    raise RuntimeError("a bug")
+
+
+def last_sweep():
+    swept.append("last")
+
+
+def test_a_sweep_that_fails_keeps_no_other_from_being_done(working, settings, caplog):
+    settings.SWEEPS = [f"{__name__}.{name}" for name in ("broken_sweep", "last_sweep")]
+    swept.clear()
+    working()
+    until(lambda: swept)
+    told = [record for record in caplog.records if record.getMessage() == "a sweep failed"]
+    assert [record.sweep for record in told] == [settings.SWEEPS[0]]
+
+
 def test_a_stopped_worker_finishes_what_it_holds_and_takes_nothing_more(make_cast, working):
     make_cast(), make_cast()
     begun, finish, finished = threading.Event(), threading.Event(), []
