@@ -17,7 +17,7 @@ from casts.casting import castable_by, priced_for
 from casts.errors import SpellVersionNotFound
 from casts.models import Spell
 from casts.pricing import Price
-from casts.retention.rules import load
+from casts.retention.rules import load_for
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
@@ -80,7 +80,8 @@ class Spells(APIView):
         """What this key may cast, with schemas and prices."""
         found = priced_for(request.auth.account_id, Spell.objects.castable_by(request.auth))
         spells = sorted(found, key=lambda spell: spell.key)  # see events.snapshot
-        rules, account = load(), request.auth.account_id
+        account = request.auth.account_id
+        rules = load_for(account, spells)
         return Response({"results": [spell_out(spell, rules.of_casts(account, spell)) for spell in spells]})
 
 
@@ -99,7 +100,7 @@ class OneSpell(APIView):
         if unknown := set(once_each(request)) - {"version"}:
             raise BadQuery(f"There is no parameter {', '.join(sorted(unknown))}; use version.")
         spell = castable_by(request.auth.account_id, request.auth, spell_key)
-        kept = load().of_casts(request.auth.account_id, spell)
+        kept = load_for(request.auth.account_id, [spell]).of_casts(request.auth.account_id, spell)
         if (asked := request.query_params.get("version")) is None:
             return Response(spell_out(spell, kept))
         if not A_NUMBER.fullmatch(asked):

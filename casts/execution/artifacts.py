@@ -15,12 +15,12 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Min, Q
 from django.utils import timezone
 
 from casts.execution import contents
 from casts.lifecycle import operators
-from casts.models import Artifact, ArtifactContents, Cast, Kept, LooseFile, RetentionRule
+from casts.models import Artifact, ArtifactContents, Cast, Kept, LooseFile
+from casts.retention import rules
 from casts.runtime import AccessLost, ArtifactGone, NotNow, runtime_of, words_of
 from casts.versions import as_accepted
 from core import storage
@@ -174,10 +174,9 @@ def copy(artifact: Artifact) -> None:
 
 
 def kept_for(cast: Cast) -> dt.timedelta:
-    rule = RetentionRule.objects.filter(Q(account=None) | Q(account=cast.account_id), kind=Kept.ARTIFACT)
-    days = rule.filter(Q(spell=None) | Q(spell=cast.spell_id)).aggregate(least=Min("days"))["least"]
-    own = cast.spell.artifact_retention_days
-    return dt.timedelta(days=own if days is None else min(own, days))
+    days = rules.load_for(cast.account_id, [cast.spell]).days(Kept.ARTIFACT, cast.account_id, cast.spell_id)
+    assert days is not None  # each spell says for how long its artifacts are kept
+    return dt.timedelta(days=days)
 
 
 @contextmanager

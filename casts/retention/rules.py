@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 
 from casts.models import Kept, RetentionRule, Spell
 
@@ -69,16 +70,26 @@ class Rules:
 
 
 def load() -> Rules:
-    usual = {kind.value: days for kind, name in SETTINGS.items() if (days := getattr(settings, name))}
-    rules = Rules(usual)
+    """Return all rules there are."""
+    return made_of(RetentionRule.objects.all(), Spell.objects.only("artifact_retention_days", "retention"))
+
+
+def load_for(account_id: int, spells: Sequence[Spell]) -> Rules:
+    """Return the rules that count for an account, and its casts of these spells."""
+    own = RetentionRule.objects.filter(Q(account=None) | Q(account=account_id), Q(spell=None) | Q(spell__in=spells))
+    return made_of(own, spells)
+
+
+def made_of(own: QuerySet[RetentionRule], spells: Iterable[Spell]) -> Rules:
+    rules = Rules({kind.value: days for kind, name in SETTINGS.items() if (days := getattr(settings, name))})
 
     def add(kind: str, whose: Whose, days: int) -> None:
         rules.own[kind][whose] = min(days, rules.own[kind].get(whose, days))
 
-    for kind, account_id, spell_id, days in RetentionRule.objects.values_list("kind", "account", "spell", "days"):
+    for kind, account_id, spell_id, days in own.values_list("kind", "account", "spell", "days"):
         add(kind, (account_id, spell_id), days)
-    for pk, artifact_days, own in Spell.objects.values_list("pk", "artifact_retention_days", "retention"):
-        add(Kept.ARTIFACT, (None, pk), artifact_days)
-        for kind, days in own.items():
-            add(kind, (None, pk), days)
+    for spell in spells:
+        add(Kept.ARTIFACT, (None, spell.pk), spell.artifact_retention_days)
+        for kind, days in spell.retention.items():
+            add(kind, (None, spell.pk), days)
     return rules

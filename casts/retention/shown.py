@@ -10,12 +10,13 @@ from core.numbers import counted
 
 def shown_to_members(account: Account) -> list[tuple[str, str]]:
     """Return each kind of thing and for how long it is kept, with the spells that differ."""
-    known = rules.load()
-    spells = list(Spell.objects.seen_by(account.pk).filter(active=True).order_by("key").values_list("pk", "key"))
+    seen = Spell.objects.seen_by(account.pk).filter(active=True).order_by("key")
+    spells = list(seen.only("key", "artifact_retention_days", "retention"))
+    known = rules.load_for(account.pk, spells)
     found = []
     for kind in Kept:
         usual = known.days(kind, account.pk)
-        own = [] if kind == Kept.AUDIT else [(key, known.days(kind, account.pk, pk)) for pk, key in spells]
+        own = [] if kind == Kept.AUDIT else [(one.key, known.days(kind, account.pk, one.pk)) for one in spells]
         other = [f"{key}: {words(days)}" for key, days in own if days != usual]
         more = [f"and {len(other) - SHOWN:,} spells more"] if len(other) > SHOWN else []
         found.append((str(kind.label), "; ".join([words(usual), *other[:SHOWN], *more])))

@@ -410,6 +410,46 @@ def test_what_came_out_of_order_is_passed_by_by_no_mark(
     assert left() == [0, 0, 0]
 
 
+def broken(*_: Any) -> int:
+    raise RuntimeError("a bug")
+
+
+def test_what_can_not_be_deleted_keeps_nothing_else(
+    ended: Callable[..., Cast], spell: Spell, account: Account, clock: Clock, settings: Any, monkeypatch: Any
+) -> None:
+    ended(spell=spell)
+    log.record(principals.of_command("test"), "of.test", account_id=account.pk)
+    rule(Kept.INPUT, 30, account)
+    rule(Kept.AUDIT, 30, account)
+    clock.forward(days=31)
+    with monkeypatch.context() as bug:
+        bug.setattr(work, "casts", broken)
+        with pytest.raises(RuntimeError):  # so that its row counts as one that fails, which operators see
+            work.purge(seconds=60)
+    assert not AuditEntry.objects.filter(action="of.test").exists()
+    assert not Cast.objects.exclude(removed=None).exists()
+    settings.PURGES = [f"{__name__}.broken"]
+    with pytest.raises(RuntimeError):
+        work.purge(seconds=60)
+    assert Cast.objects.exclude(removed=None).exists()
+
+
+def test_the_rules_of_an_account_are_those_of_all_that_count_for_it(account: Account, spell: Spell) -> None:
+    others = Account.objects.create(name="Others")
+    another = Spell.objects.create(key="another", name="Another", retention={"output": 3}, artifact_retention_days=2)
+    for number, whose in enumerate(((account, None), (None, spell), (account, spell), (others, None), (None, another))):
+        for kind in (Kept.INPUT, Kept.ARTIFACT):
+            rule(kind, 20 - number, *whose)
+    every = rules.load()
+    for one in (account, others):
+        for spells in ([spell], [another], [spell, another]):
+            known = rules.load_for(one.pk, spells)
+            for asked in spells:
+                for kind in Kept:
+                    assert known.days(kind, one.pk, asked.pk) == every.days(kind, one.pk, asked.pk)
+            assert known.days(Kept.INPUT, one.pk) == every.days(Kept.INPUT, one.pk)
+
+
 def test_one_whose_clock_was_far_ahead_holds_up_nobody() -> None:
     at = [timezone.now() + dt.timedelta(days=days) for days in (0, 400, 1, 9)]
     assert work.old_enough(at, at[2], lambda one: one) == [at[0], at[2]]
