@@ -59,6 +59,7 @@ class Worker:
         self.newest = True
         self.upkeep_at = 0.0
         self.sweep_at = 0.0
+        self.sweeping: Future[None] | None = None
         self.beat_at = 0.0
 
     def stop(self) -> None:
@@ -87,6 +88,10 @@ class Worker:
     def claim_and_submit(self, pool: ThreadPoolExecutor) -> int:
         """Fill the free threads with due rows; return how many were claimed."""
         self.keep_leases()
+        if time.monotonic() > self.sweep_at and (self.sweeping is None or self.sweeping.done()):
+            self.sweep_at = time.monotonic() + SWEEP_SECONDS
+            # Beside the steps: one that waits for a lock must let no lease run out, nor keep rows from being claimed.
+            self.sweeping = pool.submit(self.sweep)
         claimed = self.claim_failing(pool)
         # Oldest and newest first by turns: else a row that has just become due would wait behind a whole backlog.
         self.newest = not self.newest
@@ -146,9 +151,6 @@ class Worker:
             elif now - since > self.lease.total_seconds() / 3:
                 row.extend(self.lease)
                 self.held[future] = (row, now)
-        if now > self.sweep_at:
-            self.sweep_at = now + SWEEP_SECONDS
-            self.sweep()
         if now > self.beat_at and not self.stopping.is_set():
             self.beat_at = now + BEAT_SECONDS
             self.beat()
@@ -161,11 +163,11 @@ class Worker:
     def sweep(self) -> None:
         """Do what SWEEPS names; one that fails is logged, and keeps no other from being done."""
         for path in settings.SWEEPS:
-            try:
-                import_string(path)()
-            except Exception:
-                logger.exception("a sweep failed", extra={"sweep": path})
-                close_old_connections()  # if that was it
+            with database_kept():
+                try:
+                    import_string(path)()
+                except Exception:
+                    logger.exception("a sweep failed", extra={"sweep": path})
 
     def beat(self) -> None:
         """Say that this worker is alive, or stops; that this can't be said is no reason to stop working."""

@@ -246,6 +246,22 @@ def last_sweep():
     swept.append("last")
 
 
+def slow_sweep():
+    assert stepped.wait(10), "no row is stepped while it lasts"
+
+
+stepped = threading.Event()
+
+
+def test_a_sweep_that_takes_long_holds_up_no_row(cast, working, settings):
+    settings.SWEEPS = [f"{__name__}.slow_sweep", f"{__name__}.last_sweep"]
+    swept.clear()
+    stepped.clear()
+    working(lambda row: stepped.set())
+    until(lambda: swept)
+    assert stepped.is_set()
+
+
 def test_a_sweep_that_fails_keeps_no_other_from_being_done(working, settings, caplog):
     settings.SWEEPS = [f"{__name__}.{name}" for name in ("broken_sweep", "last_sweep")]
     swept.clear()
