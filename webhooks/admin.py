@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
@@ -35,14 +34,6 @@ from core.admin.base import (
 from webhooks import inbox, sweep
 from webhooks.attention import DeliveryTroubles
 from webhooks.models import Delivery, DeliverySweep
-
-
-class DeliveryList(ChangeList):
-    """The list without the bodies, each of which may have megabytes."""
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        return found.defer(*DeliveryAdmin.unlisted)
 
 
 @admin.register(Delivery)
@@ -106,9 +97,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     result = column("outcome", badge, "outcome")
     guid_shown = column("guid", code, "GUID")
     error_shown = column("error", lambda error: block(error) if error else NOTHING, "error")
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return DeliveryList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -43,14 +42,6 @@ from core.admin.periods import period_filter
 from core.numbers import counted, natural
 
 CastPeriod = period_filter(accepted)
-
-
-class CastList(ChangeList):
-    """The list of casts without the big columns, which it does not show."""
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        return found.defer(*CastAdmin.unlisted)
 
 
 @admin.register(Cast)
@@ -205,9 +196,6 @@ class CastAdmin(ReadOnlyAdmin):
         if cast is not None:
             vars(cast)["viewer"] = request.user
         return cast
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return CastList
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         shown: list[Any] = list(super().get_list_filter(request))

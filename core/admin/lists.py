@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import path, reverse
@@ -44,6 +45,15 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return AtLeast(MOST_COUNTED) if found > MOST_COUNTED else Number(found)
 
 
+class ShortList(ChangeList):
+    """A list that does not read what its admin says is unlisted."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        admin: Any = self.model_admin
+        return found.defer(*admin.unlisted)
+
+
 class Listed(Recorded):
     """A list with a bounded count, an export, and words for an empty one."""
 
@@ -55,6 +65,9 @@ class Listed(Recorded):
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_csv"
         return [path("csv/", self.admin_site.admin_view(self.csv_view), name=name), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ShortList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         asked = request.GET.copy()

@@ -16,8 +16,8 @@ import struct
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -26,6 +26,8 @@ from django.conf import settings
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from core.files import alone_in
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +264,7 @@ def tidy(where: Path) -> None:
 
     It may be killed anywhere: what counts changes in the one moment in which the new past is written.
     """
-    with suppress(OSError), alone(where) as ours:
+    with suppress(OSError), alone_in(where) as ours:
         if not ours:
             return
         dead = {name for name in names(where) if not is_alive(where, name)}
@@ -302,17 +304,3 @@ def add_up(where: Path, past: Past, fresh: Iterable[str], *, still: Iterable[str
                     book.write_value(key, value, 0.0)
     new.write(where)
     return new
-
-
-@contextmanager
-def alone(where: Path) -> Iterator[bool]:
-    file = os.open(where / "tidy.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(file)
