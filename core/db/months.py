@@ -295,7 +295,7 @@ def quickly(what: Callable[[], T], tries: int = TRIES) -> T:
                 wait_for_locks(LOCK_MS)
                 return what()
         except OperationalError as exc:
-            reason = str(exc).splitlines()[0]
+            reason = str(exc).partition("\n")[0]
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - those who have waited behind us come first
     raise NotNow(reason)
 
