@@ -77,7 +77,7 @@ class RetentionRule(models.Model):
 class RetentionMark(models.Model):
     """Up to where the rows of one kind have been looked at for what is kept this many days; see casts.retention.work.
 
-    `rules` tells by which rules that was: with others it begins anew.
+    `rules` tells by which rules that was, and which spell was the newest: with other rules it begins anew.
     """
 
     source = models.CharField(max_length=12)

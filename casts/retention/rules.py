@@ -64,9 +64,20 @@ class Rules:
         found = {days for kind in of_kinds for days in self.own[kind].values()}
         return sorted(found | {self.usual[kind] for kind in of_kinds if kind in self.usual and kind not in AT_MOST})
 
-    def fingerprint(self) -> str:
-        told = sorted((kind, str(whose), days) for kind, own in self.own.items() for whose, days in own.items())
-        return hashlib.sha256(repr((sorted(self.usual.items()), told)).encode()).hexdigest()
+    @property
+    def newest_spell(self) -> int:
+        return max((spell_id or 0 for own in self.own.values() for _, spell_id in own), default=0)
+
+    def fingerprint(self, upto: int) -> str:
+        """Return what tells these rules from others, as far as they are not about spells numbered above `upto`."""
+        told = sorted(
+            (kind, str(whose), days)
+            for kind, own in self.own.items()
+            for whose, days in own.items()
+            if (whose[1] or 0) <= upto
+        )
+        digest = hashlib.sha256(repr((sorted(self.usual.items()), told)).encode()).hexdigest()
+        return f"{upto} {digest[:40]}"
 
 
 def load() -> Rules:

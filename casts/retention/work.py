@@ -16,6 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def purge(*, seconds: float) -> bool:
         with by_itself(path, failures):
             more |= import_string(path)() >= purging.CHUNK * purging.CHUNKS
     known = rules.load()
-    fingerprint = known.fingerprint()
+    fingerprint = cache(known.fingerprint)
     sources: tuple[tuple[str, Iterable[str], Callable[[RetentionMark, Rules], bool]], ...] = (
         ("casts", OF_CASTS, casts),
         ("callbacks", (Kept.CALLBACK,), callbacks),
@@ -85,7 +86,7 @@ def purge(*, seconds: float) -> bool:
     for source, kinds, look in sources:
         for days in known.all_days(kinds):
             with by_itself(f"{source}, {days} days", failures):
-                mark = mark_of(source, days, fingerprint)
+                mark = mark_of(source, days, fingerprint, known.newest_spell)
                 while look(mark, known):
                     if time.monotonic() > ends_at:
                         return True
@@ -103,11 +104,19 @@ def by_itself(what: str, failures: list[Exception]) -> Iterator[None]:
         failures.append(exc)
 
 
-def mark_of(source: str, days: int, fingerprint: str) -> RetentionMark:
-    fresh: dict[str, Any] = {"rules": fingerprint, "place": "", "waiting": []}
+def mark_of(source: str, days: int, fingerprint: Callable[[int], str], newest_spell: int) -> RetentionMark:
+    """Return a mark, at its beginning if the rules have changed.
+
+    A spell that is new since the last round is no change: nothing of it was there to be passed.
+    """
+    now = fingerprint(newest_spell)
+    fresh: dict[str, Any] = {"rules": now, "place": "", "waiting": []}
     mark, _ = RetentionMark.objects.get_or_create(source=source, days=days, defaults=fresh)
-    if mark.rules != fingerprint:
-        mark.rules, mark.place = fingerprint, ""
+    upto = mark.rules.partition(" ")[0]
+    if not upto.isdecimal() or mark.rules != fingerprint(int(upto)):
+        mark.place = ""
+    if mark.rules != now:
+        mark.rules = now
         mark.save(update_fields=["rules", "place"])
     return mark
 

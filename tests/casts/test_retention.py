@@ -410,6 +410,31 @@ def test_what_came_out_of_order_is_passed_by_by_no_mark(
     assert left() == [0, 0, 0]
 
 
+def test_all_is_looked_at_anew_when_rules_change_and_not_for_a_new_spell(
+    ended: Callable[..., Cast], spell: Spell, account: Account, clock: Clock, monkeypatch: Any
+) -> None:
+    ended(spell=spell)
+    rule(Kept.INPUT, 1, account)
+    clock.forward(days=2)
+    purge()
+    begun: list[str] = []
+
+    def look(mark: RetentionMark, known: rules.Rules) -> bool:
+        if mark.days == 1:
+            begun.append(mark.place)
+        return False
+
+    monkeypatch.setattr(work, "casts", look)
+    another = Spell.objects.create(key="another", name="Another", retention={"input": 1})
+    purge()
+    purge()
+    assert begun == [begun[0]] * 2
+    assert begun[0]
+    Spell.objects.filter(pk=another.pk).update(retention={"input": 3})
+    purge()
+    assert begun[2:] == [""]
+
+
 def broken(*_: Any) -> int:
     raise RuntimeError("a bug")
 
