@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 
 from accounts.models import ApiKey, Membership, Role
 from casts import rows
+from casts.access import of_spells
 from casts.models import OPEN, Cast, CastStatus, MetadataMark, Spell, mark_of
 from core.ids import beginning, first_id, made_at
 from core.numbers import natural
@@ -165,7 +166,7 @@ class Wanted:
         if self.status:
             casts = casts.filter(status__in=OPEN if self.status == "open" else [self.status])
         if self.spell:
-            casts = casts.filter(spell__in=list(Spell.objects.filter(key=self.spell).values_list("pk", flat=True)))
+            casts = casts.filter(of_spells([self.spell]))
         if self.mine:
             casts = casts.filter(placed_by=self.membership.user_id)
         if self.key:

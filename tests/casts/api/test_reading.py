@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import time
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -16,7 +17,7 @@ from django.utils.html import escape
 from accounts import budget, keys
 from accounts.models import Account
 from casts.api import reference
-from casts.lifecycle import observing
+from casts.lifecycle import accepting, observing
 from casts.models import Cast, CastStatus, MetadataMark, Spell, mark_of
 from casts.runtime import Job, JobStep, Observation
 from tests.casts.client import Api, problem
@@ -166,13 +167,16 @@ def test_a_list_holds_the_accounts_own_casts_alone(api, stranger, cast):
     assert ids(stranger.get("/casts")) == []
 
 
-def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell):
+def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell, monkeypatch):
     other = make_spell("other")
-    one = make_cast(metadata={"order": "17", "team": "b"})
+    then = timezone.now() - dt.timedelta(days=3)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(timezone, "now", lambda: then)
+        earlier.setattr(time, "time_ns", lambda: int(then.timestamp() * 1e9))
+        one = make_cast(metadata={"order": "17", "team": "b"})
     two = make_cast(spell=other, input={}, metadata={"order": "18"})
     three = make_cast(metadata={"order": "17"})
     observing.observe(three.pk, Observation(three.run_scope, "1", status="in_progress", jobs=jobs_of("in_progress")))
-    Cast.objects.filter(pk=one.pk).update(created_at=timezone.now() - dt.timedelta(days=3))
     hour_ago = (timezone.now() - dt.timedelta(hours=1)).isoformat()
     expected = {
         "status=queued": {one, two},
@@ -191,6 +195,43 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell)
     }
     for query, casts in expected.items():
         assert set(ids(api.get(f"/casts?{query}"))) == {str(c.pk) for c in casts}, query
+
+
+def test_the_edges_of_a_time_are_exact(api, make_cast):
+    casts = [make_cast() for _ in range(3)]
+    at = quote(casts[1].created_at.isoformat())
+    assert ids(api.get(f"/casts?created_after={at}")) == [str(casts[2].pk), str(casts[1].pk)]
+    assert ids(api.get(f"/casts?created_before={at}")) == [str(casts[0].pk)]
+    assert ids(api.get(f"/casts?created_after={at}&created_before={at}")) == []
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="how Postgres finds them")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "status=cancelled",
+        "spell_key=other",
+        "spell_key=other&status=failed",
+        "spell_key=other&status=succeeded",
+        "created_after=2126-01-01T00:00:00Z",
+        "created_before=2026-01-01T00:00:00Z",
+    ],
+)
+def test_a_list_in_which_nothing_is_found_is_not_looked_for_among_all_casts(api, account, spell, make_spell, query):
+    make_spell("other")
+    many = [accepting.new_cast(account=account, spell=spell, input={}) for _ in range(3000)]
+    for cast in many:
+        cast.status, cast.finished_at = "succeeded", cast.created_at
+    Cast.objects.bulk_create(many)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE casts_cast")
+        with CaptureQueriesContext(connection) as asked:
+            assert len(ids(api.get(f"/casts?{query}"))) == (0 if query else 20)
+        listings = [one["sql"] for one in asked.captured_queries if 'ORDER BY "casts_cast"."id" DESC' in one["sql"]]
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {listings[0]}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", plan))) < 30, plan
 
 
 def test_a_cast_is_found_by_its_metadata_through_an_index_and_by_nothing_else(api, account, make_cast):
