@@ -96,7 +96,7 @@ def authenticate(secret: str) -> ApiKey:
     except Unauthorized:
         shares.forget(secret)  # whoever still has it takes no thread of its account
         raise
-    shares.remember(secret, ("account", key.account_id))
+    shares.remember(secret, shares.account_lane(key.account_id))
     return key
 
 

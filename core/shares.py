@@ -210,6 +210,10 @@ def forget(secret: str) -> None:
     _known.pop(_digest(secret), None)
 
 
+def account_lane(account_id: int) -> Hashable:
+    return "account", account_id
+
+
 def lane_of(request: HttpRequest) -> Hashable:
     """Return in which lane a request is: its account's, or its address's until a key has proved to be known."""
     shown = request.META.get("HTTP_AUTHORIZATION")

@@ -19,7 +19,7 @@ from casts.casting import Accepted, Placement, accept_all
 from core.api import problems
 from core.db.threads import rendered
 from core.rounds import Rounds
-from core.shares import lane_of
+from core.shares import account_lane, lane_of
 
 IN_ROUNDS = "spell.rounds"  # in a request's META
 MOST = 32  # casts in one round
@@ -59,7 +59,7 @@ async def whole(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     if not isinstance(response, ToBePlaced):
         return response
     try:
-        lane = ("account", response.placement.cast.account.pk)  # as accounts.keys remembers it
+        lane = account_lane(response.placement.cast.account.pk)
         accepted = await ROUNDS.ask(lane, response.placement, request=request)
     except Exception as exc:
         return refused(response, exc)

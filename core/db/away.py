@@ -23,7 +23,7 @@ class Away:
     def unless(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `work` does, and raise what it raises, without trying it when the database is away."""
         if self.failures >= IN_A_ROW and self.last is not None:
-            raise self.last
+            raise self.last.with_traceback(None)  # or it grows by each that is told of it
         try:
             done = work(*args, **kwargs)
         except (OperationalError, InterfaceError) as exc:
