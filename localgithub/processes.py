@@ -38,7 +38,7 @@ def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # or somebody else's, who only looks at what is there
             continue
 
 
@@ -51,6 +51,24 @@ def kill_below(pid: int, place: Path) -> None:
     """Kill those children of a process whose command names a file in `place`, and all their descendants."""
     listed = _listed()
     _kill(_below([child for child, parent, args in listed if parent == pid and f"{place}/" in args], listed))
+
+
+def kill_left(place: Path) -> None:
+    """Kill what works in `place`, or has a command that names a file there, and all their descendants.
+
+    act leaves a step's processes to themselves when it is interrupted, and so does a step with what it has put in the
+    background; GitHub's runner ends both.
+    """
+    listed = _listed()
+    _kill(_below([pid for pid, _, args in listed if f"{place}/" in args or _works_in(pid, place)], listed))
+
+
+def _works_in(pid: int, place: Path) -> bool:
+    """Whether it does, where the system tells (Linux)."""
+    try:
+        return f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(f"{place}/")
+    except OSError:
+        return False
 
 
 def stop(process: "subprocess.Popen[str]", grace: float) -> None:

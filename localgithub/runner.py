@@ -409,6 +409,7 @@ class Execution:
             if self.process.poll() is None:
                 self.kill()
                 self.process.wait()
+            processes.kill_left(self.home)
             if self.process.stdout:
                 self.process.stdout.close()
             (self.home / "secrets.yml").unlink(missing_ok=True)

@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from localgithub.processes import kill_left
+
 _PLAIN = re.compile(r"[\w./-]+$", re.ASCII)
 
 
@@ -26,6 +28,7 @@ def make_workplace(state_dir: Path) -> Path:
         raise RuntimeError(f"{folder} is not ours; remove it")
     for left in folder.parent.glob(f"localgithub-{os.getuid()}-*"):
         if left == folder or not _lives(left):
+            kill_left(left)
             shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(mode=0o700)
     (folder / "pid").write_text(str(os.getpid()))

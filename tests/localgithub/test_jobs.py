@@ -1,8 +1,13 @@
 """Jobs as GitHub runs, names and ends them: called workflows, limits of time, concurrency groups, cancelling."""
 
+import contextlib
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from localgithub.server import LocalGitHub
 
 from .conftest import Api
 from .test_annotations import annotations
@@ -83,6 +88,27 @@ def test_job_with_always_runs_whole_after_a_cancel(api: Api):
     jobs = {job["name"]: job for job in api.jobs(run_id)}
     assert steps(jobs["tidy"])[1:4] == [("One", "success"), ("If failed", "skipped"), ("Two", "success")]
     assert "guarded to the end" in api.log(jobs["guard"]["id"])
+
+
+@pytest.mark.parametrize(("loops", "end"), [("true", "cancelled"), ("false", "success")])
+def test_no_process_of_a_run_outlives_it(api: Api, server: LocalGitHub, loops: str, end: str):
+    run_id = api.start("lingers.yml", {"loops": loops})
+    if loops == "true":
+        until_step(api, run_id, "Loop")
+        assert at_work(server, run_id)
+        api.post(api.repo(f"actions/runs/{run_id}/cancel"))
+    assert api.wait(run_id)["conclusion"] == end
+    assert at_work(server, run_id) == []
+
+
+def at_work(server: LocalGitHub, run_id: int) -> list[str]:
+    """Return the processes that work in a run's folder."""
+    place, found = server.world.runner.work / "runs" / f"{run_id}-1", []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(process / "cwd").startswith(f"{place}/"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
 
 
 def test_newcomer_of_a_group_takes_the_place_of_who_waits(api: Api):

@@ -252,6 +252,17 @@ jobs:
     runs-on: ubuntu-latest
     steps: [{run: sleep 2}, {run: echo guarded to the end}]
 """,
+    "lingers.yml": """
+on:
+  workflow_dispatch:
+    inputs: {loops: {type: string}}
+jobs:
+  work:
+    runs-on: ubuntu-latest
+    steps:
+      - {name: Background, run: "sleep 600 > /dev/null 2>&1 &"}
+      - {name: Loop, run: "while ${{ inputs.loops }}; do sleep 0.1; done"}
+""",
     "grouped.yml": """
 on:
   workflow_dispatch:
