@@ -1,8 +1,8 @@
 """What waits together is done together: one thread, and one transaction, for all who ask meanwhile.
 
 Whoever asks while nothing is under way begins a round; those who come while it lasts make up the next one. A round
-waits a moment for those who are known to be on their way, and for nobody else: the more ask at once, the less each
-costs.
+waits a moment for those who are known to be on their way, and for as many as were in the round before it, who are
+likely to ask again: the more ask at once, the less each costs. Who asks alone waits for nobody.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
 from django.http import HttpRequest
@@ -37,7 +37,23 @@ class Asked(NamedTuple, Generic[Q, A]):
 
 
 Lanes = dict[Hashable, list[Asked[Q, A]]]  # who waits for the next round, while one is under way
-PATIENCE = 0.005  # seconds that a round waits for those who are on their way
+PATIENCE = 0.004  # seconds that a round waits for others
+
+
+class Gathering(NamedTuple):
+    """A round that waits for others."""
+
+    here: list[Any]
+    as_many: int
+    begins: asyncio.Future[None]
+
+    @property
+    def whole(self) -> bool:
+        return len(self.here) >= self.as_many
+
+    def begin(self) -> None:
+        if not self.begins.done():
+            self.begins.set_result(None)
 
 
 class Rounds(Generic[Q, A]):
@@ -59,7 +75,7 @@ class Rounds(Generic[Q, A]):
         self._of_loop: tuple[asyncio.AbstractEventLoop, Lanes[Q, A]] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._coming: Counter[Hashable] = Counter()
-        self._gathering: dict[Hashable, asyncio.Future[None]] = {}
+        self._gathering: dict[Hashable, Gathering] = {}
 
     @contextmanager
     def coming(self, lane: Hashable) -> Iterator[None]:
@@ -71,8 +87,7 @@ class Rounds(Generic[Q, A]):
             self._coming[lane] -= 1
             if not self._coming[lane]:
                 del self._coming[lane]
-                if (gathering := self._gathering.get(lane)) is not None:
-                    begin(gathering)
+                self._arrived(lane)
 
     async def ask(self, lane: Hashable, wanted: Q, *, request: HttpRequest | None = None) -> A:
         """Return the answer, which a round in this lane gives. `request`: as for `in_lane`; None: of no view."""
@@ -88,6 +103,7 @@ class Rounds(Generic[Q, A]):
                     f"{len(others)} of these requests wait already. Send fewer at once.", headers={"Retry-After": "1"}
                 )
             others.append(asked)
+            self._arrived(lane)
             return await asked.answer
         lanes[lane] = [asked]
         task = asyncio.create_task(self._rounds(lanes, lane, request))
@@ -100,9 +116,7 @@ class Rounds(Generic[Q, A]):
         some: list[Asked[Q, A]] = []
         try:
             with tracing.joined(None):
-                while lanes[lane]:
-                    if self._coming[lane]:
-                        await self._gathered(lane)
+                while await self._gathered(lanes, lane, len(some)):
                     waiting = [asked for asked in lanes[lane] if not asked.answer.done()]  # the others have left
                     some, lanes[lane] = waiting[: self.most], waiting[self.most :]
                     if some:
@@ -111,15 +125,23 @@ class Rounds(Generic[Q, A]):
             for asked in some + lanes.pop(lane):  # only if the loop ends, or by a bug: nobody waits for ever
                 asked.answer.cancel()
 
-    async def _gathered(self, lane: Hashable) -> None:
+    async def _gathered(self, lanes: Lanes[Q, A], lane: Hashable, before: int) -> bool:
+        """Wait a moment for who is on the way and for as many as were there before; return whether anybody is there."""
         loop = asyncio.get_running_loop()
-        gathering = self._gathering[lane] = loop.create_future()
-        patience = loop.call_later(PATIENCE, begin, gathering)
-        try:
-            await gathering
-        finally:
-            patience.cancel()
-            del self._gathering[lane]
+        gathering = Gathering(lanes[lane], before if before > 1 else 0, loop.create_future())
+        if self._coming[lane] or not gathering.whole:
+            self._gathering[lane] = gathering
+            patience = loop.call_later(PATIENCE, gathering.begin)
+            try:
+                await gathering.begins
+            finally:
+                patience.cancel()
+                del self._gathering[lane]
+        return bool(lanes[lane])
+
+    def _arrived(self, lane: Hashable) -> None:
+        if (gathering := self._gathering.get(lane)) is not None and gathering.whole and not self._coming[lane]:
+            gathering.begin()
 
     async def _answers(
         self, lane: Hashable, some: list[Asked[Q, A]], request: HttpRequest | None
@@ -136,11 +158,6 @@ class Rounds(Generic[Q, A]):
             return answers
         except Exception as exc:  # the same for all of them: the database is away
             return [exc] * len(some)
-
-
-def begin(gathering: asyncio.Future[None]) -> None:
-    if not gathering.done():
-        gathering.set_result(None)
 
 
 def answer_each(some: Sequence[Asked[Q, A]], answers: Sequence[A | Exception]) -> None:

@@ -82,13 +82,13 @@ def job_observed(payload: Payload) -> Observation:
     return Observation(repository, str(run_id), attempt=job.attempt, jobs=(job,), made_at=made_at)
 
 
-# What is told of a run. If a cast is known to have it, nothing but that cast is to be read and written.
+# What is told of a run. If a cast has it, nothing but that cast is to be read and written.
 OBSERVED: dict[str, Callable[[Payload], Observation]] = {"workflow_run": run_observed, "workflow_job": job_observed}
 
 
-def fold_known(seen: Sequence[Observation]) -> list[Outcome | None]:
-    """Apply observations, in this order, to the casts that are known to have their runs; None where there is none."""
-    observed = observing.observe_known(seen)
+def fold_all(seen: Sequence[Observation]) -> list[Outcome | None]:
+    """Apply observations, in this order, to the casts that have their runs; None where none is found."""
+    observed = observing.observe_runs(seen)
     return [None if one is Observed.NO_CAST else OUTCOMES[one] for one in observed]
 
 

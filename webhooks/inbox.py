@@ -29,7 +29,7 @@ from core.queue.poison import how_often
 from core.redaction import error_text
 from github_integration import wire
 from webhooks import metrics
-from webhooks.handlers import HANDLERS, OBSERVED, BadValue, fold_known
+from webhooks.handlers import HANDLERS, OBSERVED, BadValue, fold_all
 from webhooks.models import Delivery
 from webhooks.reading import Arrived, Malformed, Read, parse, read_delivery
 
@@ -73,7 +73,7 @@ def receive_deliveries(some: Sequence[Arrived]) -> list[bool | Exception]:
     """Store verified deliveries and apply them, in the order in which they came.
 
     Return of each True, False if it was stored before, or what refuses it: Malformed or Altered. What concerns casts
-    that are known to have their runs is stored and applied in one transaction, everything else in one of its own; so
+    that have their runs is stored and applied in one transaction, everything else in one of its own; so
     nobody suffers from what else came at the same time.
     """
     verdicts: dict[int, bool | Exception] = {}
@@ -97,7 +97,7 @@ def receive_deliveries(some: Sequence[Arrived]) -> list[bool | Exception]:
 
 
 def store_together(read: Mapping[int, Read]) -> set[int]:
-    """Store and apply those of deliveries that need no more than casts which are known to have their runs.
+    """Store and apply those of deliveries that need no more than the casts that have their runs.
 
     In one transaction; return which. Whatever goes wrong goes wrong for none of them: those that are not done are for
     `store_alone`.
@@ -131,7 +131,7 @@ def fold_and_store(read: Mapping[int, Read], seen: Mapping[int, Observation]) ->
     if not seen:
         return set()
     wait_for_locks(LOCK_MS)
-    outcomes = dict(zip(seen, fold_known(list(seen.values())), strict=True))
+    outcomes = dict(zip(seen, fold_all(list(seen.values())), strict=True))
     done = {place: outcome for place, outcome in outcomes.items() if outcome is not None}
     for place, outcome in done.items():
         settle(read[place].row, outcome, "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +19,7 @@ from casts import metrics
 from casts.lifecycle import moves, operators
 from casts.models import OPEN, Artifact, Cast, CastEvent, CastStatus, LooseFile
 from casts.runtime import Observation, Run, runtime_of, target_relations, words_of
-from casts.versions import as_accepted, each_as_accepted
+from casts.versions import each_as_accepted
 from core.db.commits import once_committed
 from core.queue import wakeups
 
@@ -128,21 +130,32 @@ def _with_targets() -> QuerySet[Cast]:
 
 
 def find_cast(seen: Observation) -> uuid.UUID | None:
-    """Return the cast whose run was seen: the one that has the run, else the one whose tag alone its title carries.
-
-    A title counts only where the answer can't name the run, and if the runtime says that the run may be the cast's.
-    """
+    """Return the cast whose run was seen: the one that has the run, else the one whose tag alone its title carries."""
     known = Cast.objects.filter(run_scope__iexact=seen.run_scope, run_key=seen.run_key).values_list("pk", flat=True)
     if owner := known.first():
         return owner
-    tags = RUN_TAG.findall(seen.title)
-    if len(tags) != 1:
+    if not bind_by_titles([seen]):
         return None
-    waiting = _with_targets().filter(TITLE_MAY_TELL, pk=tags[0]).first()
-    if waiting is not None and runtime_of(as_accepted(waiting)).may_own(waiting, seen):
-        bind(waiting, seen.run_scope, seen.run_key, seen.url, guessed=True)
-    # Read again in any case: two messages about a new run may come together, and the other may have bound it.
+    # Read again also if that bound nothing: two messages about a new run may come together.
     return known.first()
+
+
+def bind_by_titles(seen: Sequence[Observation]) -> bool:
+    """Bind runs that no cast is known to have to the casts whose tags alone their titles carry.
+
+    A title counts only where the answer can't name the run, and if the runtime says that the run may be the cast's.
+    Return whether there was such a title at all.
+    """
+    tagged = [(tags[0], one) for one in seen if len(tags := RUN_TAG.findall(one.title)) == 1]
+    if not tagged:
+        return False
+    found = _with_targets().filter(TITLE_MAY_TELL, pk__in={tag for tag, _ in tagged})
+    waiting = {str(cast.pk): cast for cast in each_as_accepted(found)}
+    # In one order: of two that bind several, neither waits for what the other will bind.
+    for tag, one in sorted(tagged, key=itemgetter(0)):
+        if (cast := waiting.get(tag)) is not None and runtime_of(cast).may_own(cast, one):
+            bind(cast, one.run_scope, one.run_key, one.url, guessed=True)
+    return True
 
 
 def take_run(cast: Cast, seen: Observation) -> bool:

@@ -45,29 +45,40 @@ def observe(cast_id: uuid.UUID, seen: Observation) -> bool:
 
 def observe_run(seen: Observation) -> Observed:
     with transaction.atomic(savepoint=False):
-        [observed] = observe_known([seen])
-        if observed is Observed.NO_CAST and (cast_id := binding.find_cast(seen)) is not None:
-            cast = moves.LOCKED.first(id=cast_id)
-            if cast is not None:
-                observed = _observed(_fold_all([(cast, seen)])[0])
-                _count_once_committed(observed)
+        [observed] = observe_runs([seen])
         if observed is Observed.NO_CAST:
             _count_once_committed(observed)
         return observed
 
 
-def observe_known(seen: Sequence[Observation]) -> list[Observed]:
-    """Fold what was seen of runs, in this order, into the casts that are known to have them, in one transaction."""
+def observe_runs(seen: Sequence[Observation]) -> list[Observed]:
+    """Fold what was seen of runs, in this order, into their casts, in one transaction.
+
+    These are the casts that are known to have the runs, and those that the runs' titles name.
+    """
     with transaction.atomic(savepoint=False):
-        casts = LOCKED_BY_RUNS.all(run_keys=list({one.run_key for one in seen}))
-        owners = {(cast.run_key, cast.run_scope.lower()): cast for cast in casts}
-        found = [owners.get((one.run_key, one.run_scope.lower())) for one in seen]
+        owners = _owners(seen)
+        strangers = [one for one in seen if _run_of(one) not in owners]
+        if strangers and binding.bind_by_titles(strangers):
+            # Read again also if that bound nothing: two messages about a new run may come together.
+            owners |= _owners(strangers)
+        found = [owners.get(_run_of(one)) for one in seen]
         folded = iter(_fold_all([(cast, one) for cast, one in zip(found, seen, strict=True) if cast is not None]))
         observed = [Observed.NO_CAST if cast is None else _observed(next(folded)) for cast in found]
         for one in observed:
             if one is not Observed.NO_CAST:  # who finds none looks for another
                 _count_once_committed(one)
         return observed
+
+
+def _owners(seen: Sequence[Observation]) -> dict[tuple[str, str], Cast]:
+    """Return, locked, the casts that are known to have these runs, by their runs."""
+    casts = LOCKED_BY_RUNS.all(run_keys=list({one.run_key for one in seen}))
+    return {(cast.run_key or "", cast.run_scope.lower()): cast for cast in casts}
+
+
+def _run_of(seen: Observation) -> tuple[str, str]:
+    return seen.run_key, seen.run_scope.lower()
 
 
 def _count_once_committed(observed: Observed) -> None:

@@ -44,7 +44,10 @@ def test_a_bound_is_on_those_who_wait_in_one_lane() -> None:
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arrives(arrives: bool) -> None:
+def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arrives(
+    arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.rounds.PATIENCE", ENOUGH if arrives else 0.01)
     sizes: list[int] = []
 
     def work(asked: list[int]) -> list[int]:
@@ -62,6 +65,7 @@ def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arriv
         await asyncio.sleep(0)
         assert sizes == []
         if arrives:
+            monkeypatch.setattr("core.rounds.PATIENCE", 0.01)  # for the next one
             loitering.close()
             assert await rounds.ask("one", 2) == 2
         async with asyncio.timeout(ENOUGH):
@@ -71,6 +75,40 @@ def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arriv
 
     asyncio.run(scene())
     assert sizes == ([2, 1] if arrives else [1, 1])
+
+
+def test_a_round_waits_for_as_many_as_were_in_the_one_before_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.rounds.PATIENCE", ENOUGH)
+    sizes: list[int] = []
+
+    def work(asked: list[int]) -> list[int]:
+        sizes.append(len(asked))
+        return asked
+
+    rounds = Rounds[int, int](work, most=8)
+
+    async def scene() -> None:
+        with rounds.coming("one"):
+            asking = [asyncio.create_task(rounds.ask("one", n)) for n in range(3)]
+            await asyncio.sleep(0)
+        async with asyncio.timeout(ENOUGH):
+            assert await asyncio.gather(*asking) == [0, 1, 2]
+            again = [asyncio.create_task(rounds.ask("one", n)) for n in range(2)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert sizes == [3]  # these wait for a third
+            monkeypatch.setattr("core.rounds.PATIENCE", 0.01)
+            assert await rounds.ask("one", 2) == 2
+            assert await asyncio.gather(*again) == [0, 1]
+            with rounds.coming("one"):
+                asking = [asyncio.create_task(rounds.ask("one", n)) for n in range(2)]
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*asking) == [0, 1]
+            assert await rounds.ask("one", 3) == 3  # this one waits for a second that never comes
+
+    asyncio.run(scene())
+    assert sizes[:2] == [3, 3]
+    assert sum(sizes[2:]) == 3
 
 
 def test_nobody_waits_for_ever_for_a_round_that_a_bug_ends_or_is_given_anothers_answer() -> None:

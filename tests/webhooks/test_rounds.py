@@ -125,6 +125,39 @@ def test_a_round_costs_no_statement_more_for_more_casts(make_cast: Callable[...,
 
 
 @pytest.mark.django_db
+def test_runs_that_their_titles_name_find_their_casts_within_the_round(make_cast: Callable[..., Cast]) -> None:
+    casts = [make_cast() for _ in range(6)]
+
+    def cost(numbered: list[tuple[int, Cast]]) -> int:
+        some = [arrived(cast, "run", "requested", run_id=1000 + n) for n, cast in numbered]
+        some += [arrived(cast, "job", "in_progress", run_id=1000 + n) for n, cast in numbered]
+        with CaptureQueriesContext(connection) as asked:
+            assert receive_deliveries(some[::-1]) == [True] * len(some)  # the jobs first
+        assert sum("INSERT INTO" in one["sql"] and "webhooks_delivery" in one["sql"] for one in asked) == 1
+        outcomes = {Delivery.objects.get(guid=one.guid).outcome for one in some}
+        assert outcomes <= {Outcome.APPLIED, Outcome.NOTHING_NEW}
+        return len(asked)
+
+    few, many = cost([(0, casts[0]), (1, casts[1])]), cost(list(enumerate(casts))[2:])
+    assert many - few <= 2 * 6  # each is bound on its own
+    for number, cast in enumerate(casts):
+        now = again(cast)
+        assert (now.run_key, now.run_guessed, now.status) == (str(1000 + number), True, "running")
+        assert [job["status"] for job in now.jobs] == ["in_progress"]
+
+
+@pytest.mark.django_db
+def test_of_two_runs_with_one_tag_in_a_round_the_first_is_the_casts(make_cast: Callable[..., Cast]) -> None:
+    cast, other = make_cast(), make_cast()
+    some = [arrived(cast, "run", "requested", run_id=number) for number in (7, 8)]
+    some.append(arrived(other, "run", "requested", run_id=9))
+    assert receive_deliveries(some) == [True, True, True]
+    outcomes = [Delivery.objects.get(guid=one.guid).outcome for one in some]
+    assert outcomes == [Outcome.APPLIED, Outcome.NOT_OURS, Outcome.APPLIED]
+    assert [again(one).run_key for one in (cast, other)] == ["7", "9"]
+
+
+@pytest.mark.django_db
 def test_what_fails_to_fold_is_stored_with_its_error_and_its_neighbours_are_applied(
     make_cast: Callable[..., Cast], monkeypatch: pytest.MonkeyPatch
 ) -> None:
