@@ -167,6 +167,8 @@ def _end(
         "charged_cents": charge.cents,
         "charge": charge.how,
         "charge_unknown": charge.unknown,
+        # Its step can't say any more that it went well: the claim ends with the cast.
+        **({} if reason == "internal_error" else {"failed_steps": 0, "failure": ""}),
     }
     ended = next(iter(guarded.rows(changes, now=now, **which)), None)
     if ended is None:

@@ -64,6 +64,16 @@ def test_an_end_without_the_claim_changes_nothing(cast):
     assert end(held)
 
 
+@pytest.mark.parametrize(
+    ("reason", "kept"), [("succeeded", (0, "")), ("run_failed", (0, "")), ("internal_error", (1, "a worker died"))]
+)
+def test_an_end_forgets_the_steps_that_failed_unless_they_are_why(cast, reason, kept):
+    Cast.objects.filter(pk=cast.pk).update(failed_steps=1, failure="a worker died")
+    assert ending.end(claim(cast), CastStatus.FAILED, reason=reason, message="Ended.", charge=False)
+    cast.refresh_from_db()
+    assert (cast.failed_steps, cast.failure) == kept
+
+
 @pytest.mark.parametrize("final", FINAL)
 def test_whoever_holds_an_ended_cast_can_move_it_no_more(cast, final):
     end(claim(cast), final)
