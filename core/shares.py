@@ -172,9 +172,12 @@ class Shares:
 
     def _begin(self, name: Hashable) -> None:
         lane = self.lanes.get(name)
-        if lane is None or not lane.waiting:  # whoever waited has left
+        # One whose client has left may still be there, until its own task comes to know of that and removes it.
+        turn = next((turn for turn in lane.waiting if not turn.done()), None) if lane is not None else None
+        if lane is None or turn is None:
             return
-        lane.waiting.popleft().set_result(None)
+        lane.waiting.remove(turn)
+        turn.set_result(None)
         self.free -= 1
         lane.at_work += 1
         if lane.waiting and lane.at_work < self.each:

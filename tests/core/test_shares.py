@@ -147,6 +147,29 @@ def test_only_so_many_of_a_lane_wait_but_whoever_was_at_work_before_goes_on() ->
     run(scene)
 
 
+def test_a_turn_goes_to_nobody_who_leaves_at_that_moment() -> None:
+    async def scene(pool: ThreadPoolExecutor, work: Work) -> None:
+        ours, others = Shares(1, each=1, waiting=50), list[asyncio.Task[str]]()
+
+        async def first() -> None:
+            await ours.run(pool, "a", work.piece("a1"))
+            others[0].cancel()  # whose turn has just come
+            others[1].cancel()  # who is next, and has not yet removed itself when the first of them leaves
+
+        task = asyncio.create_task(first())
+        await work.until_begun(1)
+        others.extend(asyncio.create_task(ours.run(pool, "a", work.piece(name))) for name in ("a2", "a3", "a4"))
+        await asyncio.sleep(0)
+        for end in work.ends.values():
+            end.set()
+        await task
+        left, also_left, served = await asyncio.gather(*others, return_exceptions=True)
+        assert (type(left), type(also_left), served) == (asyncio.CancelledError, asyncio.CancelledError, "a4")
+        assert (ours.free, ours.lanes, len(ours.next)) == (1, {}, 0)
+
+    run(scene)
+
+
 def test_whatever_order_of_coming_leaving_and_ending_loses_no_thread() -> None:
     async def scene(pool: ThreadPoolExecutor, work: Work) -> None:
         ours, most = Shares(3, each=2, waiting=4), Counter[str]()
