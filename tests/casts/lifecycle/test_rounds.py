@@ -15,7 +15,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from accounts import credit, keys, open_casts
@@ -158,6 +158,11 @@ def came_of(house_of: dict[str, Any], drawn: list[Any], sizes: list[int]) -> str
         max_size=9,
     ),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+)
+@example(  # all of them fit, and each cap is about some of them
+    house={"cap": 100, "open": None, "key_cap": 50, "spell_cap": 50, "credit": None},
+    drawn=[(0, 2, None), (1, 1, None), (1, 2, None), (0, 1, None)],
+    sizes=[9],
 )
 @settings(max_examples=40, deadline=None, phases=WITHOUT_SHRINKING, suppress_health_check=list(HealthCheck))
 def test_rounds_come_to_the_same_as_one_cast_after_the_other(
