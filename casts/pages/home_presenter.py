@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -129,9 +130,18 @@ class HomePage:
         }
 
     @cached_property
+    def latest(self) -> list[tuple[uuid.UUID, int]]:
+        """Return the newest casts, whatever was looked for, and their spells."""
+        newest_first = Cast.objects.filter(account=self.account).order_by("-pk")
+        return list(newest_first.values_list("pk", "spell_id")[:USED_IN])
+
+    @property
+    def newest(self) -> uuid.UUID | None:
+        return self.latest[0][0] if self.latest else None
+
+    @cached_property
     def most_used(self) -> list[dict[str, Any]]:
-        newest = Cast.objects.filter(account=self.account).order_by("-pk").values_list("spell_id", flat=True)[:USED_IN]
-        counted = Counter(newest).most_common(MOST_USED * 2)
+        counted = Counter(spell for _, spell in self.latest).most_common(MOST_USED * 2)
         ours = Spell.objects.seen_by(self.account.pk).filter(active=True).only("key", "name")
         spells = ours.in_bulk([pk for pk, _ in counted])
         found = [{"spell": spells[pk], "times": times} for pk, times in counted if pk in spells]

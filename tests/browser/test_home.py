@@ -12,6 +12,15 @@ from tests.e2e.platform import Platform
 
 OpenPage = Callable[..., Page]
 
+HEARD = """
+window.EventSource = class extends EventSource {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", () => setTimeout(() => { document.documentElement.dataset.heard = ""; }));
+  }
+};
+"""
+
 
 def test_a_member_sees_casts_come_and_go_on_by_themselves(here: Platform, open_page: OpenPage) -> None:
     make_member(here, "mia", tests="member")
@@ -34,9 +43,13 @@ def test_a_member_sees_casts_come_and_go_on_by_themselves(here: Platform, open_p
     expect(page.locator(f"#cast-{second}")).to_contain_text("Succeeded")
     expect(page.locator("#rows > li").first).to_have_id(f"cast-{second}")
     assert page.evaluate("window.stayed")
+    page.add_init_script(HEARD)
     page.get_by_label("Search").fill("order=<b>17</b>")
     page.get_by_role("button", name="Find").click()
     expect(page.locator("#rows > li")).to_have_count(1)
+    # The stream tells also of casts that were there before, and were not looked for.
+    expect(page.locator("html[data-heard]")).to_be_attached()
+    expect(page.get_by_text("Something was cast since.")).to_be_hidden()
     here.cast("greet", {"name": "Bob"})
     expect(page.get_by_text("Something was cast since.")).to_be_visible()
 

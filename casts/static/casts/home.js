@@ -34,7 +34,8 @@ function put(row) {
   const last = rows.lastElementChild;
   if (last && row.id < last.id) return; // of a page behind this one
   if (list.dataset.grows !== "true") {
-    document.querySelector("#more-news").hidden = false;
+    // What was cast before this page was written is not on it because it was not looked for.
+    if (row.id > list.dataset.newest) document.querySelector("#more-news").hidden = false;
     return;
   }
   if (list.hidden) { // the account's first cast
