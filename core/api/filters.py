@@ -44,7 +44,8 @@ def parameters_of(filters: Sequence[Filter]) -> list[OpenApiParameter]:
 def query_time(name: str, value: str) -> dt.datetime:
     """Return a time from a query, in UTC; raise BadQuery."""
     with suppress(ValueError, OverflowError):
-        at = parse_datetime(value.replace(" ", "+"))  # a plus sign in a query reads as a space
+        # A plus sign in a query reads as a space; RFC 3339 takes t and z as well.
+        at = parse_datetime(value.replace(" ", "+").upper())
         if at is not None and timezone.is_aware(at):
             return at.astimezone(dt.UTC)
     raise BadQuery(f"{name} is a time with a zone, such as 2026-11-23T10:00:00Z; not {value!r}.")

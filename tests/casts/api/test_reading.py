@@ -192,6 +192,7 @@ def test_filters_narrow_the_list_and_add_up(api, api_key, make_cast, make_spell,
         f"created_after={quote(hour_ago)}": {two, three},
         f"created_before={hour_ago}": {one},  # the plus sign of the zone unquoted
         "created_after=2026-01-01T00:00:00Z&created_before=2026-01-02T00:00:00-05:00": set(),
+        f"created_after={quote(hour_ago.lower())}&created_before=9999-12-31t23:59:59z": {two, three},  # by RFC 3339 too
     }
     for query, casts in expected.items():
         assert set(ids(api.get(f"/casts?{query}"))) == {str(c.pk) for c in casts}, query
