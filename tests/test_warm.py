@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests import warm
+from tests.deploy.sandbox import needs, sandbox
 
 pytestmark = pytest.mark.processes
 SEEN = """
@@ -67,3 +68,11 @@ def test_what_goes_wrong_is_shown():
     done = warm.run([sys.executable, "-c", "import atexit; atexit.register(print, 'last'); 1/0"], capture_output=True)
     assert done.stdout == "last\n"
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_it_starts_nothing_in_another_network_than_the_one_who_asks_is_in():
+    needs()
+    assert warm.run([sys.executable, "-c", ""]).returncode == 0
+    with sandbox() as where, where.inside(), pytest.raises(AssertionError, match="another network"):
+        warm.run([sys.executable, "-c", ""])
+    assert warm.run([sys.executable, "-c", ""]).returncode == 0

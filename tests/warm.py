@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+NETWORK = "/proc/thread-self/ns/net"
 NUMBER = struct.Struct("i")  # how ids and exit statuses are passed on
 # What web, worker, commands and the local GitHub import of others, as far as it needs no settings and notes nothing of
 # where it is imported: gunicorn keeps the folder.
@@ -51,8 +52,8 @@ LIBRARIES = [
 
 
 @functools.cache
-def _starter() -> socket.socket:
-    """Return the way to the process that forks; it ends with this one."""
+def _starter() -> tuple[socket.socket, str]:
+    """Return the way to the process that forks, and whose network it is in; it ends with this one."""
     # Each message is whole, and several threads may send.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     kept = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
@@ -61,7 +62,7 @@ def _starter() -> socket.socket:
     process.returncode = 0  # nobody waits for it
     theirs.close()
     atexit.register(ours.close)
-    return ours
+    return ours, os.readlink(NETWORK)
 
 
 class Popen(subprocess.Popen[Any]):
@@ -72,6 +73,8 @@ class Popen(subprocess.Popen[Any]):
         how = inspect.signature(own._execute_child).bind(self, *given).arguments
         command = [os.fspath(part) for part in how["args"]]
         assert command[0] == sys.executable, command
+        way, network = _starter()
+        assert network == os.readlink(NETWORK), "It would be in another network than you; start it cold."
         sys.audit("subprocess.Popen", command[0], command, how["cwd"], how["env"])
         pipes = {name: how[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")}
         ends = [
@@ -86,7 +89,7 @@ class Popen(subprocess.Popen[Any]):
         }
         self._told, tells = os.pipe()
         try:
-            socket.send_fds(_starter(), [json.dumps(wanted).encode()], [*ends, tells])
+            socket.send_fds(way, [json.dumps(wanted).encode()], [*ends, tells])
         finally:
             os.close(tells)
             self._close_pipe_fds(**pipes)  # type: ignore[attr-defined]

@@ -30,33 +30,40 @@ def where() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 @marking("processes")
-def project(where: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def started(where: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The services of deploy/compose.yml, started as a newcomer starts them, beside a local GitHub."""
     folder = tmp_path_factory.mktemp("compose")
     folder.chmod(0o755)
-    with where.inside():
-        image = here.image(where)
-        made = Project(where, image, here.programs(where, image), folder)
-        github, relays = None, []
-        try:
-            made.up("setup")
-            made.wait("setup", "service_completed_successfully")
+    image = here.image(where)
+    made = Project(where, image, here.programs(where, image), folder)
+    github, relays = None, []
+    try:
+        made.up("setup")
+        made.wait("setup", "service_completed_successfully")
+        with where.inside():
             github = local_github(folder, made.addresses["proxy"], settings_of(made))
-            # Plain HTTP is taken from an address of one's own machine alone: in each network GitHub is there.
-            for name in ("web-1", "web-2", "worker-1", "worker-2", "manage"):
-                with where.inside(made.networks[name]):
-                    relays.append(Proxy(int(GITHUB), [int(GITHUB)], host=BRIDGE))
-                    relays[-1].start()
-            made.up()
-            prepare(made)
-            yield made
-        finally:
-            made.down()
-            for relay in relays:
-                relay.stop()
-            if github is not None:
-                github.terminate()
-                github.wait(20)
+        # Plain HTTP is taken from an address of one's own machine alone: in each network GitHub is there.
+        for name in ("web-1", "web-2", "worker-1", "worker-2", "manage"):
+            with where.inside(made.networks[name]):
+                relays.append(Proxy(int(GITHUB), [int(GITHUB)], host=BRIDGE))
+                relays[-1].start()
+        made.up()
+        prepare(made)
+        yield made
+    finally:
+        made.down()
+        for relay in relays:
+            relay.stop()
+        if github is not None:
+            github.terminate()
+            github.wait(20)
+
+
+@pytest.fixture(scope="module")
+def project(started: Project) -> Iterator[Project]:
+    """What was started, with us in its network for this module: other modules start platforms on our own."""
+    with started.where.inside():
+        yield started
 
 
 def settings_of(project: Project) -> dict[str, str]:
