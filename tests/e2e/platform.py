@@ -99,21 +99,40 @@ def drop_database(url: str) -> None:
 
 def prepare(folder: Path, url: str, spells: str) -> str:
     """Fill an empty database with these spells and an account; return its API key."""
+    manage(environment_for(folder, url), "migrate", "-v0")
+    return fill(folder, url, spells)
+
+
+def fill(folder: Path, url: str, spells: str) -> str:
+    """Put these spells and an account into a database that has its tables; return the account's API key."""
     environment = environment_for(folder, url)
     (folder / "spells.toml").write_text(spells)
-    manage(environment, "migrate", "-v0")
     manage(environment, "loadspells", str(folder / "spells.toml"))
     return manage(environment, "createapikey", "tests", "--cap-cents", "100000", "--scopes", EVERY_SCOPE).strip()
 
 
-@functools.cache
-def prepared(spells: str) -> tuple[str, str]:
-    """Return a database with these spells, to be copied, and an API key. Making one takes longer than most tests."""
+def kept_database(*, like: str = "") -> tuple[Path, str]:
+    """Return a database that is there until we end, to be copied, and a folder beside it."""
     folder = Path(tempfile.mkdtemp(prefix="spell-e2e-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    url = new_database(folder)
+    url = new_database(folder, like=like)
     atexit.register(drop_database, url)
-    return url, prepare(folder, url, spells)
+    return folder, url
+
+
+@functools.cache
+def migrated() -> str:
+    """Return a database with all tables and nothing in them. Making one takes longer than most tests."""
+    folder, url = kept_database()
+    manage(environment_for(folder, url), "migrate", "-v0")
+    return url
+
+
+@functools.cache
+def prepared(spells: str) -> tuple[str, str]:
+    """Return a database with these spells, and an API key."""
+    folder, url = kept_database(like=migrated())
+    return url, fill(folder, url, spells)
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
@@ -243,11 +262,14 @@ class Platform:
         return True
 
     def up(self) -> None:
-        """Wait until web and the local GitHub answer."""
-        until(lambda: self.answers(self.github + "/versions"))
-        until(lambda: self.answers(self.url + "/api/v1/budget"))
-        ended = {name: self.log(name) for name, process in self.running.items() if process.poll() is not None}
-        assert not ended, ended
+        """Wait until web and the local GitHub answer; they will, however busy the machine is, unless one has ended."""
+        wanted = (self.github + "/versions", self.url + "/api/v1/budget")
+        until(lambda: all(map(self.answers, wanted)) or self.ended_early(), seconds=300)
+        assert not self.ended_early(), self.ended_early()
+
+    def ended_early(self) -> dict[str, str]:
+        """Return what processes wrote that should be at work, and are not."""
+        return {name: self.log(name) for name, process in self.running.items() if process.poll() is not None}
 
     def log(self, name: str) -> str:
         """Return what a process wrote so far; blank if it was never started."""
