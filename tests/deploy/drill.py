@@ -5,11 +5,11 @@ It takes minutes, and needs root, debootstrap, and Debian's and Python's package
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import contextlib
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -130,15 +130,19 @@ def image(folder: Path) -> None:
             assert not found.strip(), found
 
 
+PARTS = {"image": image, "systemd": systemd_way}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy.drill", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=list(PARTS), help="only this one; both if left out")
+    part = parser.parse_args().part
     assert shutil.which("debootstrap"), "debootstrap is missing"
     with tempfile.TemporaryDirectory(prefix="spell-drill-") as name:
         Path(name).chmod(0o755)
-        wanted = sys.argv[1:] or ["image", "systemd"]
-        if "image" in wanted:
-            image(Path(name))
-        if "systemd" in wanted:
-            systemd_way(Path(name))
+        for one, tried in PARTS.items():
+            if part in (one, None):
+                tried(Path(name))
     say("all is well")
 
 
