@@ -10,6 +10,7 @@ names it as unsteady, which is a fault of the test or of the code, to be found b
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -159,4 +160,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     sys.exit(main())

