@@ -286,7 +286,8 @@ def test_to_ask_who_reads_takes_no_statement_of_its_own(account, make_cast, spel
     cast = make_cast()
     key = Api(keys.create(account, name="k", spell_keys=spells)[1])
     key.get("/budget")  # the key's last use is noted
-    for path, most in ((f"/casts/{cast.pk}", 2), ("/casts", 3)):
+    # A list needs the numbers of a key's spells: only with these does Postgres know which index finds few among many.
+    for path, most in ((f"/casts/{cast.pk}", 2), ("/casts", 3 + (spells is not None))):
         with CaptureQueriesContext(connection) as asked_for:
             assert key.get(path).status_code == 200
         assert len(asked_for) <= most, [query["sql"][:80] for query in asked_for]

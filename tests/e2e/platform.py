@@ -252,7 +252,10 @@ class Platform:
         ending = [self.running.pop(name) for name in names]
         for process in ending:
             process.send_signal(how)
-        return [process.wait(30) for process in ending][-1] if ending else 0
+        codes = [process.wait(30) for process in ending]
+        if how == signal.SIGKILL and "web" in names:  # its child serves until it notices, within a second
+            until(lambda: not self.answers(self.url + "/livez"))
+        return codes[-1] if codes else 0
 
     def answers(self, url: str) -> bool:
         try:

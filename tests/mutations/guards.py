@@ -61,19 +61,17 @@ MUTATIONS = [
     Mutation("bind_run: to an ended cast", BINDING_OF + "bind_run", without("status__in"), (MOVES, CANCEL)),
     Mutation(
         "find_cast: by its title while the answer may still name the run",
-        BINDING_OF + "find_cast",
+        BINDING_OF + "bind_by_titles",
         swap("TITLE_MAY_TELL", "RUNLESS"),
         (MOVES,),
     ),
     Mutation(
         "find_cast: a run that can't be ours",
-        BINDING_OF + "find_cast",
-        swap("runtime_of(as_accepted(_cast)).may_own(_cast, _seen)", "True"),
+        BINDING_OF + "bind_by_titles",
+        swap("runtime_of(_cast).may_own(_cast, _seen)", "True"),
         (MOVES,),
     ),
-    Mutation(
-        "find_cast: one of several tokens", BINDING_OF + "find_cast", swap("len(_found) != 1", "not _found"), (MOVES,)
-    ),
+    Mutation("find_cast: one of several tokens", BINDING_OF + "bind_by_titles", swap("len(_x) == 1", "_x"), (MOVES,)),
     Mutation("dispatched: a guess stays", DISPATCHING_OF + "dispatched", drop("correct_run"), (MOVES,)),
     Mutation(
         "run_out: no last look",
