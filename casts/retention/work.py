@@ -4,7 +4,6 @@ Casts are looked at in the order in which they ended, which is the order of the 
 of its last moment, and it stays for good. There is a mark for each number of days that any rule names; a mark goes
 along once, and begins anew when the rules change. So nothing has to be noted on a cast while it runs, and no index is
 needed to find what is old.
-
 """
 
 from __future__ import annotations

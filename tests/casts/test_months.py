@@ -78,6 +78,21 @@ def test_rows_lie_where_their_time_says_and_the_rest_takes_what_has_none():
     assert part_of(stored) == "first"
 
 
+def test_bodies_are_compressed_with_lz4_in_every_part_those_made_later_too():
+    [(known,)] = months.rows_of("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+    if "lz4" not in known:
+        pytest.skip("this Postgres was built without lz4")
+    table = Delivery._meta.db_table
+    months.make_like(table, f"{table}_made_later", keys=())
+    how = months.rows_of(
+        "SELECT c.relname, a.attcompression FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+        "WHERE a.attname = 'body' AND c.relkind IN ('r', 'p') AND c.relname LIKE %s",
+        f"{table}%",
+    )
+    assert len(how) >= 6  # the whole, the first, the rest, two months, and the new one
+    assert {name for name, compression in how if compression != "l"} == set()
+
+
 def test_a_guid_is_stored_once_whatever_its_month():
     add_delivery(later(0), "one")
     for number in (0, 1, 2):

@@ -14,6 +14,17 @@ from core.shares import TooManyAtOnce
 ENOUGH = 30  # seconds
 
 
+def counted() -> tuple[Rounds[int, int], list[int]]:
+    """Return rounds that answer what they are asked, and the sizes of those that were done."""
+    sizes: list[int] = []
+
+    def work(asked: list[int]) -> list[int]:
+        sizes.append(len(asked))
+        return asked
+
+    return Rounds[int, int](work, most=8), sizes
+
+
 def test_a_bound_is_on_those_who_wait_in_one_lane() -> None:
     going = threading.Event()
 
@@ -48,19 +59,12 @@ def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arriv
     arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.rounds.PATIENCE", ENOUGH if arrives else 0.01)
-    sizes: list[int] = []
-
-    def work(asked: list[int]) -> list[int]:
-        sizes.append(len(asked))
-        return asked
-
-    rounds = Rounds[int, int](work, most=8)
+    rounds, sizes = counted()
 
     async def scene() -> None:
-        loitering = contextlib.ExitStack()
+        loitering, elsewhere = contextlib.ExitStack(), contextlib.ExitStack()
         loitering.enter_context(rounds.coming("one"))
-        if not arrives:
-            rounds.coming("another").__enter__()  # of no concern to the first lane
+        elsewhere.enter_context(rounds.coming("another"))  # of no concern to the first lane
         first = asyncio.create_task(rounds.ask("one", 1))
         await asyncio.sleep(0)
         assert sizes == []
@@ -79,13 +83,7 @@ def test_a_round_waits_for_who_is_on_the_way_and_goes_on_without_who_never_arriv
 
 def test_a_round_waits_for_as_many_as_were_in_the_one_before_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.rounds.PATIENCE", ENOUGH)
-    sizes: list[int] = []
-
-    def work(asked: list[int]) -> list[int]:
-        sizes.append(len(asked))
-        return asked
-
-    rounds = Rounds[int, int](work, most=8)
+    rounds, sizes = counted()
 
     async def scene() -> None:
         with rounds.coming("one"):
