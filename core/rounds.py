@@ -1,8 +1,9 @@
 """What waits together is done together: one thread, and one transaction, for all who ask meanwhile.
 
 Whoever asks while nothing is under way begins a round; those who come while it lasts make up the next one. A round
-waits a moment for those who are known to be on their way, and for as many as were in the round before it, who are
-likely to ask again: the more ask at once, the less each costs. Who asks alone waits for nobody.
+waits a moment for those who are known to be on their way, and for as many as ask at once, as far as one knows: those
+of the round before it, who are likely to ask again, and those who came meanwhile. The more are in a round, the less
+each costs. Who asks alone waits for nobody.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Asked(NamedTuple, Generic[Q, A]):
 
 
 Lanes = dict[Hashable, list[Asked[Q, A]]]  # who waits for the next round, while one is under way
-PATIENCE = 0.004  # seconds that a round waits for others
+PATIENCE = 0.008  # seconds that a round waits for others
 
 
 class Gathering(NamedTuple):
@@ -116,7 +117,7 @@ class Rounds(Generic[Q, A]):
         some: list[Asked[Q, A]] = []
         try:
             with tracing.joined(None):
-                while await self._gathered(lanes, lane, len(some)):
+                while await self._gathered(lanes, lane, len(some) + len(lanes[lane])):
                     waiting = [asked for asked in lanes[lane] if not asked.answer.done()]  # the others have left
                     some, lanes[lane] = waiting[: self.most], waiting[self.most :]
                     if some:
@@ -125,10 +126,10 @@ class Rounds(Generic[Q, A]):
             for asked in some + lanes.pop(lane):  # only if the loop ends, or by a bug: nobody waits for ever
                 asked.answer.cancel()
 
-    async def _gathered(self, lanes: Lanes[Q, A], lane: Hashable, before: int) -> bool:
-        """Wait a moment for who is on the way and for as many as were there before; return whether anybody is there."""
+    async def _gathered(self, lanes: Lanes[Q, A], lane: Hashable, at_once: int) -> bool:
+        """Wait a moment for who is on the way, and for as many as ask at once; return whether anybody is there."""
         loop = asyncio.get_running_loop()
-        gathering = Gathering(lanes[lane], before if before > 1 else 0, loop.create_future())
+        gathering = Gathering(lanes[lane], min(at_once, self.most) if at_once > 1 else 0, loop.create_future())
         if self._coming[lane] or not gathering.whole:
             self._gathering[lane] = gathering
             patience = loop.call_later(PATIENCE, gathering.begin)

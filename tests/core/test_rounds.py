@@ -109,6 +109,35 @@ def test_a_round_waits_for_as_many_as_were_in_the_one_before_and_not_for_long(mo
     assert sum(sizes[2:]) == 3
 
 
+def test_a_round_waits_for_those_of_the_one_before_beside_those_who_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.rounds.PATIENCE", ENOUGH)
+    going, sizes = threading.Event(), list[int]()
+
+    def work(asked: list[int]) -> list[int]:
+        assert going.wait(ENOUGH)
+        sizes.append(len(asked))
+        return asked
+
+    rounds = Rounds[int, int](work, most=3)
+
+    async def scene() -> None:
+        first = asyncio.create_task(rounds.ask("one", 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its round has begun
+        meanwhile = [asyncio.create_task(rounds.ask("one", n)) for n in (2, 3)]
+        await asyncio.sleep(0)
+        going.set()
+        async with asyncio.timeout(ENOUGH):
+            assert await first == 1
+            assert await rounds.ask("one", 4) == 4  # whoever had the first answer asks again
+            assert await asyncio.gather(*meanwhile) == [2, 3]
+
+    asyncio.run(scene())
+    assert sizes == [1, 3]
+
+
 def test_nobody_waits_for_ever_for_a_round_that_a_bug_ends_or_is_given_anothers_answer() -> None:
     rounds = Rounds[int, int](lambda asked: asked[1:], most=8)  # one answer too few
 
