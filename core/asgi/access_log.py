@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -35,7 +35,7 @@ def access_log(app: App) -> App:
         began, facts, size, status, streaming = time.perf_counter(), access.begin(), 0, None, False
         note_place()
 
-        async def counted(message: Mapping[str, Any]) -> None:
+        def counted(message: Mapping[str, Any]) -> Awaitable[None]:
             nonlocal size, status, streaming
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -44,7 +44,7 @@ def access_log(app: App) -> App:
                     write("stream opened")
             else:
                 size += len(message.get("body", b""))
-            await send(message)
+            return send(message)  # no coroutine of its own: a thousand streams may be sent something at once
 
         def write(event: str) -> None:
             method = scope["method"] if scope["method"] in METHODS else "other"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -94,20 +94,24 @@ class Passage:
         if standing is not None:
             self.visit.standings.append(standing)
 
-    async def leave(self, message: Mapping[str, object]) -> None:
+    def leave(self, message: Mapping[str, object]) -> Awaitable[None]:
         """Send what the application sends: with headers, or, if it was a bad try too many, a refusal in its place."""
-        if message["type"] == "http.response.start":
-            try:
-                await self.settle(message["status"])
-            except RateLimited as exc:
-                self.refusal = exc
-                await self.refuse(exc)
-                return
-            told = headers_of(self.visit.standings)
-            more = [(name.encode("ascii"), value.encode("ascii")) for name, value in told.items()]
-            message = {**message, "headers": [*message["headers"], *more]}  # type: ignore[misc]
-        if self.refusal is None:
-            await self.send(message)
+        if self.refusal is None and message["type"] != "http.response.start":
+            return self.send(message)  # no coroutine of its own: a thousand streams may be sent something at once
+        return self.leave_first(message)
+
+    async def leave_first(self, message: Mapping[str, object]) -> None:
+        if self.refusal is not None:
+            return
+        try:
+            await self.settle(message["status"])
+        except RateLimited as exc:
+            self.refusal = exc
+            await self.refuse(exc)
+            return
+        told = headers_of(self.visit.standings)
+        more = [(name.encode("ascii"), value.encode("ascii")) for name, value in told.items()]
+        await self.send({**message, "headers": [*message["headers"], *more]})  # type: ignore[misc]
 
     async def settle(self, status: object) -> None:
         """Count what nobody has counted yet."""
