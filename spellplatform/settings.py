@@ -403,7 +403,7 @@ WORKER_THREADS: int = env.int("WORKER_THREADS", default=8, least=1)
 # Where a worker answers /metrics, /livez and /readyz. Blank: nowhere.
 WORKER_BIND: str = bind_address(env.str("WORKER_BIND", default=""), "WORKER_BIND")
 WORKER_LEASE_SECONDS: float = env.float("WORKER_LEASE_SECONDS", default=30.0)
-STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=15.0)
+STREAM_HEARTBEAT_SECONDS: float = env.float("STREAM_HEARTBEAT_SECONDS", default=20.0)
 STREAM_FALLBACK_SECONDS: float = env.float("STREAM_FALLBACK_SECONDS", default=5.0)  # if a wake-up was missed
 # Between two looks whether all who have a stream open, or wait, may still read.
 STREAM_ACCESS_SECONDS: float = env.float("STREAM_ACCESS_SECONDS", default=3.0, least=0.1)
