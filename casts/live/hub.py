@@ -83,9 +83,9 @@ class Subscriber:
             self.deliver(())
 
     def deliver(self, frames: Sequence[Frame | News]) -> None:
-        """Have a stream send frames: at once and without its task, if it waits and they don't end with its last."""
+        """Have a stream send frames: at once and without its task, if it waits and none is its last."""
         sent = 0
-        if frames and not frames[-1].final:
+        if frames and not any(frame.final for frame in frames):
             while sent < len(frames) and self._written_to():
                 frame = frames[sent]
                 if frame.seq > self.after:
