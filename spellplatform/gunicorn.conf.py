@@ -124,6 +124,8 @@ def post_worker_init(worker: Any) -> None:
     def on_term() -> None:
         from casts.live import hub
 
+        for server in worker.servers:  # now, and not only when gunicorn next looks, up to a second later
+            server.close()
         hub.stop()  # streams first: each is told to come back, and comes to somebody else
         worker.handle_exit_signal()
         worker.loop.call_later(LINGER, close_idle)

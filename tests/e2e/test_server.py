@@ -81,6 +81,18 @@ def test_an_idle_connection_does_not_hold_up_a_restart(web: Platform):
         until(lambda: listens(web.web_port))
 
 
+def test_a_web_process_that_stops_takes_no_connection_any_more(web: Platform):
+    def is_last() -> bool:
+        return kept.get(web.url + SCHEMA, timeout=60).headers.get("Connection") == "close"
+
+    with requests.Session() as kept:
+        assert not is_last()
+        os.kill(web.web_process(), signal.SIGTERM)
+        until(is_last)  # it has been told
+    assert requests.get(web.url + "/livez", timeout=60).status_code == 200
+    assert web.log("web").count("ASGI server listening") == 2  # gunicorn started another one, which answered
+
+
 def test_a_request_on_a_kept_connection_is_answered_as_the_last_one_while_web_stops(web: Platform):
     # Which of the two a process finds first is chance; it answers in any case.
     until(lambda: answered_while_it_stops(web) == "close", seconds=120)
