@@ -35,6 +35,9 @@ class MoneyPage:
 
     def __init__(self, account: Account, customer: Customer | None, *, amount: str = "") -> None:
         self.account, self.customer = account, customer
+        # Before the credit: what is shown as paid must be in it.
+        newest = TopUp.objects.filter(customer=customer).prefetch_related("disputes", "refunds")
+        self._topups = list(newest[:SHOWN])
         self.state = credit.state(account) if customer is not None else None
         self.currency = settings.BILLING_CURRENCY.upper()
         self.amount = amount[:20] or self.presets[1]
@@ -86,8 +89,7 @@ class MoneyPage:
 
     @property
     def topups(self) -> Iterator[dict[str, Any]]:
-        rows = TopUp.objects.filter(customer=self.customer).prefetch_related("disputes", "refunds")[:SHOWN]
-        for row in rows:
+        for row in self._topups:
             word, tone = STATES[TopUp.State(row.state)]
             disputes = [one for one in row.disputes.all() if one.status in overview.OPEN_DISPUTES]
             pending = any(one.state in (Refund.State.NEW, Refund.State.PENDING) for one in row.refunds.all())

@@ -67,6 +67,22 @@ def test_each_role_sees_and_does_what_it_may(account: Account, billing: None):
     assert not AuditEntry.objects.filter(action__startswith="billing").exists()
 
 
+def test_what_is_shown_as_paid_is_in_the_credit_that_is_shown(account: Account, billing: None, monkeypatch: Any):
+    customer = customers.begin(account)
+    row = TopUp.objects.create(customer=customer, cents=1000, origin="member", state="processing")
+    state = credit.state
+
+    def paid_meanwhile(*given: Any) -> Any:
+        found = state(*given)
+        TopUp.objects.filter(pk=row.pk).update(state="succeeded")
+        return found
+
+    monkeypatch.setattr(credit, "state", paid_meanwhile)
+    text = page(member(account), path(account))
+    assert "under way" in text
+    assert TopUp.objects.get().state == "succeeded"
+
+
 def test_who_belongs_to_several_accounts_chooses(account: Account, billing: None):
     client = member(account)
     assert client.get("/account/money/").headers["Location"] == path(account)
