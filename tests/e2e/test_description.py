@@ -24,7 +24,8 @@ SAID_OTHERWISE = ["positive_data_acceptance"]
 def web(tmp_path: Path) -> Iterator[Platform]:
     """Only the web process: without a worker nothing calls the addresses that are made up here."""
     database, key = prepared(SPELLS)
-    here = Platform(tmp_path, database=database)
+    # Streams of casts that nobody ends are read to their end, too.
+    here = Platform(tmp_path, database=database, STREAM_MAX_SECONDS="1", STREAM_ACCESS_SECONDS="0.5")
     here.key = key
     here.start("web")
     try:
