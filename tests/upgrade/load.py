@@ -84,13 +84,14 @@ class Load:
         return answer
 
     def ended(self, cast_id: str) -> dict[str, Any]:
-        end = time.monotonic() + 120
-        while True:
-            found: dict[str, Any] = self.ask("GET", f"/api/v1/casts/{cast_id}", headers={"Prefer": "wait=20"}).json()
-            if found["final"]:
-                return found
-            assert time.monotonic() < end, f"{cast_id} does not end: {found}"
-            time.sleep(0.05)  # a web process that is about to end answers at once
+        found: dict[str, Any] = {}
+
+        def final() -> bool:  # asked again and again: a web process that is about to end answers at once
+            found.update(self.ask("GET", f"/api/v1/casts/{cast_id}", headers={"Prefer": "wait=20"}).json())
+            return bool(found["final"])
+
+        until(final, seconds=120)
+        return found
 
     def succeeded(self, cast_id: str) -> None:
         found = self.ended(cast_id)

@@ -186,7 +186,7 @@ def one_by_one(side: Side, streams: Streams, *, first: int, count: int) -> list[
 def idle(run: Run, side: Side, streams: Streams, url: str) -> tuple[float, float]:
     """Hold still for some time; return the share of a core, and the queries a minute if it has a database."""
     if url:
-        return queries(run, side, url, seconds=run.pick(40, 20), streams=streams)  # so many heartbeats each time
+        return queries(run, side, url, seconds=run.pick(40, 20), streams=streams)  # two heartbeats, or one
     share = CpuShare(side.pids())
     streams.pump(run.pick(10, 4))
     return share.percent(), math.nan
