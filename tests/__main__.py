@@ -3,6 +3,8 @@
 Without arguments both are cut in lanes, one pytest process each: those that compute get the time that is left by those
 that wait for other processes. With FAST=1 only the tests that start no process and are not `thorough` run, on SQLite.
 
+Tables are made once for each kind of database; the lanes, and the platforms that their tests start, begin with copies.
+
 A test that failed runs once more when all lanes have ended. If it passes then, it was the crowd: the suite passes and
 names it as unsteady, which is a fault of the test or of the code, to be found before the next.
 """
@@ -22,6 +24,7 @@ from typing import IO
 
 import psycopg
 
+from tests.e2e.platform import MIGRATED, ROOT, beside, environment_for, name_of
 from tests.postgres import a_postgres
 
 E2E = ["tests/e2e"]
@@ -44,6 +47,7 @@ class Lane:
     arguments: list[str]
     url: str | None
     computes: bool = False
+    migrated: str = ""  # the URL of a database that has all tables
     number: int = 0
     output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     process: subprocess.Popen[bytes] | None = None
@@ -56,6 +60,8 @@ class Lane:
         environment["TEST_DATABASE_NAME"] = f"test_spells_{self.number}"
         if self.url:
             environment["TEST_DATABASE_URL"] = self.url
+        if self.migrated:
+            environment[MIGRATED] = self.migrated
         command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={self.cache}", *self.arguments, *more]
         if self.computes:
             command = ["nice", "-n", "10", *command]
@@ -95,6 +101,40 @@ def a_hasty_postgres() -> Iterator[str]:
                     connection.execute(f"ALTER SYSTEM SET {name} = off")
                 connection.execute("SELECT pg_reload_conf()")
         yield url
+
+
+@contextlib.contextmanager
+def tables_for(lanes: list[Lane]) -> Iterator[None]:
+    """Make all tables in one database of each kind, side by side, for the lanes to copy."""
+    with tempfile.TemporaryDirectory(prefix="spell-tables-") as folder, contextlib.ExitStack() as cleaning:
+        made = {lane.url: cleaning.enter_context(a_database(Path(folder), lane.url)) for lane in lanes}
+        # Collecting the garbage of a thousand short-lived models would be a third of the work.
+        code = "import gc, runpy; gc.disable(); runpy.run_path('manage.py', run_name='__main__')"
+        command = [sys.executable, "-c", code, "migrate", "-v0"]
+        under_way = [
+            subprocess.Popen(command, cwd=ROOT, env=environment_for(Path(folder), database, LOG_LEVEL="WARNING"))
+            for database in set(made.values())
+        ]
+        if max(process.wait() for process in under_way):
+            raise SystemExit("The lanes have no tables: manage.py migrate failed.")
+        for lane in lanes:
+            lane.migrated = made[lane.url]
+        yield
+
+
+@contextlib.contextmanager
+def a_database(folder: Path, server: str | None) -> Iterator[str]:
+    """Yield the URL of an empty database of its own, on SQLite in the folder; drop it afterwards."""
+    if server is None:
+        yield f"sqlite:///{folder / 'tables.sqlite3'}"
+        return
+    url = beside(server, f"test_spells_tables_{os.getpid()}")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name_of(url)}")
+        try:
+            yield url
+        finally:
+            connection.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
 
 
 def lanes_of(given: list[str], url: str) -> list[Lane]:
@@ -152,11 +192,14 @@ def run(lanes: list[Lane], *, again: bool) -> int:
 def main() -> int:
     """Run what is asked for."""
     if os.environ.get("FAST") and not sys.argv[1:]:
-        code = run(fast_lanes(), again=False)
+        with tables_for(lanes := fast_lanes()):
+            code = run(lanes, again=False)
         print("Left out: Postgres, what is thorough, and what starts processes (browser, act, commands …): make test")
         return code
     with a_hasty_postgres() as url:
-        return run(lanes_of(sys.argv[1:], url), again=not sys.argv[1:])
+        lanes = lanes_of(sys.argv[1:], url)
+        with tables_for(lanes):
+            return run(lanes, again=not sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -242,14 +242,18 @@ def spell(make_spell: Any) -> Spell:
 @pytest.fixture
 @marking("processes", "database")
 def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Run a script as a process of its own, on a new and empty database; return what it printed."""
+    """Run a script as a process of its own, on a new and empty database; return what it printed.
+
+    Scripts migrate back and forth: collecting the garbage of their short-lived models would be a third of the work.
+    """
     from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
 
     url = new_database(tmp_path)
     environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
 
     def run(text: str) -> str:
-        done = warm.run([sys.executable, "-c", text], cwd=ROOT, env=environment, capture_output=True)
+        seldom = f"import gc\ngc.disable()\n{text}"
+        done = warm.run([sys.executable, "-c", seldom], cwd=ROOT, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -270,6 +274,13 @@ def stripe_server(stripe_process: stripes.Judged) -> Iterator[stripes.Stripe]:
     """
     yield stripe_process.begin_anew()
     assert stripe_process.found() == []
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Keep the file that tests/settings.py copied, if it did. On Postgres Django itself makes the copy."""
+    file = conf.settings.DATABASES["default"]["TEST"]["NAME"]
+    return django_db_keepdb or (connection.vendor == "sqlite" and Path(file).exists())
 
 
 @pytest.fixture(scope="session")

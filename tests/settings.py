@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import serialization
 
@@ -54,11 +55,16 @@ from spellplatform.settings import *  # noqa: E402, F403
 from spellplatform.settings import DATABASES, SILENCED_SYSTEM_CHECKS  # noqa: E402
 
 # In a file, so that threads and processes of one test see one database; on Postgres a name of its own for each lane.
-DATABASES["default"]["TEST"] = {
-    "NAME": str(_folder / "test.sqlite3")
-    if "sqlite" in DATABASES["default"]["ENGINE"]
-    else os.environ.get("TEST_DATABASE_NAME")
-}
+# It begins as a copy of the database that has all tables already, if there is one.
+_migrated = os.environ.get("TEST_MIGRATED_DATABASE", "")
+if "sqlite" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
+    if _migrated:
+        shutil.copy(_migrated.removeprefix("sqlite:///"), _folder / "test.sqlite3")
+else:
+    DATABASES["default"]["TEST"] = {"NAME": os.environ.get("TEST_DATABASE_NAME")}
+    if _migrated:
+        DATABASES["default"]["TEST"]["TEMPLATE"] = urlsplit(_migrated).path.lstrip("/")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
 KEEP_CONNECTIONS = False
 SILENCED_SYSTEM_CHECKS += ["spell.E007"]  # http://testserver is no address of this machine, and of no other

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.proxy import Proxy
-from tests.e2e.platform import Platform, drop_database, free_port, name_of, on_server, prepare, until
+from tests.e2e.platform import Platform, drop_database, fill, free_port, migrated, name_of, on_server, until
 
 HERE = Path(__file__).parent
 WORKFLOWS = [*(HERE / "workflows").glob("*.yml"), HERE.parent / "e2e" / "workflows" / "echo.yml"]
@@ -38,7 +38,7 @@ class Installation(Platform):
     """A platform with two of each. The local GitHub is the judge's witness: nobody kills it."""
 
     def __init__(self, folder: Path, *, runs_at_a_time: int, **settings: Any) -> None:
-        super().__init__(folder, **SETTINGS | settings)
+        super().__init__(folder, database=migrated(), **SETTINGS | settings)
         self.runs_at_a_time = runs_at_a_time
         self.ports = {name: free_port() for name in WEBS}
         self._signals = threading.Lock()
@@ -110,7 +110,7 @@ def installation(folder: Path, *, runs_at_a_time: int = 3, **settings: Any) -> I
     """Start everything; end it, and drop its database, afterwards."""
     here = Installation(folder, runs_at_a_time=runs_at_a_time, **settings)
     try:
-        here.key = prepare(folder, here.database_url, (HERE / "spells.toml").read_text())
+        here.key = fill(folder, here.database_url, (HERE / "spells.toml").read_text())
         here.publish(*WORKFLOWS)
         here.proxy.start()
         try:

@@ -36,6 +36,7 @@ SECRET = WEBHOOK_SECRET
 REPOSITORY = "demo/spells"
 MINUTE = "10"  # seconds; what has a minute here really takes two at most
 EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
+MIGRATED = "TEST_MIGRATED_DATABASE"  # the URL of a database of the kind under test that has all tables
 AGENT = {"User-Agent": "spell-platform-tests"}
 T = TypeVar("T")
 
@@ -82,9 +83,14 @@ def new_database(folder: Path, *, like: str = "") -> str:
         if like:
             shutil.copy(like.removeprefix("sqlite:///"), file)
         return f"sqlite:///{file}"
-    name = f"e2e_{uuid.uuid4().hex[:12]}"
-    on_server(f"CREATE DATABASE {name}" + (f" TEMPLATE {name_of(like)}" if like else ""))
-    head, _, tail = server().partition("?")
+    url = beside(server(), f"e2e_{uuid.uuid4().hex[:12]}")
+    on_server(f"CREATE DATABASE {name_of(url)}" + (f" TEMPLATE {name_of(like)}" if like else ""))
+    return url
+
+
+def beside(url: str, name: str) -> str:
+    """Return the URL of a database with this name on the same server."""
+    head, _, tail = url.partition("?")
     return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
 
 
@@ -95,12 +101,6 @@ def name_of(url: str) -> str:
 def drop_database(url: str) -> None:
     if server():
         on_server(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
-
-
-def prepare(folder: Path, url: str, spells: str) -> str:
-    """Fill an empty database with these spells and an account; return its API key."""
-    manage(environment_for(folder, url), "migrate", "-v0")
-    return fill(folder, url, spells)
 
 
 def fill(folder: Path, url: str, spells: str) -> str:
@@ -122,7 +122,12 @@ def kept_database(*, like: str = "") -> tuple[Path, str]:
 
 @functools.cache
 def migrated() -> str:
-    """Return a database with all tables and nothing in them. Making one takes longer than most tests."""
+    """Return a database with all tables and nothing in them. Making one takes longer than most tests.
+
+    The whole suite makes one of each kind for all its pytest processes (tests/__main__.py).
+    """
+    if made := os.environ.get(MIGRATED):
+        return made
     folder, url = kept_database()
     manage(environment_for(folder, url), "migrate", "-v0")
     return url

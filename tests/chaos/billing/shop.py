@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.installation import WEBS, WORKERS, WORKFLOWS, Installation
-from tests.e2e.platform import drop_database, free_port, prepare, until
+from tests.e2e.platform import drop_database, fill, free_port, until
 from tests.stripes import Stripe
 
 HERE = Path(__file__).parent
@@ -100,7 +100,7 @@ def shop(folder: Path, **settings: Any) -> Iterator[Shop]:
     """Start everything; end it, and drop its database, afterwards."""
     here = Shop(folder, **settings)
     try:
-        prepare(folder, here.database_url, (HERE / "spells.toml").read_text())
+        fill(folder, here.database_url, (HERE / "spells.toml").read_text())
         here.publish(*WORKFLOWS)
         here.proxy.start()
         try:
