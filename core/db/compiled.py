@@ -197,6 +197,38 @@ class Select(Generic[M]):
         return next(iter(self.all(**values)), None)
 
 
+class Firsts:
+    """The first value of each of several queries of one column (None where there is none), in one statement.
+
+    It takes no values, and is planned anew each time: a plan that was made for an empty table would serve a full one.
+    """
+
+    def __init__(self, build: Callable[[], Sequence[models.QuerySet[Any, Any]]]) -> None:
+        self.build = build
+
+    @cached_property
+    def _compiled(self) -> tuple[str, list[Any], Any, Any]:
+        queries: Any = self.build()
+        texts, params, expressions = [], [], []
+        for queryset in queries:
+            compiler = queryset[:1].query.get_compiler(connection=connection)
+            text, more = compiler.as_sql()
+            [(expression, *_)] = compiler.select
+            texts.append(f"({text})")
+            params += more
+            expressions.append(expression)
+        return f"SELECT {', '.join(texts)}", params, compiler, compiler.get_converters(expressions)
+
+    def all(self) -> list[Any]:
+        """Return the values, in the order of the queries."""
+        text, params, compiler, converters = self._compiled
+        with own_connection().cursor() as cursor:  # Django's own, which has nothing prepared
+            cursor.execute(text, params)
+            rows = cursor.fetchall()
+        [row] = compiler.apply_converters(rows, converters) if converters else rows
+        return list(row)
+
+
 class Update(Generic[M]):
     """A guarded UPDATE: `changes` on the rows of one table that `build` finds."""
 

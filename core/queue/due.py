@@ -77,7 +77,16 @@ class DueQuerySet(models.QuerySet[Any]):
             statements(model).claim.run(keys=keys, lease_until=now + lease)
         return statements(model).rows.all(keys=keys)
 
+    def next_due(self) -> models.QuerySet[Any, Any]:
+        """Return when free rows are due, in order: also of those that `claimable` holds back or whose step failed."""
+        return self.filter(lease_until=None, due_at__isnull=False).order_by("due_at").values_list("due_at")
+
+    def next_ends(self) -> models.QuerySet[Any, Any]:
+        """Return when the leases of rows end, in order."""
+        return self.filter(lease_until__isnull=False).order_by("lease_until").values_list("lease_until")
+
     def recover(self) -> int:
+        """Take rows back from workers that have let their lease run out; return how many."""
         now = timezone.now()
         late = self.filter(lease_until__lte=now)
         if not late.exists():

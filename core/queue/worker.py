@@ -15,6 +15,7 @@ from django.db import close_old_connections, connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from core.db.compiled import Firsts
 from core.db.threads import database_kept
 from core.metrics import STEP_SECONDS, STEPS
 from core.queue import poison, wakeups
@@ -53,6 +54,11 @@ class Worker:
         self.stopping = threading.Event()
         self.kinds: list[Work] = [import_string(path)() for path in settings.WORK]
         self.lanes = {kind.rows().model: lane_of(kind) for kind in self.kinds}
+        # When the next row of each kind is due, and the next lease ends, whoever may claim it.
+        self.next_due = Firsts(lambda: [kind.rows().next_due() for kind in self.kinds])
+        self.next_ends = Firsts(lambda: [kind.rows().next_ends() for kind in self.kinds])
+        self.due: list[Work] = []
+        self.due_next: dt.datetime | None = None  # of the kinds that had nothing due
         self.held: dict[Future[None], tuple[DueRow, float]] = {}
         self.failing: Future[None] | None = None  # the step of a row whose last one failed
         self.failing_at = 0.0
@@ -92,10 +98,11 @@ class Worker:
             self.sweep_at = time.monotonic() + SWEEP_SECONDS
             # Beside the steps: one that waits for a lock must let no lease run out, nor keep rows from being claimed.
             self.sweeping = pool.submit(self.sweep)
+        self.look()
         claimed = self.claim_failing(pool)
         # Oldest and newest first by turns: else a row that has just become due would wait behind a whole backlog.
         self.newest = not self.newest
-        for kind in self.kinds:
+        for kind in self.due:
             free = self.room(kind)
             if free <= 0:
                 continue
@@ -104,13 +111,22 @@ class Worker:
                 claimed += 1
         return claimed
 
+    def look(self) -> None:
+        """Note which kinds have a row that is due: composing claims of all the others costs far more than to ask."""
+        self.due, self.due_next = [], None
+        if len(self.held) >= self.threads:
+            return
+        now, asked = timezone.now(), self.next_due.all()
+        self.due = [kind for kind, at in zip(self.kinds, asked, strict=True) if at is not None and at <= now]
+        self.due_next = min((at for at in asked if at is not None and at > now), default=None)
+
     def claim_failing(self, pool: ThreadPoolExecutor) -> int:
         """Claim a row whose last step failed, unless one is held: should it end us, it takes none of its like along."""
         if self.failing is not None and not self.failing.done():
             return 0
         if time.monotonic() < self.failing_at:
             return 0
-        for kind in self.kinds:
+        for kind in self.due:
             if self.room(kind) <= 0:
                 continue
             for row in kind.rows().claim(limit=1, lease=self.lease, failing=True):
@@ -135,7 +151,9 @@ class Worker:
         if len(self.held) >= self.threads:
             return 0.01  # a thread may be free at any moment; until then nothing is asked of the database
         seconds = LOOK_SECONDS / 10 if self.held else LOOK_SECONDS
-        for kind in self.kinds:
+        if self.due_next is not None:
+            seconds = min(seconds, (self.due_next - timezone.now()).total_seconds())
+        for kind in self.due:
             if self.room(kind) <= 0:  # it has its share: what is due of it waits
                 continue
             if (until := kind.rows().seconds_until_due()) is not None:
@@ -157,8 +175,10 @@ class Worker:
         if now > self.upkeep_at:
             self.upkeep_at = now + LOOK_SECONDS
             close_old_connections()
-            for kind in self.kinds:
-                kind.rows().recover()
+            ended = timezone.now()
+            for kind, at in zip(self.kinds, self.next_ends.all(), strict=True):
+                if at is not None and at <= ended:
+                    kind.rows().recover()
 
     def sweep(self) -> None:
         """Do what SWEEPS names; one that fails is logged, and keeps no other from being done."""

@@ -20,7 +20,7 @@ from accounts.models import ApiKey, BudgetPeriod
 from casts.models import Cast, CastEvent
 from core.db import compiled
 from core.db.append_only import History
-from core.db.compiled import Insert, OneOf, Param, Params, Select, Update
+from core.db.compiled import Firsts, Insert, OneOf, Param, Params, Select, Update
 from core.queue.due import DueRow, statements
 from tests.one_of_each import MOMENT, OURS, every_model, one_of_each
 
@@ -275,6 +275,26 @@ def test_columns_that_were_left_out_are_read_when_asked_for(account, api_key, sp
         assert not queries
         assert found.spell.price_cents == spell.price_cents
         assert len(queries) == 1
+
+
+def test_the_first_values_of_several_queries_are_those_that_the_orm_reads(account, api_key, spell):
+    queries = [
+        Cast.objects.order_by("created_at").values_list("created_at"),
+        Cast.objects.filter(message="50 % of '%s'").order_by("pk").values_list("pk"),
+        ApiKey.objects.order_by("-pk").values_list("scopes"),
+        Cast.objects.filter(status="ended, perhaps").values_list("due_at"),
+    ]
+    first = Firsts(lambda: queries)
+    assert first.all() == [None, None, api_key.scopes, None]
+    awkward(account, api_key, spell).save()
+    awkward_too = awkward(account, api_key, spell)
+    awkward_too.run_key, awkward_too.message = "2", "50 % of '%s'"
+    awkward_too.save()
+    with CaptureQueriesContext(connection) as asked:
+        found = first.all()
+    assert len(asked) == 1
+    read = [next(value for (value,) in query) for query in queries[:3]]
+    assert [(type(value), value) for value in found] == [*((type(value), value) for value in read), (type(None), None)]
 
 
 def test_nothing_is_found_where_nothing_is():

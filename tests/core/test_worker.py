@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 import os
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casts.models import Cast
@@ -269,6 +272,49 @@ def test_a_sweep_that_fails_keeps_no_other_from_being_done(working, settings, ca
     until(lambda: swept)
     told = [record for record in caplog.records if record.getMessage() == "a sweep failed"]
     assert [record.sweep for record in told] == [settings.SWEEPS[0]]
+
+
+def test_a_worker_with_nothing_to_do_asks_once_for_all_kinds(db):
+    idle = Worker(threads=2, lease_seconds=30)
+    with ThreadPoolExecutor(1) as pool:
+        idle.sweep_at = idle.upkeep_at = idle.beat_at = math.inf
+        with CaptureQueriesContext(connection) as asked:
+            assert idle.claim_and_submit(pool) == 0
+            assert idle.pause() == worker.LOOK_SECONDS
+        assert len(asked) == 1
+        idle.upkeep_at = 0.0
+        with CaptureQueriesContext(connection) as asked:
+            idle.keep_leases()
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_only_kinds_that_have_a_row_that_is_due_are_asked_for_it(cast, failed):
+    """A row that another worker holds is no reason to look; one that has failed is."""
+    looking = Worker(threads=2, lease_seconds=30)
+    soon = timezone.now() + dt.timedelta(seconds=0.5)
+    Cast.objects.update(due_at=soon, failed_steps=1 if failed else 0)
+    looking.look()
+    assert (looking.due, looking.due_next) == ([], soon)
+    assert 0 < looking.pause() <= 0.5
+    Cast.objects.update(due_at=timezone.now())
+    looking.look()
+    assert [type(kind).__name__ for kind in looking.due] == ["CastWork"]
+    assert looking.pause() == (worker.LOOK_SECONDS if failed else 0.01)
+    Cast.objects.update(lease_until=timezone.now())
+    looking.look()
+    assert (looking.due, looking.due_next) == ([], None)
+    looking.keep_leases()
+    assert Cast.objects.get().lease_until is None
+
+
+def test_a_worker_whose_threads_are_all_busy_asks_nothing(cast):
+    busy = Worker(threads=1, lease_seconds=30)
+    busy.held = {Future(): (cast, time.monotonic())}
+    with CaptureQueriesContext(connection) as asked:
+        busy.look()
+        assert busy.pause() == 0.01
+    assert (len(asked), busy.due) == (0, [])
 
 
 def test_a_stopped_worker_finishes_what_it_holds_and_takes_nothing_more(make_cast, working):
