@@ -98,23 +98,26 @@ def asking(installation: int, *, about: dict[str, str], unknown: bool = False) -
             quota.unanswered(installation, message=str(exc))
         if unknown and not isinstance(exc, PROVEN_UNDONE):
             raise
-        raise not_now(installation, exc) from exc
+        raise not_now(known, exc) from exc
     else:
         quota.answered(known, github().latest_rate_limit(installation))
 
 
-def not_now(installation: int, exc: errors.GitHubError) -> NotNow:
-    """Say what GitHub's trouble means for who asked, and pause the installation if it is about that."""
+def not_now(before: Installation, exc: errors.GitHubError) -> NotNow:
+    """Say what GitHub's trouble means for who asked, and pause the installation if it is about that.
+
+    `before`: what was known of the installation before GitHub was asked.
+    """
     match exc:
         case errors.RateLimited():
-            until = quota.rate_limited(installation, until=exc.retry_at, message=str(exc))
+            until = quota.rate_limited(before.pk, until=exc.retry_at, message=str(exc))
             return waiting_for(Installation.Pause.RATE_LIMITED, str(exc), retry_at=until)
         case errors.Suspended():
-            until = quota.suspended(installation, message=str(exc))
+            until = quota.suspended(before, message=str(exc))
             return waiting_for(Installation.Pause.SUSPENDED, str(exc), retry_at=until)
         case errors.InstallationGone():
             # An operator may have mistyped the id just now.
-            lost_at = quota.removed(installation) + dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
+            lost_at = quota.removed(before.pk) + dt.timedelta(seconds=settings.CAST_LOST_SECONDS)
             if timezone.now() >= lost_at:
                 return AccessLost(str(exc), reason=Installation.Pause.REMOVED)
             again = min(lost_at, timezone.now() + ASK_AGAIN)

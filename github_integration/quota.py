@@ -70,13 +70,20 @@ def rate_limited(installation_id: int, *, until: dt.datetime | None, message: st
     return until
 
 
-def suspended(installation_id: int, *, message: str) -> dt.datetime:
-    """Note that an installation is suspended; return when to see whether it still is."""
-    known(installation_id)
-    until = timezone.now() + dt.timedelta(seconds=SUSPENDED_LOOK)
-    if Installation.objects.filter(pk=installation_id, suspended_at=None).update(suspended_at=timezone.now()):
-        logger.warning("installation suspended", extra={"installation": installation_id})
-    pause(installation_id, until=until, reason=Installation.Pause.SUSPENDED, message=message)
+def suspended(before: Installation, *, message: str) -> dt.datetime:
+    """Note that an installation is suspended; return when to see whether it still is.
+
+    What was noted after `before` was read, which was before GitHub was asked, is newer and stays: perhaps that the
+    suspension is over. Then it may be asked again at once, or at the end of the pause that was noted.
+    """
+    now = timezone.now()
+    until = now + dt.timedelta(seconds=SUSPENDED_LOOK)
+    changes = {"paused_until": until, "pause_reason": Installation.Pause.SUSPENDED, "pause_message": message[:500]}
+    unchanged = Installation.objects.filter(pk=before.pk, updated_at=before.updated_at)
+    if not unchanged.update(**changes, suspended_at=before.suspended_at or now, updated_at=now):
+        return known(before.pk).paused_until or now
+    if before.suspended_at is None:
+        logger.warning("installation suspended", extra={"installation": before.pk})
     return until
 
 

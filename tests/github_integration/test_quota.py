@@ -219,11 +219,25 @@ def test_one_unanswered_call_pauses_nobody_and_an_outage_all(cast: Cast, http: r
 
 def test_what_is_noted_while_a_call_is_under_way_is_not_cleared_by_its_success() -> None:
     before = quota.known(1)
-    quota.suspended(1, message="suspended meanwhile")
+    quota.suspended(quota.known(1), message="suspended meanwhile")
     quota.answered(before, None)
     before.failures = 3
     quota.answered(before, None)
     assert row().suspended_at is not None
+
+
+def test_a_refusal_that_comes_after_the_word_that_the_suspension_is_over_changes_nothing() -> None:
+    """GitHub refused a call, and before the step had noted it the webhook told that the owner had ended it."""
+    quota.suspended(quota.known(1), message="suspended")
+    before = quota.known(1)
+    Installation.objects.get(pk=1).save()  # as the webhook's handler does
+    quota.suspension_ended(1)
+    again = quota.suspended(before, message="suspended")
+    assert (row().suspended_at, row().paused_until) == (None, None)
+    assert seconds_until(again) <= 0
+    # Of several that were refused at once, the first notes it, and all wait.
+    before, until = quota.known(1), quota.suspended(quota.known(1), message="suspended")
+    assert quota.suspended(before, message="suspended") == row().paused_until == until
 
 
 # --- what GitHub tells -----------------------------------------------------------------------------------
