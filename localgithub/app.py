@@ -75,17 +75,16 @@ class Api:
         touched = faults.applies(request.method, request.path)
         if touched:
             faults.wait()
-            if faults.strikes("reset_before"):
-                _drop(request)
+        if faults.strikes("reset_before", request.method, request.path):
+            _drop(request)
         answer = self._refusal(request) if touched else None
         answer = answer or self._answer(request)
         if entry is not None:
             entry["runs"] = request.environ.get("local.runs", [])
-        if touched:
-            if faults.strikes("reset_after"):
-                _drop(request)
-            if faults.strikes("error_5xx_after"):
-                answer = ApiError(502, "Server Error").response()
+        if faults.strikes("reset_after", request.method, request.path):
+            _drop(request)
+        if faults.strikes("error_5xx_after", request.method, request.path):
+            answer = ApiError(502, "Server Error").response()
         if entry is not None:
             entry["status"] = answer.status_code
         return self._finish(request, answer)
@@ -112,14 +111,14 @@ class Api:
         faults = self.world.faults
         if faults.api["primary_exhausted"] and request.path != "/rate_limit":
             return self.world.rate_error().response()
-        if faults.strikes("secondary_rate_limit"):
+        if faults.strikes("secondary_rate_limit", request.method, request.path):
             return ApiError(
                 403,
                 "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
                 "/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits",
                 headers={"Retry-After": str(faults.api["retry_after"])},
             ).response()
-        if faults.strikes("error_5xx"):
+        if faults.strikes("error_5xx", request.method, request.path):
             return ApiError(
                 503,
                 "No server is currently available to service your request. Sorry about that. Please try resubmitting "

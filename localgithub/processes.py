@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+LISTED_AGAIN = 20  # times at most, until none is left
+
 
 def docker_answers() -> bool:
     if shutil.which("docker") is None:
@@ -59,8 +61,12 @@ def kill_left(place: Path) -> None:
     act leaves a step's processes to themselves when it is interrupted, and so does a step with what it has put in the
     background; GitHub's runner ends both.
     """
-    listed = _listed()
-    _kill(_below([pid for pid, _, args in listed if f"{place}/" in args or _works_in(pid, place)], listed))
+    for _ in range(LISTED_AGAIN):  # a loop may have started its next command since it was listed
+        listed = _listed()
+        left = [pid for pid, _, args in listed if f"{place}/" in args or _works_in(pid, place)]
+        if not left:
+            return
+        _kill(_below(left, listed))
 
 
 def _works_in(pid: int, place: Path) -> bool:

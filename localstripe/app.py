@@ -100,23 +100,21 @@ class App:
         faults = self.world.faults
         if faults.unreachable:
             _drop(request)
-        touched = faults.applies(request.method, request.path)
-        if touched:
+        if faults.applies(request.method, request.path):
             faults.pause("latency_ms")
-            if faults.strikes("reset_before"):
-                _drop(request)
+        if faults.strikes("reset_before", request.method, request.path):
+            _drop(request)
         try:
-            answer = self._answer(request, raw, request_id, touched=touched)
+            answer = self._answer(request, raw, request_id)
         except ApiError as error:
             answer = _json(error.body(request_id), error.status, error.headers)
             entry["code"] = error.code or error.type
         if faults["webhooks"]["before_answer"]:
             self.world.hooks.wait()
-        if touched:
-            if faults.strikes("reset_after"):
-                _drop(request)
-            if faults.strikes("error_5xx_after"):
-                answer = _json(errors.server_error(502).body(request_id), 502)
+        if faults.strikes("reset_after", request.method, request.path):
+            _drop(request)
+        if faults.strikes("error_5xx_after", request.method, request.path):
+            answer = _json(errors.server_error(502).body(request_id), 502)
         entry["replayed"] = "Idempotent-Replayed" in answer.headers
         entry["status"] = answer.status_code
         answer.headers["Request-Id"] = request_id
@@ -125,12 +123,12 @@ class App:
             answer.headers["Idempotency-Key"] = key
         return answer
 
-    def _answer(self, request: Request, raw: Any, request_id: str, *, touched: bool) -> Response:
+    def _answer(self, request: Request, raw: Any, request_id: str) -> Response:
         self._authenticate(request)
         faults = self.world.faults
-        if touched and faults.strikes("rate_limit"):
+        if faults.strikes("rate_limit", request.method, request.path):
             raise errors.rate_limited()
-        if touched and faults.strikes("error_5xx"):
+        if faults.strikes("error_5xx", request.method, request.path):
             raise errors.server_error(503)
         route, values = self._match(request)
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
@@ -143,24 +141,22 @@ class App:
             return _replayed(kept)
         try:
             call.params = parse(raw, route.params)
-            status, body = self._kept_answer(route, call, values, touched=touched)
+            status, body = self._kept_answer(route, call, values)
         except BaseException:
             self.world.idempotency.forget(key)
             raise
         self.world.idempotency.keep(key, status, body)
         return _json(body, status)
 
-    def _kept_answer(
-        self, route: Api, call: Call, values: dict[str, Any], *, touched: bool
-    ) -> tuple[int, dict[str, Any]]:
+    def _kept_answer(self, route: Api, call: Call, values: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         faults, request_id = self.world.faults, call.request_id or ""
         try:
-            if touched:
+            if faults.applies("POST", call.path):
                 faults.pause("hold_ms")
-                if faults.strikes("error_500_kept"):
-                    raise errors.server_error(kept=True)
+            if faults.strikes("error_500_kept", "POST", call.path):
+                raise errors.server_error(kept=True)
             body = self._execute(route, call, values)
-            if touched and faults.strikes("error_500_kept_after"):
+            if faults.strikes("error_500_kept_after", "POST", call.path):
                 raise errors.server_error(kept=True)
             return 200, body
         except ApiError as error:

@@ -80,10 +80,12 @@ class Faults:
         methods = [m.upper() for m in self["api"]["methods"] or []]
         return (not methods or method in methods) and bool(re.search(self["api"]["paths"] or "", path))
 
-    def strikes(self, name: str) -> bool:
+    def strikes(self, name: str, method: str, path: str) -> bool:
         """Decide by chance whether a fault of the API happens to this request, and count it if it does."""
         with self._lock:
             api = self["api"]
+            if not self.applies(method, path):  # any more: faults may be others than when the request came
+                return False
             # No random number for a fault that is not set, so that a seed gives the same sequence of hits.
             if api["times"] == 0 or not api[name] or self._random.random() >= float(api[name]):
                 return False

@@ -3,6 +3,9 @@ import time
 import pytest
 import requests
 
+import localgithub.faults
+import localstripe.faults
+
 from .conftest import Api
 
 
@@ -51,6 +54,15 @@ def test_faults_can_be_aimed_at_paths_and_slowed(api: Api, control):
     begun = time.monotonic()
     assert api.get(api.repo("actions/runs/1/jobs")).status_code == 503
     assert time.monotonic() - begun >= 0.1
+
+
+@pytest.mark.parametrize("faults_of", [localgithub.faults.Faults, localstripe.faults.Faults])
+def test_a_request_that_was_under_way_before_a_fault_was_set_for_others_is_spared(faults_of):
+    faults = faults_of()
+    assert faults.applies("GET", "/repos/demo/spells")
+    faults.update({"api": {"reset_after": 1.0, "times": 1, "paths": "/dispatches$"}})
+    assert not faults.strikes("reset_after", "GET", "/repos/demo/spells")
+    assert faults.strikes("reset_after", "POST", "/repos/demo/spells/dispatches")
 
 
 def test_fresh_token_is_unknown_for_a_while(server, as_app, control):
