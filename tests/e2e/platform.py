@@ -116,7 +116,12 @@ def kept_database(*, like: str = "") -> tuple[Path, str]:
     folder = Path(tempfile.mkdtemp(prefix="spell-e2e-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     url = new_database(folder, like=like)
-    atexit.register(drop_database, url)
+
+    @atexit.register
+    def leave_nothing() -> None:
+        with contextlib.suppress(psycopg.OperationalError):  # its server was ours, and has ended
+            drop_database(url)
+
     return folder, url
 
 
