@@ -14,8 +14,8 @@ import pytest
 from django import conf
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
-from django.test.client import ClientHandler
 from hypothesis import settings as hypothesis_settings
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
@@ -150,23 +150,20 @@ def _requests_go_through_the_server_application() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _middleware_is_loaded_once() -> Iterator[None]:
-    """Share what every new client would load anew, static files' names included, where no setting is changed."""
-    settings: Any = conf.settings
-    load, unchanged = ClientHandler.load_middleware, settings._wrapped
-    loaded = ("_view_middleware", "_template_response_middleware", "_exception_middleware", "_middleware_chain")
-    shared: dict[str, Any] = {}
+def _static_files_are_found_once() -> Iterator[None]:
+    """Share what every new client's middleware would read anew: the static files' names, sizes and times."""
+    find = WhiteNoiseMiddleware.add_files_from_finders
+    about = ("DEBUG", "FORCE_SCRIPT_NAME", "INSTALLED_APPS", "STATICFILES_DIRS", "STATIC_URL", "STORAGES")
+    found: dict[str, dict[str, Any]] = {}
 
-    def load_once(handler: ClientHandler, *args: Any, **options: Any) -> None:
-        if settings._wrapped is not unchanged:
-            load(handler, *args, **options)
-            return
-        if not shared:
-            load(handler, *args, **options)
-            shared.update({name: getattr(handler, name) for name in loaded})
-        handler.__dict__.update(shared)
+    def find_once(middleware: Any) -> None:
+        said = repr([getattr(conf.settings, name) for name in about])
+        if said not in found:
+            find(middleware)
+            found[said] = dict(middleware.files)
+        middleware.files.update(found[said])
 
-    with mock.patch.object(ClientHandler, "load_middleware", load_once):
+    with mock.patch.object(WhiteNoiseMiddleware, "add_files_from_finders", find_once):
         yield
 
 
