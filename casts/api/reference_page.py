@@ -10,8 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.urls import reverse
+from django.template.loader import render_to_string
+from django.urls import get_script_prefix, reverse
 
 from casts.api import openapi, reference
 from core.api import catalog
@@ -28,14 +28,17 @@ MOST_DEEP = 4  # levels of fields that are shown of one body
 def docs(request: HttpRequest) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return problem(405, "METHOD_NOT_ALLOWED", "Read the page with GET.", headers={"Allow": "GET, HEAD"})
-    response = render(request, "api/reference.html", {"groups": groups(), "base": settings.PUBLIC_URL})
-    response.headers["Content-Security-Policy"] = CSP
-    return response
+    return HttpResponse(page(settings.PUBLIC_URL, get_script_prefix()), headers={"Content-Security-Policy": CSP})
 
 
 @cache
+def page(base: str, prefix: str) -> str:
+    """Return the page, which is the same for everybody, for the place where we are mounted: it takes long to write."""
+    return render_to_string("api/reference.html", {"groups": groups(), "base": base})
+
+
 def groups() -> list[dict[str, Any]]:
-    """Return all that the page shows; the description is the same for everybody."""
+    """Return all that the page shows."""
     whole = json.loads(openapi.document()[0])
     examples = json.loads(EXAMPLES.read_text())
     places = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.test import Client
+from django.test.utils import override_script_prefix
 from django.urls import reverse
 
 from casts.api import reference
@@ -55,3 +57,11 @@ def test_every_problem_is_one_there_is():
     for one in reference.OPERATIONS.values():
         assert set(one.problems) <= set(catalog.BY_CODE), one.name
         assert len(set(one.problems)) == len(one.problems), one.name
+
+
+def test_the_page_leads_to_where_the_service_is_mounted(client: Client):
+    for prefix in ("/", "/spells/", "/"):
+        with override_script_prefix(prefix):
+            page = client.get("/api/v1/docs").content.decode()
+        assert f'href="{prefix}api/v1/schema"' in page
+        assert f'href="{prefix}docs/' in page
