@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
+from asgiref.sync import AsyncSingleThreadContext
 from django import conf
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
@@ -155,6 +156,13 @@ def _requests_go_through_the_server_application() -> Iterator[None]:
     from tests.casts.asgi import views_in_the_callers_thread
 
     with views_in_the_callers_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _async_views_share_a_thread() -> Iterator[None]:
+    """Start no thread for each async view that Django's test client calls; other threads' requests go on having one."""
+    with AsyncSingleThreadContext():
         yield
 
 
