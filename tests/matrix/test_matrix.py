@@ -214,17 +214,17 @@ def test_staff_may_do_with_a_model_what_their_permissions_say(
 ):
     app, name = label.split(".")
     row = rows[label]
-    people = {verb: staff(f"{app}.{verb}_{name}") for verb in ("view", "add", "change", "delete")}
+    people = {
+        "nobody": Client(),
+        "staff without a permission": staff(),
+        **{verb: staff(f"{app}.{verb}_{name}") for verb in ("view", "add", "change", "delete")},
+        "superuser": staff(is_superuser=True),
+    }
     differences = []
     for view, needed in VERBS.items():
         arguments = [row.pk] if view in ("change", "delete", "history") else []
         path = reverse(f"admin:{app}_{name}_{view}", args=arguments)
-        for who, client in (
-            ("nobody", Client()),
-            ("staff without a permission", staff()),
-            *people.items(),
-            ("superuser", staff(is_superuser=True)),
-        ):
+        for who, client in people.items():
             found = verdict(client.get(path))
             # Who may change may also look, even where nothing can be changed.
             possible = needed[0] in ADMIN[label]
