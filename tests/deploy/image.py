@@ -5,6 +5,7 @@ It refuses what it doesn't know.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -47,30 +48,33 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], text)
 
 
+@functools.cache
+def rules() -> list[str]:
+    """Return the lines of .dockerignore: leave all out, but let these through, and of these not those."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    return lines[1:]
+
+
 def in_context(path: Path) -> bool:
     """Whether .dockerignore lets a file of the project through; the last line that fits decides."""
-    allowed = True
-    for line in (ROOT / ".dockerignore").read_text().split("\n"):
-        if not line or line.startswith("#"):
-            continue
+    allowed = False
+    ways = {Path(*path.parts[: n + 1]).as_posix() for n in range(len(path.parts))}
+    for line in rules():
         pattern = line.removeprefix("!")
-        if pattern.startswith("**/"):
-            fits = any(fnmatch(part, pattern[3:]) for part in path.parts)
-        else:
-            ways = [Path(*path.parts[: n + 1]).as_posix() for n in range(len(path.parts))]
-            fits = any(way == pattern for way in ways) or pattern == "*"
-        if fits:
+        anywhere = pattern.startswith("**/")
+        if any(fnmatch(part, pattern[3:]) for part in path.parts) if anywhere else pattern in ways:
             allowed = line.startswith("!")
     return allowed
 
 
 def context() -> list[Path]:
     """Return the files of the build's context, from the project's root."""
-    left_out = {".git", ".venv", "node_modules", "var", "staticfiles"}
-    tops = [path for path in ROOT.iterdir() if path.name not in left_out]
-    files = [top for top in tops if top.is_file()]
-    files += [file for top in tops if top.is_dir() for file in top.rglob("*") if file.is_file()]
-    return [path for file in files if in_context(path := file.relative_to(ROOT))]
+    # Only these are looked through: among the others are caches of many thousand files.
+    tops = [ROOT / line[1:].partition("/")[0] for line in rules() if line.startswith("!")]
+    assert ROOT / "**" not in tops
+    files = {file for top in tops for file in (top.rglob("*") if top.is_dir() else [top]) if file.is_file()}
+    return sorted(path for file in files if in_context(path := file.relative_to(ROOT)))
 
 
 @dataclass
