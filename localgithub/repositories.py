@@ -94,21 +94,28 @@ class Repository:
     def workflow(self, key: str) -> workflow.Workflow | None:
         return next((w for w in self.workflows() if key in (str(w.id), w.file, w.path)), None)
 
-    def copy_tree(self, target: Path) -> None:
-        """Copy what a checkout would see, with uncommitted changes and without ignored files."""
+    def copy_tree(self, target: Path, folders: list[str] | None = None) -> None:
+        """Copy what a checkout would see, with uncommitted changes and without ignored files.
+
+        Of `folders` it would see all that is below them, and the files that are beside them on the way there.
+        """
+
+        def seen(folder: str) -> bool:
+            return folders is None or any(
+                not folder or f"{one}/".startswith(f"{folder}/") or folder.startswith(f"{one}/") for one in folders
+            )
+
+        def left_out(at: str, names: list[str]) -> set[str]:
+            unseen = {name for name in names if not seen(os.path.relpath(f"{at}/{name}", self.tree))}
+            return contents.SKIPPED & {*names} | {name for name in unseen if Path(at, name).is_dir()}
+
         listed = os.fsdecode(self.git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard") or b"")
         # Not a git repository: take all but what no checkout would have.
         if not listed:
-            shutil.copytree(
-                self.tree,
-                target,
-                dirs_exist_ok=True,
-                symlinks=True,
-                ignore=lambda _, names: contents.SKIPPED & {*names},
-            )
+            shutil.copytree(self.tree, target, dirs_exist_ok=True, symlinks=True, ignore=left_out)
         for name in filter(None, listed.split("\0")):
             source, copy = self.tree / name, target / name
-            if source.is_file() or source.is_symlink():
+            if seen(os.path.dirname(name)) and (source.is_file() or source.is_symlink()):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy, follow_symlinks=False)
 

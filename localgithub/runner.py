@@ -209,7 +209,7 @@ class Runner:
         self.artifacts(home).mkdir(parents=True)
         (home / "event.json").write_text(json.dumps(run.payload), encoding="utf-8")
         if run.workflow.needs_tree:
-            run.repository.copy_tree(tree)
+            run.repository.copy_tree(tree, run.workflow.folders)
         compiled = Compiler(tree, self.actions, docker=self.docker).run(run.workflow)
         for path, text in compiled.files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,13 @@ from .expressions import interpolate
 
 DIRECTORY = ".github/workflows"
 _USES_TREE = re.compile(r"""\buses['"]?\s*:\s*['"]?\./""")
+_FOLDER = re.compile(r"/?(?!\.{0,2}(?:/|$))[\w./-]+$", re.ASCII)  # no pattern, no expression, and not all
+_OF_SPARSE = {
+    "sparse-checkout",
+    "persist-credentials",
+    "fetch-depth",
+    "clean",
+}  # beside these nothing else is asked for
 _FORWARDED = re.compile(r"\$\{\{\s*(github\.event\.)?inputs\.([\w-]+)\s*\}\}$")
 MAX_INPUTS = 25
 MAX_CALLS = 10  # a workflow calls one that calls one …
@@ -95,6 +102,28 @@ class Workflow:
         """Whether a run reads files of the repository."""
         # A mere mention in a comment costs a needless copy, nothing more.
         return "actions/checkout" in self.text.lower() or bool(_USES_TREE.search(self.text))
+
+    @property
+    def folders(self) -> list[str] | None:
+        """The folders that a run checks out, where every checkout names some (sparse-checkout); None: the whole tree.
+
+        Patterns, expressions and called workflows take the whole tree. What a local action checks out is not looked
+        for: it has these folders too.
+        """
+        steps = [step for job in self.jobs for step in job.body.get("steps") or []]
+        checkouts = [step for step in steps if str(step.get("uses", "")).lower().startswith("actions/checkout@")]
+        if len(checkouts) != self.text.lower().count("actions/checkout") or any(
+            "uses" in job.body for job in self.jobs
+        ):
+            return None
+        found: list[str] = []
+        for step in checkouts:
+            given = step.get("with") or {}
+            lines = str(given.get("sparse-checkout", "")).split()
+            if not lines or not all(map(_FOLDER.match, lines)) or not given.keys() <= _OF_SPARSE:
+                return None
+            found += [line.strip("/") for line in lines]
+        return found or None
 
     def title(self, event: str, payload: dict[str, Any]) -> str:
         context = {"github": {"event": payload, "event_name": event}, "inputs": payload.get("inputs") or {}}

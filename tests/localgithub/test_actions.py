@@ -1,11 +1,14 @@
 """Actions: the usual ones have stand-ins here, others come from where Config says, what can't run says why."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from localgithub.actions import Actions
+from localgithub.repositories import Repository
+from localgithub.workflow import load
 
 from .conftest import Api
 from .test_annotations import annotations
@@ -32,6 +35,48 @@ def test_usual_actions_run_wherever_they_are_written(api: Api):
     assert "hello world" in logs["fetched"]
     assert "said=hello world" in logs["fetched"]
     assert "node says hello you" in logs["fetched"]
+
+
+def test_a_sparse_checkout_has_its_folders_and_the_files_on_the_way_there(api: Api):
+    run = api.wait(api.start("sparse.yml"))
+    [job] = api.jobs(run["id"])
+    said = api.log(job["id"])
+    assert run["conclusion"] == "success", said
+    assert "./own/action/action.yml" in said
+    assert "./README.md" in said
+    assert "./own/served" not in said
+    assert "hand-back.yml" not in said
+
+
+@pytest.mark.parametrize(
+    ("steps", "folders"),
+    [
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: 'a/b\n/c/', fetch-depth: 1}}]", ["a/b", "c"]),
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: a}}, {uses: Actions/checkout@v4}]", None),
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: 'a/*'}}]", None),
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: a, sparse-checkout-cone-mode: false}}]", None),
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: '${{ inputs.of }}'}}]", None),
+        ("[{uses: actions/checkout@v4, with: {sparse-checkout: .}}]", None),
+        ("[{uses: actions/checkout@v4}]", None),
+        ("[{uses: ./own/action}]", None),
+    ],
+)
+def test_of_checkouts_that_are_not_plain_folders_the_tree_is_whole(steps, folders):
+    text = f"on: workflow_dispatch\njobs: {{one: {{runs-on: ubuntu-latest, steps: {steps}}}}}\n"
+    assert load("octo/x", ".github/workflows/x.yml", text).folders == folders
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_a_copy_of_some_folders_leaves_out_the_others(tmp_path: Path, git):
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    for name in ("top", "a/beside", "a/b/in", "a/b/c/below", "a/bc/not", "d/not"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("")
+    if git:
+        subprocess.run(["git", "-C", str(tree), "init", "-q"], check=True)
+    Repository("octo/x", tree).copy_tree(copy, ["a/b"])
+    found = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert found == {"top", "a/beside", "a/b/in", "a/b/c/below"}
 
 
 def program(folder: Path, name: str, script: str) -> Path:

@@ -30,6 +30,17 @@ jobs:
           echo "said: $SAID"
           env | sort
 """,
+    "sparse.yml": """
+name: Sparse
+on: workflow_dispatch
+jobs:
+  look:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+        with: {sparse-checkout: own/action}
+      - run: find . -type f | sort
+""",
     "fails.yml": """
 name: Fails
 on: workflow_dispatch
