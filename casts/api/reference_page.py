@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def docs(request: HttpRequest) -> HttpResponse:
     return HttpResponse(page(settings.PUBLIC_URL, get_script_prefix()), headers={"Content-Security-Policy": CSP})
 
 
-@cache
+@lru_cache(maxsize=8)
 def page(base: str, prefix: str) -> str:
     """Return the page, which is the same for everybody, for the place where we are mounted: it takes long to write."""
     return render_to_string("api/reference.html", {"groups": groups(), "base": base})
