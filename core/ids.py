@@ -8,15 +8,14 @@ import uuid
 
 
 def uuid7() -> uuid.UUID:
-    """Return a time-ordered UUID (RFC 9562 §5.7): 48 bits of milliseconds, 74 random bits.
+    """Return a time-ordered UUID (RFC 9562 §5.7): 60 bits of time, 12 of them within the millisecond, 62 random bits.
 
-    Time order keeps the primary key's index warm at its end and makes it the page cursor; 74 random bits keep
-    the `[cast:<id>]` tag unguessable.
+    Time order keeps the primary key's index warm at its end and makes it the page cursor; what one process makes within
+    a millisecond is in order, too (§6.2, method 3). 62 random bits keep the `[cast:<id>]` tag unguessable.
     """
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    within = (rest << 12) // 1_000_000
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | within << 64 | 0x2 << 62 | secrets.randbits(62))
 
 
 def derived(one: uuid.UUID, *about: str) -> uuid.UUID:
