@@ -107,13 +107,14 @@ def a_hasty_postgres() -> Iterator[str]:
 def tables_for(lanes: list[Lane]) -> Iterator[None]:
     """Make all tables in one database of each kind, side by side, for the lanes to copy."""
     with tempfile.TemporaryDirectory(prefix="spell-tables-") as folder, contextlib.ExitStack() as cleaning:
-        made = {lane.url: cleaning.enter_context(a_database(Path(folder), lane.url)) for lane in lanes}
+        kinds = {lane.url for lane in lanes}
+        made = {url: cleaning.enter_context(a_database(Path(folder), url)) for url in kinds}
         # Collecting the garbage of a thousand short-lived models would be a third of the work.
         code = "import gc, runpy; gc.disable(); runpy.run_path('manage.py', run_name='__main__')"
         command = [sys.executable, "-c", code, "migrate", "-v0"]
         under_way = [
             subprocess.Popen(command, cwd=ROOT, env=environment_for(Path(folder), database, LOG_LEVEL="WARNING"))
-            for database in set(made.values())
+            for database in made.values()
         ]
         if max(process.wait() for process in under_way):
             raise SystemExit("The lanes have no tables: manage.py migrate failed.")
