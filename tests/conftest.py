@@ -256,18 +256,15 @@ def spell(make_spell: Any) -> Spell:
 @pytest.fixture
 @marking("processes", "database")
 def script(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Run a script as a process of its own, on a new and empty database; return what it printed.
-
-    Scripts migrate back and forth: collecting the garbage of their short-lived models would be a third of the work.
-    """
-    from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
+    """Run a script as a process of its own, on a new and empty database; return what it printed."""
+    from tests.e2e.platform import ROOT, collecting_nothing, drop_database, environment_for, new_database
 
     url = new_database(tmp_path)
     environment = environment_for(tmp_path, url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
 
     def run(text: str) -> str:
-        seldom = f"import gc\ngc.disable()\n{text}"
-        done = warm.run([sys.executable, "-c", seldom], cwd=ROOT, env=environment, capture_output=True)
+        command = [sys.executable, "-c", collecting_nothing(text)]
+        done = warm.run(command, cwd=ROOT, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

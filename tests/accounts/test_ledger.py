@@ -21,7 +21,7 @@ from accounts.models import BudgetPeriod, LedgerEntry, OpenCasts
 from core.db.append_only import AppendOnly
 from tests import warm
 from tests.conftest import marking
-from tests.e2e.platform import ROOT, drop_database, environment_for, new_database
+from tests.e2e.platform import ROOT, collecting_nothing, drop_database, environment_for, new_database
 
 pytestmark = pytest.mark.django_db
 
@@ -216,7 +216,7 @@ class Own:
     def __init__(self, folder) -> None:
         self.url = new_database(folder)
         self.environment = environment_for(folder, self.url) | {"DJANGO_SETTINGS_MODULE": "spellplatform.settings"}
-        self.run("-c", OLD_ROWS, check=True)
+        self.run("-c", collecting_nothing(OLD_ROWS), check=True)
 
     def run(self, *arguments, check=False):
         command = [sys.executable, *arguments]
@@ -311,7 +311,7 @@ def test_an_open_hold_from_before_is_settled_and_the_guards_can_be_taken_down_ag
         "call_command('migrate', 'accounts', '0003', verbosity=0)\n"
         "call_command('migrate', verbosity=0)\n"
     )
-    assert own.run("-c", settle, check=True).stdout.strip() == "2 counters agree with the ledger."
+    assert own.run("-c", collecting_nothing(settle), check=True).stdout.strip() == "2 counters agree with the ledger."
     rows = own.sql("SELECT kind, cents FROM accounts_ledgerentry WHERE hold_cents = 7 ORDER BY id")
     assert rows == [("hold", "7"), ("capture", "5"), ("release", "2")]
     with pytest.raises(refused_by_the_database()):

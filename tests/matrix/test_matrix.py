@@ -235,6 +235,7 @@ def test_staff_may_do_with_a_model_what_their_permissions_say(
     assert not differences, "\n".join(differences)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_an_action_is_offered_and_done_only_with_its_permission(
     staff: Callable[..., Client], rows: dict[str, Any], action: str
