@@ -99,6 +99,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    if (books := sys.modules.get("core.telemetry.books")) is not None:
+        for book in books.here.books.values():  # else each is told as left open
+            book.close()
+        books.here.begin()
+
+
 def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "subprocess.Popen" and _now["item"] is not None:
         program = Path(os.fsdecode(arguments[0] or arguments[1][0])).name

@@ -113,9 +113,15 @@ def hangs():
     return []
 
 
+def begin_anew():
+    for book in books.here.books.values():
+        book.close()
+    books.here.begin()
+
+
 def test_while_the_database_hangs_what_was_counted_is_told_and_one_thread_waits(settings):
     settings.METRICS = [f"{__name__}.hangs"]
-    books.here.begin()
+    begin_anew()
     from core.metrics import REQUESTS
 
     REQUESTS.labels("of-a-test", "GET", "200").inc()
@@ -128,9 +134,7 @@ def test_while_the_database_hangs_what_was_counted_is_told_and_one_thread_waits(
         assert len(hanging) == 1
     finally:
         go_on.set()
-        for book in books.here.books.values():
-            book.close()
-        books.here.begin()
+        begin_anew()
     (text,) = texts
     assert f'spell_collector_up{{collector="{__name__}.hangs"}} 0.0' in text
     assert 'spell_http_requests_total{method="GET",route="of-a-test",status="200"} 1.0' in text
