@@ -13,12 +13,8 @@ from .expressions import interpolate
 DIRECTORY = ".github/workflows"
 _USES_TREE = re.compile(r"""\buses['"]?\s*:\s*['"]?\./""")
 _FOLDER = re.compile(r"/?(?!\.{0,2}(?:/|$))[\w./-]+$", re.ASCII)  # no pattern, no expression, and not all
-_OF_SPARSE = {
-    "sparse-checkout",
-    "persist-credentials",
-    "fetch-depth",
-    "clean",
-}  # beside these nothing else is asked for
+# Inputs beside which a sparse checkout is still one of plain folders.
+_OF_SPARSE = {"sparse-checkout", "persist-credentials", "fetch-depth", "clean"}
 _FORWARDED = re.compile(r"\$\{\{\s*(github\.event\.)?inputs\.([\w-]+)\s*\}\}$")
 MAX_INPUTS = 25
 MAX_CALLS = 10  # a workflow calls one that calls one …

@@ -33,7 +33,7 @@ IN_PROCESS = ["-m", "not processes"]
 ON_POSTGRES = ["--database-only", "-m", "not once"]
 QUICK = ["-m", "not processes and not thorough"]
 HALF = ["tests/casts", "tests/core", "tests/webhooks"]  # of what computes
-QUARTER = ["tests/payments", "tests/accounts"]
+QUARTER = ["tests/payments", "tests/accounts"]  # of what is quick
 REST = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
 CACHES = Path(__file__).resolve().parents[1] / ".pytest_cache"
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit codes
@@ -116,7 +116,8 @@ def tables_for(lanes: list[Lane]) -> Iterator[None]:
             subprocess.Popen(command, cwd=ROOT, env=environment_for(Path(folder), database, LOG_LEVEL="WARNING"))
             for database in made.values()
         ]
-        if max(process.wait() for process in under_way):
+        codes = [process.wait() for process in under_way]
+        if any(codes):
             raise SystemExit("The lanes have no tables: manage.py migrate failed.")
         for lane in lanes:
             lane.migrated = made[lane.url]

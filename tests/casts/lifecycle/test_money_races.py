@@ -34,6 +34,7 @@ from tests.casts.conftest import LEASE, accept_cast, claim, history, ledger
 from tests.casts.fake import jobs_of
 from tests.casts.lifecycle.test_moves import together
 from tests.casts.racer import racers
+from tests.e2e.platform import beside
 from tests.spells import stored_spell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -143,8 +144,7 @@ def database_url():
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
-    head, _, tail = os.environ["TEST_DATABASE_URL"].partition("?")
-    return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{tail}" if tail else "")
+    return beside(os.environ["TEST_DATABASE_URL"], name)
 
 
 @pytest.mark.processes
