@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.pages import DOCS, ROOT
@@ -26,6 +24,7 @@ MORE = {
 }
 # By hand, from the files that they ship: these say it in no form that a program can read, or are of another system.
 BY_HAND = {
+    "async-timeout": "Apache-2.0",  # before Python 3.11.3 only
     "colorama": "BSD-3-Clause",  # on Windows only
     "django-csp": "BSD-3-Clause",
     "fido2": "BSD-2-Clause AND Apache-2.0 AND MPL-2.0",
@@ -70,28 +69,10 @@ def refused(package: str, licence: str) -> str:
     return ""
 
 
-def locked() -> list[str]:
-    """Return the names of what production installs."""
-    text = (ROOT / "requirements" / "production.txt").read_text()
-    return sorted({canonicalize_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==", text, re.M)})
-
-
-def of_extras() -> list[str]:
-    """Return the names of what the extras add, with all that these need."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    found = set(locked())
-    asked = [Requirement(one) for some in extras.values() for one in some]
-    while asked:
-        one = asked.pop()
-        name = canonicalize_name(one.name)
-        if name in found and not one.extras:
-            continue
-        found.add(name)
-        for needed in map(Requirement, metadata.requires(name) or []):
-            kinds = one.extras or {""}
-            if needed.marker is None or any(needed.marker.evaluate({"extra": kind}) for kind in kinds):
-                asked.append(needed)
-    return sorted(found - set(locked()))
+def locked(file: str) -> set[str]:
+    """Return the names of what a file of locked requirements installs, on whatever system and Python."""
+    text = (ROOT / "requirements" / file).read_text()
+    return {canonicalize_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==", text, re.M)}
 
 
 def table(names: Iterable[str]) -> str:
@@ -116,13 +97,13 @@ Nothing comes from npm, so there is nothing for `npm audit`: the pages' scripts 
 
 ## Always
 
-{table(locked())}
+{table(sorted(always := locked("production.txt")))}
 
 ## With an extra
 
 What `redis`, `stripe`, `s3` and `otel` add.
 
-{table(of_extras())}
+{table(sorted(locked("complete.txt") - always))}
 """
 
 

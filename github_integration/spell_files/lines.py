@@ -15,20 +15,24 @@ SPACE = re.compile(r"[ \t]*")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 BASIC = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 LITERAL = re.compile(r"'[^'\n]*'")
+# Characters are taken possessively, so that no text is gone through twice; groups are not, as before 3.11.5 Python goes
+# astray in a possessive group of alternatives (python/cpython#106052).
+IN_BASIC = r'''[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*'''
+IN_LITERAL = r"""[^']*+(?:'(?!'')[^']*+)*"""
 # Before the closing marks there may be one or two more of them, which belong to the text.
-LONG_BASIC = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}', re.DOTALL)
-LONG_LITERAL = re.compile(r"'''(?:[^']|'(?!''))*+'{3,5}", re.DOTALL)
+LONG_BASIC = re.compile(rf'"""{IN_BASIC}"{{3,5}}', re.DOTALL)
+LONG_LITERAL = re.compile(rf"'''{IN_LITERAL}'{{3,5}}", re.DOTALL)
 TEXTS = (LONG_BASIC, LONG_LITERAL, BASIC, LITERAL)
 OTHER_VALUE = re.compile(r"[^,\]}#\n]*")
 ERROR_LINE = re.compile(r"\(at line (\d+),")
 # `tomllib` takes time by the square of a key's parts: minutes for a file of one key.
 MOST_PARTS = 32
-PART = r"""(?:(?<![\w-])[\w-]++|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?)"""
+PART = r"""(?:(?<![\w-])[\w-]++|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*"?|'[^'\n]*+'?)"""
 # A text cut into what can't be taken for something else: comments, long texts, keys and values; in one pass, because
 # whatever has no end takes the rest.
 PIECE = re.compile(
-    r'''#[^\n]*+|"""(?:[^"\\]|\\.|"(?!""))*+"{0,5}|\'\'\'(?:[^']|'(?!\'\'))*+'{0,5}'''
-    rf"|({PART}(?:[ \t]*+\.[ \t]*+{PART}){{{MOST_PARTS}}})|{PART}(?:[ \t]*+\.[ \t]*+{PART})*+",
+    rf'''#[^\n]*+|"""{IN_BASIC}"{{0,5}}|\'\'\'{IN_LITERAL}'{{0,5}}'''
+    rf"|({PART}(?:[ \t]*+\.[ \t]*+{PART}){{{MOST_PARTS}}})|{PART}(?:[ \t]*+\.[ \t]*+{PART})*",
     re.DOTALL,
 )
 NOTED_DEPTH = 8  # a mistake is told at its field, or near it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -51,6 +52,20 @@ def test_imports_point_down_only():
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert linted.returncode == 0, linted.stdout
+
+
+POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{\d*,?\d*\})\+|\(\?>")
+
+
+def test_no_expression_has_a_possessive_group():
+    """Before Python 3.11.5 such a group with alternatives matches wrongly: python/cpython#106052."""
+    assert POSSESSIVE_GROUP.search(r"(?:a|b)*+")
+    assert POSSESSIVE_GROUP.search("(?>a)")
+    assert not POSSESSIVE_GROUP.search(r"(\)++[^)]++)*")
+    files = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in files.stdout.split():
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), start=1):
+            assert name == "tests/spellplatform/test_project.py" or not POSSESSIVE_GROUP.search(line), (name, number)
 
 
 # --- unsafe settings -----------------------------------------------------------------------------------------------

@@ -42,15 +42,16 @@ UNSEEN = ("script", "style", "template", "noscript", "iframe", "object", "title"
 UNSEEN_END = re.compile(f"</({'|'.join(UNSEEN)})")
 ADDRESS = re.compile(r"\s*(https?://|mailto:)", re.IGNORECASE)
 
-# Possessive throughout, so that no text is read twice.
+# So that no text is read twice, single characters are taken possessively and what follows can't begin with them. Groups
+# are not: before 3.11.5, Python goes astray in a possessive group of alternatives (python/cpython#106052).
 TOKEN = re.compile(
     r"<!--.*?(?:-->|\Z)"
     r"|<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]*+)"
-    r"(?P<rest>(?:\s++[^\s\"'<>/=]++(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'=<>`]++))?+)*+)\s*+/?>"
+    r"(?P<rest>(?:\s++[^\s\"'<>/=]++(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'=<>`]++))?)*)\s*+/?>"
     r"|<",
     re.DOTALL,
 )
-ATTRIBUTE = re.compile(r"([^\s\"'<>/=]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'=<>`]++)))?+")
+ATTRIBUTE = re.compile(r"([^\s\"'<>/=]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'=<>`]++)))?")
 
 
 def rendered(text: str) -> SafeString | None:
