@@ -17,7 +17,7 @@ BASIC = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 LITERAL = re.compile(r"'[^'\n]*'")
 # Characters are taken possessively, so that no text is gone through twice; groups are not, as before 3.11.5 Python goes
 # astray in a possessive group of alternatives (python/cpython#106052).
-IN_BASIC = r'''[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*'''
+IN_BASIC = r"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*"""
 IN_LITERAL = r"""[^']*+(?:'(?!'')[^']*+)*"""
 # Before the closing marks there may be one or two more of them, which belong to the text.
 LONG_BASIC = re.compile(rf'"""{IN_BASIC}"{{3,5}}', re.DOTALL)
