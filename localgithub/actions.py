@@ -96,7 +96,9 @@ class Actions:
             draft = folder.with_name(folder.name + ".draft")
             shutil.rmtree(draft, ignore_errors=True)
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(draft, filter="data")
+                # Before 3.11.4, which Debian 12 has not, all that an archive holds is taken: git has made this one.
+                archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                archive.extractall(draft)  # noqa: S202 - of our own tree
             draft.rename(folder)
         return folder
 

@@ -76,9 +76,10 @@ class Installation(Platform):
             self._signal(name, process, signal.SIGCONT)
 
     def sever(self) -> None:
-        """Have the database end every connection, as a restart of it does."""
+        """Have the database end all connections but those without a name, which are the judge's own."""
         on_server(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name_of(self.database_url)}'"
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name_of(self.database_url)}' "
+            "AND application_name <> ''"
         )
 
     def _signal(self, name: str, process: subprocess.Popen[bytes], how: signal.Signals) -> None:

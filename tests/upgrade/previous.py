@@ -51,7 +51,8 @@ def why_missing() -> str:
 def unpack(folder: Path) -> Path:
     """Put the code of the release before into a folder."""
     with tarfile.open(fileobj=io.BytesIO(git("archive", commit()))) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # there is none before 3.11.4
+        tar.extractall(folder)
     return folder
 
 

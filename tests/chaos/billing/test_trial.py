@@ -13,7 +13,6 @@ from tests.e2e.platform import server
 
 
 @pytest.mark.processes
-@pytest.mark.thorough
 @pytest.mark.skipif(not server(), reason="SQLite is for one web process and one worker")
 def test_every_cent_is_where_it_belongs_after_a_storm(tmp_path: Path) -> None:
     # A landing must not depend on what chance draws; everybody else's runs go on searching.
