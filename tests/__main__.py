@@ -1,7 +1,8 @@
 """`python -m tests [pytest arguments]`: the whole suite on SQLite and, beside it, on a real Postgres.
 
 Without arguments both are cut in lanes, one pytest process each: those that compute get the time that is left by those
-that wait for other processes. With FAST=1 only the tests that start no process and are not `thorough` run, on SQLite.
+that wait for other processes. With FAST=1 only the tests that start no process and do not take long (thorough.txt) run,
+on SQLite.
 
 Tables are made once for each kind of database; the lanes, and the platforms that their tests start, begin with copies.
 
@@ -24,17 +25,27 @@ from typing import IO
 
 import psycopg
 
-from tests.e2e.platform import MIGRATED, ROOT, beside, collecting_nothing, environment_for, name_of
+from tests.e2e.platform import MADE, MIGRATED, ROOT, TABLES_MADE, beside, collecting_nothing, environment_for, name_of
 from tests.postgres import a_postgres
 
 E2E = ["tests/e2e"]
 OTHERS = ["tests", "--ignore=tests/e2e"]
 IN_PROCESS = ["-m", "not processes"]
 ON_POSTGRES = ["--database-only", "-m", "not once"]
-QUICK = ["-m", "not processes and not thorough"]
+QUICK = [*IN_PROCESS, "--quick"]
 HALF = ["tests/casts", "tests/core", "tests/webhooks"]  # of what computes
 QUARTER = ["tests/payments", "tests/accounts"]  # of what is quick
 REST = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
+MIGRATE = """
+import runpy, sys
+sys.argv[1:] = ["migrate", "-v0"]
+said = "badly"
+try:
+    runpy.run_path("manage.py", run_name="__main__")
+    said = {well!r}
+finally:
+    open({made!r}, "w").write(said)
+"""
 CACHES = Path(__file__).resolve().parents[1] / ".pytest_cache"
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit codes
 UNSTEADY_MOST = 3  # more failures in a lane are no bad luck
@@ -48,7 +59,7 @@ class Lane:
     arguments: list[str]
     url: str | None
     computes: bool = False
-    migrated: str = ""  # the URL of a database that has all tables
+    environment: dict[str, str] = field(default_factory=dict)
     number: int = 0
     output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     process: subprocess.Popen[bytes] | None = None
@@ -61,8 +72,7 @@ class Lane:
         environment["TEST_DATABASE_NAME"] = f"test_spells_{self.number}"
         if self.url:
             environment["TEST_DATABASE_URL"] = self.url
-        if self.migrated:
-            environment[MIGRATED] = self.migrated
+        environment |= self.environment
         command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={self.cache}", *self.arguments, *more]
         if self.computes:
             command = ["nice", "-n", "10", *command]
@@ -106,22 +116,25 @@ def a_hasty_postgres() -> Iterator[str]:
 
 @contextlib.contextmanager
 def tables_for(lanes: list[Lane]) -> Iterator[None]:
-    """Make all tables in one database of each kind, side by side, for the lanes to copy."""
-    with tempfile.TemporaryDirectory(prefix="spell-tables-") as folder, contextlib.ExitStack() as cleaning:
-        kinds = {lane.url for lane in lanes}
-        made = {url: cleaning.enter_context(a_database(Path(folder), url)) for url in kinds}
-        code = collecting_nothing("import runpy\nrunpy.run_path('manage.py', run_name='__main__')")
-        command = [sys.executable, "-c", code, "migrate", "-v0"]
-        under_way = [
-            subprocess.Popen(command, cwd=ROOT, env=environment_for(Path(folder), database, LOG_LEVEL="WARNING"))
-            for database in made.values()
-        ]
-        codes = [process.wait() for process in under_way]
+    """Make all tables in one database of each kind, for the lanes to copy; they collect their tests meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="spell-tables-") as name, contextlib.ExitStack() as cleaning:
+        folder = Path(name)
+        under_way = []
+        for number, url in enumerate({lane.url for lane in lanes}):
+            made = folder / f"made-{number}"
+            database = cleaning.enter_context(a_database(folder, url))
+            command = [sys.executable, "-c", collecting_nothing(MIGRATE.format(made=str(made), well=MADE))]
+            environment = environment_for(folder, database, LOG_LEVEL="WARNING")
+            under_way.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+            for lane in lanes:
+                if lane.url == url:
+                    lane.environment = {MIGRATED: database, TABLES_MADE: str(made)}
+        try:
+            yield
+        finally:
+            codes = [process.wait() for process in under_way]
         if any(codes):
-            raise SystemExit("The lanes have no tables: manage.py migrate failed.")
-        for lane in lanes:
-            lane.migrated = made[lane.url]
-        yield
+            raise SystemExit("The lanes had no tables: manage.py migrate failed.")
 
 
 @contextlib.contextmanager
@@ -204,7 +217,7 @@ def main() -> int:
     if os.environ.get("FAST") and not sys.argv[1:]:
         with tables_for(lanes := fast_lanes()):
             code = run(lanes, again=False)
-        print("Left out: Postgres, what is thorough, and what starts processes (browser, act, commands …): make test")
+        print("Left out: Postgres, what starts processes (browser, act, …), and what takes long (tests/thorough.txt).")
         return code
     with a_hasty_postgres() as url:
         lanes = lanes_of(sys.argv[1:], url)

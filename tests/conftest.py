@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from accounts import keys
 from accounts.models import SCOPES, Account, ApiKey
 from casts.models import Spell
-from tests import described, stripes, warm
+from tests import described, stripes, thorough, warm
 from tests.spells import stored_spell
 
 # A landing must not depend on what chance draws; everybody else's runs go on searching.
@@ -66,6 +67,7 @@ def knows_a_database(item: pytest.Item) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database-only", action="store_true", help="only tests that know a database")
+    parser.addoption("--quick", action="store_true", help="only tests that are not in tests/thorough.txt")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -81,8 +83,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name in sorted(marks):
             item.add_marker(name)
     if config.getoption("--database-only"):
-        config.hook.pytest_deselected(items=[item for item in items if not knows_a_database(item)])
-        items[:] = [item for item in items if knows_a_database(item)]
+        leave_out(config, items, {item for item in items if not knows_a_database(item)})
+    if config.getoption("--quick"):
+        slow = thorough.known()
+        leave_out(config, items, {item for item in items if thorough.function_of(item.nodeid) in slow})
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item], some: set[pytest.Item]) -> None:
+    """Take some tests off the list, and have pytest say how many."""
+    config.hook.pytest_deselected(items=list(some))
+    items[:] = [item for item in items if item not in some]
 
 
 # Thousands of tests stay until the end. To look through them again and again for what nobody needs is 40 % of what it
@@ -296,9 +306,17 @@ def stripe_server(stripe_process: stripes.Judged) -> Iterator[stripes.Stripe]:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
-    """Keep the file that tests/settings.py copied, if it did. On Postgres Django itself makes the copy."""
-    file = conf.settings.DATABASES["default"]["TEST"]["NAME"]
-    return django_db_keepdb or (connection.vendor == "sqlite" and Path(file).exists())
+    """Begin with a copy of the database that has all tables already, if there is one."""
+    from tests.e2e.platform import given_tables, name_of
+
+    test = connection.settings_dict["TEST"]
+    if not (made := given_tables()):
+        return django_db_keepdb
+    if connection.vendor == "sqlite":
+        shutil.copy(made.removeprefix("sqlite:///"), test["NAME"])
+        return True
+    test["TEMPLATE"] = name_of(made)  # Django itself makes the copy
+    return django_db_keepdb
 
 
 @pytest.fixture(scope="session")

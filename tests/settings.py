@@ -10,7 +10,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-from tests.e2e.platform import MIGRATED, name_of
 from tests.strong import SECRET_KEY, WEBHOOK_SECRET
 
 # An RSA key is checked whenever it is read, which takes longer than most tests; ours are always the same.
@@ -55,16 +54,10 @@ from spellplatform.settings import *  # noqa: E402, F403
 from spellplatform.settings import DATABASES, SILENCED_SYSTEM_CHECKS  # noqa: E402
 
 # In a file, so that threads and processes of one test see one database; on Postgres a name of its own for each lane.
-# It begins as a copy of the database that has all tables already, if there is one.
-_migrated = os.environ.get(MIGRATED, "")
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
-    if _migrated:
-        shutil.copy(_migrated.removeprefix("sqlite:///"), _folder / "test.sqlite3")
 else:
     DATABASES["default"]["TEST"] = {"NAME": os.environ.get("TEST_DATABASE_NAME")}
-    if _migrated:
-        DATABASES["default"]["TEST"]["TEMPLATE"] = name_of(_migrated)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; nobody's password
 KEEP_CONNECTIONS = False
 SILENCED_SYSTEM_CHECKS += ["spell.E007"]  # http://testserver is no address of this machine, and of no other

@@ -450,7 +450,6 @@ def test_a_huge_value_is_cut(admin_client, api_key, spell):
 # --- queries ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("path", [CASTS, ARTIFACTS, SPELLS])
 def test_lists_need_as_many_queries_for_many_rows(admin_client, make_spell, path):
     def fill(count, made=0):

@@ -168,7 +168,6 @@ EXPECTED = {
 }
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", EXPECTED)
 def test_everybody_reads_what_is_theirs_and_nothing_else(name, caller, cast, api, make_spell):
     make_spell("other")

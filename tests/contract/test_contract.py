@@ -60,7 +60,8 @@ def recorder():
 @pytest.fixture
 def told(recorder):
     """What the first test recorded."""
-    assert recorder.answers, "the story was not told: run the whole file"
+    if not recorder.answers:
+        pytest.skip("the story was not told: run the whole file")
     return recorder
 
 

@@ -36,7 +36,10 @@ SECRET = WEBHOOK_SECRET
 REPOSITORY = "demo/spells"
 MINUTE = "10"  # seconds; what has a minute here really takes two at most
 EVERY_SCOPE = "casts:read,casts:write,spells:read,budget:read,budget:write,callbacks,keys"
-MIGRATED = "TEST_MIGRATED_DATABASE"  # the URL of a database of the kind under test that has all tables
+# Of a database of the kind under test that is given all tables: its URL, and a file that says when it has them, and how
+# that went.
+MIGRATED, TABLES_MADE = "TEST_MIGRATED_DATABASE", "TEST_TABLES_MADE"
+TABLES_SECONDS, MADE = 300, "well"
 AGENT = {"User-Agent": "spell-platform-tests"}
 T = TypeVar("T")
 
@@ -125,14 +128,23 @@ def kept_database(*, like: str = "") -> tuple[Path, str]:
     return folder, url
 
 
+def given_tables() -> str:
+    """Wait for the database that the whole suite makes for its pytest processes (tests/__main__.py); return its URL.
+
+    Return an empty text where nobody makes one.
+    """
+    if url := os.environ.get(MIGRATED, ""):
+        made = Path(os.environ[TABLES_MADE])
+        until(lambda: made.exists() and made.stat().st_size, seconds=TABLES_SECONDS)
+        assert made.read_text() == MADE, "manage.py migrate failed; it is said above all lanes why"
+    return url
+
+
 @functools.cache
 def migrated() -> str:
-    """Return a database with all tables and nothing in them. Making one takes longer than most tests.
-
-    The whole suite makes one of each kind for all its pytest processes (tests/__main__.py).
-    """
-    if made := os.environ.get(MIGRATED):
-        return made
+    """Return a database with all tables and nothing in them. Making one takes longer than most tests."""
+    if url := given_tables():
+        return url
     folder, url = kept_database()
     manage(environment_for(folder, url), "migrate", "-v0")
     return url

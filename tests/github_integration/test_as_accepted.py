@@ -88,7 +88,6 @@ def run_7(http: responses.RequestsMock, conclusion: str) -> None:
     http.get("https://blobs.example/log", body=b"It failed.")
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("conclusion", "charged"), [("success", 5), ("failure", 0)])
 def test_a_cast_is_sent_judged_and_charged_as_it_was_accepted(
     accepted: Cast, http: responses.RequestsMock, conclusion: str, charged: int

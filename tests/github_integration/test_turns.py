@@ -86,7 +86,6 @@ def in_each_minute(started: list[Waiting]) -> list[int]:
     return [counts[minute] for minute in range(max(counts) + 1)]
 
 
-@pytest.mark.thorough
 @pytest.mark.once  # hundreds of steps of the same arithmetic; one of each kind runs on both
 def test_a_few_dispatches_go_at_once_and_the_others_as_fast_as_github_permits(account: Account, clock: Clock) -> None:
     started = start_all(clock, [Waiting(account, 0.0) for _ in range(400)], lateness=0.2)
@@ -98,7 +97,6 @@ def test_a_few_dispatches_go_at_once_and_the_others_as_fast_as_github_permits(ac
     assert max(one.asked for one in started) <= 5
 
 
-@pytest.mark.thorough
 @pytest.mark.once
 def test_who_casts_once_does_not_wait_for_an_account_with_a_long_line(account: Account, clock: Clock) -> None:
     others = [Account.objects.create(name=f"account {number}") for number in range(3)]
@@ -185,7 +183,6 @@ def test_what_looks_spend_in_an_hour_leaves_room_for_what_cannot_wait() -> None:
     assert left >= 1500 - 1
 
 
-@pytest.mark.thorough
 @pytest.mark.once
 def test_who_is_put_off_comes_back_one_after_the_other(account: Account, clock: Clock) -> None:
     clock.at = clock.now()
@@ -228,7 +225,6 @@ def test_dispatches_and_looks_do_not_wait_for_each_other(account: Account) -> No
     assert {turn.place for turn in booked} == {None}
 
 
-@pytest.mark.thorough
 @pytest.mark.once
 def test_who_looks_once_does_not_wait_for_an_account_that_looks_all_the_time(account: Account, clock: Clock) -> None:
     other = Account.objects.create(name="another")

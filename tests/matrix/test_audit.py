@@ -74,7 +74,6 @@ def test_every_change_over_the_api_is_known_here():
     assert set(CHANGES) == set(ACTION)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "method"), CHANGES)
 def test_a_change_over_the_api_leaves_one_entry_and_a_refused_one_none(
     world: World, name: str, method: str, request: pytest.FixtureRequest
@@ -112,7 +111,6 @@ def operator(db: None) -> Client:
     return client
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_an_action_of_the_admin_leaves_one_entry(operator: Client, rows: dict[str, Any], action: str):
     before = AuditEntry.objects.count()

@@ -128,7 +128,6 @@ def ask(world: World, name: str, method: str, who: Identity) -> str:
     return verdict(response)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_who_gets_in_is_who_should(world: World, name: str):
     differences = [
@@ -207,7 +206,6 @@ def staff(db: None) -> Callable[..., Client]:
     return made
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("label", sorted(ADMIN))
 def test_staff_may_do_with_a_model_what_their_permissions_say(
     staff: Callable[..., Client], rows: dict[str, Any], label: str
@@ -235,7 +233,6 @@ def test_staff_may_do_with_a_model_what_their_permissions_say(
     assert not differences, "\n".join(differences)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_an_action_is_offered_and_done_only_with_its_permission(
     staff: Callable[..., Client], rows: dict[str, Any], action: str

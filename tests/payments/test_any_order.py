@@ -100,7 +100,6 @@ def end_of(account, topup) -> Any:
     }
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("life", LIVES)
 def test_any_order_of_what_was_read_comes_to_the_same_end(account, billing, monkeypatch, life):
     hosted, read = LIVES[life]

@@ -140,7 +140,6 @@ def test_what_was_made_for_a_customer_that_was_deleted_since_is_found_too(stripe
     assert (topup.state, len(stripe.objects("payment_intent"))) == (State.SUCCEEDED, 1)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(6))
 def test_no_schedule_of_faults_and_kills_takes_the_money_twice(stripe, account, clock, monkeypatch, seed):
     schedule(random.Random(seed), stripe, account, clock, monkeypatch)

@@ -71,7 +71,6 @@ def test_a_failure_that_stripe_keeps_is_gone_round_by_another_key_for_the_same_n
     assert asked == [f"meterreport-{report.pk}"] * 2 + [f"meterreport-2-{report.pk}"]
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("trouble", "counted"), [(LOST, True), (AWAY, False)])
 def test_after_the_day_for_which_names_are_known_the_sum_decides(both, trouble, counted):
     """Stripe would count the same name again by then: sent once more, it would be paid twice."""
@@ -274,7 +273,6 @@ def test_which_reports_are_missing_is_found_by_what_they_come_to(doubted, missin
     assert (None if which is None else [one.cents for one in which]) == found
 
 
-@pytest.mark.thorough
 @pytest.mark.once
 def test_days_of_trouble_come_to_the_cent(both):
     """Lost answers, kept errors, refusals afterwards, away for a day: in the end the sums are equal."""

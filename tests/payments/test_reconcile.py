@@ -225,7 +225,6 @@ WRONG: list[tuple[Any, list[str]]] = [
 ]
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("spoil", "told"), WRONG, ids=[spoil.__name__ for spoil, _ in WRONG])
 def test_each_difference_is_told_in_a_line(both, spoil, told):
     captured(both.customer, 300)

@@ -60,7 +60,6 @@ def test_what_would_not_help_or_is_not_wanted_is_not_charged(stripe, account, se
     assert not TopUp.objects.exists()
 
 
-@pytest.mark.thorough
 def test_while_a_card_is_declined_refused_casts_charge_no_oftener(stripe, secret, spell, customer, clock):
     stripe.faults(cards={"decline": "insufficient_funds"})
     tried = []

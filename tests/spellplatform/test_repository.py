@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import licences
+from tests import licences, thorough
 from tests.pages import ROOT
 
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
@@ -125,6 +125,12 @@ def test_the_page_of_licences_is_complete_and_nothing_asks_for_more_than_was_agr
     for package, licence in (("x", "GPL-3.0-only"), ("x", "MIT AND AGPL-3.0-only"), ("x", "LGPL-3.0-only"), ("x", "")):
         assert licences.refused(package, licence), licence
     assert licences.refused("x", "GPL-2.0-only OR MIT") == ""
+
+
+def test_what_takes_long_is_there():
+    for name in sorted(thorough.known()):
+        file, _, function = name.partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{name} is in {thorough.FILE.name}: rename it there"
 
 
 def test_the_hooks_of_a_commit_are_what_make_lint_runs():

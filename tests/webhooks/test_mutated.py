@@ -79,7 +79,6 @@ def offer(event: str, body: dict[str, Any]) -> None:
     assert (row.due_at is not None) == (row.outcome == Delivery.Outcome.PENDING)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @settings(CAREFULLY, max_examples=8)

@@ -100,7 +100,6 @@ DRAWN = st.lists(
 )
 
 
-@pytest.mark.thorough
 @pytest.mark.django_db
 @given(drawn=DRAWN)
 @settings(max_examples=30, deadline=None, phases=WITHOUT_SHRINKING, suppress_health_check=list(HealthCheck))

@@ -436,7 +436,6 @@ class Killed(BaseException):
     """The worker's process ends here."""
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("dies_at", [0, 1, 99, 149])
 def test_worker_that_dies_in_the_middle_leaves_nothing_out_and_nothing_doubled(log: Log, dies_at: int) -> None:
     guids = [log.add("ping", ping(), ago=(150 - n) * MINUTE) for n in range(150)]

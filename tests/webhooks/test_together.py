@@ -72,7 +72,6 @@ def settled(cast: Cast) -> None:
     assert again(cast).run_key == "42"
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("one", "other"), [*itertools.combinations_with_replacement(KINDS, 2)])
 def test_two_messages_of_a_new_run_at_once_are_both_applied(
     make_cast: Callable[..., Cast], one: str, other: str
@@ -89,7 +88,6 @@ def test_two_messages_of_a_new_run_at_once_are_both_applied(
         settled(cast)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_message_that_comes_in_the_moment_of_the_answer_is_applied(make_cast: Callable[..., Cast], kind: str) -> None:
     for _ in range(5):

@@ -40,7 +40,6 @@ def counted(answers):
     return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
-@pytest.mark.thorough
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("whose", "together"), [("KEY", 8), ("ACCOUNT", 1), ("LINK", 8), ("ADDRESS", 1)])
 def test_of_240_requests_a_limit_of_100_admits_exactly_100(whose, together, clock, settings, cast, secret):

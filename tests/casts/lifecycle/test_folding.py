@@ -352,7 +352,6 @@ def columns(cast):
     return shown
 
 
-@pytest.mark.thorough
 @given(
     st.lists(run_messages | job_messages | polls, min_size=1, max_size=9).map(sane), st.randoms(use_true_random=False)
 )

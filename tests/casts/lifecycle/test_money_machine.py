@@ -398,7 +398,6 @@ class Money(RuleBasedStateMachine):
         return cap == 0 or used + spell.price_cents > cap
 
 
-@pytest.mark.thorough
 @pytest.mark.django_db
 def test_any_order_of_everything_keeps_every_promise(runtime, clock, settings):
     settings.CAST_LOST_SECONDS, settings.CAST_CANCEL_GRACE_SECONDS, settings.CAST_ARTIFACT_WAIT_SECONDS = 60, 30, 60

@@ -132,7 +132,6 @@ def round_of_cents(purse, chance):
     purse.check()
 
 
-@pytest.mark.thorough
 def test_threads_on_the_last_cents_pass_no_cap_and_are_not_refused_without_reason():
     for number in rounds("cents"):
         chance = random.Random(number)
@@ -316,7 +315,6 @@ def at_once(act, casts):
     fine(together(len(held), lambda i: act(held[i])))
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("of", ["spell", "account"])
 def test_as_many_run_as_may_however_many_workers_try(make_spell, runtime, of):
     for number in rounds("slot")[of == "account" :: 2]:

@@ -137,7 +137,6 @@ def came_of(house_of: dict[str, Any], drawn: list[Any], sizes: list[int]) -> str
         return str(undone)
 
 
-@pytest.mark.thorough
 @pytest.mark.django_db
 @given(
     house=st.fixed_dictionaries(

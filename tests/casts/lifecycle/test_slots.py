@@ -74,7 +74,6 @@ def positions(*of):
 # --- how many --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("limit", [1, 2, 5])
 @pytest.mark.parametrize("of", ["spell", "account"])
 def test_exactly_as_many_run_as_may(casts, make_spell, api_key, runtime, limit, of):

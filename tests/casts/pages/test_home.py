@@ -146,7 +146,6 @@ def test_what_callers_and_people_wrote_is_text(member, client, make_cast, make_s
     assert page.text.count("&lt;script&gt;alert") >= 4
 
 
-@pytest.mark.thorough
 def test_the_queries_are_as_many_for_five_thousand_casts_as_for_one(member, client, make_cast, settings):
     def asked(query: str) -> int:
         with CaptureQueriesContext(

@@ -166,7 +166,6 @@ def test_the_spans_of_an_accepted_and_cancelled_cast_say_what_became_of_it(
     assert f"{end.parent.span_id:016x}" == f"{accept.context.span_id:016x}" == (cast.traceparent or "").split("-")[2]
 
 
-@pytest.mark.thorough
 def test_whoever_is_served_waits_for_no_collector(monkeypatch, settings):
     """A collector that takes requests and answers none: spans are made, dropped, and the process ends."""
     with receiver() as deaf:

@@ -220,7 +220,6 @@ def test_a_renamed_repository_is_told_and_its_new_name_is_used(world, by_hand, m
     assert any("called demo/renamed now" in note for note in one(seen, "good.yml").notes)
 
 
-@pytest.mark.thorough
 def test_hundreds_of_workflows_are_read_up_to_a_limit(write):
     for number in range(120):
         write(f"w{number:03}.yml", "on: workflow_dispatch\n")

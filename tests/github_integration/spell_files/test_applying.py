@@ -300,7 +300,6 @@ def test_pushes_to_other_branches_are_not_kept(hub: Hub) -> None:
     assert Delivery.objects.filter(event="push").count() == 1
 
 
-@pytest.mark.thorough
 def test_two_hundred_spells_cost_as_many_requests_as_files_have_changed(hub: Hub) -> None:
     files: dict[str, str | None] = {
         f".github/spells/{number}.toml": f'[spell-{number}a]\nworkflow_file = "deploy.yml"\nname = "x"\n'
