@@ -30,6 +30,7 @@ def there_and_back() -> None:
     for chapter in CHAPTERS:
         chapter.begin(go_to(chapter).apps)
     to_today()
+    versions.check_order()
     for chapter in reversed(CHAPTERS):
         go_to(chapter)
         chapter.check_back()

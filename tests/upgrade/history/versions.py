@@ -59,9 +59,14 @@ def check() -> None:
     assert greet.number == bare.number == 1
     told = greet.definition
     assert (told["repository"], told["ref"], told["installation_id"]) == ("demo/spells", "v1", 2**40)
-    assert list(told["input_schema"]) == ["zeta", "a"]
     assert (told["price_cents"], told["input_mapping"], told["declared_inputs"]) == (5, "envelope", None)
     assert (bare.definition["runtime"], bare.definition["repository"]) == ("repository_dispatch", "")
+
+
+def check_order() -> None:
+    """Keys have kept their order, until the way back: the columns of before are jsonb, which keeps none."""
+    told = SpellVersion.objects.get(spell__key=NAME).definition
+    assert list(told["input_schema"]) == ["zeta", "a"]
 
 
 def check_back() -> None:
