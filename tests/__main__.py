@@ -28,14 +28,19 @@ import psycopg
 from tests.e2e.platform import MADE, MIGRATED, ROOT, TABLES_MADE, beside, collecting_nothing, environment_for, name_of
 from tests.postgres import a_postgres
 
-E2E = ["tests/e2e"]
+E2E, BROWSER = ["tests/e2e"], ["tests/browser"]
 OTHERS = ["tests", "--ignore=tests/e2e"]
-IN_PROCESS = ["-m", "not processes"]
+IN_PROCESS, PROCESSES = ["-m", "not processes"], ["-m", "processes"]
 ON_POSTGRES = ["--database-only", "-m", "not once"]
 QUICK = [*IN_PROCESS, "--quick"]
-HALF = ["tests/casts", "tests/core", "tests/webhooks"]  # of what computes
-QUARTER = ["tests/payments", "tests/accounts"]  # of what is quick
-REST = [*OTHERS, *(f"--ignore={folder}" for folder in HALF)]
+# What computes, cut in parts that take about as long.
+PARTS = {
+    "casts": ["tests/casts"],
+    "webhooks, core and accounts": ["tests/webhooks", "tests/core", "tests/accounts"],
+    "payments and GitHub": ["tests/payments", "tests/github_integration"],
+}
+PARTS["all else"] = [*OTHERS, *(f"--ignore={folder}" for folders in PARTS.values() for folder in folders)]
+COMPUTING_MOST = 3  # at a time; on two cores two keep both busy, and one more does while they wait for Postgres
 MIGRATE = """
 import runpy, sys
 sys.argv[1:] = ["migrate", "-v0"]
@@ -90,6 +95,9 @@ class Lane:
             return list(json.loads((self.cache / "v" / "cache" / "lastfailed").read_text()))
         except FileNotFoundError:
             return []
+
+    def ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def end(self) -> int:
         """Wait for its end and show what it printed; return its exit code."""
@@ -153,32 +161,46 @@ def a_database(folder: Path, server: str | None) -> Iterator[str]:
 
 
 def lanes_of(given: list[str], url: str) -> list[Lane]:
-    """Return what is run at the same time; the longest first.
+    """Return the lanes, those that wait for other processes first; of what computes, what takes longest first.
 
     Every test is in one lane on SQLite and, if it may find something else there, in one on Postgres.
     """
     if given:
         return [Lane("SQLite", given, None), Lane("Postgres", [*given, ON_POSTGRES[0]], url)]
-    return [
+    waiting = [
         Lane("SQLite, whole platforms", E2E, None),
         Lane("Postgres, whole platforms", [*E2E, *ON_POSTGRES], url),
-        Lane("SQLite, other processes", [*OTHERS, "-m", "processes"], None),
-        Lane("SQLite, all else", [*REST, *IN_PROCESS], None, computes=True),
-        Lane("SQLite, casts", [*HALF, *IN_PROCESS], None, computes=True),
-        Lane("Postgres, all else", [*REST, *ON_POSTGRES], url, computes=True),
-        Lane("Postgres, casts", [*HALF, *ON_POSTGRES], url, computes=True),
+        Lane("SQLite, browser", [*BROWSER, *PROCESSES], None),
+        Lane("SQLite, other processes", [*OTHERS, f"--ignore={BROWSER[0]}", *PROCESSES], None),
     ]
+    # On Postgres all else has storms in it, which take long and little of the cores.
+    names = ["all else", *(name for name in PARTS if name != "all else")]
+    postgres = [Lane(f"Postgres, {name}", [*PARTS[name], *ON_POSTGRES], url, computes=True) for name in names]
+    sqlite = [Lane(f"SQLite, {name}", [*PARTS[name], *IN_PROCESS], None, computes=True) for name in names]
+    return [*waiting, *(lane for pair in zip(postgres, sqlite, strict=True) for lane in pair)]
 
 
 def fast_lanes() -> list[Lane]:
-    """Return what starts no process, on SQLite; in four parts, as each waits now and then."""
-    left_out = [f"--ignore={folder}" for folder in QUARTER]
-    return [
-        Lane("All else", [*REST, *left_out, *QUICK], None),
-        Lane("Payments and accounts", [*QUARTER, *QUICK], None),
-        Lane("Casts", [*HALF[:1], *QUICK], None),
-        Lane("Webhooks and core", [*HALF[1:], *QUICK], None),
-    ]
+    """Return what starts no process, on SQLite; all parts at once, as each waits now and then."""
+    return [Lane(f"SQLite, {name}", [*folders, *QUICK], None) for name, folders in PARTS.items()]
+
+
+def side_by_side(lanes: list[Lane]) -> list[int]:
+    """Run all lanes, of those that compute some at a time, and show each when it has ended; return their exit codes."""
+    codes: dict[int, int] = {}
+    queued, under_way = lanes.copy(), list[Lane]()
+    while queued or under_way:
+        for lane in queued.copy():
+            if not lane.computes or sum(other.computes for other in under_way) < COMPUTING_MOST:
+                queued.remove(lane)
+                under_way.append(lane)
+                lane.start()
+        for lane in under_way.copy():
+            if lane.ended():
+                under_way.remove(lane)
+                codes[lane.number] = lane.end()
+        time.sleep(0.1)
+    return [codes[lane.number] for lane in lanes]
 
 
 def run(lanes: list[Lane], *, again: bool) -> int:
@@ -190,8 +212,7 @@ def run(lanes: list[Lane], *, again: bool) -> int:
         for number, lane in enumerate(lanes):
             lane.number = number
             (lane.cache / "v" / "cache" / "lastfailed").unlink(missing_ok=True)
-            lane.start()
-        codes = [lane.end() for lane in lanes]
+        codes = side_by_side(lanes)
         if not again and set(codes) == {0, NO_TESTS}:  # what was given knows no database, so once was enough
             codes = [0] * len(codes)
         for number, lane in enumerate(lanes):
