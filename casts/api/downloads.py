@@ -38,11 +38,13 @@ async def artifact(request: HttpRequest, cast_id: str, name: str) -> HttpRespons
         etag = f'"{found.sha256}"'
         if is_current(request.headers.get("If-None-Match", ""), etag):
             return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-        if request.method == "HEAD":  # or the whole file would be read only to be dropped
-            return with_facts(HttpResponse(content_type="application/octet-stream"), found)
         sent = await in_thread(request, address_or_file, found)
     except SpellError as exc:
         return of_error(exc)
+    if request.method == "HEAD":  # or the whole file would be read only to be dropped
+        if not isinstance(sent, str):
+            sent.close()
+        return with_facts(HttpResponse(content_type="application/octet-stream"), found)
     if isinstance(sent, str):
         return HttpResponse(status=302, headers={"Location": sent, "Cache-Control": "no-store"})
     chunks = file_chunks(request, sent)
