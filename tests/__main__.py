@@ -247,5 +247,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # A shell has what it starts in the background ignore it, and so would all that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     sys.exit(main())
