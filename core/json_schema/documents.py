@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import jsonschema_rs
@@ -18,7 +19,9 @@ from core.json_schema.parts import pointer, refuse
 LINEAR = jsonschema_rs.RegexOptions(size_limit=limits.PATTERN_BYTES)
 # For schemas that were stored before patterns had to be so: looking around and back, with a bound on each match.
 BOUNDED = jsonschema_rs.FancyRegexOptions(backtrack_limit=limits.PATTERN_STEPS)
+GIVEN_CHARS = 80  # of what was given instead of a choice
 TOO_MUCH = "Checking this against the schema would take too much work. Give fewer parts, or less nested ones."
+OTHER_CHOICES = re.compile(r" or \d+ other candidates$")  # how the library ends what it says of more than three
 TOO_MANY = "There are too many mistakes, or too large ones, to list them. This is one:"
 
 
@@ -70,7 +73,7 @@ def errors(
     """Yield what is wrong with a document that does not fit: all of it, one thing, or that it is too much to tell."""
     if effort.every <= limits.SCHEMA_ERROR_WORK:
         for error in validator.iter_errors(document):
-            yield error.message, error.instance_path
+            yield said_of(error), error.instance_path
         return
     if effort.one > limits.SCHEMA_ERROR_WORK:
         yield "It does not fit, and what is wrong is too much to tell.", []
@@ -78,4 +81,19 @@ def errors(
     try:
         validator.validate(document)
     except jsonschema_rs.ValidationError as error:
-        yield f"{TOO_MANY} {error.message}", error.instance_path
+        yield f"{TOO_MANY} {said_of(error)}", error.instance_path
+
+
+def said_of(error: jsonschema_rs.ValidationError) -> str:
+    """Return what is wrong; of something chosen all choices, as far as there is room: the library names two of many."""
+    if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Enum) or not OTHER_CHOICES.search(error.message):
+        return error.message
+    given, *choices = (json.dumps(one, ensure_ascii=False) for one in (error.instance, *error.kind.options))
+    said = f"{given if len(given) <= GIVEN_CHARS else given[: GIVEN_CHARS - 1] + '…'} is not one of "
+    room = limits.VIOLATION_CHARS - len(said) - len(" or 12345 others")
+    shown = sum(end <= room for end in accumulate(len(choice) + len(", ") for choice in choices))
+    if not shown:
+        return error.message
+    if shown >= len(choices) - 1:  # the last needs no comma
+        return f"{said}{', '.join(choices[:-1])} or {choices[-1]}"
+    return f"{said}{', '.join(choices[:shown])} or {len(choices) - shown} others"

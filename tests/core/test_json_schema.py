@@ -150,6 +150,25 @@ def test_formats_are_checked():
     assert {v["pointer"] for v in broken} == {"/input/at", "/input/to", "/input/see"}
 
 
+@pytest.mark.parametrize(
+    ("choices", "given", "told"),
+    [
+        (["low", "mid", "high", "max"], "7", '"7" is not one of "low", "mid", "high" or "max"'),
+        (["é", None, 1.5, {"a": 1}], [2], '[2] is not one of "é", null, 1.5 or {"a": 1}'),
+        (["a", "b", "c"], "z", '"z" is not one of "a", "b" or "c"'),
+        ([*"abcd", "x" * 300], "z", '"z" is not one of "a", "b", "c", "d" or "xxx…'),
+        ([str(n) for n in range(9000)], "z" * 500, '"zzz… is not one of "0", "1", … or … others'),
+        (["x" * 300, *"abc"], "z", '"z" is not one of "xxx…'),
+    ],
+)
+def test_all_choices_are_told_as_far_as_there_is_room(choices: list[Any], given: str, told: str) -> None:
+    [violation] = violations({"enum": choices}, given, at="")
+    begin, *parts = told.split("…")
+    assert violation["detail"].startswith(begin)
+    assert all(part in violation["detail"] for part in parts)
+    assert len(violation["detail"]) <= 300
+
+
 def test_pointers_escape_what_pointers_must():
     assert json_schema.pointer([]) == ""
     assert json_schema.pointer(["a/b", "c~d", 0, ""]) == "/a~1b/c~0d/0/"
