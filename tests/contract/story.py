@@ -17,10 +17,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core import signing
 from django.utils import timezone
 
 from accounts import credit, events, keys
 from accounts.models import SCOPES, Account, ApiKey, BudgetPeriod
+from casts import links
 from casts.execution.artifacts import ArtifactWork
 from casts.lifecycle import ending
 from casts.models import ABOUT_ACCOUNTS, Artifact, Callback, Cast, CastStatus, Spell
@@ -85,6 +87,8 @@ def hold_still(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     clock.now = BEGIN
     moments = itertools.count(int(BEGIN.timestamp() * 1000))
     monkeypatch.setattr(ids, "time", SimpleNamespace(time_ns=lambda: next(moments) * 1_000_000, time=time.time))
+    for module in (links, signing):  # until when a link opens is on its page
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock.now.timestamp()))
     monkeypatch.setattr(fake, "RUN_IDS", itertools.count(7_000_000_000))
     monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
 
