@@ -178,6 +178,7 @@ def create_below(
         # Whoever revokes it and all that it made waits for this row, and then finds the new key.
         maker = ApiKey.objects.select_for_update(no_key=True, of=("self",)).select_related("account").get(pk=maker.pk)
         check_usable(maker)
+        check_no_cap(maker)
         check_room(maker.account)
         scopes = list(maker.scopes) if scopes is None else scopes
         if excess := [scope for scope in scopes if scope not in maker.scopes]:
@@ -195,6 +196,21 @@ def create_below(
             spell_keys=spell_keys,
             expires_at=expires_at,
             by=principals.of_key(maker),
+        )
+
+
+def check_no_cap(maker: ApiKey) -> None:
+    """Raise Forbidden: what another key casts does not count under the maker's cap, which would bind nobody.
+
+    Whoever may change caps may lift that one.
+    """
+    if (
+        "budget:write" not in maker.scopes
+        and budget.cap_of(maker.account, scope=BudgetScope.KEY, ref=str(maker.pk)) is not None
+    ):
+        raise Forbidden(
+            "Your key has a cap of its own, under which another key's casts would not count, so it can't make or "
+            "rotate keys. Have an owner do it, or use a key without a cap."
         )
 
 
@@ -220,6 +236,8 @@ def rotate(old: ApiKey, *, overlap: dt.timedelta, by: Principal) -> tuple[ApiKey
         check_rotates(old)
         rights = {"scopes": old.scopes, "spell_keys": old.spell_keys, "expires_at": old.expires_at}
         if by.key is not None:
+            if old.spell_keys is None and by.key.spell_keys is not None:  # None would be taken for the maker's own
+                raise Forbidden("Your key may cast some spells only, so it can't make a key that may cast all.")
             made = create_below(by.key, name=old.name, **rights)
         else:
             check_room(old.account)

@@ -21,7 +21,7 @@ from casts.retention.rules import load_for
 from core.api.pagination import once_each
 from core.errors import BadQuery
 
-A_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+A_NUMBER, MOST_DIGITS = re.compile(r"[1-9][0-9]*"), 9  # no spell has as many versions
 
 
 class SpellOut(serializers.Serializer[Any]):
@@ -105,9 +105,9 @@ class OneSpell(APIView):
             return Response(spell_out(spell, kept))
         if not A_NUMBER.fullmatch(asked):
             raise BadQuery(f"version is a whole number from 1, such as {spell.version}; not {asked[:40]!r}.")
-        was = versions.as_it_was(spell, int(asked))
+        was = versions.as_it_was(spell, int(asked)) if len(asked) <= MOST_DIGITS else None
         if was is None or was.account_id not in (None, request.auth.account_id):
             raise SpellVersionNotFound(
-                f"The spell {spell_key!r} has no version {asked}; its latest is {spell.version}."
+                f"The spell {spell_key!r} has no version {asked[:40]}; its latest is {spell.version}."
             )
         return Response(spell_out(was, kept))

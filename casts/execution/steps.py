@@ -176,6 +176,8 @@ def search(cast: Cast) -> dt.datetime | None:
         return timezone.now()
     now = timezone.now()
     if cast.searched_since is None:
+        if cast.dispatched_at is None:  # also where a worker was killed in between, and nobody has said so yet
+            dispatching.wait_for(cast, reason="confirming_dispatch", message=words_of(cast).answer_lost)
         dispatching.note_search_began(cast, now)
         return now + SEARCH_EVERY
     waited, enough = now - cast.searched_since, dt.timedelta(seconds=settings.CAST_LOST_SECONDS)

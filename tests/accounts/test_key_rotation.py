@@ -81,6 +81,25 @@ def test_over_the_api_a_key_rotates_itself_and_no_more_than_it_is(account: Accou
         problem(Api(secret).post(f"/keys/{strong.pk}/rotate", wrong), 422, "VALIDATION_ERROR")
 
 
+def test_a_key_for_some_spells_rotates_none_for_all(account: Account):
+    all_spells, _ = keys.create(account, name="all", scopes=["keys"])
+    _, secret = keys.create(account, name="some", scopes=["keys"], spell_keys=["greet"])
+    problem(Api(secret).post(f"/keys/{all_spells.pk}/rotate", {"overlap_seconds": 0}), 403, "FORBIDDEN")
+    all_spells.refresh_from_db()
+    assert (all_spells.replaced_by_id, all_spells.expires_at) == (None, None)
+
+
+def test_a_capped_key_gets_round_its_cap_by_no_other_key(account: Account, who: Principal):
+    capped, secret = keys.create(account, name="capped", scopes=["keys", "casts:write"])
+    budget.set_cap(account, cap_cents=3, scope=BudgetScope.KEY, ref=str(capped.pk))
+    for path, body in (("/keys", {"name": "child"}), (f"/keys/{capped.pk}/rotate", {})):
+        told = problem(Api(secret).post(path, body), 403, "FORBIDDEN")
+        assert "a cap of its own" in told["detail"]
+    assert list(ApiKey.objects.filter(account=account)) == [capped]
+    new, _ = key_acts.rotate(who, capped, overlap=DAY)  # an owner does
+    assert budget.cap_of(account, scope=BudgetScope.KEY, ref=str(new.pk)) == 3
+
+
 def test_what_has_ended_is_not_rotated(account: Account, who: Principal):
     revoked, _ = keys.create(account, name="revoked")
     keys.revoke(revoked)

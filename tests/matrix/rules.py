@@ -154,7 +154,7 @@ API: dict[str, dict[str, Need]] = {
     "api:usage": {"GET": Key("budget:read")},
     "api:keys": {"GET": Key("keys"), "POST": Key("keys")},
     "api:key": {"DELETE": Key("keys", ours=True)},
-    "api:key-rotate": {"POST": Key("keys", ours=True)},
+    "api:key-rotate": {"POST": Key("keys", ours=True, spell=FORBIDDEN)},  # of a key for all spells
     "api:callbacks": {"GET": Key("callbacks")},
     "api:callback": {"GET": Key("callbacks", ours=True, spell=NOT_FOUND)},
     "api:callback-replay": {"POST": Key("callbacks", ours=True, spell=NOT_FOUND)},

@@ -214,6 +214,7 @@ def test_the_log_can_be_filtered_and_paged(api, inbox, api_key, spell):
         "endpoint=%00",
         "%00=1",
         "cursor=x",
+        "cursor=***",
         "cursor=cD1hJTAw",
         "state=pending&state=delivered",
     )

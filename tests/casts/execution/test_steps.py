@@ -201,6 +201,15 @@ def test_an_unknown_outcome_is_looked_for_and_the_run_found_is_taken(cast, runti
     assert cast.spell.tags_runs
 
 
+def test_a_cast_whose_worker_was_killed_while_it_dispatched_says_that_its_run_is_looked_for(cast, runtime, clock):
+    Cast.objects.filter(pk=cast.pk).update(dispatch_started_at=clock.now, dispatch_attempts=1)
+    step(cast)
+    assert (cast.status, cast.status_reason) == ("queued", "confirming_dispatch")
+    step(cast)
+    assert history(cast) == ["accepted", "waiting"]  # said once
+    assert runtime.count("start") == 0
+
+
 def test_a_webhook_that_is_faster_than_the_answer_counts_once_the_answer_is_lost(cast, runtime):
     def start(asked):
         assert (
