@@ -108,6 +108,7 @@ def test_a_version_is_shown_to_those_alone_who_could_see_it_then(spell, account,
     spell.account, spell.description = None, "For all"
     spell.save()
     assert [api.get(f"/spells/greet?version={number}").status_code for number in (1, 2, 3)] == [200] * 3
+    assert [api.get(f"/spells/greet?version={number}").status_code for number in (9, 10**9, 10**30)] == [404] * 3
     seen = [theirs.get(f"/spells/greet?version={number}") for number in (1, 2, 3)]
     assert [answer.status_code for answer in seen] == [200, 404, 200]
     assert seen[1].json()["code"] == "SPELL_VERSION_NOT_FOUND"
